@@ -1,0 +1,1 @@
+"""The nouns that stages share. Nothing here imports a stage."""

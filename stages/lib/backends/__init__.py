@@ -1,0 +1,51 @@
+"""The ways of making and running a quantized model, behind one small face.
+
+A back end is a module with three functions:
+
+- `quantize(base: Path, variant: Variant, out: Path) -> None`: read the pipeline folder `base`, write the variant into the
+  existing empty folder `out`; everything `load` needs is inside `out`.
+- `load(folder: Path, variant: Variant, device: str) -> StableDiffusionPipeline`: rebuild it on `device` ("cpu" or "cuda").
+- `inventory(folder: Path, variant: Variant) -> list[StoredTensor]`: what the folder stores (stages.lib.inventory).
+
+A new back end is one module and one line in `BACKENDS`.
+"""
+
+import importlib
+from dataclasses import dataclass
+from types import ModuleType
+
+
+@dataclass(frozen=True)
+class Backend:
+    """What a back end can do, known without importing it. The first of each tuple is the default."""
+
+    module: str
+    weights: tuple[str, ...]
+    activations: tuple[str, ...]
+    granularity: tuple[str, ...]
+    device: tuple[str, ...]
+    compute: tuple[str, ...]
+
+    def load_module(self) -> ModuleType:
+        """Import the module that implements this back end."""
+        return importlib.import_module(self.module)
+
+
+BACKENDS = {
+    "torch": Backend(
+        module="stages.lib.backends.torch",
+        weights=("float32", "float16", "bfloat16", "int8"),
+        activations=("none",),
+        granularity=("channel", "tensor"),
+        device=("auto", "cpu", "cuda"),
+        compute=("auto", "float32", "float16", "bfloat16"),
+    ),
+    "torch_dynamic": Backend(
+        module="stages.lib.backends.torch_dynamic",
+        weights=("int8",),
+        activations=("int8",),
+        granularity=("tensor", "channel"),
+        device=("cpu",),
+        compute=("float32",),
+    ),
+}

@@ -1,0 +1,226 @@
+"""params.yaml, checked: unknown keys, wrong values and contradictions are one clear message each.
+
+One loader for the whole project: ruamel.yaml reads YAML 1.2 as DVC does (`1e-4` is a number, `no` a string).
+"""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from stages.lib.backends import BACKENDS
+from stages.lib.errors import UserError
+
+PARAMS_FILE = Path("params.yaml")
+COMPONENTS = ("unet", "vae", "text_encoder", "safety_checker")
+DTYPE_BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "int8": 8}
+
+
+def _safe_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*", name):
+        raise ValueError(
+            "a name becomes a folder name: use letters, digits, '.', '_' and '-', and begin with a letter or digit"
+        )
+    return name
+
+
+def _relative_path(path: str) -> str:
+    if Path(path).is_absolute() or ".." in Path(path).parts:
+        raise ValueError("use a path inside the project: no leading '/', no '..'")
+    return path
+
+
+Name = Annotated[str, AfterValidator(_safe_name)]
+ProjectPath = Annotated[str, AfterValidator(_relative_path)]
+Device = Literal["auto", "cpu", "cuda"]
+Component = Literal["unet", "vae", "text_encoder", "safety_checker"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class FolderModel(_Section):
+    """A StableDiffusionPipeline folder, relative to the project."""
+
+    label: str
+    source: Literal["folder"]
+    path: str
+
+
+class HubModel(_Section):
+    """A repository of the Hugging Face Hub at a full commit hash, so that the same weights come every time."""
+
+    label: str
+    source: Literal["hub"]
+    repository: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+
+
+class Variant(_Section):
+    """One numeric format and the way it runs. `name` is its key in params.yaml."""
+
+    name: str
+    label: str
+    backend: str
+    weights: str
+    activations: str = "none"
+    granularity: str = "channel"
+    components: Annotated[tuple[Component, ...], Field(min_length=1, strict=False)] = COMPONENTS
+    device: Device = "auto"
+    compute: str = "auto"
+    simulated: bool = False
+
+    @model_validator(mode="after")
+    def _back_end_can_do_it(self) -> "Variant":
+        if self.backend not in BACKENDS:
+            raise ValueError(f"backend '{self.backend}' is unknown: use one of {', '.join(BACKENDS)}")
+        backend = BACKENDS[self.backend]
+        for key in ("weights", "activations", "granularity", "device", "compute"):
+            value, legal = getattr(self, key), getattr(backend, key)
+            if value not in legal:
+                raise ValueError(
+                    f"{key} '{value}' is not something back end '{self.backend}' can do: use one of {', '.join(legal)}"
+                )
+        if self.backend == "torch" and (self.weights == "int8") != self.simulated:
+            raise ValueError(
+                "back end 'torch' only simulates int8: set `simulated: true` with int8 weights and only with them"
+            )
+        if self.backend != "torch" and self.simulated:
+            raise ValueError(f"back end '{self.backend}' runs what it stores: remove `simulated: true`")
+        return self
+
+    @property
+    def stored_dtype(self) -> str:
+        """The dtype that weights have on disk: simulated integers are stored as FP16."""
+        return "float16" if self.simulated else self.weights
+
+
+class Prompts(_Section):
+    """Which rows of which prompts file are drawn."""
+
+    file: ProjectPath
+    sets: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
+
+
+class Generation(_Section):
+    """How a picture is drawn."""
+
+    steps: Annotated[int, Field(ge=1, le=1000)]
+    guidance_scale: Annotated[float, Field(ge=1, strict=False)]
+
+
+class Benchmark(_Section):
+    """How a timing is taken."""
+
+    prompt: str
+    warmup: Annotated[int, Field(ge=0)]
+    repeats: Annotated[int, Field(ge=2)]
+
+
+class Report(_Section):
+    """What stands on the title page and in which languages."""
+
+    title: str
+    author: str
+    languages: Annotated[tuple[Literal["en"], ...], Field(min_length=1, strict=False)]
+
+
+class Params(_Section):
+    """All of params.yaml."""
+
+    model: str
+    device: Device
+    baseline: str
+    models: dict[Name, Annotated[FolderModel | HubModel, Field(discriminator="source")]]
+    variants: dict[Name, Variant]
+    prompts: Prompts
+    generation: Generation
+    benchmark: Benchmark
+    report: Report
+
+    @model_validator(mode="after")
+    def _names_refer_to_something(self) -> "Params":
+        if self.model not in self.models:
+            raise ValueError(f"model '{self.model}' is not one of `models`: {', '.join(self.models)}")
+        if self.baseline not in self.variants:
+            raise ValueError(
+                f"baseline '{self.baseline}' is not one of `variants`: {', '.join(self.variants)}"
+            )
+        if self.variants[self.baseline].simulated:
+            raise ValueError(
+                f"baseline '{self.baseline}' is simulated and has no speed to compare with: choose another"
+            )
+        return self
+
+    @property
+    def chosen_model(self) -> FolderModel | HubModel:
+        """The entry of `models` that is measured."""
+        return self.models[self.model]
+
+    def variant(self, name: str) -> Variant:
+        """The variant of that name, or a UserError that lists the declared ones."""
+        if name not in self.variants:
+            raise UserError(
+                f"{PARAMS_FILE}: there is no variant '{name}': declared are {', '.join(self.variants)}"
+            )
+        return self.variants[name]
+
+
+def load_params(path: Path = PARAMS_FILE) -> Params:
+    """Read and check `path`. Every mistake in it is in the one UserError that is raised."""
+    try:
+        document = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run from the top of the project") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(document, dict):
+        raise UserError(f"{path} must be a mapping of sections, such as `model: embedded`")
+    variants = document.get("variants")
+    if isinstance(variants, dict):
+        document["variants"] = {
+            key: {**item, "name": str(key)} if isinstance(item, dict) else item
+            for key, item in variants.items()
+        }
+    try:
+        return Params.model_validate(document)
+    except ValidationError as error:
+        lines = [_explain(path, item) for item in error.errors()]
+        raise UserError("\n       ".join(lines)) from None
+
+
+def _explain(path: Path, item: Any) -> str:
+    """One line for one pydantic error: file, key, value, remedy."""
+    location = [str(part) for part in item["loc"] if part not in ("folder", "hub", "[key]")]
+    key = ".".join(location) or "top level"
+    if item["type"] == "extra_forbidden":
+        legal = _legal_keys(location[:-1])
+        near = difflib.get_close_matches(location[-1], legal, n=1)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        return f"{path}: unknown key '{key}': {hint}legal here: {', '.join(legal)}"
+    if item["type"] == "missing":
+        return f"{path}: key '{key}' is missing: add it"
+    message = item["msg"].removeprefix("Value error, ")
+    value = item["input"]
+    shown = "" if isinstance(value, dict | BaseModel) else f" has the value {value!r}"
+    return f"{path}: '{key}'{shown}: {message[0].lower()}{message[1:]}"
+
+
+def _legal_keys(location: list[str]) -> list[str]:
+    """The keys that params.yaml may have at `location`."""
+    sections: dict[str, list[type[BaseModel]]] = {
+        "": [Params],
+        "models": [FolderModel, HubModel],
+        "variants": [Variant],
+        "prompts": [Prompts],
+        "generation": [Generation],
+        "benchmark": [Benchmark],
+        "report": [Report],
+    }
+    models = sections[location[0] if location else ""]
+    return list(dict.fromkeys(key for model in models for key in model.model_fields if key != "name"))
