@@ -148,9 +148,7 @@ class Params(_Section):
         if self.model not in self.models:
             raise ValueError(f"model '{self.model}' is not one of `models`: {', '.join(self.models)}")
         if self.baseline not in self.variants:
-            raise ValueError(
-                f"baseline '{self.baseline}' is not one of `variants`: {', '.join(self.variants)}"
-            )
+            raise ValueError(f"baseline '{self.baseline}' is not one of `variants`: {', '.join(self.variants)}")
         if self.variants[self.baseline].simulated:
             raise ValueError(
                 f"baseline '{self.baseline}' is simulated and has no speed to compare with: choose another"
@@ -165,9 +163,7 @@ class Params(_Section):
     def variant(self, name: str) -> Variant:
         """The variant of that name, or a UserError that lists the declared ones."""
         if name not in self.variants:
-            raise UserError(
-                f"{PARAMS_FILE}: there is no variant '{name}': declared are {', '.join(self.variants)}"
-            )
+            raise UserError(f"{PARAMS_FILE}: there is no variant '{name}': declared are {', '.join(self.variants)}")
         return self.variants[name]
 
 
@@ -184,8 +180,7 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
     variants = document.get("variants")
     if isinstance(variants, dict):
         document["variants"] = {
-            key: {**item, "name": str(key)} if isinstance(item, dict) else item
-            for key, item in variants.items()
+            key: {**item, "name": str(key)} if isinstance(item, dict) else item for key, item in variants.items()
         }
     try:
         return Params.model_validate(document)

@@ -2,9 +2,10 @@
 
 A back end is a module with three functions:
 
-- `quantize(base: Path, variant: Variant, out: Path) -> None`: read the pipeline folder `base`, write the variant into the
-  existing empty folder `out`; everything `load` needs is inside `out`.
-- `load(folder: Path, variant: Variant, device: str) -> StableDiffusionPipeline`: rebuild it on `device` ("cpu" or "cuda").
+- `quantize(base: Path, variant: Variant, out: Path) -> None`: read the pipeline folder `base`, write the variant
+  into the existing empty folder `out`; everything `load` needs is inside `out`.
+- `load(folder: Path, variant: Variant, device: str) -> StableDiffusionPipeline`: rebuild it on `device`
+  ("cpu" or "cuda").
 - `inventory(folder: Path, variant: Variant) -> list[StoredTensor]`: what the folder stores (stages.lib.inventory).
 
 A new back end is one module and one line in `BACKENDS`.
