@@ -1,0 +1,221 @@
+"""The table of figures that reports show, and the functions that compare two pictures.
+
+PSNR and SSIM are scikit-image's. SSIM uses the settings of its paper (Gaussian window of sigma 1.5, population
+covariance), which are not scikit-image's defaults.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MAXIMUM = 255  # the largest value of an 8-bit channel
+
+# The bands of the study, from the best down: a picture belongs to the first band whose bound it reaches.
+PSNR_BANDS = (("excellent", 40.0), ("good", 30.0), ("fair", 20.0))
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One kind of figure. `format` is a format specification for `format(value, metric.format)`."""
+
+    key: str
+    name: str
+    unit: str
+    direction: Literal["higher", "lower", "none"]
+    format: str
+    sentence: str
+    reference: str = ""
+
+
+def psnr_db(reference: "np.ndarray", picture: "np.ndarray") -> float | None:
+    """Peak signal-to-noise ratio in dB of two uint8 pictures (H, W, 3); None if they are identical.
+
+    10 log10(255^2 / MSE) over all pixels and channels. Raises ValueError if the pictures are not of that kind.
+    """
+    _check_pictures(reference, picture)
+    if (reference == picture).all():
+        return None
+    from skimage.metrics import peak_signal_noise_ratio
+
+    return float(peak_signal_noise_ratio(reference, picture, data_range=MAXIMUM))
+
+
+def ssim(reference: "np.ndarray", picture: "np.ndarray") -> float:
+    """Mean structural similarity, -1 to 1, of two uint8 pictures (H, W, 3) of at least 11 x 11 pixels.
+
+    Computed per colour channel and averaged, with the settings of Wang, Bovik, Sheikh and Simoncelli, "Image quality
+    assessment: from error visibility to structural similarity", IEEE TIP 13(4), 2004.
+    """
+    _check_pictures(reference, picture)
+    from skimage.metrics import structural_similarity
+
+    return float(
+        structural_similarity(
+            reference,
+            picture,
+            data_range=MAXIMUM,
+            channel_axis=2,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+        )
+    )
+
+
+def rate_psnr(value_db: float | None) -> str:
+    """The study's word for a PSNR in dB: identical (None), excellent (> 40), good (30 to 40), fair (20 to 30), poor."""
+    if value_db is None:
+        return "identical"
+    if value_db == PSNR_BANDS[0][1]:  # the best band begins above its bound, the others at theirs
+        return PSNR_BANDS[1][0]
+    return next((name for name, bound_db in PSNR_BANDS if value_db >= bound_db), "poor")
+
+
+def _check_pictures(reference: "np.ndarray", picture: "np.ndarray") -> None:
+    for image in (reference, picture):
+        if image.dtype != "uint8" or image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(f"expected uint8 (H, W, 3), got {image.dtype} {image.shape}")
+    if reference.shape != picture.shape:
+        raise ValueError(f"pictures of different sizes: {reference.shape} and {picture.shape}")
+
+
+_WANG = "Wang et al., IEEE TIP 13(4), 2004, doi:10.1109/TIP.2003.819861"
+_PSNR = "ITU-T J.340; scikit-image peak_signal_noise_ratio"
+
+_ALL = (
+    Metric("parameters", "Parameters", "", "none", ",d", "Numbers that the base model learned."),
+    Metric(
+        "theoretical_mib",
+        "Theoretical size",
+        "MiB",
+        "lower",
+        ",.2f",
+        "Parameters times the bits of the weights' format, as if every parameter of a converted component had it.",
+    ),
+    Metric("disk_mib", "Size on disk", "MiB", "lower", ",.2f", "Bytes of the weight files (safetensors)."),
+    Metric(
+        "memory_mib",
+        "Size in memory",
+        "MiB",
+        "lower",
+        ",.2f",
+        "Bytes that the loaded weights and buffers occupy, packed and wrapped tensors included.",
+    ),
+    Metric(
+        "overhead_percent",
+        "Overhead",
+        "%",
+        "lower",
+        "+.1f",
+        "How much larger the weight files are than the theoretical size.",
+    ),
+    Metric(
+        "compression",
+        "Compression",
+        "x",
+        "higher",
+        ".2f",
+        "Size on disk of the baseline divided by that of the variant.",
+    ),
+    Metric(
+        "load_time_s",
+        "Load time",
+        "s",
+        "lower",
+        ".2f",
+        "From the start of a fresh process to a model ready to draw, imports included.",
+    ),
+    Metric(
+        "first_call_s",
+        "First picture",
+        "s",
+        "lower",
+        ".3f",
+        "Time of the first picture after loading, with everything that is done only once.",
+    ),
+    Metric(
+        "latency_s",
+        "Time per picture",
+        "s",
+        "lower",
+        ".3f",
+        "Median over the timed calls, from prompt to picture: text encoding, denoising, decoding, safety check.",
+    ),
+    Metric(
+        "speedup",
+        "Speed-up",
+        "x",
+        "higher",
+        ".2f",
+        "Median of the ratios baseline time / variant time of calls taken in alternation.",
+    ),
+    Metric("load_peak_mib", "Peak memory, loading", "MiB", "lower", ",.0f", "Highest memory use while loading."),
+    Metric(
+        "run_peak_mib",
+        "Peak memory, drawing",
+        "MiB",
+        "lower",
+        ",.0f",
+        "Highest memory use while drawing, counted anew after loading.",
+    ),
+    Metric(
+        "psnr_db",
+        "PSNR",
+        "dB",
+        "higher",
+        ".1f",
+        "Peak signal-to-noise ratio against the reference picture, 8 bits, peak 255, over all three channels; "
+        "the mean of the pictures' values, identical pictures apart.",
+        _PSNR,
+    ),
+    Metric(
+        "psnr_db_std",
+        "PSNR spread",
+        "dB",
+        "none",
+        ".1f",
+        "Sample standard deviation of the pictures' PSNR.",
+        _PSNR,
+    ),
+    Metric(
+        "ssim",
+        "SSIM",
+        "",
+        "higher",
+        ".3f",
+        "Structural similarity to the reference picture: Gaussian window of sigma 1.5, K1 = 0.01, K2 = 0.03, "
+        "population covariance, mean of the three channels; the mean of the pictures' values.",
+        _WANG,
+    ),
+    Metric(
+        "ssim_std",
+        "SSIM spread",
+        "",
+        "none",
+        ".3f",
+        "Sample standard deviation of the pictures' SSIM.",
+        _WANG,
+    ),
+    Metric("ssim_minimum", "Lowest SSIM", "", "higher", ".3f", "SSIM of the picture that changed most.", _WANG),
+    Metric("images", "Pictures", "", "none", "d", "Pictures that were compared."),
+    Metric(
+        "identical",
+        "Identical pictures",
+        "",
+        "none",
+        "d",
+        "Pictures equal to the reference in every pixel; their PSNR is infinite and left out of the mean.",
+    ),
+    Metric(
+        "flagged",
+        "Flagged pictures",
+        "",
+        "none",
+        "d",
+        "Pictures that the safety checker would block; it is asked apart and changes none of them.",
+    ),
+)
+
+METRICS = {metric.key: metric for metric in _ALL}
