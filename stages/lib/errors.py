@@ -1,5 +1,6 @@
 """A user's mistake is one clear message and a non-zero exit, never a traceback."""
 
+import logging
 import sys
 from collections.abc import Callable
 
@@ -10,7 +11,13 @@ class UserError(Exception):
 
 def run_stage(main: Callable[[], None]) -> None:
     """Run a stage's `main`; print a UserError as one message on standard error and exit with 1."""
+    # transformers tells at import that it takes its Pillow image processors, which is what this project wants.
+    logging.getLogger("transformers.utils.import_utils").addFilter(_is_not_about_torchvision)
     try:
         main()
     except UserError as error:
         sys.exit(f"error: {error}")
+
+
+def _is_not_about_torchvision(record: logging.LogRecord) -> bool:
+    return "requires torchvision" not in record.getMessage()

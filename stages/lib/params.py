@@ -20,7 +20,8 @@ COMPONENTS = ("unet", "vae", "text_encoder", "safety_checker")
 DTYPE_BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "int8": 8}
 
 
-def _safe_name(name: str) -> str:
+def safe_name(name: str) -> str:
+    """`name` itself if it is fit to be the name of a file or folder on every system; else a ValueError."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*", name):
         raise ValueError(
             "a name becomes a folder name: use letters, digits, '.', '_' and '-', and begin with a letter or digit"
@@ -34,7 +35,7 @@ def _relative_path(path: str) -> str:
     return path
 
 
-Name = Annotated[str, AfterValidator(_safe_name)]
+Name = Annotated[str, AfterValidator(safe_name)]
 ProjectPath = Annotated[str, AfterValidator(_relative_path)]
 Device = Literal["auto", "cpu", "cuda"]
 Component = Literal["unet", "vae", "text_encoder", "safety_checker"]

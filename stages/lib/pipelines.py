@@ -1,0 +1,169 @@
+"""A StableDiffusionPipeline folder: which files make it up, whether they are sound, how it is loaded."""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stages.lib.errors import UserError
+from stages.lib.params import COMPONENTS
+
+if TYPE_CHECKING:
+    from diffusers import StableDiffusionPipeline
+
+MODEL_INDEX = "model_index.json"
+PIPELINE_CLASS = "StableDiffusionPipeline"
+CONFIGURATIONS = {
+    "unet": "config.json",
+    "vae": "config.json",
+    "text_encoder": "config.json",
+    "safety_checker": "config.json",
+    "tokenizer": "tokenizer_config.json",
+    "scheduler": "scheduler_config.json",
+    "feature_extractor": "preprocessor_config.json",
+}
+WEIGHT_STEMS = {
+    "unet": "diffusion_pytorch_model",
+    "vae": "diffusion_pytorch_model",
+    "text_encoder": "model",
+    "safety_checker": "model",
+}
+_PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+
+def needed_files(paths: Iterable[str], where: str) -> list[str]:
+    """Of all `paths` in a model folder or repository called `where`, those that the pipeline loads, sorted.
+
+    For each of COMPONENTS exactly one set of safetensors is chosen, the one with the plain name: no `.fp16`, no
+    `.non_ema`. A missing file, or weights that exist only as pickle, is a UserError.
+    """
+    paths = set(paths)
+    if MODEL_INDEX not in paths:
+        raise UserError(f"{where} has no {MODEL_INDEX}: give a {PIPELINE_CLASS} folder in the diffusers layout")
+    needed = {MODEL_INDEX}
+    for part, configuration in CONFIGURATIONS.items():
+        if not any(path.startswith(f"{part}/") for path in paths):
+            raise UserError(f"{where} has no component '{part}': give a model that has all of {_listed()}")
+        if f"{part}/{configuration}" not in paths:
+            raise UserError(f"{where} has no {part}/{configuration}: bring the complete model")
+        texts = {path for path in paths if re.fullmatch(rf"{part}/[^/]+\.(json|txt)", path)}
+        needed |= {path for path in texts if not path.endswith(".index.json")}
+    if not ({"tokenizer/tokenizer.json"} <= paths or {"tokenizer/vocab.json", "tokenizer/merges.txt"} <= paths):
+        raise UserError(
+            f"{where} has neither tokenizer/tokenizer.json nor tokenizer/vocab.json with tokenizer/merges.txt: "
+            "bring the complete model"
+        )
+    for component in COMPONENTS:
+        needed |= _weight_files(component, paths, where)
+    return sorted(needed)
+
+
+def check_pipeline_folder(folder: Path) -> None:
+    """Raise a UserError that names file and remedy unless `folder` is a complete, sound pipeline.
+
+    Reads every weight once, one tensor at a time: a file that is truncated or corrupt, or a weight that is NaN or
+    infinite, is found.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder: give the path of a {PIPELINE_CLASS} folder")
+    paths = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    needed = needed_files(paths, str(folder))
+    for path in needed:
+        if path.endswith(".json"):
+            content = _read_json(folder / path)
+            if path == MODEL_INDEX:
+                check_model_index(content, folder / path)
+    for path in needed:
+        if path.endswith(".safetensors"):
+            _check_weights(folder / path)
+
+
+def check_model_index(index: object, where: Path | str) -> None:
+    """Raise a UserError unless the content of a model_index.json names the pipeline class and every component."""
+    if not isinstance(index, dict) or index.get("_class_name") != PIPELINE_CLASS:
+        found = index.get("_class_name") if isinstance(index, dict) else None
+        raise UserError(f"{where}: '_class_name' is {found!r}: only a {PIPELINE_CLASS} can be measured")
+    for part in CONFIGURATIONS:
+        entry = index.get(part)
+        if not (isinstance(entry, list) and len(entry) == 2 and all(isinstance(item, str) for item in entry)):
+            raise UserError(
+                f"{where}: component '{part}' is {json.dumps(entry)}: give a model that has all of {_listed()}"
+            )
+
+
+def load_base(folder: Path) -> "StableDiffusionPipeline":
+    """The pipeline of a checked folder in FP32 on the CPU, from safetensors alone, without network or chatter."""
+    import torch
+    from diffusers import StableDiffusionPipeline
+
+    if not folder.is_dir():
+        raise UserError(f"{folder} is missing: run `dvc repro download` to make it")
+    disable_progress_bars()
+    pipeline = StableDiffusionPipeline.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+    pipeline.to(torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def disable_progress_bars() -> None:
+    """Loading a pipeline draws no bars in this process."""
+    import diffusers.utils.logging
+    import transformers.utils.logging
+
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+
+
+def _weight_files(component: str, paths: set[str], where: str) -> set[str]:
+    """The one safetensors file of a component, or its shards with their index."""
+    stem = f"{component}/{WEIGHT_STEMS[component]}"
+    if f"{stem}.safetensors" in paths:
+        return {f"{stem}.safetensors"}
+    shards = {path for path in paths if re.fullmatch(rf"{stem}-\d{{5}}-of-\d{{5}}\.safetensors", path)}
+    index = f"{stem}.safetensors.index.json"
+    if shards:
+        count = int(max(shards).removesuffix(".safetensors")[-5:])
+        wanted = {f"{stem}-{number:05}-of-{count:05}.safetensors" for number in range(1, count + 1)} | {index}
+        if missing := sorted(wanted - paths):
+            raise UserError(f"{where} lacks {', '.join(missing)}: bring the complete model")
+        return wanted
+    pickles = sorted(path for path in paths if path.startswith(f"{component}/") and path.endswith(_PICKLE_SUFFIXES))
+    if pickles:
+        raise UserError(
+            f"{where} has the weights of '{component}' only as pickle ({', '.join(pickles)}), which can run any code "
+            "when it is loaded: choose a model with safetensors, or convert it where you trust it "
+            "(`save_pretrained` of diffusers writes safetensors)"
+        )
+    raise UserError(
+        f"{where} has no {stem}.safetensors, the weights of component '{component}': bring the complete model"
+    )
+
+
+def _read_json(path: Path) -> object:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path} is not valid JSON ({error}): bring the model again") from None
+
+
+def _check_weights(path: Path) -> None:
+    """The header fits the size of the file, and every weight is finite."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 - not a dictionary
+                tensor = file.get_tensor(name)
+                if tensor.is_floating_point() and not tensor.isfinite().all():
+                    raise UserError(
+                        f"{path}: weight '{name}' holds NaN or infinity: bring the model again or choose another"
+                    )
+    except SafetensorError as error:
+        raise UserError(
+            f"{path} is truncated or corrupt ({error}), {path.stat().st_size} bytes: bring the model again"
+        ) from None
+
+
+def _listed() -> str:
+    return ", ".join(CONFIGURATIONS)
