@@ -100,8 +100,9 @@ def load_base(folder: Path) -> "StableDiffusionPipeline":
     if not folder.is_dir():
         raise UserError(f"{folder} is missing: run `dvc repro download` to make it")
     disable_progress_bars()
-    pipeline = StableDiffusionPipeline.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-    pipeline.to(torch.float32)
+    pipeline = StableDiffusionPipeline.from_pretrained(
+        folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+    )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
