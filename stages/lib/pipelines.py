@@ -59,6 +59,12 @@ def needed_files(paths: Iterable[str], where: str) -> list[str]:
     return sorted(needed)
 
 
+def listed_files(folder: Path) -> list[str]:
+    """The files of a model folder and of the folders in it, relative to it, with forward slashes."""
+    found = [*folder.glob("*"), *folder.glob("*/*")]
+    return [path.relative_to(folder).as_posix() for path in found if path.is_file()]
+
+
 def check_pipeline_folder(folder: Path) -> None:
     """Raise a UserError that names file and remedy unless `folder` is a complete, sound pipeline.
 
@@ -67,8 +73,7 @@ def check_pipeline_folder(folder: Path) -> None:
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder: give the path of a {PIPELINE_CLASS} folder")
-    paths = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    needed = needed_files(paths, str(folder))
+    needed = needed_files(listed_files(folder), str(folder))
     for path in needed:
         if path.endswith(".json"):
             content = _read_json(folder / path)

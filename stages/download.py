@@ -1,0 +1,161 @@
+"""Bring the chosen model into the project, only what the pipeline needs, and check it."""
+
+import argparse
+import errno
+import hashlib
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stages.lib.errors import UserError, run_stage
+from stages.lib.files import sha256, whole_folder
+from stages.lib.params import PARAMS_FILE, FolderModel, HubModel, load_params
+from stages.lib.pipelines import check_pipeline_folder, listed_files, needed_files
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import RepoSibling
+
+
+def bring_folder(model: FolderModel, key: str) -> Path:
+    """The folder of `models.<key>`, which must be there."""
+    folder = Path(model.path)
+    if folder.is_dir():
+        return folder
+    committed = folder == Path("data/embedded")
+    remedy = "restore it with `git checkout data/embedded`" if committed else "put the model there or mend the path"
+    raise UserError(f"{PARAMS_FILE}: 'models.{key}.path' has the value '{model.path}', which is not a folder: {remedy}")
+
+
+def bring_from_hub(model: HubModel, key: str) -> Path:
+    """Fetch what is missing of `models.<key>` into the Hugging Face cache; returns the folder of that revision.
+
+    Whole files that are in the cache already are not fetched again; a connection that breaks is resumed where it
+    broke. Sizes and digests are those that the Hub's API states. HF_ENDPOINT, HF_HOME and HF_TOKEN are honoured.
+    """
+    from huggingface_hub import HfApi, constants, snapshot_download
+
+    with _hub_errors(model, key, constants.ENDPOINT):
+        info = HfApi().model_info(model.repository, revision=model.revision, files_metadata=True)
+        files = {file.rfilename: file for file in info.siblings}
+        needed = needed_files(files, f"repository {model.repository}, revision {model.revision}")
+        total_bytes = sum(files[path].size for path in needed)
+        print(
+            f"download: {len(needed)} files, {_size(total_bytes)}, of the {_size(sum(f.size for f in files.values()))} "
+            f"in {constants.ENDPOINT}/{model.repository}",
+            flush=True,
+        )
+        folder = Path(snapshot_download(model.repository, revision=model.revision, allow_patterns=needed))
+    for path in needed:
+        _verify(folder / path, files[path])
+    return folder
+
+
+def copy_pipeline(source: Path, output: Path) -> int:
+    """Check the pipeline in `source`, copy what it needs to `output` whole or not at all; bytes copied."""
+    check_pipeline_folder(source)
+    copied_bytes = 0
+    try:
+        with whole_folder(output) as folder:
+            for path in needed_files(listed_files(source), str(source)):
+                (folder / path).parent.mkdir(exist_ok=True)
+                shutil.copyfile(source / path, folder / path)
+                copied_bytes += (folder / path).stat().st_size
+    except OSError as error:
+        raise UserError(f"cannot copy {source} to {output}: {_cause(error, output.parent)}") from None
+    return copied_bytes
+
+
+def _verify(path: Path, stated: "RepoSibling") -> None:
+    """Compare size and digest with what the Hub states; a file that differs is removed, so that it is fetched again."""
+    size_bytes = path.stat().st_size
+    if stated.lfs is not None:
+        intact = sha256(path) == stated.lfs.sha256
+    else:  # a small file: the Hub states the digest that Git gives it
+        content = path.read_bytes()
+        digest = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+        intact = digest == stated.blob_id
+    if size_bytes == stated.size and intact:
+        return
+    path.resolve().unlink()  # the file itself; `path` is a link to it where the system has links
+    path.unlink(missing_ok=True)
+    raise UserError(
+        f"{stated.rfilename} differs from what the Hub states (size or digest; {size_bytes} bytes came, "
+        f"{stated.size} are stated): the broken copy was removed, run `dvc repro` to fetch it again"
+    )
+
+
+@contextmanager
+def _hub_errors(model: HubModel, key: str, endpoint: str) -> Iterator[None]:
+    """Turn what huggingface_hub raises into one message each."""
+    from huggingface_hub import constants, errors
+
+    entry = f"{PARAMS_FILE}: 'models.{key}"
+    again = "run `dvc repro` again; files that came whole are not fetched twice"
+    try:
+        yield
+    except errors.RevisionNotFoundError:
+        raise UserError(
+            f"{entry}.revision' has the value '{model.revision}': {endpoint}/{model.repository} has no such "
+            "revision: take the full commit hash from its page 'Files and versions', 'History'"
+        ) from None
+    except errors.GatedRepoError:
+        raise UserError(
+            f"{entry}.repository' has the value '{model.repository}', which is gated: accept its terms on "
+            f"{endpoint}/{model.repository}, then set HF_TOKEN to a token of that account"
+        ) from None
+    except errors.RepositoryNotFoundError:
+        raise UserError(
+            f"{entry}.repository' has the value '{model.repository}', which {endpoint} does not have or does not "
+            "show: check the name; for a private one set HF_TOKEN"
+        ) from None
+    except errors.OfflineModeIsEnabled:
+        raise UserError(
+            f"{entry}' comes from {endpoint}, but HF_HUB_OFFLINE forbids the network: unset it, or choose a model "
+            f"whose source is a folder in {PARAMS_FILE}, key 'model'"
+        ) from None
+    except errors.HfHubHTTPError as error:
+        raise UserError(f"{endpoint} answered {error.response.status_code} for {model.repository}: {again}") from None
+    except (errors.HTTPError, errors.LocalEntryNotFoundError) as error:
+        cause = error.__cause__ or error
+        raise UserError(
+            f"{endpoint} cannot be reached or broke off ({type(cause).__name__}: {_first_line(cause)}): check network, "
+            f"proxy and HF_ENDPOINT and {again}. Without a network choose a model whose source is a folder in "
+            f"{PARAMS_FILE}, key 'model'"
+        ) from None
+    except OSError as error:
+        cause = _cause(error, Path(constants.HF_HUB_CACHE))
+        raise UserError(f"the download of {model.repository} failed: {cause}; then {again}") from None
+
+
+def _cause(error: OSError, folder: Path) -> str:
+    if error.errno == errno.ENOSPC:
+        return f"the disk of {folder} is full: free space"
+    return f"{error.strerror or _first_line(error)} ({error.filename or folder})"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or ["no details"])[0]
+
+
+def _size(count_bytes: int) -> str:
+    return f"{count_bytes / 1024**3:.2f} GiB" if count_bytes >= 1024**3 else f"{count_bytes / 1024**2:.1f} MiB"
+
+
+def main() -> None:
+    """Bring, verify and check the model that params.yaml chooses."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, required=True, help="pipeline folder to write")
+    output = parser.parse_args().output
+    start = time.perf_counter()
+    params = load_params()
+    model = params.chosen_model
+    bring = bring_from_hub if isinstance(model, HubModel) else bring_folder
+    size = _size(copy_pipeline(bring(model, params.model), output))
+    print(f"download: {model.label}, {size}, checked, {time.perf_counter() - start:.1f} s")
+
+
+if __name__ == "__main__":
+    run_stage(main)
