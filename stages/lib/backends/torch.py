@@ -1,0 +1,157 @@
+"""Back end `torch`: weights cast to a floating-point dtype, or rounded to INT8 and stored in FP16 (simulated).
+
+The arithmetic dtype may differ from the stored one (FP16 weights on a CPU): then a weight stays as it is stored and
+is cast each time a layer reads it, one layer at a time. Between networks, and in the scheduler, everything is FP32,
+so that only the networks themselves differ between variants and components of different dtypes work together.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionPipeline
+from torch import nn
+from torch.nn.utils import parametrize
+
+from stages.lib.components import (
+    assemble,
+    copy_companions,
+    load_component,
+    stored_float_dtype,
+    write_component,
+)
+from stages.lib.devices import compute_dtype, native_dtype
+from stages.lib.errors import UserError
+from stages.lib.inventory import StoredTensor, stored_tensors
+from stages.lib.params import COMPONENTS, Variant
+from stages.lib.quantization import dequantize, quantize_weight
+
+# Every weight matrix that a layer multiplies with or looks up in: nearly all of a model. Biases, normalizations and
+# the safety checker's concept vectors and thresholds are too few and too sensitive to round.
+ROUNDED_LAYERS = (nn.Conv2d, nn.Linear, nn.Embedding)
+
+
+def quantize(base: Path, variant: Variant, out: Path) -> None:
+    """Write `base` with the components of `variant` in its dtype into the empty folder `out`.
+
+    One component is in memory at a time. Raises UserError where a weight is too large for the dtype.
+    """
+    dtypes = {
+        component: variant.stored_dtype if component in variant.components else stored_float_dtype(base, component)
+        for component in COMPONENTS
+    }
+    copy_companions(base, out, dtypes)
+    for component in COMPONENTS:
+        if component not in variant.components:
+            write_component(out, component, load_component(base, component, dtypes[component]).state_dict())
+            continue
+        model = load_component(base, component, "float32")
+        if variant.weights == "int8":
+            round_weights(model, variant.granularity)
+        write_component(out, component, cast_state(model.state_dict(), dtypes[component], base / component))
+
+
+def round_weights(model: nn.Module, granularity: str) -> None:
+    """Round the weights of convolutions, linear layers and embeddings to INT8 and back, in place."""
+    for module in model.modules():
+        if isinstance(module, ROUNDED_LAYERS):
+            module.weight.copy_(dequantize(*quantize_weight(module.weight, 8, granularity)))
+
+
+def cast_state(state: Mapping[str, torch.Tensor], dtype: str, source: Path) -> dict[str, torch.Tensor]:
+    """The floating-point tensors of `state` as `dtype`. UserError names `source` and a tensor that overflows."""
+    target = getattr(torch, dtype)
+    cast = {name: tensor.to(target) if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    for name, tensor in cast.items():
+        if tensor.is_floating_point() and not torch.equal(tensor.isfinite(), state[name].isfinite()):
+            raise UserError(
+                f"{source}: tensor '{name}' has the magnitude {state[name].abs().max().item():.6g}, too large for "
+                f"{dtype} (at most {torch.finfo(target).max:.6g}): use bfloat16 or float32, or leave "
+                f"'{source.name}' out of `components`"
+            )
+    return cast
+
+
+def load(folder: Path, variant: Variant, device: str) -> StableDiffusionPipeline:
+    """Rebuild the pipeline that `quantize` wrote, on `device` ("cpu" or "cuda")."""
+    computes = {}
+    networks = {}
+    for component in COMPONENTS:
+        stored = stored_float_dtype(folder, component)
+        converted = component in variant.components
+        computes[component] = compute_dtype(variant, device) if converted else native_dtype(stored, device)
+        networks[component] = load_component(folder, component, stored).to(device)
+    pipeline = assemble(folder, networks)
+    for component, network in networks.items():
+        compute_in(network, component, computes[component])
+    return pipeline
+
+
+def compute_in(network: nn.Module, component: str, dtype: str) -> None:
+    """Make a loaded network compute in `dtype`, whatever its weights are stored in, with FP32 in and out."""
+    compute = getattr(torch, dtype)
+    for module in list(network.modules()):
+        if isinstance(module, nn.GroupNorm | nn.LayerNorm):
+            # Tiny, and diffusers' VAE asks the first of them which dtype to compute in.
+            module.to(compute)
+            continue
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            if parameter.is_floating_point() and parameter.dtype != compute:
+                parametrize.register_parametrization(module, name, _Cast(compute), unsafe=True)
+    if component == "text_encoder":
+        _announce_float32(network)
+    if compute != torch.float32:
+        _meet_in_float32(network, component, compute)
+
+
+class _Cast(nn.Module):
+    """Reads a stored weight as another dtype."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def forward(self, stored: torch.Tensor) -> torch.Tensor:
+        return stored.to(self.dtype)
+
+
+def _announce_float32(text_encoder: nn.Module) -> None:
+    """Let `text_encoder.dtype`, to which diffusers casts the prompt embeddings, say FP32, as they leave it."""
+    kind = type(text_encoder)
+    text_encoder.__class__ = type(kind.__name__, (kind,), {"dtype": torch.float32, "__module__": kind.__module__})
+
+
+def _meet_in_float32(network: nn.Module, component: str, compute: torch.dtype) -> None:
+    """Cast what enters a network to `compute` and what leaves it to FP32."""
+    if component == "vae":
+        # the pipeline calls `decode`, not `forward`
+        parts = (network.encoder, network.quant_conv, network.post_quant_conv, network.decoder)
+        entries = exits = [part for part in parts if part is not None]
+    elif component == "safety_checker":
+        # its `forward` also passes the pictures through, which must stay as they are
+        entries, exits = [network.vision_model], []
+    else:
+        entries = exits = [network]
+    for module in entries:
+        module.register_forward_pre_hook(
+            lambda _, args, kwargs: (_cast(args, compute), _cast(kwargs, compute)), with_kwargs=True
+        )
+    for module in exits:
+        module.register_forward_hook(lambda _, args, output: _cast(output, torch.float32))
+
+
+def _cast(value: Any, dtype: torch.dtype) -> Any:
+    """Cast the floating-point tensors inside `value`; a scheduler's timestep (no or one dimension) stays exact."""
+    if isinstance(value, torch.Tensor):
+        return value.to(dtype) if value.is_floating_point() and value.ndim > 1 else value
+    if isinstance(value, tuple | list):
+        return type(value)(_cast(item, dtype) for item in value)
+    if isinstance(value, dict):
+        return type(value)(**{key: _cast(item, dtype) for key, item in value.items()})
+    return value
+
+
+def inventory(folder: Path, variant: Variant) -> list[StoredTensor]:
+    """What the folder stores, tensor by tensor."""
+    return stored_tensors(folder)

@@ -1,0 +1,143 @@
+"""The networks of a pipeline folder, one at a time: their classes, reading them, writing their tensors."""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stages.lib.errors import UserError
+from stages.lib.files import read_json, write_json
+from stages.lib.params import COMPONENTS
+from stages.lib.pipelines import WEIGHT_STEMS, disable_progress_bars
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers import StableDiffusionPipeline
+
+COMPANIONS = ("tokenizer", "scheduler", "feature_extractor")
+HEADER_DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I8": "int8"}
+MAX_SHARD_BYTES = 5 * 10**9
+
+
+def component_class(component: str) -> type:
+    """The class of a component; a fixed list, so that no file says which code runs."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
+    from transformers import CLIPTextModel
+
+    return {
+        "unet": UNet2DConditionModel,
+        "vae": AutoencoderKL,
+        "text_encoder": CLIPTextModel,
+        "safety_checker": StableDiffusionSafetyChecker,
+    }[component]
+
+
+def weight_files(folder: Path, component: str) -> list[Path]:
+    """The safetensors files that hold a component, sorted: those of its index, else the only one."""
+    stem = folder / component / WEIGHT_STEMS[component]
+    index = stem.with_suffix(".safetensors.index.json")
+    if index.is_file():
+        names = set(read_json(index)["weight_map"].values())
+        return [index.parent / name for name in sorted(names)]
+    single = stem.with_suffix(".safetensors")
+    if not single.is_file():
+        raise UserError(f"{single} is missing: run `dvc repro` to make the model folder again")
+    return [single]
+
+
+def stored_float_dtype(folder: Path, component: str) -> str:
+    """The floating-point dtype that most elements of a component are stored in, from the headers alone."""
+    from safetensors import safe_open
+
+    elements: dict[str, int] = {}
+    for path in weight_files(folder, component):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 (a safe_open is no mapping)
+                part = file.get_slice(name)
+                dtype = HEADER_DTYPES.get(part.get_dtype(), part.get_dtype())
+                count = 1
+                for size in part.get_shape():
+                    count *= size
+                elements[dtype] = elements.get(dtype, 0) + count
+    floats = {dtype: count for dtype, count in elements.items() if "float" in dtype}
+    if not floats:
+        raise UserError(f"{folder / component}: no floating-point tensor in it: bring the model again")
+    return max(floats, key=floats.__getitem__)
+
+
+def load_component(folder: Path, component: str, dtype: str) -> "torch.nn.Module":
+    """Read one network onto the CPU with every floating-point tensor as `dtype`, in evaluation mode."""
+    import torch
+    from transformers import PreTrainedModel
+
+    disable_progress_bars()
+    kind = component_class(component)
+    dtype_argument = "dtype" if issubclass(kind, PreTrainedModel) else "torch_dtype"
+    model = kind.from_pretrained(
+        folder / component,
+        use_safetensors=True,
+        local_files_only=True,
+        **{dtype_argument: getattr(torch, dtype)},
+    )
+    return model.eval().requires_grad_(False)
+
+
+def empty_component(folder: Path, component: str) -> "torch.nn.Module":
+    """Build one network from its config alone: parameters on the meta device (no memory), buffers real."""
+    from accelerate import init_empty_weights
+    from transformers import PreTrainedModel
+
+    kind = component_class(component)
+    with init_empty_weights(include_buffers=False):
+        if issubclass(kind, PreTrainedModel):
+            config = kind.config_class.from_pretrained(folder / component, local_files_only=True)
+            model = kind(config)
+        else:
+            model = kind.from_config(kind.load_config(folder / component, local_files_only=True))
+    return model.eval().requires_grad_(False)
+
+
+def assemble(folder: Path, networks: "dict[str, torch.nn.Module]") -> "StableDiffusionPipeline":
+    """A pipeline of the loaded `networks` with the tokenizer, scheduler and feature extractor of `folder`."""
+    import diffusers
+    from transformers import CLIPImageProcessor, CLIPTokenizer
+
+    name = read_json(folder / "model_index.json")["scheduler"][1]
+    scheduler = getattr(diffusers, name, None) if name.endswith("Scheduler") else None
+    if scheduler is None:
+        raise UserError(f"{folder / 'model_index.json'}: scheduler '{name}' is not one that diffusers has")
+    pipeline = diffusers.StableDiffusionPipeline(
+        tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
+        scheduler=scheduler.from_pretrained(folder / "scheduler", local_files_only=True),
+        feature_extractor=CLIPImageProcessor.from_pretrained(folder / "feature_extractor", local_files_only=True),
+        **networks,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def write_component(out: Path, component: str, state: "dict[str, torch.Tensor]") -> None:
+    """Write the tensors of one network as safetensors, in shards of at most 5 GB. Same tensors, same bytes."""
+    from huggingface_hub import save_torch_state_dict
+
+    save_torch_state_dict(
+        {name: state[name].contiguous() for name in sorted(state)},
+        out / component,
+        filename_pattern=f"{WEIGHT_STEMS[component]}{{suffix}}.safetensors",
+        max_shard_size=MAX_SHARD_BYTES,
+    )
+
+
+def copy_companions(base: Path, out: Path, dtypes: dict[str, str]) -> None:
+    """Copy everything of `base` that is no weight. `dtypes` is what the config of each component shall say."""
+    shutil.copyfile(base / "model_index.json", out / "model_index.json")
+    for name in COMPANIONS:
+        shutil.copytree(base / name, out / name)
+    for component in COMPONENTS:
+        config = read_json(base / component / "config.json")
+        # transformers loads in the dtype that the config names when nobody asks for another
+        for key in ("dtype", "torch_dtype"):
+            if key in config:
+                config[key] = dtypes[component]
+        (out / component).mkdir()
+        write_json(out / component / "config.json", config)

@@ -1,0 +1,42 @@
+"""Where a variant runs and which dtype it computes in."""
+
+from stages.lib.errors import UserError
+from stages.lib.params import PARAMS_FILE, Variant
+
+
+def resolve_device(variant_device: str, params_device: str) -> str:
+    """The device a variant runs on, "cpu" or "cuda": its own, else that of params.yaml, else CUDA if there is one.
+
+    Raises UserError where "cuda" is asked for and there is none.
+    """
+    import torch
+
+    asked = variant_device if variant_device != "auto" else params_device
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    if asked == "cuda" and found == "cpu":
+        key = "device of the variant" if variant_device == "cuda" else "device"
+        raise UserError(
+            f"{PARAMS_FILE}: {key} is 'cuda', but PyTorch finds no CUDA device here: "
+            "set it to 'auto' or 'cpu', or install a PyTorch build and a driver for your GPU"
+        )
+    return found if asked == "auto" else asked
+
+
+def native_dtype(stored: str, device: str) -> str:
+    """The dtype that weights stored as `stored` are computed in on `device` when nobody asks for another.
+
+    A CPU has no FP16 arithmetic worth its name (measured: 0.05 of the speed of FP32), and a GPU older than
+    compute capability 8.0 only emulates BF16; there the answer is float32.
+    """
+    import torch
+
+    if stored == "float16":
+        return "float32" if device == "cpu" else "float16"
+    if stored == "bfloat16" and device == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    return stored
+
+
+def compute_dtype(variant: Variant, device: str) -> str:
+    """The arithmetic dtype of the converted components of `variant` on `device`: float32, float16 or bfloat16."""
+    return native_dtype(variant.stored_dtype, device) if variant.compute == "auto" else variant.compute

@@ -1,0 +1,137 @@
+"""What a model folder stores on disk, and what a loaded network holds in memory."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stages.lib.components import HEADER_DTYPES, empty_component, weight_files
+from stages.lib.errors import UserError
+from stages.lib.params import COMPONENTS
+
+if TYPE_CHECKING:
+    import torch
+
+# What a quantized weight needs besides its integers: tensors that stand for no parameter of the base model.
+QUANTIZATION_SUFFIXES = ("_scale", "_zero_point")
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """One tensor of a safetensors file. `parameters`: how many of the base model's it stands for."""
+
+    component: str
+    name: str
+    operator: str
+    elements: int
+    parameters: int
+    dtype: str
+    stored_bytes: int
+
+
+def stored_tensors(folder: Path) -> list[StoredTensor]:
+    """Every tensor of a model folder, from the headers of its files and the configs; no weight is read.
+
+    `operator` is Conv2d, Linear, Embedding, Normalization or Other, by the class of the layer that owns the tensor.
+    """
+    return [tensor for component in COMPONENTS for tensor in _stored_tensors(folder, component)]
+
+
+def _stored_tensors(folder: Path, component: str) -> Iterator[StoredTensor]:
+    from safetensors import safe_open
+
+    model = empty_component(folder, component)
+    operators = {name: operator_of(module) for name, module in model.named_modules()}
+    parameters = dict(model.named_parameters())
+    known = parameters.keys() | dict(model.named_buffers()).keys()
+    for path in weight_files(folder, component):
+        with safe_open(path, framework="pt") as file:
+            for name in sorted(file.keys()):
+                owner = _without_quantization_suffix(name)
+                if owner not in known:
+                    raise UserError(f"{path}: tensor '{name}' belongs to no layer of the {component}: make it again")
+                part = file.get_slice(name)
+                elements = prod(part.get_shape())
+                yield StoredTensor(
+                    component=component,
+                    name=name,
+                    operator=operators[owner.rpartition(".")[0]],
+                    elements=elements,
+                    parameters=elements if name in parameters else 0,
+                    dtype=HEADER_DTYPES.get(part.get_dtype(), part.get_dtype()),
+                    stored_bytes=elements * _element_bytes(part.get_dtype()),
+                )
+
+
+def _without_quantization_suffix(name: str) -> str:
+    for suffix in QUANTIZATION_SUFFIXES:
+        name = name.removesuffix(suffix)
+    return name
+
+
+def _element_bytes(header_dtype: str) -> int:
+    """Bytes of one element: the bits at the end of a safetensors dtype such as BF16, by 8 (BOOL is one byte)."""
+    digits = "".join(character for character in header_dtype.partition("_")[0] if character.isdigit())
+    return int(digits) // 8 if digits else 1
+
+
+def operator_of(module: "torch.nn.Module") -> str:
+    """Conv2d, Linear, Embedding, Normalization or Other."""
+    from torch import nn
+
+    kinds = {
+        "Conv2d": nn.Conv2d,
+        "Linear": nn.Linear,
+        "Embedding": nn.Embedding,
+        "Normalization": nn.GroupNorm | nn.LayerNorm,
+    }
+    return next((name for name, kind in kinds.items() if isinstance(module, kind)), "Other")
+
+
+def disk_bytes(folder: Path) -> dict[str, int]:
+    """Bytes of the safetensors files of each component, headers included."""
+    return {component: sum(path.stat().st_size for path in weight_files(folder, component)) for component in COMPONENTS}
+
+
+def memory_bytes(module: "torch.nn.Module") -> int:
+    """Bytes that a network's parameters, buffers and packed weights occupy, each storage once.
+
+    A sum over `parameters()` misses the packed weights of dynamically quantized layers altogether, and gives the
+    original bytes of a tensor subclass that keeps integers inside. Of a packed weight, which cannot be looked into,
+    this counts what it must hold (see `_packed_bytes`); a kernel library may keep more.
+    """
+    storages: dict[tuple[str, int], int] = {}
+    for tensor in _plain_tensors([*module.parameters(), *module.buffers()]):
+        if tensor.device.type != "meta":
+            storage = tensor.untyped_storage()
+            storages[(str(tensor.device), storage.data_ptr())] = storage.nbytes()
+    return sum(storages.values()) + sum(_packed_bytes(part) for part in module.modules())
+
+
+def _plain_tensors(tensors: "Iterable[torch.Tensor]") -> "Iterator[torch.Tensor]":
+    """The tensors themselves, or what a wrapper subclass keeps inside, at any depth."""
+    for tensor in tensors:
+        flatten = getattr(tensor, "__tensor_flatten__", None)
+        if flatten is None:
+            yield tensor
+        else:
+            yield from _plain_tensors(getattr(tensor, name) for name in flatten()[0])
+
+
+def _packed_bytes(module: "torch.nn.Module") -> int:
+    """Bytes that the packed weight of a quantized linear layer must hold, 0 for any other module.
+
+    The integers, the FP32 bias, and per scale an FP32 scale and an INT32 zero point, as FBGEMM's packed form has them.
+    """
+    import torch
+    from torch.ao.nn.quantized.modules.linear import LinearPackedParams
+
+    if not isinstance(module, LinearPackedParams):
+        return 0
+    weight, bias = module._weight_bias()
+    total = weight.numel() * weight.element_size()
+    if weight.is_quantized:
+        per_tensor = weight.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric)
+        total += 8 * (1 if per_tensor else weight.q_per_channel_scales().numel())
+    return total + (0 if bias is None else bias.numel() * bias.element_size())
