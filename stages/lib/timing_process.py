@@ -1,0 +1,88 @@
+"""The parent's side of a timing worker: start it, ask it, pass on what went wrong, and leave none behind."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+from stages.lib import timing_worker
+from stages.lib.errors import UserError
+from stages.lib.timing_worker import Task
+
+# OpenMP's idle threads go on spinning for some milliseconds after a call; the other process must not feel them.
+SETTLE_S = 0.05
+
+
+class TimingProcess:
+    """A worker process with its model loaded, from entering the `with` block to leaving it.
+
+    `load_time_s` is the time from starting the process to a model ready to draw, imports included.
+    """
+
+    loaded: dict[str, Any]
+    load_time_s: float
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+
+    def __enter__(self) -> "TimingProcess":
+        # Its standard error is a file: read only if it dies, and it can never fill a pipe.
+        self._errors = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        begin_s = time.perf_counter()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", timing_worker.__name__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            encoding="utf-8",
+        )
+        try:
+            self.loaded = self._exchange(self._task.as_line())
+        except BaseException:  # also Ctrl-C: `with` leaves a block only after entering it
+            self.close()
+            raise
+        self.load_time_s = time.perf_counter() - begin_s
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def ask(self, action: str) -> dict[str, Any]:
+        """What the worker answers to {"do": action}. Its mistake or death is a UserError with its message."""
+        time.sleep(SETTLE_S)
+        return self._exchange(json.dumps({"do": action}))
+
+    def close(self) -> None:
+        """End the process, whatever it does."""
+        self._process.kill()
+        self._process.wait()
+        self._process.stdout.close()
+        self._errors.close()
+
+    def _exchange(self, line: str) -> dict[str, Any]:
+        try:
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise self._death() from None
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise self._death()
+        value = json.loads(answer)
+        if "error" in value:
+            raise UserError(value["error"])
+        return value
+
+    def _death(self) -> UserError:
+        """What to tell of a process that went away: its signal, or the last line it left on standard error."""
+        code = self._process.wait()
+        self._errors.seek(0)
+        lines = [line.strip() for line in self._errors if line.strip()]
+        if code < 0:
+            reason = f"was killed by signal {-code}" + (" (perhaps for want of memory)" if code == -9 else "")
+        else:
+            reason = f"ended with exit code {code}: {lines[-1] if lines else 'it left no message'}"
+        return UserError(f"the timing process of variant '{self._task.variant}' {reason}")

@@ -1,0 +1,192 @@
+"""A fresh process that times one variant, one call at a time, whenever its parent asks.
+
+Both ways, one line is one JSON object. The parent first sends the fields of `Task`; the answer comes when the model is
+ready to draw. Then it sends {"do": "call"}, {"do": "peak"} or {"do": "components"}. A mistake of the user is answered
+with {"error": message}. When the parent goes, in whatever way, this process ends at once, also in the middle of a call.
+"""
+
+import json
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from stages.lib.errors import UserError
+from stages.lib.memory import CudaMeter, PeakMeter, process_meter
+from stages.lib.params import load_params
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers import StableDiffusionPipeline
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one worker loads and draws. `threads` is what PyTorch may use on the CPU."""
+
+    variant: str
+    folder: str
+    device: str
+    threads: int
+    prompt: str
+    prompt_id: str
+    noise: str
+    steps: int
+    guidance_scale: float
+
+    def as_line(self) -> str:
+        """The line that starts the work."""
+        return json.dumps(asdict(self))
+
+
+@dataclass
+class Worker:
+    """A loaded model and what it draws with."""
+
+    task: Task
+    pipeline: "StableDiffusionPipeline"
+    latents: "torch.Tensor"
+    meter: PeakMeter
+
+    def call(self) -> dict[str, Any]:
+        """Draw one picture as a user does: text encoding, denoising, decoding, safety check; no PNG."""
+        begin_s = self._now_s()
+        picture = self.pipeline(
+            prompt=self.task.prompt,
+            latents=self.latents,
+            num_inference_steps=self.task.steps,
+            guidance_scale=self.task.guidance_scale,
+            output_type="pt",
+        ).images
+        latency_s = self._now_s() - begin_s
+        if not picture.isfinite().all():
+            raise UserError(
+                f"variant '{self.task.variant}' gives NaN in the picture of prompt '{self.task.prompt}': in "
+                f"params.yaml set `compute: float32` under variants.{self.task.variant}"
+            )
+        return {"latency_s": latency_s, "height": picture.shape[2], "width": picture.shape[3]}
+
+    def peak(self) -> dict[str, Any]:
+        """The highest memory use since the model was loaded."""
+        return {"peak_mib": self.meter.peak_mib(), "kind": self.meter.kind, "method": self.meter.method}
+
+    def components(self) -> dict[str, Any]:
+        """Draw one picture with a clock around each network; seconds of each call, and `other`: the rest, once."""
+        times_s: dict[str, list[float]] = {}
+        with ExitStack() as stack:
+            for name, owner, method in (
+                ("text_encoder", self.pipeline.text_encoder, "forward"),
+                ("unet_step", self.pipeline.unet, "forward"),
+                ("vae_decode", self.pipeline.vae, "decode"),
+                ("safety_checker", self.pipeline, "run_safety_checker"),
+            ):
+                stack.enter_context(self._clocked(owner, method, times_s.setdefault(name, [])))
+            whole_s = self.call()["latency_s"]
+        times_s["other"] = [whole_s - sum(sum(samples) for samples in times_s.values())]
+        return {"times_s": times_s}
+
+    @contextmanager
+    def _clocked(self, owner: Any, method: str, samples_s: list[float]) -> Iterator[None]:
+        """Within the block, append to `samples_s` how long each call of the method of `owner` takes."""
+        inner, own = getattr(owner, method), method in vars(owner)
+
+        def clocked(*arguments: Any, **options: Any) -> Any:
+            begin_s = self._now_s()
+            answer = inner(*arguments, **options)
+            samples_s.append(self._now_s() - begin_s)
+            return answer
+
+        setattr(owner, method, clocked)
+        try:
+            yield
+        finally:
+            setattr(owner, method, inner) if own else delattr(owner, method)
+
+    def _now_s(self) -> float:
+        """The time when the device has done everything it was asked to do."""
+        if self.task.device == "cuda":
+            import torch
+
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+
+def load(task: Task, meter: PeakMeter) -> tuple[Worker, dict[str, Any]]:
+    """The worker ready to draw, and what loading took. `meter` has counted since the process began."""
+    begin_s = time.perf_counter()
+    import torch
+
+    from stages.lib.backends import BACKENDS
+    from stages.lib.drawing import place_noise, quiet_safety_checker, use_exact_float32
+    from stages.lib.noise import read_noise
+
+    variant = load_params().variant(task.variant)
+    backend = BACKENDS[variant.backend].load_module()
+    import_time_s = time.perf_counter() - begin_s
+    torch.set_num_threads(task.threads)
+    use_exact_float32()
+    quiet_safety_checker()
+    pipeline = backend.load(Path(task.folder), variant, task.device)
+    latents = place_noise(pipeline, read_noise(Path(task.noise), task.prompt_id))
+    if task.device == "cuda":
+        torch.cuda.synchronize()
+        meter = CudaMeter()
+    answer = {"import_time_s": import_time_s, "load_peak_mib": meter.peak_mib()}
+    meter.reset()
+    return Worker(task, pipeline, latents, meter), answer
+
+
+def main() -> None:
+    """Answer requests until the parent closes its end."""
+    # Whatever a library prints must not mix with the answers.
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
+        os.dup2(2, 1)
+        try:
+            _serve(_requests(), answers)
+        except UserError as error:
+            _answer(answers, {"error": str(error)})
+            sys.exit(1)
+
+
+def _serve(requests: Iterator[bytes], answers: TextIO) -> None:
+    meter = process_meter()
+    worker, loaded = load(Task(**json.loads(next(requests))), meter)
+    _answer(answers, loaded)
+    actions: dict[str, Callable[[], dict]] = {
+        "call": worker.call,
+        "peak": worker.peak,
+        "components": worker.components,
+    }
+    for request in requests:
+        _answer(answers, actions[json.loads(request)["do"]]())
+
+
+def _requests() -> Iterator[bytes]:
+    """The lines of standard input, read by a thread that ends the process when there are no more."""
+    lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
+    def read() -> None:
+        # Unbuffered: a thread that waits inside sys.stdin holds a lock that Python's exit needs.
+        with open(0, "rb", buffering=0, closefd=False) as stream:
+            for line in stream:
+                lines.put(line)
+        os._exit(1)
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        yield lines.get()
+
+
+def _answer(answers: TextIO, value: dict[str, Any]) -> None:
+    answers.write(json.dumps(value) + "\n")
+    answers.flush()
+
+
+if __name__ == "__main__":
+    main()

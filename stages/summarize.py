@@ -1,0 +1,248 @@
+"""What do all variants together say?
+
+Reads reports/environment.json, the size, timing and quality of every declared variant and its pictures; writes
+reports/summary.json (one row per variant, and the pictures of every two variants compared) and, for `dvc metrics show`,
+one short row per variant in reports/metrics. A figure that belongs to another machine, baseline, format or set of
+pictures stops the stage: nothing stale is joined.
+"""
+
+import argparse
+import math
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
+from pathlib import Path
+
+from tqdm import tqdm
+
+from stages.lib.errors import UserError, run_stage
+from stages.lib.files import read_json, whole_folder, write_json
+from stages.lib.params import Params, Variant, load_params
+from stages.lib.drawn import (
+    Comparison,
+    Picture,
+    average,
+    check_same_prompts,
+    compare,
+    read_listing,
+    read_pictures,
+    read_rgb,
+)
+
+STAGE_OF = {"size": "quantize", "timing": "benchmark", "quality": "evaluate"}
+SIZE_KEYS = ("parameters", "theoretical_mib", "disk_mib", "memory_mib", "overhead_percent")
+TIMING_KEYS = (
+    "load_time_s",
+    "first_call_s",
+    "latency_s",
+    "speedup",
+    "load_peak_mib",
+    "run_peak_mib",
+    "memory_kind",
+)
+QUALITY_KEYS = (
+    "images",
+    "identical",
+    "psnr_db",
+    "psnr_db_std",
+    "ssim",
+    "ssim_std",
+    "ssim_minimum",
+    "flagged",
+    "baseline_flagged",
+)
+# What each report must hold before anything of it is joined; a timing that was not measured holds a reason instead.
+REQUIRED_KEYS = {
+    "size": ("backend", "weights", "stored_dtype", *SIZE_KEYS),
+    "timing": ("measured", "fingerprint", "measurements", *TIMING_KEYS),
+    "quality": ("baseline", *QUALITY_KEYS),
+}
+METRICS_KEYS = (
+    "label",
+    "disk_mib",
+    "compression",
+    "latency_s",
+    "speedup",
+    "run_peak_mib",
+    "psnr_db",
+    "ssim",
+    "identical",
+)
+
+
+def main() -> None:
+    """Read, check, join, compare, write, print one line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "--reports", type=Path, required=True, help="folder with environment.json, size, timing, quality"
+    )
+    parser.add_argument("--images", type=Path, required=True, help="folder with one folder of pictures per variant")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--metrics", type=Path, required=True, help="folder for one short row per variant")
+    arguments = parser.parse_args()
+    begin_s = time.perf_counter()
+    params = load_params()
+    rows = variant_rows(params, arguments.reports, arguments.images)
+    pairs = compare_pairs([arguments.images / name for name in params.variants])
+    check_quality_is_of_these_pictures(rows, pairs, params.baseline)
+    model = {"name": params.model, "label": params.chosen_model.label}
+    write_json(arguments.output, {"model": model, "baseline": params.baseline, "variants": rows, "pairs": pairs})
+    with whole_folder(arguments.metrics) as folder:
+        for row in rows:
+            shown = {key: row[key] for key in METRICS_KEYS if row[key] is not None}
+            write_json(folder / f"{row['variant']}.json", shown)
+    print(
+        f"summarize: {len(rows)} variants, {len(pairs)} pairs of {rows[0]['images']} pictures, "
+        f"{time.perf_counter() - begin_s:.1f} s"
+    )
+
+
+def variant_rows(params: Params, reports: Path, images: Path) -> list[dict]:
+    """One flat row per declared variant, in declared order; what was not measured is None."""
+    environment = read_json(reports / "environment.json")
+    rows = []
+    baseline_mib = read_report(reports, "size", params.baseline)["disk_mib"]
+    for variant in params.variants.values():
+        size, timing, quality = (read_report(reports, kind, variant.name) for kind in STAGE_OF)
+        check_size(size, variant, reports)
+        check_timing(timing, variant, environment["fingerprint"], reports)
+        if quality["baseline"] != params.baseline:
+            raise UserError(
+                f"{reports}/quality/{variant.name}.json compares with '{quality['baseline']}', params.yaml has "
+                f"baseline '{params.baseline}': run `dvc repro evaluate@{variant.name}`"
+            )
+        listing = read_listing(images / variant.name)
+        rows.append(
+            {
+                "variant": variant.name,
+                "label": variant.label,
+                "backend": variant.backend,
+                "weights": variant.weights,
+                "stored_dtype": variant.stored_dtype,
+                "simulated": variant.simulated,
+                "device": listing["device"],
+                "compute": listing["compute"],
+                "compression": baseline_mib / size["disk_mib"],
+                **{key: size[key] for key in SIZE_KEYS},
+                **timing_row(timing),
+                **{key: quality[key] for key in QUALITY_KEYS},
+            }
+        )
+    return rows
+
+
+def read_report(reports: Path, kind: str, name: str) -> dict:
+    """reports/KIND/NAME.json, which must be about that variant and complete."""
+    path, command = reports / kind / f"{name}.json", f"dvc repro {STAGE_OF[kind]}@{name}"
+    if not path.is_file():
+        raise UserError(f"{path} is missing: run `{command}`")
+    report = read_json(path)
+    if not isinstance(report, dict) or report.get("variant") != name:
+        raise UserError(f"{path} is not about variant '{name}': run `{command}`")
+    required = ("reason",) if report.get("measured") is False else REQUIRED_KEYS[kind]
+    missing = [key for key in required if key not in report]
+    if missing:
+        raise UserError(f"{path} has no {', '.join(missing)}: run `{command}`")
+    return report
+
+
+def timing_row(timing: dict) -> dict:
+    """The row's part that was timed: every figure, or None everywhere and the reason."""
+    measured = timing["measured"]
+    spreads = {item["name"]: item for item in timing["measurements"]} if measured else {}
+    return {
+        **{key: timing[key] if measured else None for key in TIMING_KEYS},
+        "latency_s_std": spreads["latency_s"]["std"] if measured else None,
+        "speedup_std": spreads["speedup"]["std"] if measured else None,
+        "timed_calls": spreads["latency_s"]["n"] if measured else None,
+        "timing_reason": None if measured else timing["reason"],
+    }
+
+
+def check_size(size: dict, variant: Variant, reports: Path) -> None:
+    """UserError if the stock was taken of another format than params.yaml now asks for."""
+    for key in ("backend", "weights", "stored_dtype"):
+        if size[key] != getattr(variant, key):
+            raise UserError(
+                f"{reports}/size/{variant.name}.json has {key} '{size[key]}', params.yaml asks for "
+                f"'{getattr(variant, key)}': run `dvc repro quantize@{variant.name}`"
+            )
+
+
+def check_timing(timing: dict, variant: Variant, fingerprint: str, reports: Path) -> None:
+    """UserError if the timing was taken on another machine, or if a simulated format has one."""
+    path, remedy = f"{reports}/timing/{variant.name}.json", f"run `dvc repro benchmark@{variant.name}`"
+    if timing["measured"] == variant.simulated:
+        state = "has a timing" if timing["measured"] else "has no timing"
+        kind = "simulated" if variant.simulated else "not simulated"
+        raise UserError(f"{path} {state}, but params.yaml says that '{variant.name}' is {kind}: {remedy}")
+    if timing["measured"] and timing["fingerprint"] != fingerprint:
+        raise UserError(
+            f"{path} was measured on the machine {timing['fingerprint']}, {reports}/environment.json describes "
+            f"{fingerprint}: {remedy}"
+        )
+
+
+def compare_pairs(folders: list[Path]) -> list[dict]:
+    """The pictures of every two folders compared, the earlier folder being the reference.
+
+    Memory holds the pictures of a few prompts, one per folder, whatever the number of prompts.
+    """
+    listed = [read_pictures(folder) for folder in folders]
+    check_same_prompts(folders, listed)
+    names = list(combinations([folder.name for folder in folders], 2))
+    # Threads suffice: nearly all the time is in filters that run without Python's lock.
+    with ThreadPoolExecutor() as pool:
+        one_each = ([pictures[id] for pictures in listed] for id in listed[0])
+        per_prompt = list(
+            tqdm(
+                pool.map(_compare_every_two, one_each),
+                total=len(listed[0]),
+                desc="summarize",
+                unit="prompt",
+                mininterval=1,
+            )
+        )
+    return [
+        {
+            "reference": reference,
+            "variant": variant,
+            **average([comparisons[number] for comparisons in per_prompt]),
+            "pictures": [
+                {"id": item.id, "psnr_db": item.psnr_db, "identical": item.identical, "ssim": item.ssim}
+                for item in (comparisons[number] for comparisons in per_prompt)
+            ],
+        }
+        for number, (reference, variant) in enumerate(names)
+    ]
+
+
+def _compare_every_two(pictures: list[Picture]) -> list[Comparison]:
+    """The pictures of one prompt, every two of them; each file is read once."""
+    rgb = [read_rgb(picture) for picture in pictures]
+    return [
+        compare(pictures[first], pictures[second], (rgb[first], rgb[second]))
+        for first, second in combinations(range(len(pictures)), 2)
+    ]
+
+
+def check_quality_is_of_these_pictures(rows: list[dict], pairs: list[dict], baseline: str) -> None:
+    """UserError if reports/quality says something else about the pictures than comparing them now."""
+    quality_of = {row["variant"]: row for row in rows}
+    for pair in pairs:
+        names = {pair["reference"], pair["variant"]}
+        if baseline not in names:
+            continue
+        (name,) = names - {baseline}
+        for key in ("images", "identical", "psnr_db", "ssim"):
+            stored, now = quality_of[name][key], pair[key]
+            same = stored == now if None in (stored, now) else math.isclose(stored, now, rel_tol=1e-5)
+            if not same:
+                raise UserError(
+                    f"the quality report of '{name}' has {key} {stored}, its pictures now give {now}: "
+                    f"run `dvc repro evaluate@{name}`"
+                )
+
+
+if __name__ == "__main__":
+    run_stage(main)
