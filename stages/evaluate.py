@@ -14,7 +14,7 @@ from stages.lib.errors import run_stage
 from stages.lib.files import write_json
 from stages.lib.metrics import rate_psnr
 from stages.lib.params import load_params
-from stages.lib.drawn import (
+from stages.lib.picture_folder import (
     Comparison,
     Picture,
     average,

@@ -19,7 +19,7 @@ from stages.lib.errors import run_stage
 from stages.lib.files import whole_folder, write_json
 from stages.lib.noise import read_noise
 from stages.lib.params import load_params
-from stages.lib.drawn import LISTING, rgb_sha256
+from stages.lib.picture_folder import LISTING, rgb_sha256
 from stages.lib.prompts import Prompt, load_prompts
 
 if TYPE_CHECKING:

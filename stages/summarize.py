@@ -18,7 +18,7 @@ from tqdm import tqdm
 from stages.lib.errors import UserError, run_stage
 from stages.lib.files import read_json, whole_folder, write_json
 from stages.lib.params import Params, Variant, load_params
-from stages.lib.drawn import (
+from stages.lib.picture_folder import (
     Comparison,
     Picture,
     average,
