@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from stages.lib.backends import BACKENDS
 from stages.lib.errors import UserError
@@ -35,6 +35,25 @@ def _relative_path(path: str) -> str:
     return path
 
 
+def _repository(name: str) -> str:
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name, re.ASCII):
+        raise ValueError("write the owner and the name of a Hugging Face repository, such as owner/name")
+    return name
+
+
+def _commit_hash(revision: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{40}", revision):
+        raise ValueError("give the full commit hash, 40 hexadecimal digits: a branch name may change its content")
+    return revision
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("give it a text")
+    return text
+
+
+Label = Annotated[str, AfterValidator(_not_blank)]
 Name = Annotated[str, AfterValidator(safe_name)]
 ProjectPath = Annotated[str, AfterValidator(_relative_path)]
 Device = Literal["auto", "cpu", "cuda"]
@@ -48,7 +67,7 @@ class _Section(BaseModel):
 class FolderModel(_Section):
     """A StableDiffusionPipeline folder, relative to the project."""
 
-    label: str
+    label: Label
     source: Literal["folder"]
     path: str
 
@@ -56,17 +75,17 @@ class FolderModel(_Section):
 class HubModel(_Section):
     """A repository of the Hugging Face Hub at a full commit hash, so that the same weights come every time."""
 
-    label: str
+    label: Label
     source: Literal["hub"]
-    repository: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
-    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+    repository: Annotated[str, AfterValidator(_repository)]
+    revision: Annotated[str, AfterValidator(_commit_hash)]
 
 
 class Variant(_Section):
     """One numeric format and the way it runs. `name` is its key in params.yaml."""
 
     name: str
-    label: str
+    label: Label
     backend: str
     weights: str
     activations: str = "none"
@@ -112,7 +131,7 @@ class Generation(_Section):
     """How a picture is drawn."""
 
     steps: Annotated[int, Field(ge=1, le=1000)]
-    guidance_scale: Annotated[float, Field(ge=1, strict=False)]
+    guidance_scale: Annotated[float, Field(ge=1, strict=False, allow_inf_nan=False)]
 
 
 class Benchmark(_Section):
@@ -156,6 +175,20 @@ class Params(_Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _variants_can_be_told_apart(self) -> "Params":
+        if "base" in map(str.casefold, self.variants):
+            raise ValueError("variant 'base' would take the folder of the base model: choose another name")
+        # Names become folders, and some file systems ignore case; labels name the rows of tables.
+        for what, texts in {
+            "names": [name.casefold() for name in self.variants],
+            "labels": [variant.label for variant in self.variants.values()],
+        }.items():
+            twice = next((text for text in texts if texts.count(text) > 1), None)
+            if twice is not None:
+                raise ValueError(f"two of `variants` have the {what[:-1]} '{twice}': give them different {what}")
+        return self
+
     @property
     def chosen_model(self) -> FolderModel | HubModel:
         """The entry of `models` that is measured."""
@@ -174,8 +207,15 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
         document = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run from the top of the project") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8") from None
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1
+        raise UserError(
+            f"{path}, line {line} is not valid YAML: {error.problem}: mend that line or the one before"
+        ) from None
+    except YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}: mend it") from None
     if not isinstance(document, dict):
         raise UserError(f"{path} must be a mapping of sections, such as `model: embedded`")
     variants = document.get("variants")
@@ -186,8 +226,18 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
     try:
         return Params.model_validate(document)
     except ValidationError as error:
-        lines = [_explain(path, item) for item in error.errors()]
-        raise UserError("\n       ".join(lines)) from None
+        raise UserError("\n       ".join(_explain(path, item) for item in _innermost(error.errors()))) from None
+
+
+def _innermost(errors: list[Any]) -> list[Any]:
+    """Without those that only follow from another one, deeper down: a list is short because its item is wrong."""
+    places = [item["loc"] for item in errors]
+    return [
+        item
+        for item in errors
+        if not any(len(place) > len(item["loc"]) and place[: len(item["loc"])] == item["loc"] for place in places)
+        or not item["loc"]
+    ]
 
 
 def _explain(path: Path, item: Any) -> str:
@@ -201,10 +251,38 @@ def _explain(path: Path, item: Any) -> str:
         return f"{path}: unknown key '{key}': {hint}legal here: {', '.join(legal)}"
     if item["type"] == "missing":
         return f"{path}: key '{key}' is missing: add it"
-    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "union_tag_not_found":
+        return f"{path}: key '{key}.source' is missing: add `source: folder` or `source: hub`"
+    if item["type"] == "union_tag_invalid":
+        return f"{path}: '{key}.source' has the value '{item['ctx']['tag']}': use folder or hub"
+    if not location:
+        return f"{path}: {_remedy(item)}"
     value = item["input"]
     shown = "" if isinstance(value, dict | BaseModel) else f" has the value {value!r}"
-    return f"{path}: '{key}'{shown}: {message[0].lower()}{message[1:]}"
+    return f"{path}: '{key}'{shown}: {_remedy(item)}"
+
+
+def _remedy(item: Any) -> str:
+    """What to write instead, in the words of somebody who edits YAML."""
+    limits = item.get("ctx", {})
+    remedies = {
+        "bool_type": "write true or false",
+        "int_type": "write a whole number",
+        "float_type": "write a number",
+        "float_parsing": "write a number",
+        "finite_number": "write a finite number",
+        "string_type": "write a text, in quotes if it looks like a number",
+        "tuple_type": "write a list, such as [one, two]",
+        "too_short": "name at least one",
+        "greater_than_equal": f"write {limits.get('ge')} or more",
+        "less_than_equal": f"write {limits.get('le')} or less",
+        "invalid_key": "write a text as key",
+        "literal_error": f"use {limits.get('expected')}",
+        "dict_type": "write `key: value` lines below it",
+        "model_type": "write `key: value` lines below it",
+        "model_attributes_type": "write `key: value` lines below it",
+    }
+    return remedies.get(item["type"], item["msg"].removeprefix("Value error, "))
 
 
 def _legal_keys(location: list[str]) -> list[str]:
