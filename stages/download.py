@@ -35,18 +35,22 @@ def bring_from_hub(model: HubModel, key: str) -> Path:
     Whole files that are in the cache already are not fetched again; a connection that breaks is resumed where it
     broke. Sizes and digests are those that the Hub's API states. HF_ENDPOINT, HF_HOME and HF_TOKEN are honoured.
     """
-    from huggingface_hub import HfApi, constants, snapshot_download
+    from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_from_cache
 
     with _hub_errors(model, key, constants.ENDPOINT):
         info = HfApi().model_info(model.repository, revision=model.revision, files_metadata=True)
         files = {file.rfilename: file for file in info.siblings}
         needed = needed_files(files, f"repository {model.repository}, revision {model.revision}")
         total_bytes = sum(files[path].size for path in needed)
+        whole_bytes = sum(file.size for file in files.values())
         print(
-            f"download: {len(needed)} files, {_size(total_bytes)}, of the {_size(sum(f.size for f in files.values()))} "
+            f"download: {len(needed)} files, {_size(total_bytes)}, of the {_size(whole_bytes)} "
             f"in {constants.ENDPOINT}/{model.repository}",
             flush=True,
         )
+        cached = [try_to_load_from_cache(model.repository, path, revision=model.revision) for path in needed]
+        missing = [path for path, found in zip(needed, cached, strict=True) if not isinstance(found, str)]
+        check_space(sum(files[path].size for path in missing), Path(constants.HF_HUB_CACHE))
         folder = Path(snapshot_download(model.repository, revision=model.revision, allow_patterns=needed))
     for path in needed:
         _verify(folder / path, files[path])
@@ -72,19 +76,30 @@ def _verify(path: Path, stated: "RepoSibling") -> None:
     """Compare size and digest with what the Hub states; a file that differs is removed, so that it is fetched again."""
     size_bytes = path.stat().st_size
     if stated.lfs is not None:
-        intact = sha256(path) == stated.lfs.sha256
+        digest, stated_digest = sha256(path), stated.lfs.sha256
     else:  # a small file: the Hub states the digest that Git gives it
         content = path.read_bytes()
         digest = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
-        intact = digest == stated.blob_id
-    if size_bytes == stated.size and intact:
+        stated_digest = stated.blob_id
+    if (size_bytes, digest) == (stated.size, stated_digest):
         return
     path.resolve().unlink()  # the file itself; `path` is a link to it where the system has links
     path.unlink(missing_ok=True)
     raise UserError(
-        f"{stated.rfilename} differs from what the Hub states (size or digest; {size_bytes} bytes came, "
-        f"{stated.size} are stated): the broken copy was removed, run `dvc repro` to fetch it again"
+        f"{stated.rfilename} came broken: {size_bytes} bytes with digest {digest[:12]}, the Hub states {stated.size} "
+        f"bytes with {stated_digest[:12]}; the broken copy was removed, run `dvc repro` to fetch it again"
     )
+
+
+def check_space(needed_bytes: int, folder: Path) -> None:
+    """Raise a UserError unless the disk that holds `folder`, which need not exist yet, has `needed_bytes` free."""
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free_bytes = shutil.disk_usage(existing).free
+    if free_bytes < needed_bytes:
+        raise UserError(
+            f"{folder} needs {_size(needed_bytes)}, but its disk has {_size(free_bytes)} free: "
+            "free space, or set HF_HOME to a folder on another disk"
+        )
 
 
 @contextmanager
