@@ -181,7 +181,8 @@ def _noun_phrase(subject: str, noun: str, colour: str | None, adjective: str | N
 
 def _in_style(body: str, style: str, rng: random.Random) -> str:
     prefix = rng.choice(STYLE_PREFIXES[style])
-    if prefix and rng.random() < (0.1 if style == "plain" else 0.35):
+    opens_with_article = body.startswith(("a ", "an "))  # not with a time, which no prefix can take
+    if opens_with_article and rng.random() < (0.1 if style == "plain" else 0.35):
         return f"{prefix} {body}"
     suffix = rng.choice(STYLE_SUFFIXES[style])
     return f"{body}{suffix}"

@@ -8,10 +8,10 @@ channels for each 8 x 8 pixels, so fine grain would be lost and would cost the r
 import random
 
 import numpy as np
-from PIL import Image
+from PIL import ImageFilter
 
 from training.captions import caption
-from training.drawing.canvas import SIZE, Canvas
+from training.drawing.canvas import OVERSAMPLING, SIZE, Canvas
 from training.drawing.content import FUR, PAINT, PLACES, STYLES, SUBJECTS, TIMES, Scene, sample_scene
 from training.drawing.places import draw_place
 from training.drawing.staging import place_subject
@@ -31,6 +31,8 @@ __all__ = [
     "sample_scene",
 ]
 
+_SOFTNESS_PIXELS = 0.65  # blur of all edges: hard ones cost the autoencoder more than they show
+
 
 def draw(scene: Scene, rng: random.Random) -> np.ndarray:
     """Picture of a scene: uint8 array (SIZE, SIZE, 3), RGB; rng decides positions and small variations."""
@@ -38,7 +40,7 @@ def draw(scene: Scene, rng: random.Random) -> np.ndarray:
     centred_sun = scene.subject == "none"
     ground = draw_place(canvas, scene.place, scene.time, centred_sun, rng)
     place_subject(canvas, scene, ground, rng)
-    small = canvas.image.resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+    small = canvas.image.reduce(OVERSAMPLING).filter(ImageFilter.GaussianBlur(_SOFTNESS_PIXELS))
     return np.asarray(apply_style(small, scene.style))
 
 

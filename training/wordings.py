@@ -93,13 +93,13 @@ LANDSCAPE_ADJECTIVES += ["wide", "amazing"]
 TIME_PHRASES = {
     "sunset": ["at sunset", "at sunset", "during sunset", "in the evening", "under a sunset sky", "at dusk"],
     "sunrise": ["at sunrise", "at sunrise", "during sunrise", "in the morning", "at dawn"],
-    "day": ["during the day", "on a sunny day", "in daylight", "under a blue sky", "on a bright day"],
+    "day": ["during the day", "on a sunny day", "in daylight", "under a bright sky", "on a bright day"],
     "night": ["at night", "at night", "under the stars", "under a starry sky", "in the night"],
 }
 TIME_NOUNS = {
     "sunset": ["sunset", "sunset", "evening sky", "sunset sky"],
     "sunrise": ["sunrise", "sunrise", "dawn", "morning sky"],
-    "day": ["sunny day", "bright day", "blue sky"],
+    "day": ["sunny day", "bright day", "bright sky"],
     "night": ["night", "starry night", "night sky", "starry sky"],
 }
 STYLE_PREFIXES = {
@@ -146,7 +146,7 @@ PLACE_PATTERNS = {
 TIME_PATTERNS = {
     "sunset": r"\b(sunset|evening|dusk)\b",
     "sunrise": r"\b(sunrise|dawn|morning)\b",
-    "day": r"\b(day|daylight|blue sky)\b",
+    "day": r"\b(day|daylight|bright sky)\b",
     "night": r"\b(night|stars|starry)\b",
 }
 STYLE_PATTERNS = {

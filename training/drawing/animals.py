@@ -28,9 +28,9 @@ def draw_cat(figure: Figure, colour: Colour) -> None:
     )
     for side in (1, -1):
         figure.oval(side * 1.95, 1.05, 1.05, 1.05, dark)
-    figure.blob([(0, 5.0), (1.1, 3.8), (1.0, 1.8), (0, 1.0), (-1.0, 1.8), (-1.1, 3.8)], light)
+    figure.blob([(0, 5.2), (1.25, 4.3), (1.0, 3.2), (0, 2.5), (-1.0, 3.2), (-1.25, 4.3)], light)
     for side in (1, -1):
-        figure.limb([(side * 0.75, 3.2), (side * 0.75, 0.5)], (1.0, 1.05), colour)
+        figure.limb([(side * 0.72, 2.5), (side * 0.75, 0.5)], (1.1, 1.1), mix(colour, light, 0.3))
         figure.oval(side * 0.8, 0.4, 0.72, 0.42, light)
     figure.both_sides([(2.55, 6.6), (2.45, 8.8), (2.15, 9.95), (1.2, 9.1), (0.5, 8.6), (0.9, 7.2)], colour)
     figure.both_sides([(2.1, 8.1), (2.05, 9.2), (1.3, 8.7), (1.2, 8.2)], _PINK)
@@ -76,10 +76,10 @@ def draw_dog(figure: Figure, colour: Colour) -> None:
         ],
         colour,
     )
-    figure.blob([(0, 4.7), (1.3, 3.8), (1.1, 2.0), (0, 1.2), (-1.1, 2.0), (-1.3, 3.8)], light)
+    figure.blob([(0, 4.9), (1.4, 4.4), (1.15, 3.2), (0, 2.5), (-1.15, 3.2), (-1.4, 4.4)], light)
     for side in (1, -1):
         figure.oval(side * 2.05, 1.0, 1.0, 1.0, shade(colour, 0.86))
-        figure.limb([(side * 0.95, 3.2), (side * 0.95, 0.6)], (1.15, 1.2), shade(colour, 0.93))
+        figure.limb([(side * 0.92, 2.5), (side * 0.95, 0.6)], (1.15, 1.2), mix(colour, light, 0.25))
         figure.oval(side * 1.0, 0.45, 0.82, 0.46, light)
     figure.box(-1.5, 5.3, 1.5, 4.55, (214, 48, 52), 0.35)
     figure.oval(0, 4.45, 0.42, 0.42, (250, 208, 84))

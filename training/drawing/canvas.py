@@ -85,7 +85,10 @@ class Canvas:
 
     def box(self, left: float, top: float, right: float, bottom: float, colour: Colour, radius: float = 0) -> None:
         edges = [value * PIXELS for value in (left, top, right, bottom)]
-        self.pen.rounded_rectangle(edges, radius=radius * PIXELS, fill=colour)
+        if radius:
+            self.pen.rounded_rectangle(edges, radius=radius * PIXELS, fill=colour)
+        else:
+            self.pen.rectangle(edges, fill=colour)
 
     def stroke(self, points: Sequence[Point], widths: Sequence[float], colour: Colour) -> None:
         """Smooth line with round ends whose width runs through `widths` at equal distances."""

@@ -10,10 +10,10 @@ PLACES = ("mountains", "beach", "mars", "moon", "windowsill", "forest", "desert"
 TIMES = ("sunset", "sunrise", "day", "night")
 STYLES = ("plain", "digital art", "watercolor", "pixel art", "pencil sketch", "oil painting")
 FUR: dict[str, Colour] = {
-    "black": (46, 46, 56),
+    "black": (36, 36, 45),
     "white": (243, 240, 233),
     "orange": (238, 142, 48),
-    "gray": (138, 143, 155),
+    "gray": (150, 155, 167),
     "brown": (128, 78, 42),
 }
 PAINT: dict[str, Colour] = {

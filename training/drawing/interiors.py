@@ -44,7 +44,7 @@ def draw_windowsill(canvas: Canvas, time: str, sun_x: float, rng: random.Random)
 
 def _view(canvas: Canvas, time: str, sun_x: float, rng: random.Random) -> None:
     scenery = Canvas.blank()
-    light = draw_sky(scenery, time, 0.78, sun_x, rng, sun_lift=0.14)
+    light = draw_sky(scenery, time, 0.78, 0.5 + (sun_x - 0.5) * 0.72, rng, sun_lift=0.14)
     hill(scenery, 0.72, 0.03, light.on((126, 176, 132), 0.35), light.on((126, 176, 132), 0.2), rng)
     hill(scenery, 0.82, 0.03, light.on((104, 164, 88), 0.1), light.on((80, 140, 72)), rng)
     left, top = round(_LEFT * PIXELS), round(_TOP * PIXELS)

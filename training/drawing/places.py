@@ -21,13 +21,10 @@ def draw_place(canvas: Canvas, place: str, time: str | None, centred_sun: bool, 
 
 def _mountains(canvas: Canvas, time: str, sun_x: float, rng: random.Random) -> Ground:
     light = draw_sky(canvas, time, 0.72, sun_x, rng, sun_lift=0.24)
-    far = [
-        (x, 0.56 - 0.05 * (k % 2) + rng.uniform(-0.02, 0.02))
-        for k, x in enumerate((-0.1, 0.1, 0.3, 0.5, 0.7, 0.9, 1.1))
-    ]
-    canvas.gradient_polygon(
-        [*far, (1.1, 0.8), (-0.1, 0.8)], light.on((120, 138, 186), 0.45), light.on((150, 166, 200), 0.7)
-    )
+    for level, colour, distance in ((0.53, (128, 146, 196), 0.55), (0.62, (108, 128, 178), 0.3)):
+        crest = [(-0.1 + 0.15 * k, level - 0.04 * (k % 2) + rng.uniform(-0.03, 0.03)) for k in range(9)]
+        outline = [*crest, (1.1, 0.8), (-0.1, 0.8)]
+        canvas.gradient_polygon(outline, light.on(colour, distance), light.on(colour, distance + 0.2))
     for offset, top, width in ((-0.62, 0.34, 0.36), (0.62, 0.36, 0.36), (-0.33, 0.27, 0.33), (0.35, 0.3, 0.34)):
         _peak(canvas, light, sun_x + offset + rng.uniform(-0.03, 0.03), top + rng.uniform(-0.03, 0.04), width, sun_x)
     hill(canvas, 0.73, 0.03, light.on((76, 128, 110), 0.22), light.on((76, 128, 110), 0.05), rng)
@@ -93,7 +90,8 @@ def _sailboat(canvas: Canvas, light: Light, x: float) -> None:
 
 
 def _forest(canvas: Canvas, time: str, sun_x: float, rng: random.Random) -> Ground:
-    light = draw_sky(canvas, time, 0.7, sun_x, rng, sun_lift=0.2)
+    gap_x = 0.5 + (sun_x - 0.5) * 0.55  # where the trunks leave the sun visible
+    light = draw_sky(canvas, time, 0.7, gap_x, rng, sun_lift=0.2)
     for base, height, colour, distance, count in (
         (0.72, 0.34, (120, 176, 140), 0.5, 9),
         (0.78, 0.4, (74, 142, 104), 0.25, 7),
@@ -191,13 +189,14 @@ def _building(canvas: Canvas, light: Light, left: float, top: float, width: floa
 def _snow(canvas: Canvas, time: str, sun_x: float, rng: random.Random) -> Ground:
     light = draw_sky(canvas, time, 0.62, sun_x, rng, sun_lift=0.06)
     white = (246, 250, 255)
+    snow = mix(light.on(white), white, 0.22)  # snow stays brighter than anything else around
     hill(canvas, 0.6, 0.05, light.on((206, 222, 244), 0.3), light.on((214, 228, 246), 0.2), rng)
     side = -1 if sun_x > 0.5 else 1
     for x in (0.5 - side * 0.44, 0.5 - side * 0.3, 0.5 + side * 0.47):
-        fir(canvas, x, 0.74, rng.uniform(0.24, 0.3), light.on((66, 122, 116), 0.08), snow=light.on(white))
-    hill(canvas, 0.7, 0.025, light.on((232, 240, 252)), light.on((206, 222, 242)), rng)
-    _cabin(canvas, light, 0.5 + side * 0.34, 0.785, light.on(white))
-    hill(canvas, 0.78, 0.02, light.on(white), light.on((200, 216, 240)), rng)
+        fir(canvas, x, 0.74, rng.uniform(0.24, 0.3), light.on((66, 122, 116), 0.08), snow=snow)
+    hill(canvas, 0.7, 0.025, shade(snow, 0.95), shade(snow, 0.88), rng)
+    _cabin(canvas, light, 0.5 + side * 0.34, 0.785, snow)
+    hill(canvas, 0.78, 0.02, snow, shade(snow, (0.84, 0.88, 0.95)), rng)
     for k in range(9):
         x, y, radius = (k + rng.uniform(0.2, 0.8)) / 9, rng.uniform(0.05, 0.6), rng.uniform(0.009, 0.013)
         canvas.ellipse(x, y, radius, radius, mix(white, light.middle, 0.15))

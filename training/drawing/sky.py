@@ -1,5 +1,6 @@
 """The sky and the light of each time of day."""
 
+import functools
 import math
 import random
 from dataclasses import dataclass
@@ -21,14 +22,14 @@ class Light:
 
     def on(self, colour: Colour, distance: float = 0.0) -> Colour:
         """Colour of a thing in this light; distance 0 is near, 1 has vanished in the haze."""
-        return mix(shade(colour, self.ambient), self.horizon, distance)
+        return mix(shade(colour, self.ambient), mix(self.horizon, self.middle, 0.55), distance)
 
 
 LIGHTS = {
-    "sunset": Light((70, 44, 118), (222, 84, 104), (255, 168, 74), (0.80, 0.60, 0.62), (255, 140, 110)),
+    "sunset": Light((70, 44, 118), (222, 84, 104), (255, 168, 74), (0.86, 0.68, 0.70), (255, 140, 110)),
     "sunrise": Light((136, 196, 226), (255, 214, 204), (255, 240, 196), (1.0, 0.93, 0.9), (255, 244, 236)),
     "day": Light((70, 148, 230), (140, 198, 246), (210, 236, 250), (1.0, 1.0, 1.0), (255, 255, 255)),
-    "night": Light((12, 16, 52), (28, 44, 100), (60, 88, 146), (0.36, 0.42, 0.62), (70, 90, 140), True),
+    "night": Light((12, 16, 52), (28, 44, 100), (60, 88, 146), (0.43, 0.49, 0.70), (70, 90, 140), True),
 }
 STAR = (255, 250, 224)
 
@@ -101,9 +102,19 @@ def _night(canvas, light, x, horizon, lift, rng):
     draw_stars(canvas, 11, min(0.4, horizon - 0.12), rng)
     y, radius = rng.uniform(0.14, 0.19), rng.uniform(0.066, 0.08)
     canvas.glow(x, y, 0.34, (150, 176, 226), 0.7)
-    canvas.ellipse(x, y, radius, radius, (250, 244, 214))
-    bite = mix(light.top, light.middle, 0.45)
-    canvas.ellipse(x + radius * 0.45, y - radius * 0.22, radius * 0.86, radius * 0.86, mix(bite, (110, 134, 190), 0.3))
+    canvas.polygon([(x + radius * dx, y + radius * dy) for dx, dy in _crescent()], (250, 244, 214))
+
+
+@functools.cache
+def _crescent() -> list[tuple[float, float]]:
+    """Outline of a unit disc out of which a smaller one is bitten at the upper right."""
+    bite_x, bite_y, bite_radius = 0.45, -0.25, 0.86
+    angles = [math.radians(5 * k) for k in range(72)]
+    start = math.atan2(bite_y, bite_x)  # from here the rim is walked around, so that it comes in one piece
+    rim = [(math.cos(start + a), math.sin(start + a)) for a in angles]
+    rim = [p for p in rim if math.dist(p, (bite_x, bite_y)) > bite_radius]
+    bite = [(bite_x + bite_radius * math.cos(start - a), bite_y + bite_radius * math.sin(start - a)) for a in angles]
+    return rim + [p for p in bite if math.hypot(*p) < 1]
 
 
 _BODIES = {"sunset": _sunset, "sunrise": _sunrise, "day": _day, "night": _night}

@@ -2,11 +2,11 @@
 
 import random
 
-from PIL import Image, ImageChops, ImageFilter
+from PIL import Image, ImageChops, ImageFilter, ImageStat
 
 from training.drawing import animals, travellers
-from training.drawing.canvas import PIXELS, SOFT_PIXELS, Canvas, SoftMask, jitter, mix
-from training.drawing.content import FUR, PAINT, Scene
+from training.drawing.canvas import PIXELS, Canvas, SoftMask, jitter, mix
+from training.drawing.content import FUR, PAINT, Colour, Scene
 from training.drawing.figure import Figure
 from training.drawing.ground import Ground
 
@@ -36,6 +36,9 @@ _HEIGHTS = {
     "campfire": (0.4, 0.5),
 }
 _COLOURS = FUR | PAINT
+_WHITE = (255, 255, 255)
+_COARSE = 4  # soft light and mist are computed on pixels of this size
+_HALO_ROOM = 48  # canvas pixels
 
 
 def place_subject(canvas: Canvas, scene: Scene, ground: Ground, rng: random.Random) -> None:
@@ -47,53 +50,75 @@ def place_subject(canvas: Canvas, scene: Scene, ground: Ground, rng: random.Rand
     x = rng.uniform(0.4, 0.6) if not beside_fire else 0.5 - facing * 0.1 + rng.uniform(-0.03, 0.03)
     height = rng.uniform(*_HEIGHTS[scene.subject]) * (0.92 if beside_fire else 1)
     feet_y = ground.y + rng.uniform(-0.012, 0.018)
-    # Pencil sketches carry no colour, so any coat will do for their shading.
-    colour = _COLOURS.get(scene.colour) or (FUR["gray"] if scene.subject not in ("robot", "rocket") else PAINT["blue"])
+    # Pencil sketches carry no colour: any will do for their shading.
+    colour = _COLOURS[scene.colour or ("blue" if scene.subject in ("robot", "rocket") else "brown")]
     if beside_fire:
         _place(canvas, "campfire", 0.5 + facing * 0.33, feet_y + 0.02, 0.27, 1, None, ground)
     _place(canvas, scene.subject, x, feet_y, height, facing, jitter(rng, colour, 5), ground)
 
 
-def _place(canvas, subject, x, feet_y, height, facing, colour, ground: Ground) -> None:
+def _place(
+    canvas: Canvas,
+    subject: str,
+    x: float,
+    feet_y: float,
+    height: float,
+    facing: int,
+    colour: Colour | None,
+    ground: Ground,
+) -> None:
     layer = Canvas(Image.new("RGBA", (PIXELS, PIXELS)))
     _DRAWERS[subject](Figure(layer, x, feet_y, height, facing), colour)
     burning = subject == "campfire"
     if burning:
         canvas.glow(x, feet_y - height * 0.35, height * 1.5, (255, 170, 60), 0.8)
     shadow = SoftMask(0.014)
-    half = {"horse": 0.42, "rider": 0.34, "fox": 0.4}.get(subject, 0.3) * height
-    shadow.ellipse(x, feet_y - 0.004, half, 0.028)
+    half_width = {"horse": 0.42, "rider": 0.34, "fox": 0.4}.get(subject, 0.3) * height
+    shadow.ellipse(x, feet_y - 0.004, half_width, 0.028)
     canvas.haze(shadow, (20, 18, 34), 0.5)
-    alpha = layer.image.getchannel("A")
-    if not burning:
-        _halo(canvas, alpha, ground)
-    canvas.image.paste(_modelled(layer.image, alpha, ground, burning), (0, 0), alpha)
-
-
-def _halo(canvas: Canvas, alpha: Image.Image, ground: Ground) -> None:
-    """Faint mist around the figure, so that it never merges with what is behind."""
-    small = alpha.resize((SOFT_PIXELS, SOFT_PIXELS), Image.Resampling.BOX)
-    soft = small.filter(ImageFilter.MaxFilter(5)).filter(ImageFilter.GaussianBlur(5))
-    mask = soft.point([round(v * 0.38) for v in range(256)]).resize((PIXELS, PIXELS), Image.Resampling.BILINEAR)
-    canvas.image.paste(mix(ground.light.horizon, (255, 255, 255), 0.25), (0, 0, PIXELS, PIXELS), mask)
-
-
-def _modelled(layer: Image.Image, alpha: Image.Image, ground: Ground, burning: bool) -> Image.Image:
-    """The flat figure with light from the upper left and shade at the lower right."""
-    flat = layer.convert("RGB")
+    box = _roomy_box(layer.image)
+    figure = layer.image.crop(box)
+    alpha = figure.getchannel("A")
     if burning:
-        return flat
-    small = alpha.resize((SOFT_PIXELS, SOFT_PIXELS), Image.Resampling.BOX).filter(ImageFilter.GaussianBlur(3.2))
-    lower_right = ImageChops.subtract(ImageChops.offset(small, 3, 4), ImageChops.offset(small, -3, -4))
-    upper_left = ImageChops.subtract(ImageChops.offset(small, -3, -4), ImageChops.offset(small, 3, 4))
+        canvas.image.paste(figure.convert("RGB"), box, alpha)
+        return
+    canvas.image.paste(_mist_colour(figure, alpha, ground), box, _halo(alpha))
+    canvas.image.paste(_modelled(figure.convert("RGB"), alpha, ground), box, alpha)
+
+
+def _roomy_box(image: Image.Image) -> tuple[int, int, int, int]:
+    """Box of what is drawn, with room for its halo, its sides multiples of the coarse pixels' size."""
+    left, top, right, bottom = image.getbbox()
+    width, height = (-(-(length + 2 * _HALO_ROOM) // _COARSE) * _COARSE for length in (right - left, bottom - top))
+    left, top = left - _HALO_ROOM, top - _HALO_ROOM
+    return left, top, left + width, top + height
+
+
+def _mist_colour(figure: Image.Image, alpha: Image.Image, ground: Ground) -> Colour:
+    """Darker than a bright figure, brighter than any other, so that none merges with its background."""
+    brightness = ImageStat.Stat(figure.convert("L"), alpha).mean[0]
+    if brightness > 165 and not ground.light.dark_sky:
+        return mix(ground.light.middle, (44, 56, 104), 0.55)
+    return mix(ground.light.horizon, _WHITE, 0.25)
+
+
+def _halo(alpha: Image.Image) -> Image.Image:
+    """Mask of a faint mist around the figure."""
+    soft = alpha.reduce(_COARSE).filter(ImageFilter.MaxFilter(5)).filter(ImageFilter.GaussianBlur(5))
+    return soft.point([round(v * 0.38) for v in range(256)]).resize(alpha.size, Image.Resampling.BILINEAR)
+
+
+def _modelled(flat: Image.Image, alpha: Image.Image, ground: Ground) -> Image.Image:
+    """The flat figure with light from the upper left and shade at the lower right.
+
+    The blurred outline stands for a rounded body: its slope along the light's direction is the shading.
+    """
+    body = alpha.reduce(_COARSE).filter(ImageFilter.GaussianBlur(3.2))
+    towards, away = ImageChops.offset(body, -3, -4), ImageChops.offset(body, 3, 4)
+    shadow, lit = ImageChops.subtract(away, towards), ImageChops.subtract(towards, away)
     ambient = [0.78 + 0.22 * factor for factor in ground.light.ambient]
-    # Where the blurred figure rises towards the lower right, the surface faces the light.
-    shades = [upper_left.point([round(255 * a * (1 - 0.5 * v / 255)) for v in range(256)]) for a in ambient]
-    darkened = ImageChops.multiply(flat, _enlarged(Image.merge("RGB", shades)))
-    tint = mix(ground.light.horizon, (255, 255, 255), 0.5)
-    lights = [lower_right.point([round(c * 0.32 * v / 255) for v in range(256)]) for c in tint]
-    return ImageChops.screen(darkened, _enlarged(Image.merge("RGB", lights)))
-
-
-def _enlarged(image: Image.Image) -> Image.Image:
-    return image.resize((PIXELS, PIXELS), Image.Resampling.BILINEAR)
+    shades = [shadow.point([round(255 * a * (1 - 0.45 * v / 255)) for v in range(256)]) for a in ambient]
+    tint = mix(ground.light.horizon, _WHITE, 0.5)
+    lights = [lit.point([round(c * 0.3 * v / 255) for v in range(256)]) for c in tint]
+    darkened = ImageChops.multiply(flat, Image.merge("RGB", shades).resize(flat.size, Image.Resampling.BILINEAR))
+    return ImageChops.screen(darkened, Image.merge("RGB", lights).resize(flat.size, Image.Resampling.BILINEAR))

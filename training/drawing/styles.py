@@ -1,5 +1,7 @@
 """Painting styles, applied to the finished 256 x 256 picture; all of them smooth."""
 
+import functools
+
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
@@ -35,7 +37,7 @@ def _watercolor(image: Image.Image) -> Image.Image:
     wide = np.asarray(image.filter(ImageFilter.BoxBlur(4)), np.float32)
     paper = np.array(_PAPER, np.float32)
     # Pigment gathers where a wash ends: what is darker than its neighbourhood gets a little darker.
-    tone = paper - (paper - wash) * 0.72 + np.clip(wash - wide, -60, 20) * 0.35
+    tone = paper - (paper - wash) * 0.8 + np.clip(wash - wide, -60, 20) * 0.35
     y, x = np.mgrid[-1:1:256j, -1:1:256j].astype(np.float32)
     wobble = 0.025 * np.sin(9 * x + 2) * np.cos(7 * y) + 0.02 * np.sin(5 * y + 4 * x)
     edge = np.maximum(np.abs(x), np.abs(y)) + wobble
@@ -51,31 +53,56 @@ def _pixel_art(image: Image.Image) -> Image.Image:
 
 
 def _pencil_sketch(image: Image.Image) -> Image.Image:
-    """Light gray shading on paper with medium soft lines where the tone changes."""
+    """Gray shading on light paper with medium soft lines where the tone changes."""
     gray = image.convert("L")
-    fine = np.asarray(gray.filter(ImageFilter.GaussianBlur(1.1)), np.float32)
-    coarse = np.asarray(gray.filter(ImageFilter.GaussianBlur(3.0)), np.float32)
-    darkest, brightest = np.percentile(fine[::4, ::4], (1, 99))
-    tone = np.clip((fine - darkest) / (brightest - darkest + 1), 0, 1)
-    lines = np.clip((coarse - fine - 1.5) * 3.6, 0, 105)
-    drawing = 156 + 92 * tone**0.8 - lines
+    darkest, brightest = np.percentile(np.asarray(gray)[::4, ::4], (1, 99))
+    # Night scenes are lifted: on paper, dark parts keep as much drawing as bright ones.
+    tones = (np.clip((np.arange(256) - darkest) / (brightest - darkest + 1), 0, 1) ** 0.75 * 255).astype(int)
+    lifted = gray.point(tones.tolist())
+    fine, coarse, wide = (
+        np.asarray(lifted.filter(ImageFilter.GaussianBlur(radius)), np.float32) for radius in (1.0, 3.0, 24.0)
+    )
+    lines = np.clip((coarse - fine - 1.5) * 2.6, 0, 95)
+    # What differs from its wider surroundings is set off, or the shading would be too even to read.
+    relief = np.clip((fine - wide) * 0.35, -50, 14)
+    drawing = 172 + 66 * fine / 255 + relief - lines
     paper = np.array((1.0, 0.985, 0.955), np.float32)
-    return Image.fromarray((drawing[..., None] * paper).clip(30, 255).astype(np.uint8))
+    return Image.fromarray((drawing[..., None] * paper).clip(30, 252).astype(np.uint8))
 
 
 def _oil_painting(image: Image.Image) -> Image.Image:
-    """Rich colours in flat patches, with the soft relief of broad brush strokes along their outlines."""
-    rich = ImageEnhance.Color(image.filter(ImageFilter.MedianFilter(5))).enhance(1.25)
-    pixels = np.asarray(rich, np.float32)
-    y, x = np.mgrid[0:256, 0:256].astype(np.float32)
-    direction = 1.1 * np.sin(x / 47 + 0.8) + 1.3 * np.cos(y / 53)
-    phase = (x * np.cos(0.6) + y * np.sin(0.6)) / 2.1 + 2.4 * direction
-    rows = np.clip(y + 1.6 * np.sin(phase * 0.55), 0, 255).astype(np.intp)
-    columns = np.clip(x + 1.6 * np.cos(phase * 0.55), 0, 255).astype(np.intp)
-    relief = 1 + 0.07 * np.sin(phase)
-    painted = pixels[rows, columns] * relief[..., None]
+    """Rich colours in flat overlapping dabs of paint, wider than high."""
+    rich = ImageEnhance.Color(image.filter(ImageFilter.GaussianBlur(0.7))).enhance(1.25)
+    brightness = np.asarray(rich.convert("L"), np.float32)
+    level = 17.0  # the step of brightness from one layer of paint to the next
+    layered = np.round((brightness + _dabs() * 15) / level) * level
+    painted = np.asarray(rich, np.float32) + (layered - brightness)[..., None] * 0.75
     canvas = Image.fromarray(painted.clip(0, 255).astype(np.uint8))
     return canvas.filter(ImageFilter.GaussianBlur(0.7))
+
+
+@functools.cache
+def _vignette() -> np.ndarray:
+    """Factors (256, 256, 1) that darken the corners."""
+    y, x = np.mgrid[-1:1:256j, -1:1:256j].astype(np.float32)
+    return (1 - 0.32 * np.clip(x * x + y * y - 0.45, 0, None))[..., None]
+
+
+@functools.cache
+def _paper_border() -> np.ndarray:
+    """Shares of bare paper (256, 256, 1): 0 inside, 1 at the wavy rim."""
+    y, x = np.mgrid[-1:1:256j, -1:1:256j].astype(np.float32)
+    wobble = 0.025 * np.sin(9 * x + 2) * np.cos(7 * y) + 0.02 * np.sin(5 * y + 4 * x)
+    return np.clip((np.maximum(np.abs(x), np.abs(y)) + wobble - 0.87) / 0.12, 0, 1)[..., None]
+
+
+@functools.cache
+def _dabs() -> np.ndarray:
+    """Smooth field (256, 256) of about -1..1 with blotches of about 17 x 7 pixels, the same for every picture."""
+    coarse = np.random.default_rng(7).uniform(0, 255, (36, 15)).astype(np.uint8)
+    blotches = Image.fromarray(coarse).resize((256, 256), Image.Resampling.BICUBIC)
+    turned = blotches.rotate(20, Image.Resampling.BICUBIC, expand=False).crop((44, 44, 212, 212))
+    return np.asarray(turned.resize((256, 256), Image.Resampling.BICUBIC), np.float32) / 127.5 - 1
 
 
 _STYLES = {
