@@ -1,0 +1,145 @@
+"""params.yaml: the shipped one is right, and each mistake gives a message with file, key, value and remedy."""
+
+from pathlib import Path
+
+import pytest
+
+from stages.lib.errors import UserError
+from stages.lib.params import COMPONENTS, HubModel, load_params
+from tests.conftest import PROJECT
+
+SHIPPED = PROJECT / "params.yaml"
+VALID = """\
+model: embedded
+device: auto
+baseline: fp32
+models:
+  embedded: {label: Embedded, source: folder, path: data/embedded}
+  sd15: {label: SD, source: hub, repository: owner/name, revision: 451f4fe16113bff5a5d2269ed5ad43b0592e9a14}
+variants:
+  fp32: {label: FP32, backend: torch, weights: float32}
+  int8-cpu: {label: INT8 CPU, backend: torch_dynamic, weights: int8, activations: int8, granularity: tensor,
+             device: cpu, compute: float32}
+  int8-simulated: {label: INT8 Simulated, backend: torch, weights: int8, simulated: true}
+prompts: {file: data/prompts.csv, sets: [study]}
+generation: {steps: 20, guidance_scale: 7.5}
+benchmark: {prompt: landscape, warmup: 1, repeats: 5}
+report: {title: Title, author: "", languages: [en]}
+"""
+
+
+def message(tmp_path: Path, old: str, new: str) -> str:
+    """The error that VALID gives once `old` is `new`; it always begins with the file."""
+    assert VALID.count(old) >= 1
+    path = tmp_path / "params.yaml"
+    path.write_text(VALID.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        load_params(path)
+    assert str(caught.value).startswith(str(path))
+    return str(caught.value).replace(str(path), "params.yaml")
+
+
+def test_the_shipped_file_is_valid_and_chooses_the_embedded_model():
+    """Protects the first command that a new user runs."""
+    params = load_params(SHIPPED)
+    assert params.model == "embedded" and params.chosen_model.path == "data/embedded"
+    assert list(params.variants) == ["fp32", "fp16", "bf16", "int8-cpu", "int8-simulated"]
+
+
+def test_one_line_chooses_another_model(tmp_path):
+    """Protects `model: sd15` as the whole change."""
+    path = tmp_path / "params.yaml"
+    path.write_text(SHIPPED.read_text(encoding="utf-8").replace("model: embedded", "model: sd15"), encoding="utf-8")
+    chosen = load_params(path).chosen_model
+    assert isinstance(chosen, HubModel)
+    assert chosen.repository == "stable-diffusion-v1-5/stable-diffusion-v1-5"
+
+
+def test_defaults_of_a_variant_are_those_that_the_file_explains(tmp_path):
+    """Protects variants that state only what is special about them."""
+    path = tmp_path / "params.yaml"
+    path.write_text(VALID, encoding="utf-8")
+    variant = load_params(path).variant("fp32")
+    assert (variant.components, variant.device, variant.compute) == (COMPONENTS, "auto", "auto")
+    assert variant.stored_dtype == "float32"
+    assert load_params(path).variant("int8-simulated").stored_dtype == "float16"
+
+
+def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
+    """Protects a stage that is run by hand with a wrong name."""
+    path = tmp_path / "params.yaml"
+    path.write_text(VALID, encoding="utf-8")
+    with pytest.raises(UserError, match="no variant 'int4': declared are fp32, int8-cpu, int8-simulated"):
+        load_params(path).variant("int4")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("baseline: fp32", "basline: fp32", "unknown key 'basline': did you mean 'baseline'?"),
+        ("baseline: fp32\n", "", "key 'baseline' is missing: add it"),
+        ("steps: 20, ", "", "key 'generation.steps' is missing: add it"),
+        ("weights: float32}", "wieghts: float32}", "unknown key 'variants.fp32.wieghts': did you mean 'weights'?"),
+        ("baseline: fp32", "baseline: fp64", "baseline 'fp64' is not one of `variants`: fp32, int8-cpu"),
+        ("baseline: fp32", "baseline: int8-simulated", "is simulated and has no speed to compare with"),
+        ("model: embedded", "model: sdxl", "model 'sdxl' is not one of `models`: embedded, sd15"),
+        ("backend: torch,", "backend: tensorrt,", "'variants.fp32': backend 'tensorrt' is unknown: use one of torch"),
+        ("weights: float32", "weights: float8", "weights 'float8' is not something back end 'torch' can do: use one"),
+        ("device: cpu", "device: cuda", "device 'cuda' is not something back end 'torch_dynamic' can do"),
+        (", simulated: true", "", "set `simulated: true` with int8 weights"),
+        ("compute: float32}", "compute: float32, simulated: true}", "remove `simulated: true`"),
+        ("  fp32:", "  ../x:", "'variants.../x' has the value '../x': a name becomes a folder name"),
+        ("  fp32:", "  a/b:", "'variants.a/b' has the value 'a/b': a name becomes a folder name"),
+        ("  fp32:", "  .hidden:", "a name becomes a folder name"),
+        ("  int8-cpu:", "  base:", "variant 'base' would take the folder of the base model"),
+        ("  int8-cpu:", "  FP32:", "two of `variants` have the name 'fp32'"),
+        ("label: INT8 CPU", "label: FP32", "two of `variants` have the label 'FP32'"),
+        ("label: FP32", 'label: " "', "'variants.fp32.label' has the value ' ': give it a text"),
+        ("device: auto", "device: tpu", "'device' has the value 'tpu': use 'auto', 'cpu' or 'cuda'"),
+        ("simulated: true", "simulated: yes", "has the value 'yes': write true or false"),
+        ("source: hub", "source: hbu", "'models.sd15.source' has the value 'hbu': use folder or hub"),
+        ("source: hub, ", "", "key 'models.sd15.source' is missing"),
+        ("451f4fe16113bff5a5d2269ed5ad43b0592e9a14", "main", "has the value 'main': give the full commit hash"),
+        ("owner/name", "name", "'models.sd15.repository' has the value 'name'"),
+        ("steps: 20", "steps: many", "'generation.steps' has the value 'many': write a whole number"),
+        ("steps: 20", "steps: 0", "'generation.steps' has the value 0: write 1 or more"),
+        ("guidance_scale: 7.5", "guidance_scale: .inf", "write a finite number"),
+        ("guidance_scale: 7.5", "guidance_scale: .nan", "write"),
+        ("repeats: 5", "repeats: 1", "'benchmark.repeats' has the value 1: write 2 or more"),
+        ("sets: [study]", "sets: []", "'prompts.sets' has the value []: name at least one"),
+        ("sets: [study]", "sets: study", "'prompts.sets' has the value 'study': write a list"),
+        ("file: data/prompts.csv", "file: ../prompts.csv", "use a path inside the project"),
+        ("languages: [en]", "languages: [de]", "'report.languages.0' has the value 'de': use 'en'"),
+        ("weights: float32}", "weights: float32, components: [vea]}", "'variants.fp32.components.0' has the value"),
+        ("model: embedded\n", "model: embedded\nmodel: sd15\n", "line 2 is not valid YAML: found duplicate key"),
+        ("model: embedded", "model: [embedded", "is not valid YAML"),
+        (VALID, "", "must be a mapping of sections"),
+    ],
+)
+def test_a_mistake_names_key_value_and_remedy(tmp_path, old, new, said):
+    """Protects a user from tracebacks and from settings that are silently not used."""
+    assert said in message(tmp_path, old, new)
+
+
+def test_every_mistake_is_told_at_once(tmp_path):
+    """Protects a user from mending one mistake a run."""
+    said = message(tmp_path, "steps: 20, guidance_scale: 7.5", "steps: 0, guidance_scale: low")
+    assert "'generation.steps'" in said and "'generation.guidance_scale'" in said
+
+
+def test_what_only_follows_from_a_deeper_mistake_is_not_told(tmp_path):
+    """Protects a message from noise: a list is short only because its item is wrong."""
+    assert "\n" not in message(tmp_path, "languages: [en]", "languages: [de]")
+
+
+def test_a_file_that_is_not_utf8_is_one_message(tmp_path):
+    """Protects a user whose editor saves in another encoding."""
+    (tmp_path / "params.yaml").write_bytes(VALID.replace("Title", "Tütel").encode("latin-1"))
+    with pytest.raises(UserError, match="is not UTF-8"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_a_missing_file_says_where_to_run(tmp_path):
+    """Protects a user in the wrong folder."""
+    with pytest.raises(UserError, match="run from the top of the project"):
+        load_params(tmp_path / "params.yaml")

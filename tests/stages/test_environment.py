@@ -1,0 +1,92 @@
+"""environment.json holds what a timing depends on, and nothing that moves by itself."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from stages.environment import describe, thread_count
+from stages.lib.errors import UserError
+from tests.command import run
+
+OUTPUT = "reports/environment.json"
+
+
+def without_thread_settings() -> dict[str, str]:
+    return {name: "" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+
+
+def test_two_runs_write_the_same_bytes(tmp_path):
+    """Protects timings from being measured again although nothing changed."""
+    contents = []
+    for _ in range(2):
+        done = run(tmp_path, "stages.environment", "--output", OUTPUT)
+        assert done.returncode == 0, done.stderr
+        contents.append((tmp_path / OUTPUT).read_bytes())
+    assert contents[0] == contents[1]
+    assert done.stdout.startswith("environment: ") and done.stdout.count("\n") == 1 and done.stderr == ""
+
+
+def test_another_number_of_threads_is_another_fingerprint(tmp_path):
+    """Protects against a comparison of timings with different threads."""
+    fingerprints = set()
+    for threads in ("1", "2"):
+        run(tmp_path, "stages.environment", "--output", OUTPUT, OMP_NUM_THREADS=threads)
+        content = json.loads((tmp_path / OUTPUT).read_text(encoding="utf-8"))
+        assert content["threads"] == int(threads)
+        fingerprints.add(content["fingerprint"])
+    assert len(fingerprints) == 2
+
+
+@pytest.mark.parametrize("threads", ["", "1"])
+def test_the_threads_are_those_that_torch_uses(tmp_path, threads):
+    """Protects the number in the report: it is computed without importing torch."""
+    variables = {**without_thread_settings(), "OMP_NUM_THREADS": threads}
+    variables = {name: value for name, value in variables.items() if value}
+    code = "import torch; print(torch.get_num_threads())"
+    clean = {name: value for name, value in os.environ.items() if name not in without_thread_settings()}
+    asked = subprocess.run([sys.executable, "-c", code], env={**clean, **variables}, capture_output=True, text=True)
+    assert thread_count(describe()["machine"]["physical_cores"], variables) == int(asked.stdout)
+
+
+@pytest.mark.parametrize("value", ["0", "two", "-1"])
+def test_a_wrong_number_of_threads_is_one_message(value):
+    """Protects the fingerprint from a setting that OpenMP would ignore."""
+    with pytest.raises(UserError, match=f"OMP_NUM_THREADS has the value '{value}'"):
+        thread_count(2, {"OMP_NUM_THREADS": value})
+
+
+def test_it_holds_the_fields_that_reports_show_and_no_others():
+    """Protects the reader of environment.json from missing fields, and its writer from publishing names or paths."""
+    content = describe()
+    assert set(content) == {"fingerprint", "machine", "software", "threads"}
+    assert {"python", "torch", "cuda", "diffusers", "transformers", "numpy"} <= set(content["software"])
+    machine = content["machine"]
+    assert set(machine) == {
+        "cpu",
+        "architecture",
+        "physical_cores",
+        "logical_cores",
+        "memory_gib",
+        "instruction_sets",
+        "gpu",
+        "gpu_memory_gib",
+        "operating_system",
+    }
+    assert machine["logical_cores"] >= machine["physical_cores"] >= 1
+    assert type(machine["memory_gib"]) is int and machine["memory_gib"] >= 1
+    assert len(content["fingerprint"]) == 12 and int(content["fingerprint"], 16) >= 0
+
+
+def test_torch_is_imported_only_where_a_gpu_driver_is(tmp_path):
+    """Protects the stage that runs on every `dvc repro` from taking seconds."""
+    code = (
+        "import sys, stages.environment as e\n"
+        "from pathlib import Path\n"
+        "e.NVIDIA_DRIVER = Path('none'); e.shutil.which = lambda _: None\n"
+        "e.describe(); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "False", done.stderr
