@@ -1,6 +1,10 @@
 """The networks of a pipeline folder, one at a time: their classes, reading them, writing their tensors."""
 
 import shutil
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +18,30 @@ if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
 COMPANIONS = ("tokenizer", "scheduler", "feature_extractor")
-HEADER_DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I8": "int8"}
+# A dtype in a safetensors header: its bits, and its name in PyTorch.
+HEADER_DTYPES = {
+    "F64": (64, "float64"),
+    "F32": (32, "float32"),
+    "F16": (16, "float16"),
+    "BF16": (16, "bfloat16"),
+    "I64": (64, "int64"),
+    "I32": (32, "int32"),
+    "I16": (16, "int16"),
+    "I8": (8, "int8"),
+    "U8": (8, "uint8"),
+    "BOOL": (8, "bool"),
+}
 MAX_SHARD_BYTES = 5 * 10**9
+
+
+@dataclass(frozen=True)
+class Header:
+    """One tensor of a safetensors file as its header describes it."""
+
+    name: str
+    dtype: str
+    elements: int
+    stored_bytes: int
 
 
 def component_class(component: str) -> type:
@@ -33,52 +59,63 @@ def component_class(component: str) -> type:
 
 
 def weight_files(folder: Path, component: str) -> list[Path]:
-    """The safetensors files that hold a component, sorted: those of its index, else the only one."""
+    """The safetensors files that hold a component, sorted: the only one, else those of its index."""
     stem = folder / component / WEIGHT_STEMS[component]
-    index = stem.with_suffix(".safetensors.index.json")
+    single, index = stem.with_suffix(".safetensors"), stem.with_suffix(".safetensors.index.json")
+    if single.is_file():
+        return [single]
     if index.is_file():
-        names = set(read_json(index)["weight_map"].values())
-        return [index.parent / name for name in sorted(names)]
-    single = stem.with_suffix(".safetensors")
-    if not single.is_file():
-        raise UserError(f"{single} is missing: run `dvc repro` to make the model folder again")
-    return [single]
+        return [index.parent / name for name in sorted(set(read_json(index)["weight_map"].values()))]
+    raise UserError(f"{single} is missing: run `dvc repro` to make the model folder again")
+
+
+def headers(folder: Path, component: str) -> Iterator[Header]:
+    """What the headers of a component's safetensors files say of each tensor, by file and name; no weight is read."""
+    from safetensors import SafetensorError, safe_open
+
+    for path in weight_files(folder, component):
+        try:
+            with safe_open(path, framework="pt") as file:
+                for name in sorted(file.keys()):
+                    part = file.get_slice(name)
+                    bits, dtype = HEADER_DTYPES[part.get_dtype()]
+                    yield Header(name, dtype, prod(part.get_shape()), prod(part.get_shape()) * bits // 8)
+        except SafetensorError as error:
+            raise UserError(f"{path} is truncated or corrupt ({error}): delete {folder}, run `dvc repro`") from None
 
 
 def stored_float_dtype(folder: Path, component: str) -> str:
-    """The floating-point dtype that most elements of a component are stored in, from the headers alone."""
-    from safetensors import safe_open
-
-    elements: dict[str, int] = {}
-    for path in weight_files(folder, component):
-        with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118 (a safe_open is no mapping)
-                part = file.get_slice(name)
-                dtype = HEADER_DTYPES.get(part.get_dtype(), part.get_dtype())
-                count = 1
-                for size in part.get_shape():
-                    count *= size
-                elements[dtype] = elements.get(dtype, 0) + count
-    floats = {dtype: count for dtype, count in elements.items() if "float" in dtype}
-    if not floats:
-        raise UserError(f"{folder / component}: no floating-point tensor in it: bring the model again")
-    return max(floats, key=floats.__getitem__)
+    """The floating-point dtype that most elements of a component are stored in."""
+    elements: Counter[str] = Counter()
+    for header in headers(folder, component):
+        if "float" in header.dtype:
+            elements[header.dtype] += header.elements
+    if not elements:
+        raise UserError(f"{folder / component}: there is no floating-point tensor in it: bring the model again")
+    return elements.most_common(1)[0][0]
 
 
 def load_component(folder: Path, component: str, dtype: str) -> "torch.nn.Module":
-    """Read one network onto the CPU with every floating-point tensor as `dtype`, in evaluation mode."""
+    """Read one network onto the CPU with every floating-point tensor as `dtype`, in evaluation mode.
+
+    A tensor that the files lack is a UserError.
+    """
     import torch
     from transformers import PreTrainedModel
 
     disable_progress_bars()
     kind = component_class(component)
     dtype_argument = "dtype" if issubclass(kind, PreTrainedModel) else "torch_dtype"
-    model = kind.from_pretrained(
+    model, info = kind.from_pretrained(
         folder / component,
         use_safetensors=True,
         local_files_only=True,
+        output_loading_info=True,
         **{dtype_argument: getattr(torch, dtype)},
     )
+    if info["missing_keys"]:
+        # it would be filled with random numbers
+        raise UserError(f"{folder / component}: tensor '{min(info['missing_keys'])}' is missing: bring the model again")
     return model.eval().requires_grad_(False)
 
 

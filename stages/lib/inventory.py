@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.lib.components import HEADER_DTYPES, empty_component, weight_files
+from stages.lib.components import empty_component, headers, weight_files
 from stages.lib.errors import UserError
 from stages.lib.params import COMPONENTS
 
@@ -39,41 +38,29 @@ def stored_tensors(folder: Path) -> list[StoredTensor]:
 
 
 def _stored_tensors(folder: Path, component: str) -> Iterator[StoredTensor]:
-    from safetensors import safe_open
-
     model = empty_component(folder, component)
     operators = {name: operator_of(module) for name, module in model.named_modules()}
     parameters = dict(model.named_parameters())
     known = parameters.keys() | dict(model.named_buffers()).keys()
-    for path in weight_files(folder, component):
-        with safe_open(path, framework="pt") as file:
-            for name in sorted(file.keys()):
-                owner = _without_quantization_suffix(name)
-                if owner not in known:
-                    raise UserError(f"{path}: tensor '{name}' belongs to no layer of the {component}: make it again")
-                part = file.get_slice(name)
-                elements = prod(part.get_shape())
-                yield StoredTensor(
-                    component=component,
-                    name=name,
-                    operator=operators[owner.rpartition(".")[0]],
-                    elements=elements,
-                    parameters=elements if name in parameters else 0,
-                    dtype=HEADER_DTYPES.get(part.get_dtype(), part.get_dtype()),
-                    stored_bytes=elements * _element_bytes(part.get_dtype()),
-                )
+    for header in headers(folder, component):
+        owner = _without_quantization_suffix(header.name)
+        if owner not in known:
+            raise UserError(f"{folder / component}: tensor '{header.name}' belongs to no layer: make the folder again")
+        yield StoredTensor(
+            component=component,
+            name=header.name,
+            operator=operators[owner.rpartition(".")[0]],
+            elements=header.elements,
+            parameters=header.elements if header.name in parameters else 0,
+            dtype=header.dtype,
+            stored_bytes=header.stored_bytes,
+        )
 
 
 def _without_quantization_suffix(name: str) -> str:
     for suffix in QUANTIZATION_SUFFIXES:
         name = name.removesuffix(suffix)
     return name
-
-
-def _element_bytes(header_dtype: str) -> int:
-    """Bytes of one element: the bits at the end of a safetensors dtype such as BF16, by 8 (BOOL is one byte)."""
-    digits = "".join(character for character in header_dtype.partition("_")[0] if character.isdigit())
-    return int(digits) // 8 if digits else 1
 
 
 def operator_of(module: "torch.nn.Module") -> str:

@@ -1,0 +1,214 @@
+"""Back end `torch`: casts, simulated INT8, and arithmetic in another dtype than the stored one."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from stages.lib import components
+from stages.lib.backends.torch import inventory, load, quantize
+from stages.lib.errors import UserError
+from stages.lib.files import sha256
+from stages.lib.inventory import memory_bytes
+from stages.lib.params import COMPONENTS, Variant
+from stages.lib.pipelines import load_base
+from stages.lib.quantization import dequantize, quantize_weight
+
+
+def _variant(weights: str, **keys) -> Variant:
+    simulated = weights == "int8"
+    return Variant(name="v", label="V", backend="torch", weights=weights, simulated=simulated, **keys)
+
+
+def _made(base: Path, variant: Variant, folder: Path) -> Path:
+    folder.mkdir()
+    quantize(base, variant, folder)
+    return folder
+
+
+def _picture(pipeline) -> torch.Tensor:
+    noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(1))
+    pipeline.set_progress_bar_config(disable=True)
+    latents = pipeline("a cat", latents=noise, num_inference_steps=2, output_type="latent").images
+    assert latents.dtype == torch.float32
+    with torch.no_grad():
+        return pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor, return_dict=False)[0]
+
+
+@pytest.fixture(scope="module")
+def base_picture(tiny_model) -> torch.Tensor:
+    """What the base model draws in FP32."""
+    return _picture(load_base(tiny_model))
+
+
+def _weights(folder: Path) -> dict[str, torch.Tensor]:
+    return {
+        f"{component}.{name}": tensor
+        for component in COMPONENTS
+        for path in components.weight_files(folder, component)
+        for name, tensor in load_file(path).items()
+    }
+
+
+@pytest.mark.parametrize("weights", ["float32", "float16", "bfloat16"])
+def test_a_cast_stores_every_weight_in_its_dtype(tiny_model, tmp_path, weights):
+    """The stored numbers are the base model's, rounded once, under the same names."""
+    base, made = _weights(tiny_model), _weights(_made(tiny_model, _variant(weights), tmp_path / "v"))
+    dtype = getattr(torch, weights)
+    assert base.keys() == made.keys()
+    assert all(torch.equal(made[name], tensor.to(dtype)) and made[name].dtype == dtype for name, tensor in base.items())
+
+
+def test_fp32_draws_the_base_models_picture(tiny_model, tmp_path, base_picture):
+    """The baseline is the model itself, bit for bit."""
+    folder = _made(tiny_model, _variant("float32"), tmp_path / "v")
+    assert torch.equal(_picture(load(folder, _variant("float32"), "cpu")), base_picture)
+
+
+@pytest.mark.parametrize("weights", ["float16", "bfloat16"])
+def test_fp32_arithmetic_on_stored_halves_is_exact(tiny_model, tmp_path, weights):
+    """FP16 storage with FP32 arithmetic draws what an FP32 pipeline with the rounded weights draws, bit for bit.
+
+    It protects against a layer, embedding or attention input that is silently computed in FP16.
+    """
+    variant = _variant(weights, compute="float32")
+    pipeline = load(_made(tiny_model, variant, tmp_path / "v"), variant, "cpu")
+    reference = load_base(tiny_model)
+    with torch.no_grad():
+        for component in COMPONENTS:
+            for parameter in getattr(reference, component).parameters():
+                parameter.copy_(parameter.to(getattr(torch, weights)))
+    assert torch.equal(_picture(pipeline), _picture(reference))
+    pixels = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        features, expected = (
+            part.safety_checker.visual_projection(part.safety_checker.vision_model(pixels)[1])
+            for part in (pipeline, reference)
+        )
+    assert torch.equal(features, expected)
+
+
+def test_fp16_stays_fp16_in_memory_after_drawing(tiny_model, tmp_path):
+    """Storage is really halved: no layer keeps an FP32 copy once it has run."""
+    half = load(_made(tiny_model, _variant("float16"), tmp_path / "h"), _variant("float16"), "cpu")
+    full = load_base(tiny_model)
+    _picture(half)
+    for component in COMPONENTS:
+        share = memory_bytes(getattr(half, component)) / memory_bytes(getattr(full, component))
+        assert 0.5 <= share < 0.52, component
+
+
+@pytest.mark.parametrize(("weights", "expected"), [("float16", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_every_layer_computes_in_the_declared_dtype(tiny_model, tmp_path, weights, expected):
+    """On a CPU BF16 weights mean BF16 arithmetic, and FP16 weights FP32, in every network."""
+    pipeline = load(_made(tiny_model, _variant(weights), tmp_path / "v"), _variant(weights), "cpu")
+    seen: dict[str, set] = {component: set() for component in COMPONENTS}
+    for component in COMPONENTS:
+        for module in getattr(pipeline, component).modules():
+            if isinstance(module, torch.nn.Conv2d | torch.nn.Linear | torch.nn.LayerNorm | torch.nn.GroupNorm):
+                module.register_forward_hook(
+                    lambda _, inputs, output, component=component: seen[component].add(inputs[0].dtype)
+                )
+    _picture(pipeline)
+    with torch.no_grad():
+        pipeline.safety_checker(torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32))
+        pipeline.vae.encode(torch.rand(1, 3, 32, 32))
+    assert seen == {component: {expected} for component in COMPONENTS}
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+@pytest.mark.parametrize("weights", ["float16", "bfloat16"])
+def test_components_of_different_dtypes_work_together(tiny_model, tmp_path, base_picture, weights, component):
+    """Any one component may be converted alone; the others keep their bytes."""
+    variant = _variant(weights, components=[component])
+    folder = _made(tiny_model, variant, tmp_path / "v")
+    dtypes = {name: {tensor.dtype} for name, tensor in _weights(folder).items()}
+    assert all(
+        dtype == {getattr(torch, weights) if name.startswith(f"{component}.") else torch.float32}
+        for name, dtype in dtypes.items()
+    )
+    pipeline = load(folder, variant, "cpu")
+    picture = _picture(pipeline)
+    difference = (picture - base_picture).abs().max()
+    assert picture.isfinite().all() and difference < 0.05
+    assert (difference == 0) == (component == "safety_checker")
+
+
+def test_the_safety_checker_does_not_round_the_picture(tiny_model, tmp_path):
+    """A BF16 checker passes pictures through in FP32, untouched, when it flags nothing."""
+    pipeline = load(_made(tiny_model, _variant("bfloat16"), tmp_path / "v"), _variant("bfloat16"), "cpu")
+    with torch.no_grad():
+        pipeline.safety_checker.concept_embeds_weights.fill_(2.0)
+        pipeline.safety_checker.special_care_embeds_weights.fill_(2.0)
+    picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(3))
+    passed, flagged = pipeline.safety_checker(images=picture.clone(), clip_input=picture)
+    assert flagged == [False] and torch.equal(passed, picture)
+
+
+def test_a_weight_too_large_for_fp16_is_one_clear_message(tiny_model, tmp_path, monkeypatch):
+    """An overflow would otherwise become black pictures much later."""
+    original = components.load_component
+
+    def with_a_large_weight(folder, component, dtype):
+        model = original(folder, component, dtype)
+        if component == "vae":
+            model.decoder.conv_in.weight[0, 0, 0, 0] = -70000.0
+        return model
+
+    monkeypatch.setattr("stages.lib.backends.torch.load_component", with_a_large_weight)
+    with pytest.raises(UserError, match=r"vae: tensor 'decoder.conv_in.weight' .*70000.*float16.*bfloat16"):
+        _made(tiny_model, _variant("float16"), tmp_path / "v")
+    _made(tiny_model, _variant("bfloat16"), tmp_path / "w")
+
+
+@pytest.mark.parametrize("granularity", ["tensor", "channel"])
+def test_simulated_int8_stores_rounded_weights_in_fp16(tiny_model, tmp_path, granularity):
+    """Weights of Conv2d, Linear and Embedding are on their INT8 grid; everything else is only cast."""
+    variant = _variant("int8", granularity=granularity)
+    folder = _made(tiny_model, variant, tmp_path / "v")
+    base, made = _weights(tiny_model), _weights(folder)
+    operators = {f"{tensor.component}.{tensor.name}": tensor.operator for tensor in inventory(folder, variant)}
+    rounded = 0
+    for name, tensor in base.items():
+        expected = tensor
+        if operators[name] in ("Conv2d", "Linear", "Embedding") and name.endswith(".weight"):
+            expected = dequantize(*quantize_weight(tensor, 8, granularity))
+            rounded += tensor.numel()
+        assert made[name].dtype == torch.float16 and torch.equal(made[name], expected.half()), name
+    assert rounded > 0.97 * sum(tensor.numel() for tensor in base.values())
+    assert _picture(load(folder, variant, "cpu")).isfinite().all()
+
+
+def test_the_same_model_gives_the_same_bytes(tiny_model, tmp_path):
+    """A second run writes identical files, so DVC sees no change."""
+    first, second = (_made(tiny_model, _variant("int8"), tmp_path / name) for name in ("a", "b"))
+    digests = [
+        {path.relative_to(folder): sha256(path) for path in folder.rglob("*") if path.is_file()}
+        for folder in (first, second)
+    ]
+    assert digests[0] == digests[1]
+
+
+def test_large_networks_are_written_in_shards_that_load(tiny_model, tmp_path, monkeypatch):
+    """A component above the limit becomes several files with an index; nothing is lost."""
+    monkeypatch.setattr(components, "MAX_SHARD_BYTES", 200_000)
+    folder = _made(tiny_model, _variant("float16"), tmp_path / "v")
+    assert len(components.weight_files(folder, "unet")) > 1
+    assert _weights(folder).keys() == _weights(tiny_model).keys()
+    assert _picture(load(folder, _variant("float16"), "cpu")).isfinite().all()
+
+
+def test_a_model_with_a_missing_tensor_is_refused(tiny_model, tmp_path):
+    """A missing tensor must not be filled with random numbers."""
+    import shutil
+
+    from safetensors.torch import save_file
+
+    base = shutil.copytree(tiny_model, tmp_path / "base")
+    path = base / "unet" / "diffusion_pytorch_model.safetensors"
+    state = load_file(path)
+    del state["conv_out.bias"]
+    save_file(state, path, metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"unet: tensor 'conv_out.bias' is missing"):
+        _made(base, _variant("float16"), tmp_path / "v")

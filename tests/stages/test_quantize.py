@@ -1,0 +1,79 @@
+"""The stage `quantize`: a variant's folder and its size report."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from stages import quantize
+from stages.lib.errors import UserError, run_stage
+from stages.lib.params import COMPONENTS
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def _run(monkeypatch, base: Path, out: Path, variant: str) -> dict:
+    monkeypatch.chdir(PROJECT)
+    size = out / "size" / f"{variant}.json"
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        ["quantize", "--variant", variant, "--base", str(base), "--output", str(out / variant), "--size", str(size)],
+    )
+    quantize.main()
+    return json.loads(size.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("variant", ["fp32", "fp16", "bf16", "int8-cpu", "int8-simulated"])
+def test_the_report_adds_up(monkeypatch, tiny_model, tmp_path, capsys, variant):
+    """Totals are sums of components, operators hold every parameter, and the disk figure is that of the files."""
+    report = _run(monkeypatch, tiny_model, tmp_path, variant)
+    assert [row["component"] for row in report["components"]] == list(COMPONENTS)
+    for key in ("parameters", "theoretical_mib", "disk_mib", "memory_mib"):
+        assert report[key] == pytest.approx(sum(row[key] for row in report["components"]), rel=1e-5)
+    assert sum(row["parameters"] for row in report["operators"]) == report["parameters"] == 471871
+    files = sum(path.stat().st_size for path in (tmp_path / variant).rglob("*.safetensors"))
+    assert report["disk_mib"] == pytest.approx(files / 2**20, rel=1e-5)
+    assert sum(row["stored_mib"] for row in report["operators"]) < report["disk_mib"]
+    assert report["overhead_percent"] == pytest.approx(
+        100 * (report["disk_mib"] / report["theoretical_mib"] - 1), abs=0.01
+    )
+    line = capsys.readouterr().out.strip()
+    assert line.startswith(f"quantize: {report['label']}, ") and line.endswith(" s") and "\n" not in line
+
+
+def test_compression_is_what_the_format_really_gives(monkeypatch, tiny_model, tmp_path):
+    """FP16 halves; INT8 that is simulated is no smaller than FP16; dynamic INT8 leaves convolutions in FP32."""
+    reports = {name: _run(monkeypatch, tiny_model, tmp_path, name) for name in ("fp32", "fp16", "int8-cpu")}
+    reports["int8-simulated"] = _run(monkeypatch, tiny_model, tmp_path, "int8-simulated")
+    memory = {name: report["memory_mib"] for name, report in reports.items()}
+    assert memory["fp16"] == pytest.approx(memory["fp32"] / 2, rel=0.02)
+    assert memory["int8-simulated"] == memory["fp16"]
+    assert reports["int8-simulated"]["stored_dtype"] == "float16"
+    assert reports["int8-simulated"]["overhead_percent"] > 100
+    operators = {(row["component"], row["operator"], row["dtype"]) for row in reports["int8-cpu"]["operators"]}
+    assert ("unet", "Conv2d", "float32") in operators and ("unet", "Linear", "int8") in operators
+    linear = sum(row["parameters"] for row in reports["int8-cpu"]["operators"] if row["dtype"] == "int8")
+    assert memory["fp32"] - memory["int8-cpu"] == pytest.approx(linear * 3 / 2**20, rel=0.02)
+
+
+def test_a_mistake_leaves_nothing_half_written(monkeypatch, tiny_model, tmp_path, capsys):
+    """An overflow in the last component: one message, exit 1, neither folder nor report."""
+    base = shutil.copytree(tiny_model, tmp_path / "base")
+    path = base / "safety_checker" / "model.safetensors"
+    state = load_file(path)
+    state["visual_projection.weight"] = torch.full_like(state["visual_projection.weight"], 1e6)
+    save_file(state, path, metadata={"format": "pt"})
+    with pytest.raises(SystemExit, match=r"^error: .*safety_checker: tensor 'visual_projection.weight'"):
+        run_stage(lambda: _run(monkeypatch, base, tmp_path / "out", "fp16"))
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+
+
+def test_an_unknown_variant_names_the_declared_ones(monkeypatch, tiny_model, tmp_path):
+    """A misspelt name is not a traceback."""
+    with pytest.raises(UserError, match="no variant 'int4'.*fp32"):
+        _run(monkeypatch, tiny_model, tmp_path, "int4")
