@@ -28,12 +28,12 @@ CAPTION = "a black cat on the beach at sunset, digital art"
 
 def tiny_params() -> dict:
     values = YAML(typ="safe").load(PARAMS.read_text(encoding="utf-8"))
-    values["render"].update(train_count=40, heldout_count=24)
+    values["render"].update(train_count=32, heldout_count=16)
     values["tokenizer"]["vocab_size"] = 640
     for section in (values["clip"], values["autoencoder"], values["diffusion"]):
         for name in ("fit", "decoder_fit"):
             if name in section:
-                section[name].update(steps=3, batch_size=4, compile=False)
+                section[name].update(steps=3, batch_size=2, compile=False)
     values["clip"].update(hidden_size=16, intermediate_size=16, vision_layers=1, text_layers=1, heads=2)
     values["clip"].update(image_size=32, projection_dim=16)
     values["autoencoder"].update(block_out_channels=[8, 8, 8, 8], norm_num_groups=4)
@@ -241,7 +241,7 @@ def test_evaluating_writes_quality_sheet_and_card(trained: Path) -> None:
     run(evaluate, "--params", trained / "params.yaml", "--work", trained / "work", "--model", model, "--device", "cpu")
     quality = json.loads((model / "quality.json").read_text(encoding="utf-8"))
     assert quality["measures"]["reconstruction_psnr_db"]["passed"] is False
-    assert quality["measures"]["drawing_subject"]["n"] == 24
+    assert quality["measures"]["drawing_subject"]["n"] == 16
     assert Image.open(model / "samples.jpg").size[0] == 6 * 256
     card = (model / "README.md").read_text(encoding="utf-8")
     assert "Apache-2.0" in card and f"{quality['measures']['drawing_place']['value']:.1%}".rstrip("%") in card
