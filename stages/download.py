@@ -3,6 +3,7 @@
 import argparse
 import errno
 import hashlib
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -35,6 +36,8 @@ def bring_from_hub(model: HubModel, key: str) -> Path:
     Whole files that are in the cache already are not fetched again; a connection that breaks is resumed where it
     broke. Sizes and digests are those that the Hub's API states. HF_ENDPOINT, HF_HOME and HF_TOKEN are honoured.
     """
+    # Plain HTTP goes on in the middle of a file when the connection breaks. huggingface_hub reads this at import.
+    os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
     from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_from_cache
 
     with _hub_errors(model, key, constants.ENDPOINT):
