@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from stages.lib.backends import BACKENDS
 from stages.lib.errors import UserError
 from stages.lib.memory import CudaMeter, PeakMeter, process_meter
 from stages.lib.params import load_params
@@ -119,14 +120,13 @@ class Worker:
 
 def load(task: Task, meter: PeakMeter) -> tuple[Worker, dict[str, Any]]:
     """The worker ready to draw, and what loading took. `meter` has counted since the process began."""
+    variant = load_params().variant(task.variant)
     begin_s = time.perf_counter()
     import torch
 
-    from stages.lib.backends import BACKENDS
     from stages.lib.drawing import place_noise, quiet_safety_checker, use_exact_float32
     from stages.lib.noise import read_noise
 
-    variant = load_params().variant(task.variant)
     backend = BACKENDS[variant.backend].load_module()
     import_time_s = time.perf_counter() - begin_s
     torch.set_num_threads(task.threads)

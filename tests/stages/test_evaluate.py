@@ -1,0 +1,110 @@
+"""Stage evaluate: figures have known answers, and pictures that cannot be compared stop it."""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages import evaluate
+from stages.lib.errors import UserError
+from tests.tiny_project import pictures_of, write_pictures, write_settings
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project in which bf16 differs from fp32 by 5 in two pictures and in nothing in the third."""
+    write_settings(tmp_path)
+    write_pictures(tmp_path / "data/images/fp32", pictures_of(0))
+    write_pictures(tmp_path / "data/images/bf16", pictures_of(5) | {"animal": pictures_of(0)["animal"]})
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(monkeypatch: pytest.MonkeyPatch, variant: str) -> dict:
+    output = Path("reports/quality") / f"{variant}.json"
+    command = ["evaluate", "--variant", variant, "--images", "data/images", "--output", str(output)]
+    monkeypatch.setattr(sys, "argv", command)
+    evaluate.main()
+    return json.loads(output.read_text(encoding="utf-8"))
+
+
+def test_means_are_over_pictures_and_identical_ones_are_counted_apart(project, monkeypatch) -> None:
+    """Protects the averages: per picture, PSNR without the identical one, SSIM with it."""
+    quality = run(monkeypatch, "bf16")
+    assert (quality["variant"], quality["label"], quality["baseline"]) == ("bf16", "BF16", "fp32")
+    assert (quality["images"], quality["identical"]) == (3, 1)
+    assert quality["psnr_db"] == pytest.approx(20 * math.log10(255 / 5), abs=1e-3)
+    assert quality["psnr_db_std"] == pytest.approx(0, abs=1e-3)
+    ssims = [picture["ssim"] for picture in quality["pictures"]]
+    assert ssims[1] == 1 and ssims[0] < 1
+    assert quality["ssim"] == pytest.approx(sum(ssims) / 3, abs=1e-5)
+    assert quality["ssim_minimum"] == min(ssims)
+    assert [picture["id"] for picture in quality["pictures"]] == ["landscape", "animal", "fantasy"]
+    assert [picture["rating"] for picture in quality["pictures"]] == ["good", "identical", "good"]
+    assert quality["pictures"][1]["psnr_db"] is None and quality["pictures"][1]["identical"] is True
+
+
+def test_mean_psnr_is_the_mean_of_the_pictures_values(project, monkeypatch) -> None:
+    """Protects against pooling: offsets 1 and 100 average to 28.1 dB, pooled they would give 11.1 dB."""
+    pictures = pictures_of(0)
+    pictures["animal"] = pictures_of(1)["animal"]
+    pictures["fantasy"] = pictures_of(100)["fantasy"]
+    write_pictures(project / "data/images/bf16", pictures)
+    expected = (20 * math.log10(255 / 1) + 20 * math.log10(255 / 100)) / 2
+    assert run(monkeypatch, "bf16")["psnr_db"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_safety_decisions_are_counted_on_both_sides(project, monkeypatch) -> None:
+    """Protects the count of flagged pictures, which no quality figure contains."""
+    write_pictures(project / "data/images/bf16", pictures_of(5), flagged=True)
+    quality = run(monkeypatch, "bf16")
+    assert (quality["flagged"], quality["baseline_flagged"]) == (2, 1)
+
+
+def test_the_baseline_is_identical_to_itself_and_has_no_psnr(project, monkeypatch) -> None:
+    """Protects JSON from infinity where everything is identical."""
+    quality = run(monkeypatch, "fp32")
+    assert (quality["identical"], quality["psnr_db"], quality["psnr_db_std"]) == (3, None, None)
+    assert quality["ssim"] == 1
+
+
+@pytest.mark.parametrize("folder", ["fp32", "bf16"])
+def test_a_picture_missing_on_either_side_is_an_error(project, monkeypatch, folder: str) -> None:
+    """Protects against comparing only what both have."""
+    pictures = pictures_of(0)
+    del pictures["fantasy"]
+    write_pictures(project / "data/images" / folder, pictures)
+    with pytest.raises(UserError, match=f"{folder} has no picture fantasy.*dvc repro generate@{folder}"):
+        run(monkeypatch, "bf16")
+
+
+def test_pictures_that_cannot_be_compared_are_errors_that_name_the_file(project, monkeypatch) -> None:
+    """Protects against a resize, a skipped file, a hand-made change and pictures of other seeds."""
+    folder, path = project / "data/images/bf16", project / "data/images/bf16/animal.png"
+    whole = path.read_bytes()
+
+    def error() -> str:
+        with pytest.raises(UserError) as caught:
+            run(monkeypatch, "bf16")
+        assert not (project / "reports/quality/bf16.json").exists()
+        return str(caught.value)
+
+    path.write_bytes(whole[:-60])
+    assert "animal.png cannot be read" in error()
+    path.write_bytes(b"no picture")
+    assert "animal.png cannot be read" in error()
+    path.unlink()
+    assert "animal.png is missing" in error()
+    write_pictures(folder, pictures_of(5))
+    (folder / "landscape.png").write_bytes((project / "data/images/fp32/landscape.png").read_bytes())
+    assert "landscape.png is not the picture that images.json lists" in error()
+    write_pictures(folder, {id: np.ascontiguousarray(rgb[:-1]) for id, rgb in pictures_of(5).items()})
+    assert "32 x 24 pixels" in (message := error()) and "32 x 23" in message
+    write_pictures(folder, pictures_of(5), seed=7)
+    assert "different prompts or seeds" in error()
+    (folder / "images.json").unlink()
+    assert "images.json is missing: run `dvc repro generate@bf16`" in error()
+    assert "no variant 'nope'" in str(pytest.raises(UserError, run, monkeypatch, "nope").value)

@@ -1,0 +1,160 @@
+"""Stage summarize: rows join what was measured, every two variants are compared, nothing stale is joined."""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages import evaluate, summarize
+from stages.lib.errors import UserError
+from tests.tiny_project import FINGERPRINT, edit_json, pictures_of, write_json, write_pictures, write_settings
+
+OFFSETS = {"fp32": 0, "bf16": 5, "int8-simulated": 20}
+
+
+def statistics(name: str, value: float) -> dict:
+    return {"name": name, "unit": "s", "samples": [value, value], "n": 2, "median": value, "mean": value, "std": 0.0}
+
+
+def write_reports(reports: Path, name: str, dtypes: tuple[str, str], disk_mib: float, latency_s: float | None) -> None:
+    """Size and timing of one variant, with figures that make quotients easy."""
+    size = {"parameters": 1000, "theoretical_mib": 4.0, "disk_mib": disk_mib, "memory_mib": 5.0, "overhead_percent": 1.0}
+    names = {"variant": name, "label": name}
+    write_json(
+        reports / f"size/{name}.json",
+        {**names, "backend": "torch", "weights": dtypes[0], "stored_dtype": dtypes[1], **size},
+    )
+    timing = {"measured": False, "reason": "simulated"}
+    if latency_s:
+        timing = {
+            "measured": True,
+            "fingerprint": FINGERPRINT,
+            "latency_s": latency_s,
+            "speedup": 2.0 / latency_s,
+            "load_time_s": 3.0,
+            "first_call_s": 4.0,
+            "load_peak_mib": 100.0,
+            "run_peak_mib": 200.0,
+            "memory_kind": "rss",
+            "measurements": [statistics("latency_s", latency_s), statistics("speedup", 2.0 / latency_s)],
+        }
+    write_json(reports / f"timing/{name}.json", names | timing)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project in which everything before summarize is done."""
+    monkeypatch.chdir(tmp_path)
+    write_settings(tmp_path)
+    write_reports(tmp_path / "reports", "fp32", ("float32", "float32"), 8.0, 2.0)
+    write_reports(tmp_path / "reports", "bf16", ("bfloat16", "bfloat16"), 4.0, 1.0)
+    write_reports(tmp_path / "reports", "int8-simulated", ("int8", "float16"), 4.0, None)
+    for name, offset in OFFSETS.items():
+        write_pictures(tmp_path / "data/images" / name, pictures_of(offset))
+    for name in OFFSETS:
+        quality = f"reports/quality/{name}.json"
+        command = ["evaluate", "--variant", name, "--images", "data/images", "--output", quality]
+        monkeypatch.setattr(sys, "argv", command)
+        evaluate.main()
+    command = "summarize --reports reports --images data/images --output reports/summary.json --metrics reports/metrics"
+    monkeypatch.setattr(sys, "argv", command.split())
+    return tmp_path
+
+
+def read(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_a_row_joins_size_timing_and_quality(project: Path) -> None:
+    """Protects compression's direction, and that a simulated variant has no speed but a reason."""
+    summarize.main()
+    summary = read(project / "reports/summary.json")
+    assert summary["model"] == {"name": "tiny", "label": "Tiny model"} and summary["baseline"] == "fp32"
+    fp32, bf16, simulated = summary["variants"]
+    assert (fp32["compression"], bf16["compression"]) == (1, 2)
+    assert (bf16["latency_s"], bf16["speedup"], bf16["timed_calls"], bf16["timing_reason"]) == (1, 2, 2, None)
+    assert bf16["psnr_db"] == pytest.approx(20 * math.log10(255 / 5), abs=1e-3)
+    assert (simulated["latency_s"], simulated["speedup"], simulated["run_peak_mib"]) == (None, None, None)
+    assert (simulated["simulated"], simulated["timing_reason"], simulated["stored_dtype"]) == (
+        True,
+        "simulated",
+        "float16",
+    )
+    assert not any(isinstance(value, list | dict) for row in summary["variants"] for value in row.values())
+
+
+def test_every_two_variants_are_compared_in_declared_order(project: Path) -> None:
+    """Protects the pairs: their number, order and figures (offsets 5 and 20 differ by 15)."""
+    summarize.main()
+    pairs = read(project / "reports/summary.json")["pairs"]
+    assert [(pair["reference"], pair["variant"]) for pair in pairs] == [
+        ("fp32", "bf16"),
+        ("fp32", "int8-simulated"),
+        ("bf16", "int8-simulated"),
+    ]
+    for pair, offset in zip(pairs, (5, 20, 15), strict=True):
+        assert pair["psnr_db"] == pytest.approx(20 * math.log10(255 / offset), abs=1e-3)
+        assert [picture["id"] for picture in pair["pictures"]] == ["landscape", "animal", "fantasy"]
+        assert pair["ssim"] == pytest.approx(sum(picture["ssim"] for picture in pair["pictures"]) / 3, abs=1e-5)
+
+
+def test_metrics_rows_leave_out_what_was_not_measured(project: Path) -> None:
+    """Protects `dvc metrics show`, which drops nulls and lists."""
+    summarize.main()
+    assert set(read(project / "reports/metrics/bf16.json")) == set(summarize.METRICS_KEYS)
+    simulated = read(project / "reports/metrics/int8-simulated.json")
+    assert set(summarize.METRICS_KEYS) - set(simulated) == {"latency_s", "speedup", "run_peak_mib"}
+    assert "psnr_db" not in read(project / "reports/metrics/fp32.json")
+
+
+def test_a_removed_variant_leaves_nothing_in_summary_and_metrics(project: Path) -> None:
+    """Protects the rule that declared variants are joined, not the files that lie about."""
+    summarize.main()
+    params = project / "params.yaml"
+    lines = params.read_text(encoding="utf-8").splitlines()
+    params.write_text("\n".join(line for line in lines if "bf16" not in line), encoding="utf-8")
+    summarize.main()
+    summary = read(project / "reports/summary.json")
+    assert [row["variant"] for row in summary["variants"]] == ["fp32", "int8-simulated"]
+    assert len(summary["pairs"]) == 1
+    assert sorted(path.name for path in (project / "reports/metrics").iterdir()) == ["fp32.json", "int8-simulated.json"]
+
+
+def test_a_rerun_gives_the_same_bytes(project: Path) -> None:
+    """Protects `git diff`: threads finish in any order, the summary does not show it."""
+    summarize.main()
+    first = (project / "reports/summary.json").read_bytes()
+    summarize.main()
+    assert (project / "reports/summary.json").read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("path", "changes", "message"),
+    [
+        ("timing/bf16.json", {"fingerprint": "ffffffffffff"}, "ffffffffffff.*dvc repro benchmark@bf16"),
+        ("environment.json", {"fingerprint": "ffffffffffff"}, "0123456789ab.*dvc repro benchmark@fp32"),
+        ("timing/int8-simulated.json", {"measured": True}, "has no.*dvc repro benchmark@int8-simulated"),
+        ("timing/bf16.json", {"measured": False, "reason": "x"}, "bf16.json has no timing.*benchmark@bf16"),
+        ("timing/bf16.json", {"latency_s": None}, "bf16.json has no latency_s.*benchmark@bf16"),
+        ("size/bf16.json", {"weights": "float16"}, "'float16'.*'bfloat16'.*dvc repro quantize@bf16"),
+        ("size/bf16.json", {"variant": "fp16"}, "not about variant 'bf16'.*dvc repro quantize@bf16"),
+        ("quality/bf16.json", {"baseline": "fp16"}, "compares with 'fp16'.*dvc repro evaluate@bf16"),
+        ("quality/bf16.json", {"psnr_db": 34.0}, "psnr_db 34.0.*dvc repro evaluate@bf16"),
+    ],
+)
+def test_stale_reports_stop_the_stage(project: Path, path: str, changes: dict, message: str) -> None:
+    """Protects the summary from figures of another machine, format, baseline or set of pictures."""
+    edit_json(project / "reports" / path, **changes)
+    with pytest.raises(UserError, match=message):
+        summarize.main()
+    assert not (project / "reports/summary.json").exists() and not (project / "reports/metrics").exists()
+
+
+@pytest.mark.parametrize(("kind", "stage"), [("size", "quantize"), ("timing", "benchmark"), ("quality", "evaluate")])
+def test_a_missing_report_names_the_command_that_makes_it(project: Path, kind: str, stage: str) -> None:
+    """Protects the remedy in the message."""
+    (project / f"reports/{kind}/bf16.json").unlink()
+    with pytest.raises(UserError, match=f"{kind}/bf16.json is missing: run `dvc repro {stage}@bf16`"):
+        summarize.main()

@@ -1,0 +1,92 @@
+"""A project folder for stage tests: params.yaml, three prompts, and what the stages before the tested one leave."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+PARAMS = """\
+model: tiny
+device: cpu
+baseline: fp32
+models:
+  tiny: {label: Tiny model, source: folder, path: data/tiny}
+variants:
+  fp32: {label: FP32, backend: torch, weights: float32}
+  bf16: {label: BF16, backend: torch, weights: bfloat16}
+  int8-simulated: {label: INT8 Simulated, backend: torch, weights: int8, simulated: true}
+prompts: {file: data/prompts.csv, sets: [study]}
+generation: {steps: 3, guidance_scale: 7.5}
+benchmark: {prompt: animal, warmup: 1, repeats: 3}
+report: {title: Test, author: "", languages: [en]}
+"""
+PROMPTS = {"landscape": ("A hill", 42), "animal": ("A cat", 43), "fantasy": ("A robot", 44)}
+FINGERPRINT = "0123456789ab"
+
+
+def write_settings(folder: Path) -> None:
+    """params.yaml, the prompts file and the description of the machine."""
+    (folder / "data").mkdir(parents=True)
+    (folder / "params.yaml").write_text(PARAMS, encoding="utf-8")
+    rows = [f"{id},{text},{id},simple,{seed},study" for id, (text, seed) in PROMPTS.items()]
+    (folder / "data/prompts.csv").write_text(
+        "\n".join(["id,prompt,kind,complexity,seed,set", *rows, ""]), encoding="utf-8"
+    )
+    write_json(folder / "reports/environment.json", {"fingerprint": FINGERPRINT, "threads": 1})
+
+
+def write_models(folder: Path, base: Path, variants: tuple[str, ...]) -> None:
+    """The model folders of `variants` made from `base`, and the noise of every prompt."""
+    from safetensors.torch import save_file
+
+    from stages.lib.backends import BACKENDS
+    from stages.lib.noise import initial_latents
+    from stages.lib.params import load_params
+
+    params = load_params(folder / "params.yaml")
+    for name in variants:
+        (folder / "data/models" / name).mkdir(parents=True)
+        variant = params.variant(name)
+        BACKENDS[variant.backend].load_module().quantize(base, variant, folder / "data/models" / name)
+    noise = {id: initial_latents((4, 16, 16), seed)[0] for id, (_, seed) in PROMPTS.items()}
+    save_file(noise, folder / "data/noise.safetensors")
+
+
+def pictures_of(offset: int) -> dict[str, np.ndarray]:
+    """One smooth picture, 24 x 32, per prompt, each `offset` brighter than the picture of offset 0."""
+    rows, columns = np.mgrid[0:24, 0:32]
+    return {
+        id: (np.stack([100 + 40 * np.sin(rows / 5 + shift + columns / 9) for shift in range(3)], 2) + offset).astype("u1")
+        for id, (_, shift) in PROMPTS.items()
+    }
+
+
+def write_pictures(folder: Path, pictures: dict[str, np.ndarray], **changes: Any) -> None:
+    """A folder such as `generate` leaves. `changes` replaces keys of the first picture's entry in images.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = []
+    for id, rgb in pictures.items():
+        Image.fromarray(rgb).save(folder / f"{id}.png")
+        digest = hashlib.sha256(rgb.tobytes()).hexdigest()
+        text, seed = PROMPTS[id]
+        entries.append(
+            {"id": id, "kind": id, "prompt": text, "seed": seed, "sha256": digest, "flagged": id == "fantasy"}
+        )
+    entries[0].update(changes)
+    listing = {"variant": folder.name, "device": "cpu", "compute": "float32", "threads": 1, "pictures": entries}
+    write_json(folder / "images.json", listing)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Plain JSON, so that what the tested stage reads does not pass through its own writer."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def edit_json(path: Path, **changes: Any) -> None:
+    """Replace top-level keys of a JSON file; None removes the key."""
+    value = json.loads(path.read_text(encoding="utf-8")) | changes
+    write_json(path, {key: item for key, item in value.items() if item is not None})
