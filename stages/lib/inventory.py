@@ -110,6 +110,8 @@ def _packed_bytes(module: "torch.nn.Module") -> int:
     """Bytes that the packed weight of a quantized linear layer must hold, 0 for any other module.
 
     The integers, the FP32 bias, and per scale an FP32 scale and an INT32 zero point, as FBGEMM's packed form has them.
+    PyTorch's default engine on x86 keeps just that: the resident memory of a process grew by 145 to 151 MiB for
+    144 MiB of integers. Its engine "onednn", which nobody chooses here, keeps the integers twice.
     """
     import torch
     from torch.ao.nn.quantized.modules.linear import LinearPackedParams

@@ -35,7 +35,7 @@ MANIFEST = "quantization.json"
 
 @contextmanager
 def _without_deprecation_warnings() -> Iterator[None]:
-    """PyTorch announces that these functions move to torchao, which has no kernel for them as fast on a CPU."""
+    """PyTorch announces that these functions will move or go some day; the pinned version has them."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*torch.ao.quantization is deprecated.*")
         warnings.filterwarnings("ignore", message=".*quantized tensor creation functions.*")

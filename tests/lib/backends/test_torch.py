@@ -1,10 +1,11 @@
 """Back end `torch`: casts, simulated INT8, and arithmetic in another dtype than the stored one."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from stages.lib import components
 from stages.lib.backends.torch import inventory, load, quantize
@@ -201,10 +202,6 @@ def test_large_networks_are_written_in_shards_that_load(tiny_model, tmp_path, mo
 
 def test_a_model_with_a_missing_tensor_is_refused(tiny_model, tmp_path):
     """A missing tensor must not be filled with random numbers."""
-    import shutil
-
-    from safetensors.torch import save_file
-
     base = shutil.copytree(tiny_model, tmp_path / "base")
     path = base / "unet" / "diffusion_pytorch_model.safetensors"
     state = load_file(path)
@@ -212,3 +209,30 @@ def test_a_model_with_a_missing_tensor_is_refused(tiny_model, tmp_path):
     save_file(state, path, metadata={"format": "pt"})
     with pytest.raises(UserError, match=r"unet: tensor 'conv_out.bias' is missing"):
         _made(base, _variant("float16"), tmp_path / "v")
+
+
+def _older_attention_name(name: str) -> str:
+    for today, older in (("to_q", "query"), ("to_k", "key"), ("to_v", "value"), ("to_out.0", "proj_attn")):
+        name = name.replace(f".{today}.", f".{older}.")
+    return name
+
+
+_OLDER_NAMES = {
+    "vae": _older_attention_name,
+    "text_encoder": lambda name: f"text_model.{name}",
+    "safety_checker": lambda name: name.replace("vision_model.", "vision_model.vision_model.", 1),
+}
+
+
+def test_the_older_names_of_published_weights_are_understood(tiny_model, tmp_path):
+    """Stable Diffusion v1.5's files name layers as older library versions did; what is written has today's names."""
+    base = shutil.copytree(tiny_model, tmp_path / "base")
+    for component, older_name in _OLDER_NAMES.items():
+        (path,) = components.weight_files(base, component)
+        state = load_file(path)
+        older = {older_name(name): tensor for name, tensor in state.items()}
+        assert older.keys() != state.keys()
+        save_file(older, path, metadata={"format": "pt"})
+    made, expected = _weights(_made(base, _variant("float32"), tmp_path / "v")), _weights(tiny_model)
+    assert made.keys() == expected.keys()
+    assert all(torch.equal(made[name], tensor) for name, tensor in expected.items())
