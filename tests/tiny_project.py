@@ -59,7 +59,9 @@ def pictures_of(offset: int) -> dict[str, np.ndarray]:
     """One smooth picture, 24 x 32, per prompt, each `offset` brighter than the picture of offset 0."""
     rows, columns = np.mgrid[0:24, 0:32]
     return {
-        id: (np.stack([100 + 40 * np.sin(rows / 5 + shift + columns / 9) for shift in range(3)], 2) + offset).astype("u1")
+        id: (np.stack([100 + 40 * np.sin(rows / 5 + shift + columns / 9) for shift in range(3)], 2) + offset).astype(
+            "u1"
+        )
         for id, (_, shift) in PROMPTS.items()
     }
 

@@ -1,0 +1,210 @@
+"""Stage benchmark: calls alternate, ratios are paired, and a timing process neither lies nor survives."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages import benchmark
+from stages.lib import timing_worker
+from stages.lib.errors import UserError
+from stages.lib.memory import SamplingMeter
+from stages.lib.prompts import load_prompts
+from stages.lib.timing_process import TimingProcess
+from stages.lib.timing_worker import Task
+from tests.conftest import PROJECT
+from tests.tiny_project import FINGERPRINT, write_models, write_settings
+
+STEPS = 3
+COMMAND = ["benchmark", "--models", "data/models", "--noise", "data/noise.safetensors"]
+COMMAND += ["--environment", "reports/environment.json", "--output", "reports/timing/out.json", "--variant"]
+
+
+@pytest.fixture(scope="module")
+def models(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with two models and the noise."""
+    folder = tmp_path_factory.mktemp("benchmark") / "project"
+    write_settings(folder)
+    write_models(folder, tiny_model, ("fp32", "bf16"))
+    return folder
+
+
+@pytest.fixture
+def project(models: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same project as the current folder, for this process and those it starts."""
+    monkeypatch.chdir(models)
+    monkeypatch.setenv("PYTHONPATH", str(PROJECT))
+    return models
+
+
+def task(**changes: object) -> Task:
+    fields = {
+        "variant": "fp32",
+        "folder": "data/models/fp32",
+        "device": "cpu",
+        "threads": 1,
+        "prompt": "A cat",
+        "prompt_id": "animal",
+        "noise": "data/noise.safetensors",
+        "steps": STEPS,
+        "guidance_scale": 7.5,
+    }
+    return Task(**{**fields, **changes})
+
+
+def test_turns_begin_with_each_process_equally_often() -> None:
+    """Protects against drift: A B, B A, A B ..."""
+    assert benchmark.turns(3) == [("variant", "baseline"), ("baseline", "variant"), ("variant", "baseline")]
+
+
+def test_speedup_is_the_median_of_the_ratios_of_each_turn() -> None:
+    """Protects the pairing: the machine slows down fourfold in turn two, and the ratios do not see it."""
+    seconds = [
+        ("variant", 1.0),
+        ("baseline", 2.0),
+        ("baseline", 8.0),
+        ("variant", 4.0),
+        ("variant", 1.0),
+        ("baseline", 3.0),
+    ]
+    calls = [benchmark.Call(role, latency_s) for role, latency_s in seconds]
+    measured = benchmark.named_measurements(calls, {"load_time_s": {"variant": 5.0, "baseline": 6.0}})
+    assert measured["speedup"].samples == (2.0, 2.0, 3.0) and measured["speedup"].median == 2.0
+    assert measured["latency_s"].samples == (1.0, 4.0, 1.0)
+    assert measured["baseline_latency_s"].samples == (2.0, 8.0, 3.0)
+    assert (measured["load_time_s"].samples, measured["baseline_load_time_s"].samples) == ((5.0,), (6.0,))
+
+
+def test_component_times_are_per_call() -> None:
+    """Protects 'U-Net per step': samples of all pictures, calls counted in one."""
+    first, second = {"unet_step": [1.0, 2.0], "other": [0.5]}, {"unet_step": [3.0, 4.0], "other": [0.7]}
+    unet, other = benchmark.component_times([first, second])
+    assert (unet["calls_per_picture"], unet["n"], unet["median"]) == (2, 4, 2.5)
+    assert (other["calls_per_picture"], other["samples"]) == (1, [0.5, 0.7])
+
+
+def test_the_stage_times_two_fresh_processes_in_turns(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects the whole file: order of calls, every figure there, its parts consistent with one another."""
+    monkeypatch.setattr(sys, "argv", [*COMMAND, "bf16"])
+    benchmark.main()
+    timing = json.loads((project / "reports/timing/out.json").read_text(encoding="utf-8"))
+    assert timing["measured"] is True and timing["fingerprint"] == FINGERPRINT and timing["threads"] == 1
+    assert (timing["prompt"], timing["steps"], timing["height"], timing["width"]) == ("animal", STEPS, 32, 32)
+    order = [(call["call"], call["variant"]) for call in timing["calls"]]
+    assert order == list(enumerate(["bf16", "fp32", "fp32", "bf16", "bf16", "fp32"]))
+    measured = {item["name"]: item for item in timing["measurements"]}
+    for variant, name in (("bf16", "latency_s"), ("fp32", "baseline_latency_s")):
+        assert measured[name]["samples"] == [
+            call["latency_s"] for call in timing["calls"] if call["variant"] == variant
+        ]
+    ratios = [
+        reference / own
+        for reference, own in zip(
+            measured["baseline_latency_s"]["samples"], measured["latency_s"]["samples"], strict=True
+        )
+    ]
+    assert timing["speedup"] == pytest.approx(sorted(ratios)[1], rel=1e-4)
+    assert timing["latency_s"] == measured["latency_s"]["median"] > 0
+    assert timing["load_time_s"] > timing["import_time_s"] > timing["latency_s"] > 0
+    assert timing["memory_kind"] == "rss" and 50 < timing["run_peak_mib"] < 3000
+    assert timing["load_peak_mib"] > 50
+    parts = {item["component"]: item for item in timing["components"]}
+    counts = {name: item["calls_per_picture"] for name, item in parts.items()}
+    # Two texts with guidance; PNDM calls the U-Net once more than there are steps.
+    assert counts == {"text_encoder": 2, "unet_step": STEPS + 1, "vae_decode": 1, "safety_checker": 1, "other": 1}
+    assert all(item["minimum"] > 0 for item in parts.values())
+
+
+def test_a_simulated_variant_starts_no_process(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects promise one: a simulated format never shows a speed."""
+    monkeypatch.setattr(benchmark, "TimingProcess", None)
+    monkeypatch.setattr(sys, "argv", [*COMMAND, "int8-simulated"])
+    benchmark.main()
+    timing = json.loads((project / "reports/timing/out.json").read_text(encoding="utf-8"))
+    assert timing["measured"] is False and timing["calls"] == [] and "int8" in timing["reason"]
+    assert not {"latency_s", "speedup", "run_peak_mib"} & set(timing)
+
+
+def test_an_unknown_benchmark_prompt_lists_the_known_ones(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects from a KeyError in the middle of a measurement."""
+    only = load_prompts(project / "data/prompts.csv", None)[:1]
+    monkeypatch.setattr(benchmark, "load_prompts", lambda *_: only)
+    monkeypatch.setattr(sys, "argv", [*COMMAND, "bf16"])
+    with pytest.raises(UserError, match="'benchmark.prompt' has the value 'animal'.*use one of landscape"):
+        benchmark.main()
+
+
+def test_a_mistake_in_the_timing_process_arrives_with_its_message(project: Path) -> None:
+    """Protects the user from 'exit code 1' where the process knows what is wrong."""
+    with pytest.raises(UserError, match="there is no variant 'nope'"), TimingProcess(task(variant="nope")):
+        pass
+
+
+def test_instrumented_calls_add_up_and_leave_no_clock_behind(project: Path) -> None:
+    """Protects the split: nothing is counted twice (the rest is above zero), and later calls run as before."""
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        worker, loaded = timing_worker.load(task(), SamplingMeter())
+        methods = worker.pipeline.unet.forward, worker.pipeline.vae.decode
+        times_s = worker.components()["times_s"]
+    finally:
+        torch.set_num_threads(threads)
+    assert loaded["load_peak_mib"] > 50
+    assert {name: len(samples) for name, samples in times_s.items()} == {
+        "text_encoder": 2,
+        "unet_step": STEPS + 1,
+        "vae_decode": 1,
+        "safety_checker": 1,
+        "other": 1,
+    }
+    assert all(sample > 0 for samples in times_s.values() for sample in samples)
+    assert (worker.pipeline.unet.forward, worker.pipeline.vae.decode) == methods
+    assert "run_safety_checker" not in vars(worker.pipeline)
+
+
+def test_weights_that_give_no_number_have_no_timing(project: Path) -> None:
+    """Protects against the speed of arithmetic on NaN."""
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        worker, _ = timing_worker.load(task(), SamplingMeter())
+        worker.pipeline.vae.decoder.conv_out.bias.data.fill_(float("nan"))
+        with pytest.raises(UserError, match="'fp32' gives NaN.*'A cat'.*compute: float32"):
+            worker.call()
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_a_process_that_dies_is_told_with_its_signal(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects from waiting for ever, and from a bare BrokenPipeError, when memory runs out."""
+    start = subprocess.Popen
+
+    def start_and_kill(*arguments, **options) -> subprocess.Popen:
+        process = start(*arguments, **options)
+        process.kill()
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", start_and_kill)
+    with pytest.raises(UserError, match="variant 'fp32' was killed by signal 9"), TimingProcess(task()):
+        pass
+
+
+def test_a_process_that_fails_is_told_with_its_last_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects the cause of an error that nobody foresaw: here a task without a single field."""
+    monkeypatch.setattr(Task, "as_line", lambda _: "{}")
+    with pytest.raises(UserError, match="ended with exit code 1: TypeError: .*missing"), TimingProcess(task()):
+        pass
+
+
+def test_a_process_ends_when_its_parent_is_gone(project: Path) -> None:
+    """Protects the machine: the worker ends while it still loads, with no answer, once its input is closed."""
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "stages.lib.timing_worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    output, _ = worker.communicate(f"{task().as_line()}\n".encode(), timeout=60)
+    assert (worker.returncode, output) == (1, b"")

@@ -1,0 +1,143 @@
+"""Stage generate: the same bytes every time, each picture on its own, and no picture rather than a wrong one."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stages import generate
+from stages.lib.drawing import draw_picture, is_flagged
+from stages.lib.errors import UserError
+from stages.lib.metrics import psnr_db
+from stages.lib.noise import read_noise
+from tests.conftest import PROJECT
+from tests.tiny_project import PROMPTS, write_models, write_settings
+
+ARGUMENTS = ["--variant", "fp32", "--noise", "data/noise.safetensors"]
+
+
+@pytest.fixture(scope="module")
+def project(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with the model and the noise that generate reads."""
+    folder = tmp_path_factory.mktemp("generate") / "project"
+    write_settings(folder)
+    write_models(folder, tiny_model, ("fp32",))
+    return folder
+
+
+@pytest.fixture
+def pipeline(project: Path):
+    """The FP32 pipeline, loaded anew: tests change it."""
+    from stages.lib.backends import torch as backend
+    from stages.lib.params import load_params
+
+    variant = load_params(project / "params.yaml").variant("fp32")
+    return backend.load(project / "data/models/fp32", variant, "cpu")
+
+
+@pytest.fixture
+def usual_torch():
+    """Put back the settings of this process that the stage changes."""
+    import torch
+
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def draw_in_a_process(project: Path, output: str, threads: int) -> dict[str, bytes]:
+    """Run the stage as DVC does; the bytes of each file it wrote."""
+    command = [sys.executable, "-m", "stages.generate", *ARGUMENTS, "--model", "data/models/fp32", "--output", output]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(PROJECT)}
+    subprocess.run(command, cwd=project, env=environment, check=True, capture_output=True)
+    return {path.name: path.read_bytes() for path in sorted((project / output).iterdir())}
+
+
+def test_two_runs_give_equal_bytes_and_other_thread_counts_nearly_the_same(project: Path) -> None:
+    """Protects reproducibility: the same machine the same bytes, 1 and 2 threads within 60 dB."""
+    first = draw_in_a_process(project, "data/a/fp32", threads=1)
+    assert sorted(first) == ["animal.png", "fantasy.png", "images.json", "landscape.png"]
+    assert draw_in_a_process(project, "data/b/fp32", threads=1) == first
+    draw_in_a_process(project, "data/c/fp32", threads=2)
+    for id in PROMPTS:
+        one, two = (np.asarray(Image.open(project / f"data/{run}/fp32/{id}.png")) for run in "ac")
+        assert one.shape == (32, 32, 3) and one.std() > 1
+        difference_db = psnr_db(one, two)
+        assert difference_db is None or difference_db >= 60
+    listing = json.loads(first["images.json"])
+    assert (listing["variant"], listing["device"], listing["compute"]) == ("fp32", "cpu", "float32")
+    assert [item["id"] for item in listing["pictures"]] == list(PROMPTS)
+    assert listing["threads"] == 1
+
+
+def test_order_and_number_of_prompts_do_not_change_a_picture(project: Path, pipeline, tmp_path: Path) -> None:
+    """Protects pairing: a picture depends on its own prompt and noise alone."""
+    from stages.lib.prompts import load_prompts
+
+    prompts = load_prompts(project / "data/prompts.csv", None)
+    drawn = {}
+    for name, chosen in {"all": prompts, "reversed": prompts[::-1], "one": prompts[1:2]}.items():
+        (tmp_path / name).mkdir()
+        entries = generate.draw_all(
+            pipeline, "fp32", chosen, project / "data/noise.safetensors", 3, 7.5, tmp_path / name
+        )
+        assert [entry["id"] for entry in entries] == [prompt.id for prompt in chosen]
+        drawn[name] = {entry["id"]: entry["sha256"] for entry in entries}
+    assert drawn["reversed"] == drawn["all"]
+    assert drawn["one"]["animal"] == drawn["all"]["animal"]
+    assert len(set(drawn["all"].values())) == 3
+
+
+def test_a_picture_is_the_one_that_diffusers_draws(project: Path, pipeline) -> None:
+    """Protects the drawing path: decoding, range and rounding are those of StableDiffusionPipeline."""
+    noise = read_noise(project / "data/noise.safetensors", "animal")
+    picture = draw_picture(pipeline, "fp32", "A cat", noise, 3, 7.5)
+    pipeline.safety_checker = None
+    expected = pipeline("A cat", latents=noise, num_inference_steps=3, guidance_scale=7.5).images[0]
+    assert np.array_equal(np.asarray(picture), np.asarray(expected))
+
+
+def test_a_flagged_picture_is_not_changed(project: Path, pipeline) -> None:
+    """Protects pictures from the safety checker: thresholds below every cosine flag everything and blacken nothing."""
+    noise = read_noise(project / "data/noise.safetensors", "animal")
+    before = draw_picture(pipeline, "fp32", "A cat", noise, 3, 7.5)
+    pixels = np.asarray(before).copy()
+    pipeline.safety_checker.concept_embeds_weights.data.fill_(-2)
+    assert is_flagged(pipeline, before)
+    assert np.array_equal(np.asarray(before), pixels)
+    assert np.array_equal(np.asarray(draw_picture(pipeline, "fp32", "A cat", noise, 3, 7.5)), pixels)
+    pipeline.safety_checker.concept_embeds_weights.data.fill_(2)
+    assert not is_flagged(pipeline, before)
+
+
+@pytest.mark.parametrize(
+    ("part", "weights", "words"),
+    [
+        ("unet", "conv_out.bias", "denoised latents"),
+        ("vae", "decoder.conv_out.bias", "decoded picture"),
+    ],
+)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_give_no_number_end_without_a_picture(
+    project: Path, usual_torch, tmp_path: Path, monkeypatch, part: str, weights: str, words: str, value: float
+) -> None:
+    """Protects against black pictures counted as success, and against half a folder."""
+    from safetensors.torch import load_file, save_file
+
+    model = tmp_path / "fp32"
+    shutil.copytree(project / "data/models/fp32", model)
+    path = model / part / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(path)
+    tensors[weights][0] = value
+    save_file(tensors, path)
+    monkeypatch.chdir(project)
+    output = tmp_path / "images/fp32"
+    monkeypatch.setattr(sys, "argv", ["generate", *ARGUMENTS, "--model", str(model), "--output", str(output)])
+    with pytest.raises(UserError, match=f"'fp32'.*{words}.*'A hill'.*compute: float32"):
+        generate.main()
+    assert list(output.parent.iterdir()) == []
