@@ -76,9 +76,14 @@ def chosen_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def half_precision(device: torch.device) -> torch.autocast:
-    """bfloat16 autocast on a GPU, nothing on a CPU."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+def half_precision(device: torch.device, enabled: bool) -> torch.autocast:
+    """bfloat16 autocast where `enabled`."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def convolution_layout(device: torch.device) -> torch.memory_format:
+    """The memory format in which convolutions train fastest: measured, channels last on a GPU, not on a CPU."""
+    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
 
 
 def learning_rate_share(step: int, steps: int, warmup_steps: int) -> float:

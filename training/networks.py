@@ -13,7 +13,6 @@ from transformers import (
 )
 
 from training import settings
-from training.scenes import SIZE
 
 
 def vae(values: settings.Autoencoder) -> AutoencoderKL:
@@ -28,7 +27,7 @@ def vae(values: settings.Autoencoder) -> AutoencoderKL:
         layers_per_block=values.layers_per_block,
         latent_channels=values.latent_channels,
         norm_num_groups=values.norm_num_groups,
-        sample_size=SIZE,
+        sample_size=values.picture_size,
     )
 
 
@@ -36,7 +35,7 @@ def unet(values: settings.Diffusion, autoencoder: settings.Autoencoder) -> UNet2
     """Stable Diffusion's U-Net in small: cross-attention everywhere but at the finest level."""
     attended = len(values.block_out_channels) - 1
     return UNet2DConditionModel(
-        sample_size=SIZE // 2 ** (len(autoencoder.block_out_channels) - 1),
+        sample_size=autoencoder.picture_size // 2 ** (len(autoencoder.block_out_channels) - 1),
         in_channels=autoencoder.latent_channels,
         out_channels=autoencoder.latent_channels,
         layers_per_block=values.layers_per_block,

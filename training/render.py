@@ -1,6 +1,6 @@
 """Draw the scenes to learn from and the held-out ones.
 
-Writes, under --output: train.npy and heldout.npy (uint8, n x 256 x 256 x 3) and train.jsonl, heldout.jsonl with one
+Writes, under --output: train.npy and heldout.npy (uint8, n x size x size x 3) and train.jsonl, heldout.jsonl with one
 line per drawing: its caption and its scene.
 """
 
@@ -12,19 +12,20 @@ import os
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
-from stages.lib.errors import run_stage
+from stages.lib.errors import UserError, run_stage
 from training.scenes import SIZE, example
 from training.settings import load_settings
 
 CHUNK = 32
 
 
-def render(first_seed: int, count: int, pictures: Path, scenes: Path) -> None:
-    """Draw the examples first_seed .. first_seed + count - 1 with all cores into the two files."""
+def render(first_seed: int, count: int, size: int, pictures: Path, scenes: Path) -> None:
+    """Draw the examples first_seed .. first_seed + count - 1, size x size pixels, with all cores, into the two files."""
     partial = pictures.with_suffix(".partial")
-    np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(count, SIZE, SIZE, 3)).flush()
+    np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(count, size, size, 3)).flush()
     chunks = [(partial, first_seed, start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
     with multiprocessing.Pool(min(len(os.sched_getaffinity(0)), len(chunks))) as pool:
         drawn = list(tqdm(pool.imap(_draw_chunk, chunks), total=len(chunks), desc=pictures.stem, mininterval=5))
@@ -38,7 +39,7 @@ def _draw_chunk(task: tuple[Path, int, int, int]) -> list[str]:
     lines = []
     for index in range(start, stop):
         picture, caption, scene = example(first_seed + index)
-        pictures[index] = picture
+        pictures[index] = Image.fromarray(picture).reduce(SIZE // pictures.shape[1])
         lines.append(json.dumps({"caption": caption, "scene": dataclasses.asdict(scene)}) + "\n")
     return lines
 
@@ -48,11 +49,14 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=Path("training/params.yaml"))
     parser.add_argument("--output", type=Path, default=Path("training/work"))
     options = parser.parse_args()
-    settings = load_settings(options.params).render
+    settings = load_settings(options.params)
+    values, size = settings.render, settings.autoencoder.picture_size
+    if SIZE % size:
+        raise UserError(f"{options.params}: autoencoder.picture_size is {size}: give a divisor of {SIZE}")
     folder = options.output
     folder.mkdir(parents=True, exist_ok=True)
-    render(0, settings.train_count, folder / "train.npy", folder / "train.jsonl")
-    render(settings.heldout_first_seed, settings.heldout_count, folder / "heldout.npy", folder / "heldout.jsonl")
+    render(0, values.train_count, size, folder / "train.npy", folder / "train.jsonl")
+    render(values.heldout_first_seed, values.heldout_count, size, folder / "heldout.npy", folder / "heldout.jsonl")
 
 
 if __name__ == "__main__":

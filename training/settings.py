@@ -13,7 +13,10 @@ from stages.lib.errors import UserError
 
 @dataclass(frozen=True)
 class Fit:
-    """One optimisation: AdamW under a cosine schedule with a linear warm-up, and an average of the weights."""
+    """One optimisation: AdamW under a cosine schedule with a linear warm-up, and an average of the weights.
+
+    `compile` uses torch.compile, `bfloat16` autocast.
+    """
 
     steps: int
     batch_size: int
@@ -22,6 +25,7 @@ class Fit:
     weight_decay: float
     ema_decay: float
     compile: bool
+    bfloat16: bool
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Autoencoder:
+    picture_size: int
     block_out_channels: list
     layers_per_block: int
     latent_channels: int

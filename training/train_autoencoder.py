@@ -58,15 +58,16 @@ def loss_function(
     forward: Callable = torch.compile(reconstruction) if fit.compile else reconstruction
     latent_size = vae.config.sample_size // 2 ** (len(values.block_out_channels) - 1)
     noise_shape = (fit.batch_size, values.latent_channels, latent_size, latent_size)
+    layout = loop.convolution_layout(device)
     first_squared_step = fit.steps * (1 - values.squared_error_share)
 
     def loss_at(step: int, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         chosen = torch.randint(len(drawings.scenes), (fit.batch_size,), generator=generator, device=device)
         flipped = torch.rand(fit.batch_size, generator=generator, device=device) < 0.5
         pictures = drawings.batch(chosen, flipped).mul_(2).sub_(1)
-        pictures = pictures.contiguous(memory_format=torch.channels_last)
+        pictures = pictures.contiguous(memory_format=layout)
         noise = torch.randn(noise_shape, generator=generator, device=device)
-        with loop.half_precision(device):
+        with loop.half_precision(device, fit.bfloat16):
             decoded, mean, log_variance = forward(vae, pictures, noise)
         error = decoded.float() - pictures
         mean, log_variance = mean.float(), log_variance.float()
@@ -100,7 +101,7 @@ def main() -> None:
     run = loop.run_of(STEM if options.phase == "whole" else "decoder", options, settings.seed + 1)
     torch.manual_seed(run.seed)
     drawings = load_drawings(run.work, "train", run.device)
-    vae = networks.vae(values).to(run.device, memory_format=torch.channels_last)
+    vae = networks.vae(values).to(run.device, memory_format=loop.convolution_layout(run.device))
     fit = values.fit
     if options.phase == "decoder":
         fit = values.decoder_fit

@@ -111,7 +111,7 @@ def loss_function(
         wording = torch.randint(ids.shape[1], (fit.batch_size,), generator=generator, device=device)
         flipped = torch.rand(fit.batch_size, generator=generator, device=device) < 0.5
         pictures = model_input(degrade(drawings.batch(chosen, flipped), generator), values.image_size)
-        with loop.half_precision(device):
+        with loop.half_precision(device, fit.bfloat16):
             picture_features = vision(pixel_values=pictures).image_embeds
             text_features = clip.text(torch.cat([ids[chosen, wording], prompt_ids])).text_embeds
         picture_features = unit(picture_features.float(), dim=-1)

@@ -47,16 +47,17 @@ class Latents:
 
 
 @torch.no_grad()
-def encode(vae: AutoencoderKL, drawings: Drawings, device: torch.device, batch_size: int) -> Latents:
+def encode(vae: AutoencoderKL, drawings: Drawings, device: torch.device, batch_size: int, bfloat16: bool) -> Latents:
     """Latents of all drawings and of their mirror images."""
+    layout = loop.convolution_layout(device)
     indices = torch.arange(len(drawings.scenes), device=device)
     sides: list[list[torch.Tensor]] = []
     for mirrored in (False, True):
         means, stds = [], []
         for chosen in indices.split(batch_size):
             pictures = drawings.batch(chosen, torch.full_like(chosen, mirrored, dtype=torch.bool)).mul_(2).sub_(1)
-            with loop.half_precision(device):
-                mean, log_variance = moments(vae, pictures.contiguous(memory_format=torch.channels_last))
+            with loop.half_precision(device, bfloat16):
+                mean, log_variance = moments(vae, pictures.contiguous(memory_format=layout))
             means.append(mean.half())
             stds.append(torch.exp(0.5 * log_variance.float()).half())
         sides.append([torch.cat(means), torch.cat(stds)])
@@ -74,10 +75,10 @@ def load_latents(work: Path, settings: Settings, device: torch.device) -> Latent
             fresh = file.metadata()["autoencoder"] == digest
         if fresh:
             return Latents(**load_file(path, device=str(device)))
-    vae = networks.vae(settings.autoencoder).to(device, memory_format=torch.channels_last).eval()
+    vae = networks.vae(settings.autoencoder).to(device, memory_format=loop.convolution_layout(device)).eval()
     vae.load_state_dict(weights)
     drawings = load_drawings(work, "train", device)
-    latents = encode(vae, drawings, device, 256 if device.type == "cuda" else 8)
+    latents = encode(vae, drawings, device, 256 if device.type == "cuda" else 8, settings.autoencoder.fit.bfloat16)
     partial = path.with_suffix(".partial")
     save_file({"mean": latents.mean, "std": latents.std}, partial, metadata={"autoencoder": digest})
     partial.replace(path)
@@ -101,6 +102,7 @@ def loss_function(
     ratio = signal / (1 - signal)
     weight = ratio.clamp(max=values.snr_gamma) / ratio
     factor = latents.scaling_factor()
+    layout = loop.convolution_layout(device)
     unet: Callable = torch.compile(model.unet) if fit.compile else model.unet
 
     def loss_at(step: int, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -119,8 +121,8 @@ def loss_function(
         noise = torch.randn(clean.shape, generator=generator, device=device)
         share = signal[time][:, None, None, None]
         noisy = share.sqrt() * clean + (1 - share).sqrt() * noise
-        noisy = noisy.contiguous(memory_format=torch.channels_last)
-        with loop.half_precision(device):
+        noisy = noisy.contiguous(memory_format=layout)
+        with loop.half_precision(device, fit.bfloat16):
             states = model.text_encoder(text).last_hidden_state
             predicted = unet(noisy, time, encoder_hidden_states=states, return_dict=False)[0]
         error = (predicted.float() - noise).square().mean((1, 2, 3))
@@ -138,7 +140,7 @@ def main() -> None:
     latents = load_latents(run.work, settings, run.device)
     scenes = load_scenes(run.work, "train")
     print(f"{len(scenes)} latents, scaling factor {latents.scaling_factor():.5f}", flush=True)
-    model = networks.Diffusion(settings, tokenizer).to(run.device, memory_format=torch.channels_last)
+    model = networks.Diffusion(settings, tokenizer).to(run.device, memory_format=loop.convolution_layout(run.device))
     loss_at = loss_function(model, latents, scenes, tokenizer, settings, run.device)
     average, step = loop.fit(model, loss_at, settings.diffusion.fit, run)
     metadata = {"scaling_factor": f"{latents.scaling_factor():.6f}"}

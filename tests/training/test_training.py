@@ -33,10 +33,10 @@ def tiny_params() -> dict:
     for section in (values["clip"], values["autoencoder"], values["diffusion"]):
         for name in ("fit", "decoder_fit"):
             if name in section:
-                section[name].update(steps=3, batch_size=2, compile=False)
+                section[name].update(steps=3, batch_size=2, compile=False, bfloat16=False)
     values["clip"].update(hidden_size=16, intermediate_size=16, vision_layers=1, text_layers=1, heads=2)
     values["clip"].update(image_size=32, projection_dim=16)
-    values["autoencoder"].update(block_out_channels=[8, 8, 8, 8], norm_num_groups=4)
+    values["autoencoder"].update(picture_size=64, block_out_channels=[8, 8, 8, 8], norm_num_groups=4)
     values["diffusion"].update(block_out_channels=[8, 8, 16], norm_num_groups=4, attention_heads=2)
     values["diffusion"].update(text_hidden_size=16, text_intermediate_size=16, text_layers=1, text_heads=2)
     values["evaluate"].update(reconstruction_count=2, caption_count=6, inference_steps=2, batch_size=8)
@@ -80,7 +80,7 @@ def toy_run(work: Path, deadline_s: float | None) -> tuple[torch.Tensor, int]:
         values = torch.randn(8, 3, generator=generator)
         return (module(values) - values.sum(1, keepdim=True)).square().mean(), {}
 
-    fit = Fit(10, 8, 1e-2, 2, 0.0, 0.9, False)
+    fit = Fit(10, 8, 1e-2, 2, 0.0, 0.9, compile=False, bfloat16=False)
     average, step = loop.fit(
         module, loss_at, fit, loop.Run("toy", work, torch.device("cpu"), 1, deadline_s, None, None)
     )
@@ -125,7 +125,8 @@ def test_rendering_gives_the_same_drawings_as_drawing_one_by_one(trained: Path) 
 
     pictures = np.load(trained / "work" / "heldout.npy")
     picture, _, scene = example(10_000_003)
-    assert np.array_equal(pictures[3], picture)
+    assert pictures.shape[1:] == (64, 64, 3)
+    assert np.abs(pictures[3] - picture.reshape(64, 4, 64, 4, 3).mean((1, 3))).max() <= 0.5
     assert load_scenes(trained / "work", "heldout")[3] == scene
 
 
@@ -183,7 +184,7 @@ def test_the_assembled_folder_is_a_pipeline_that_draws(trained: Path) -> None:
     pipeline = StableDiffusionPipeline.from_pretrained(trained / "model")
     pipeline.set_progress_bar_config(disable=True)
     output = pipeline(CAPTION, num_inference_steps=2, generator=torch.Generator().manual_seed(1))
-    assert output.images[0].size == (256, 256)
+    assert output.images[0].size == (64, 64)
     assert len(output.nsfw_content_detected) == 1
     assert pipeline.scheduler.config.skip_prk_steps and pipeline.scheduler.config.steps_offset == 1
     latents = train_diffusion.load_latents(
@@ -242,7 +243,7 @@ def test_evaluating_writes_quality_sheet_and_card(trained: Path) -> None:
     quality = json.loads((model / "quality.json").read_text(encoding="utf-8"))
     assert quality["measures"]["reconstruction_psnr_db"]["passed"] is False
     assert quality["measures"]["drawing_subject"]["n"] == 16
-    assert Image.open(model / "samples.jpg").size[0] == 6 * 256
+    assert Image.open(model / "samples.jpg").size[0] == 6 * 64
     card = (model / "README.md").read_text(encoding="utf-8")
     assert "Apache-2.0" in card and f"{quality['measures']['drawing_place']['value']:.1%}".rstrip("%") in card
 

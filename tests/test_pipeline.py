@@ -1,0 +1,205 @@
+"""The pipeline as a user runs it: `dvc repro` in a clone, on a tiny model, with a few prompts and two variants."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.conftest import PROJECT
+
+yaml = YAML()
+
+
+class Clone:
+    """A user's clone of the project."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "DVC_NO_ANALYTICS": "1",
+        }
+
+    def run(self, *command: str, fails: bool = False) -> str:
+        """What the command prints. It must succeed, or fail without a traceback where `fails` is set."""
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, text=True, capture_output=True, timeout=300, check=False
+        )
+        output = done.stdout + done.stderr
+        assert (done.returncode != 0) == fails, output
+        assert "Traceback" not in output, output
+        return output
+
+    def repro(self, fails: bool = False) -> str:
+        return self.run("dvc", "repro", fails=fails)
+
+    def ran(self) -> set[str]:
+        """The stages that `dvc repro` runs, `environment` aside, which always runs."""
+        output = self.repro()
+        return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")} - {"environment"}
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        path = self.folder / name
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new), encoding="utf-8")
+
+    def pictures(self) -> dict[str, bytes]:
+        folder = self.folder / "data/images"
+        return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.png"))}
+
+    def json(self, name: str):
+        return json.loads((self.folder / name).read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Clone:
+    """The project's tracked files, committed in a new repository, set to the tiny model, and run once."""
+    folder = tmp_path_factory.mktemp("clone")
+    tracked = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=PROJECT, text=True, capture_output=True, check=True,
+    )  # fmt: skip
+    for name in tracked.stdout.splitlines():
+        if not name.startswith(("reports/", "data/embedded/", "tests/", "training/", "dvc.lock")) and (PROJECT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(PROJECT / name, folder / name)
+    shutil.copytree(tiny_model, folder / "data/local")
+    params = yaml.load(folder / "params.yaml")
+    params["model"] = "local"
+    params["variants"] = {key: params["variants"][key] for key in ("fp32", "int8-cpu", "int8-simulated")}
+    params["prompts"]["sets"] = ["study"]
+    params["generation"]["steps"] = 2
+    params["benchmark"].update({"warmup": 0, "repeats": 2})
+    yaml.dump(params, folder / "params.yaml")
+    clone = Clone(folder)
+    clone.run("git", "init", "--quiet")
+    clone.run("git", "add", "--all")
+    clone.run("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--quiet", "-m", "start")
+    clone.repro()
+    return clone
+
+
+@pytest.fixture
+def restored(clone: Clone):
+    """The clone, whose edits to params.yaml and templates are undone after the test."""
+    saved = {name: (clone.folder / name).read_bytes() for name in ("params.yaml", "stages/templates/report.html.j2")}
+    yield clone
+    for name, data in saved.items():
+        (clone.folder / name).write_bytes(data)
+
+
+def test_one_command_gives_the_report(clone):
+    assert (clone.folder / "reports/report.pdf").read_bytes().startswith(b"%PDF")
+    assert "</html>" in (clone.folder / "reports/report.html").read_text(encoding="utf-8")
+    assert len(clone.pictures()) == 9
+
+
+def test_a_second_run_runs_nothing(clone):
+    assert clone.ran() == set()
+
+
+def test_metrics_are_one_row_a_variant(clone):
+    rows = clone.run("dvc", "metrics", "show").splitlines()
+    assert len(rows) == 4
+    assert {row.split()[0] for row in rows[1:]} == {
+        f"reports/metrics/{variant}.json" for variant in ("fp32", "int8-cpu", "int8-simulated")
+    }
+
+
+def test_the_lock_file_agrees_with_the_files(clone):
+    status = json.loads(clone.run("dvc", "status", "--json"))
+    assert set(status) <= {"environment"}, status
+
+
+def test_editing_one_variant_reruns_only_it(restored):
+    before = restored.pictures()
+    restored.edit("params.yaml", "granularity: channel", "granularity: tensor")
+    assert restored.ran() == {
+        "quantize@int8-simulated", "generate@int8-simulated", "benchmark@int8-simulated", "evaluate@int8-simulated",
+        "summarize", "report",
+    }  # fmt: skip
+    after = restored.pictures()
+    changed = {name.split("/")[0] for name in before if before[name] != after[name]}
+    assert changed == {"int8-simulated"}
+
+
+def test_editing_a_template_reruns_only_the_report(restored):
+    restored.repro()
+    template = restored.folder / "stages/templates/report.html.j2"
+    template.write_text(template.read_text(encoding="utf-8") + "{# edited #}\n", encoding="utf-8")
+    assert restored.ran() == {"report"}
+
+
+def test_a_removed_variant_leaves_the_report(restored):
+    params = yaml.load(restored.folder / "params.yaml")
+    del params["variants"]["int8-cpu"]
+    yaml.dump(params, restored.folder / "params.yaml")
+    assert restored.ran() == {"summarize", "report"}
+    assert {row["variant"] for row in restored.json("reports/summary.json")["variants"]} == {"fp32", "int8-simulated"}
+    assert not (restored.folder / "reports/metrics/int8-cpu.json").exists()
+    assert "INT8 CPU" not in (restored.folder / "reports/report.html").read_text(encoding="utf-8")
+
+
+def test_another_machine_measures_timings_again_and_draws_nothing(restored):
+    """Another thread count stands for another machine: the fingerprint changes, the pictures need not."""
+    restored.repro()
+    lock = (restored.folder / "dvc.lock").read_bytes()
+    restored.environment["OMP_NUM_THREADS"] = "1"
+    try:
+        assert restored.ran() == {
+            "benchmark@fp32", "benchmark@int8-cpu", "benchmark@int8-simulated", "summarize", "report",
+        }  # fmt: skip
+    finally:
+        del restored.environment["OMP_NUM_THREADS"]
+        (restored.folder / "dvc.lock").write_bytes(lock)
+
+
+def test_a_killed_run_goes_on_and_gives_the_same_pictures(restored):
+    restored.repro()
+    before = restored.pictures()
+    shutil.rmtree(restored.folder / "data/images/int8-cpu")
+    shutil.rmtree(restored.folder / ".dvc/cache")
+    shutil.rmtree(restored.folder / "data/models/int8-cpu")
+    process = subprocess.Popen(
+        ["dvc", "repro"], cwd=restored.folder, env=restored.environment, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    partial = restored.folder / "data/images/.int8-cpu.partial"
+    deadline = time.monotonic() + 120
+    while not partial.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert partial.exists(), "the drawing of int8-cpu was never under way"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (restored.folder / "data/images/int8-cpu").exists()
+    restored.repro()
+    assert restored.pictures() == before
+    assert not partial.exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("baseline: fp32", "baseline: fp23", ["baseline", "fp23", "fp32"]),
+        ("model: local", "model: locla", ["model", "locla", "local"]),
+        ("steps: 2", "stesp: 2", ["generation.stesp", "steps"]),
+        ("granularity: tensor", "granularity: tenser", ["int8-cpu", "granularity", "tenser", "tensor, channel"]),
+        ("int8-simulated:", "../x:", ["../x", "folder name"]),
+    ],
+)
+def test_a_mistake_in_params_is_one_clear_message(restored, old, new, says):
+    restored.edit("params.yaml", old, new)
+    output = restored.repro(fails=True)
+    for words in says:
+        assert words in output, output
+    assert not list(restored.folder.rglob("*.partial"))
+    assert not (restored.folder / "data/x").exists()
