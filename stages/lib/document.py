@@ -1,0 +1,144 @@
+"""From values to a document: the template environment with its named filters, and the PDF from the same HTML."""
+
+import base64
+import gettext
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from babel.lists import format_list
+
+from stages.lib.answer import figure
+from stages.lib.errors import UserError
+from stages.lib.metrics import METRICS, rate_psnr
+from stages.lib.result_charts import component_names
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+TEMPLATES = Path(__file__).parents[1] / "templates"
+FONT_FILES = {
+    ("Report Serif", "normal", 400): "STIXGeneral.ttf",
+    ("Report Serif", "italic", 400): "STIXGeneralItalic.ttf",
+    ("Report Serif", "normal", 700): "STIXGeneralBol.ttf",
+    ("Report Serif", "italic", 700): "STIXGeneralBolIta.ttf",
+    ("Report Sans", "normal", 400): "DejaVuSans.ttf",
+    ("Report Sans", "normal", 700): "DejaVuSans-Bold.ttf",
+    ("Report Mono", "normal", 400): "DejaVuSansMono.ttf",
+}
+NO_BREAK_SPACE = "\u00a0"
+DTYPE_NAMES = {"float32": "FP32", "float16": "FP16", "bfloat16": "BF16", "int8": "INT8"}
+MISSING_LIBRARIES = (
+    "WeasyPrint cannot load its system libraries ({reason}), so no PDF can be made. Install them:\n"
+    "       Debian, Ubuntu: sudo apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0\n"
+    "       Fedora:         sudo dnf install pango\n"
+    "       macOS:          brew install pango"
+)
+
+
+def translations_of(language: str) -> gettext.NullTranslations:
+    """The catalogue of `language`. English is the language of the source and needs none."""
+    if language != "en":
+        raise UserError(f"params.yaml: 'report.languages' names '{language}', which has no catalogue: use en")
+    return gettext.NullTranslations()
+
+
+def list_of(labels: list[str], language: str) -> str:
+    """Labels as a list within a sentence: 'A', 'A and B', 'A, B, and C'."""
+    return format_list(labels, locale=language)
+
+
+def environment(templates: Path, translations: gettext.NullTranslations) -> "Environment":
+    """Jinja that refuses undefined names and escapes everything; its filters are the report's number formats."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    jinja = Environment(
+        loader=FileSystemLoader(templates),
+        autoescape=True,
+        undefined=StrictUndefined,
+        extensions=["jinja2.ext.i18n"],
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    jinja.install_gettext_translations(translations, newstyle=True)
+    jinja.filters |= {
+        "figure": lambda value, key: figure(key, value),
+        "quantity": quantity,
+        "millions": lambda count: f"{count / 1e6:,.2f}",
+        "integer": lambda count: f"{count:,d}",
+        "percent": lambda value: f"{value:.1f}{NO_BREAK_SPACE}%",
+        "decimal": lambda value, digits: f"{value:,.{digits}f}".replace("-", "−"),
+        "dtype": lambda name: DTYPE_NAMES.get(name, name),
+        "data_uri": svg_data_uri,
+        "rating": rate_psnr,
+        "component_name": component_names(translations.gettext).__getitem__,
+        "memory_kind": {
+            "rss": translations.gettext("resident"),
+            "cuda": translations.gettext("allocated"),
+        }.__getitem__,
+    }
+    return jinja
+
+
+def quantity(value: float, key: str) -> str:
+    """`value` in the format of the metric `key`, with its unit: '17.02 MiB', '1.42×', '+4.7 %'."""
+    unit = METRICS[key].unit
+    if unit == "x":
+        return f"{figure(key, value)}×"
+    return f"{figure(key, value)}{NO_BREAK_SPACE}{unit}" if unit else figure(key, value)
+
+
+def svg_data_uri(svg: str) -> str:
+    """An SVG picture as the source of an <img>: its identifiers cannot clash with those of the page."""
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode("utf-8")).decode("ascii")
+
+
+def pdf_of(html: str, epoch: int) -> bytes:
+    """The tagged, bookmarked PDF/UA of a self-contained page. The same page and epoch (s) give the same bytes."""
+    weasyprint = _import_weasyprint()
+    fetcher = weasyprint.urls.URLFetcher(allowed_protocols=("data", "file"))
+    with _source_date(epoch):
+        fonts = weasyprint.text.fonts.FontConfiguration()
+        style = weasyprint.CSS(string=_font_faces(), font_config=fonts, url_fetcher=fetcher)
+        document = weasyprint.HTML(string=html, url_fetcher=fetcher)
+        return document.write_pdf(
+            stylesheets=[style], font_config=fonts, pdf_variant="pdf/ua-1", pdf_identifier=b"quantization-report"
+        )
+
+
+def _import_weasyprint() -> Any:
+    try:
+        import weasyprint
+        import weasyprint.text.fonts
+        import weasyprint.urls
+    except OSError as error:  # the Python package is there, a shared library it loads is not
+        raise UserError(MISSING_LIBRARIES.format(reason=" ".join(str(error).split())[:120])) from None
+    return weasyprint
+
+
+def _font_faces() -> str:
+    """@font-face rules for the fonts that matplotlib carries, so that no font of the system is needed."""
+    from matplotlib import get_data_path
+
+    folder = Path(get_data_path()) / "fonts" / "ttf"
+    return "\n".join(
+        f"@font-face {{ font-family: '{family}'; font-style: {style}; font-weight: {weight}; "
+        f"src: url('{(folder / file).as_uri()}'); }}"
+        for (family, style, weight), file in FONT_FILES.items()
+    )
+
+
+@contextmanager
+def _source_date(epoch: int) -> Iterator[None]:
+    """Font subsetting and metadata read the time from SOURCE_DATE_EPOCH; it is put back afterwards."""
+    before = os.environ.get("SOURCE_DATE_EPOCH")
+    os.environ["SOURCE_DATE_EPOCH"] = str(epoch)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["SOURCE_DATE_EPOCH"]
+        else:
+            os.environ["SOURCE_DATE_EPOCH"] = before

@@ -1,0 +1,112 @@
+"""Everything the earlier stages left in reports/ and data/images, read for the declared variants alone.
+
+A variant that was removed from params.yaml leaves its files behind; they are never listed here.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stages.lib.errors import UserError
+from stages.lib.files import read_json
+from stages.lib.measurement import Measurement
+from stages.lib.params import Params, Variant
+
+
+@dataclass(frozen=True)
+class VariantResult:
+    """What was measured of one variant: the files of reports/*/V.json and data/images/V/images.json."""
+
+    variant: Variant
+    is_baseline: bool
+    compression: float
+    size: dict[str, Any]
+    timing: dict[str, Any]
+    quality: dict[str, Any]
+    drawn: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The key in params.yaml."""
+        return self.variant.name
+
+    @property
+    def label(self) -> str:
+        """The name in tables and charts."""
+        return self.variant.label
+
+    @property
+    def timed(self) -> bool:
+        """Whether its speed and memory were measured."""
+        return self.timing["measured"]
+
+    def measurement(self, name: str) -> Measurement | None:
+        """The raw samples of one timing, or None if this variant has none of that name."""
+        for item in self.timing.get("measurements", ()):
+            if item["name"] == name:
+                return Measurement.from_json(item)
+        return None
+
+
+@dataclass(frozen=True)
+class Results:
+    """All results, in the declared order of the variants."""
+
+    environment: dict[str, Any]
+    variants: tuple[VariantResult, ...]
+    pairs: tuple[dict[str, Any], ...]
+
+    @property
+    def baseline(self) -> VariantResult:
+        """The variant that every other one is compared with."""
+        return next(result for result in self.variants if result.is_baseline)
+
+    @property
+    def others(self) -> tuple[VariantResult, ...]:
+        """Every variant but the baseline."""
+        return tuple(result for result in self.variants if not result.is_baseline)
+
+    def label(self, name: str) -> str:
+        """The label of the declared variant `name`."""
+        return next(result.label for result in self.variants if result.name == name)
+
+
+def load_results(reports: Path, images: Path, params: Params) -> Results:
+    """Read the results of every declared variant. A missing or outdated file is a UserError that names it."""
+    summary = read_json(reports / "summary.json")
+    rows = {row["variant"]: row for row in summary["variants"]}
+    for name in params.variants:
+        if name not in rows:
+            raise UserError(f"{reports / 'summary.json'} has no variant '{name}': run `dvc repro` to measure it")
+    variants = tuple(
+        VariantResult(
+            variant=variant,
+            is_baseline=name == params.baseline,
+            compression=rows[name]["compression"],
+            size=read_json(reports / "size" / f"{name}.json"),
+            timing=read_json(reports / "timing" / f"{name}.json"),
+            quality=read_json(reports / "quality" / f"{name}.json"),
+            drawn=read_json(images / name / "images.json"),
+        )
+        for name, variant in params.variants.items()
+    )
+    pairs = tuple(pair for pair in summary["pairs"] if {pair["reference"], pair["variant"]} <= set(params.variants))
+    return Results(environment=read_json(reports / "environment.json"), variants=variants, pairs=pairs)
+
+
+def kind_means(pair: dict[str, Any], kinds: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """PSNR in dB of one pair of variants per kind of prompt, identical pictures counted apart.
+
+    `kinds` maps picture ids to kinds; the answer has {"psnr_db": mean or None, "images", "identical"} for each kind in
+    the order of first appearance.
+    """
+    groups: dict[str, list[dict[str, Any]]] = {kind: [] for kind in kinds.values()}
+    for picture in pair["pictures"]:
+        groups[kinds[picture["id"]]].append(picture)
+    return {kind: _mean(pictures) for kind, pictures in groups.items()}
+
+
+def _mean(pictures: list[dict[str, Any]]) -> dict[str, Any]:
+    values = [picture["psnr_db"] for picture in pictures if not picture["identical"]]
+    mean = sum(values) / len(values) if values else None
+    return {"psnr_db": mean, "images": len(pictures), "identical": len(pictures) - len(values)}

@@ -1,0 +1,63 @@
+"""Pictures as they stand in the report: small copies, enlarged details, maps of the difference. All as data URIs."""
+
+import base64
+import io
+
+import numpy as np
+from PIL import Image
+
+SIDE = 256  # pixels of a picture in the report; larger ones are reduced
+JPEG_QUALITY = 90
+SATURATED_SHARE = 0.01  # at most this share of a map's pixels may be cut off at full darkness
+
+
+def photograph(picture: np.ndarray) -> str:
+    """The picture as a JPEG of quality 90 without colour subsampling, at most 256 pixels wide or high."""
+    image = Image.fromarray(picture)
+    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    return _data_uri(image, "jpeg", quality=JPEG_QUALITY, subsampling=0)
+
+
+def detail(picture: np.ndarray, window: tuple[int, int, int]) -> str:
+    """The pixels of `window` (top, left, side), lossless."""
+    top, left, side = window
+    return _data_uri(Image.fromarray(picture[top : top + side, left : left + side]), "png", optimize=True)
+
+
+def differences(reference: np.ndarray, picture: np.ndarray) -> np.ndarray:
+    """Largest absolute difference of the three channels at each pixel: (H, W), 0 to 255."""
+    return np.abs(reference.astype(np.int16) - picture.astype(np.int16)).max(axis=2)
+
+
+def amplification(maps: list[np.ndarray]) -> int:
+    """The largest power of two, 1 to 64, that cuts off at most one pixel in a hundred of all maps together."""
+    values = np.concatenate([item.ravel() for item in maps]) if maps else np.zeros(1)
+    for factor in (64, 32, 16, 8, 4, 2):
+        if (values * factor > 255).mean() <= SATURATED_SHARE:
+            return factor
+    return 1
+
+
+def difference_map(difference: np.ndarray, factor: int) -> str:
+    """White where nothing differs, black where the difference times `factor` reaches 255."""
+    grey = 255 - np.clip(difference * factor, 0, 255)
+    image = Image.fromarray(grey.astype(np.uint8))
+    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    return _data_uri(image, "jpeg", quality=JPEG_QUALITY)
+
+
+def window_of_largest_difference(maps: list[np.ndarray], side: int) -> tuple[int, int, int]:
+    """The square (top, left, side), on a grid of a quarter of its side, where the maps together differ most."""
+    total = sum(maps)
+    height, width = total.shape
+    side = min(side, height, width)
+    step = max(1, side // 4)
+    corners = [(top, left) for top in range(0, height - side + 1, step) for left in range(0, width - side + 1, step)]
+    top, left = max(corners, key=lambda corner: total[corner[0] : corner[0] + side, corner[1] : corner[1] + side].sum())
+    return top, left, side
+
+
+def _data_uri(image: Image.Image, kind: str, **options: object) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, format=kind, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

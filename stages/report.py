@@ -1,0 +1,229 @@
+"""What should a person who was not there know? Render all results as one page for the screen and one PDF for print.
+
+Reads what every other stage wrote; writes report.html and report.pdf, both or none. The same results at the same
+commit give the same bytes: dates come from the commit (or SOURCE_DATE_EPOCH), never from the clock.
+"""
+
+import argparse
+import os
+import subprocess
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from stages.lib import illustrations, outline
+from stages.lib.answer import answer
+from stages.lib.document import TEMPLATES, environment, list_of, pdf_of, translations_of
+from stages.lib.errors import UserError, run_stage
+from stages.lib.files import write_bytes
+from stages.lib.metrics import METRICS
+from stages.lib.params import COMPONENTS, DTYPE_BITS, Params, load_params
+from stages.lib.picture_folder import read_pictures, read_rgb
+from stages.lib.prompts import Prompt, load_prompts
+from stages.lib.result_charts import Drawing, component_names, result_charts
+from stages.lib.results import Results, kind_means, load_results
+from stages.lib.rounding import largest_convolution, round_weight
+from stages.lib.study import audit
+from stages.lib.thumbnails import (
+    amplification,
+    detail,
+    difference_map,
+    differences,
+    photograph,
+    window_of_largest_difference,
+)
+
+STUDY = Path("data/study")
+PICTURED = 3  # prompts in figures 1 and 3
+DETAIL_SHARE = 3  # the enlarged detail is a third of the picture wide
+EARLIEST = 315532800  # 1980-01-01, the date of a report that has neither commit nor SOURCE_DATE_EPOCH
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the report comes from. `commit` is None outside a Git checkout; `epoch` is in seconds."""
+
+    commit: str | None
+    modified: bool
+    epoch: int
+
+    @property
+    def date(self) -> str:
+        """The date in UTC, year-month-day."""
+        return datetime.fromtimestamp(self.epoch, UTC).strftime("%Y-%m-%d")
+
+    @property
+    def dated(self) -> bool:
+        """Whether `epoch` means anything."""
+        return self.epoch != EARLIEST
+
+
+def main() -> None:
+    """Read, render, write, print one line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--reports", type=Path, required=True, help="folder with summary, size, timing, quality")
+    parser.add_argument("--images", type=Path, required=True, help="folder with one folder of pictures per variant")
+    parser.add_argument("--base", type=Path, required=True, help="the base model, whose weights Figure 2 shows")
+    parser.add_argument("--html", type=Path, required=True)
+    parser.add_argument("--pdf", type=Path, required=True)
+    arguments = parser.parse_args()
+    begin_s = time.perf_counter()
+    params = load_params()
+    results = load_results(arguments.reports, arguments.images, params)
+    origin = find_origin()
+    html = render(params, results, arguments.images, arguments.base, origin)
+    write_both(arguments.html, html.encode("utf-8"), arguments.pdf, pdf_of(html, origin.epoch))
+    sizes = [f"{path} {path.stat().st_size / 1024**2:.1f} MiB" for path in (arguments.html, arguments.pdf)]
+    print(f"report: {len(results.variants)} variants, {', '.join(sizes)}, {time.perf_counter() - begin_s:.1f} s")
+
+
+def find_origin() -> Origin:
+    """The last commit that changed anything but results, and whether the sources differ from it now."""
+    sources = ("--", ".", ":(exclude)reports", ":(exclude)dvc.lock")
+    last = _git("log", "-1", "--format=%H %ct", *sources)
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if epoch is not None and not epoch.isdigit():
+        raise UserError(f"SOURCE_DATE_EPOCH has the value '{epoch}': use a whole number of seconds since 1970")
+    if not last:
+        return Origin(None, False, int(epoch) if epoch else EARLIEST)
+    commit, committed = last.split()
+    modified = bool(_git("status", "--porcelain", "--untracked-files=no", *sources))
+    return Origin(commit, modified, int(epoch or committed))
+
+
+def _git(*arguments: str) -> str:
+    """What a Git command prints; empty where there is no Git or no commit."""
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def write_both(html_path: Path, html: bytes, pdf_path: Path, pdf: bytes) -> None:
+    """Both files or none: if the second cannot be written, the first gets its old content back."""
+    before = html_path.read_bytes() if html_path.is_file() else None
+    write_bytes(html_path, html)
+    try:
+        write_bytes(pdf_path, pdf)
+    except OSError:
+        if before is None:
+            html_path.unlink()
+        else:
+            write_bytes(html_path, before)
+        raise
+
+
+def render(
+    params: Params, results: Results, images: Path, base: Path, origin: Origin, templates: Path = TEMPLATES
+) -> str:
+    """The report as one self-contained HTML page, which is also the source of the PDF."""
+    language = params.report.languages[0]
+    translations = translations_of(language)
+    _ = translations.gettext
+    prompts = load_prompts(Path(params.prompts.file), params.prompts.sets)
+    study_ids = {prompt.id for prompt in prompts if prompt.set == "study"}
+    weight = round_weight(*largest_convolution(base))
+    charts = result_charts(results, study_ids, _) | {"pipeline": Drawing(illustrations.pipeline(_), "")}
+    jinja = environment(templates, translations)
+    return jinja.get_template("report.html.j2").render(
+        language=language,
+        params=params,
+        results=results,
+        origin=origin,
+        prompts=prompts,
+        study_prompts=[prompt for prompt in prompts if prompt.set == "study"],
+        answer=answer(results, translations, partial(list_of, language=language)),
+        sections=outline.sections(_),
+        numbers=outline.numbers(_),
+        components=component_names(_),
+        metrics=METRICS,
+        components_count=len(COMPONENTS),
+        bits=DTYPE_BITS,
+        instrumented=instrumented_pictures(results),
+        formulas={name: illustrations.formula(name) for name in illustrations.FORMULAS},
+        charts=charts,
+        rounding=Drawing(illustrations.rounding(weight, _), ""),
+        weight=weight,
+        pairs=pair_rows(results, prompts),
+        kinds=kind_counts(prompts),
+        audit=audit(STUDY, _),
+        **picture_figures(results, images, pictured_prompts(prompts)),
+    )
+
+
+def instrumented_pictures(results: Results) -> int:
+    """How many pictures were drawn with a clock around each network; 0 if no variant was timed."""
+    rows = (row for result in results.variants if result.timed for row in result.timing["components"])
+    return next((row["n"] // row["calls_per_picture"] for row in rows), 0)
+
+
+def pictured_prompts(prompts: list[Prompt]) -> list[Prompt]:
+    """The prompts of figures 1 and 3: the study's, or else the first ones."""
+    return ([prompt for prompt in prompts if prompt.set == "study"] or prompts)[:PICTURED]
+
+
+def kind_counts(prompts: list[Prompt]) -> dict[str, int]:
+    """How many prompts there are of each kind, in the order of first appearance."""
+    kinds = [prompt.kind for prompt in prompts]
+    return {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
+
+
+def pair_rows(results: Results, prompts: list[Prompt]) -> list[dict[str, Any]]:
+    """Table 8: every two variants with their mean PSNR for each kind of prompt."""
+    kinds = {prompt.id: prompt.kind for prompt in prompts}
+    return [
+        {
+            "reference": results.label(pair["reference"]),
+            "variant": results.label(pair["variant"]),
+            "kinds": kind_means(pair, kinds),
+            "whole": pair,
+        }
+        for pair in results.pairs
+    ]
+
+
+def picture_figures(results: Results, images: Path, prompts: list[Prompt]) -> dict[str, Any]:
+    """Figures 1 and 3: whole pictures; the detail that differs most; maps of the difference with one factor for all."""
+    listed = {result.name: read_pictures(images / result.name) for result in results.variants}
+    shown = {
+        prompt.id: {name: read_rgb(pictures[prompt.id]) for name, pictures in listed.items()} for prompt in prompts
+    }
+    maps = {
+        prompt.id: {
+            result.name: differences(shown[prompt.id][results.baseline.name], shown[prompt.id][result.name])
+            for result in results.others
+        }
+        for prompt in prompts
+    }
+    factor = amplification([item for found in maps.values() for item in found.values()])
+    grid, visual, window = [], [], (0, 0, 0)
+    for prompt in prompts:
+        pictures = shown[prompt.id]
+        height, width, _channels = pictures[results.baseline.name].shape
+        side = min(height, width) // DETAIL_SHARE
+        window = window_of_largest_difference(list(maps[prompt.id].values()), side) if results.others else (0, 0, side)
+        grid.append((prompt, {name: photograph(picture) for name, picture in pictures.items()}))
+        details = {name: detail(picture, window) for name, picture in pictures.items()}
+        drawn_maps = {name: difference_map(item, factor) for name, item in maps[prompt.id].items()}
+        visual.append((prompt, details, drawn_maps))
+    comparisons = {
+        (result.name, picture["id"]): picture for result in results.others for picture in result.quality["pictures"]
+    }
+    first = shown[prompts[0].id][results.baseline.name]
+    return {
+        "grid": grid,
+        "visual": visual,
+        "factor": factor,
+        "detail_side": window[2],
+        "comparisons": comparisons,
+        "picture_width": first.shape[1],
+        "picture_height": first.shape[0],
+    }
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,271 @@
+"""A complete results folder with invented numbers, in the form that the stages write: input for report tests."""
+
+import hashlib
+import json
+import random
+import shutil
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from safetensors.numpy import save_file
+
+from tests.conftest import PROJECT
+
+COMPONENTS = {"unet": 5_600_000, "vae": 1_900_000, "text_encoder": 900_000, "safety_checker": 500_000}
+BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0, "int8": 1.0}
+SLOWNESS = {"fp32": 1.0, "fp16": 1.17, "bf16": 0.7, "int8-cpu": 0.83}
+NOISE = {"fp32": 0, "fp16": 0.3, "bf16": 3, "int8-cpu": 8, "int8-simulated": 5}
+PROMPTS = [
+    ("landscape", "A beautiful sunset over mountains, digital art", "landscape", "medium", 42, "study"),
+    ("animal", "A cute cat sitting on a windowsill", "animal", "low", 43, "study"),
+    ("fantasy", "An astronaut riding a horse on Mars", "fantasy", "high", 44, "study"),
+    ("beach", "a beach at sunset, watercolor", "landscape", "low", 45, "extended"),
+    ("robot", "a shiny robot in the desert at night", "machine", "medium", 46, "extended"),
+]
+
+
+def write_project(folder: Path, variants: dict[str, dict], draw=None, prompts=PROMPTS, side: int = 64) -> None:
+    """Fill `folder` with params.yaml, prompts and results of `variants` (entries as in params.yaml)."""
+    from ruamel.yaml import YAML
+
+    params = YAML(typ="safe", pure=True).load((PROJECT / "params.yaml").read_text(encoding="utf-8"))
+    params["variants"] = variants
+    (folder / "data").mkdir(parents=True)
+    (folder / "params.yaml").write_text(json.dumps(params), encoding="utf-8")
+    lines = ["id,prompt,kind,complexity,seed,set"]
+    lines += [f'{i},"{text}",{kind},{level},{seed},{group}' for i, text, kind, level, seed, group in prompts]
+    (folder / "data/prompts.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    shutil.copytree(PROJECT / "data/study", folder / "data/study")
+    _write_base(folder / "data/models/base/unet")
+    pictures = {row[0]: (draw or _gradient)(number, side) for number, row in enumerate(prompts)}
+    drawn = {name: _write_images(folder, name, pictures, prompts) for name in variants}
+    for name, variant in variants.items():
+        _write(folder / f"reports/size/{name}.json", _size(name, variant))
+        _write(folder / f"reports/timing/{name}.json", _timing(name, variant))
+        _write(folder / f"reports/quality/{name}.json", _quality(name, variant, drawn, prompts))
+    _write(folder / "reports/environment.json", _ENVIRONMENT)
+    _write(folder / "reports/summary.json", _summary(folder, variants, drawn))
+
+
+_ENVIRONMENT = {
+    "fingerprint": "0123456789ab",
+    "machine": {
+        "cpu": "Invented CPU",
+        "architecture": "x86_64",
+        "physical_cores": 2,
+        "logical_cores": 2,
+        "memory_gib": 8,
+        "instruction_sets": ["avx2", "avx512f", "avx512_bf16"],
+        "gpu": None,
+        "gpu_memory_gib": None,
+        "operating_system": "Invented Linux 1.0",
+    },
+    "software": {"python": "3.11.7", "torch": "2.13.0", "cuda": None, "diffusers": "0.42.1"},
+    "threads": 2,
+}
+
+
+def _write(path: Path, value: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, allow_nan=False), encoding="utf-8")
+
+
+def _write_base(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    weight = np.random.default_rng(0).laplace(0, 0.03, (32, 16, 3, 3)).astype(np.float32)
+    save_file({"mid_block.resnets.0.conv1.weight": weight}, folder / "diffusion_pytorch_model.safetensors")
+
+
+def _gradient(number: int, side: int) -> np.ndarray:
+    y, x = np.mgrid[0:side, 0:side] * (255 / side)
+    return np.stack([x, y, np.full_like(x, 60 * number % 256)], axis=2).astype(np.uint8)
+
+
+def _write_images(folder: Path, name: str, pictures: dict, prompts: list) -> dict[str, np.ndarray]:
+    drawn, rng = {}, np.random.default_rng(len(name))
+    target = folder / "data/images" / name
+    target.mkdir(parents=True)
+    for key, picture in pictures.items():
+        coarse = rng.normal(0, NOISE.get(name, 4), (8, 8, 3))
+        blur = np.repeat(np.repeat(coarse, picture.shape[0] // 8, axis=0), picture.shape[1] // 8, axis=1)
+        noisy = picture + blur + rng.normal(0, NOISE.get(name, 4) / 2, picture.shape)
+        drawn[key] = np.clip(np.round(noisy), 0, 255).astype(np.uint8)
+        Image.fromarray(drawn[key]).save(target / f"{key}.png")
+    compute = "bfloat16" if name == "bf16" else "float32"
+    rows = [
+        {
+            "id": row[0],
+            "kind": row[2],
+            "prompt": row[1],
+            "seed": row[4],
+            "sha256": hashlib.sha256(drawn[row[0]].tobytes()).hexdigest(),
+            "flagged": False,
+        }
+        for row in prompts
+    ]
+    _write(
+        target / "images.json",
+        {"variant": name, "device": "cpu", "compute": compute, "threads": 2, "pictures": rows},
+    )
+    return drawn
+
+
+def _size(name: str, variant: dict) -> dict:
+    stored = "float16" if variant.get("simulated") else variant["weights"]
+    rows, mib = [], 1024**2
+    for component, count in COMPONENTS.items():
+        theory = count * BYTES[variant["weights"]] / mib
+        disk = count * (3.1 if variant["backend"] == "torch_dynamic" else BYTES[stored]) / mib * 1.002
+        rows.append(
+            {
+                "component": component,
+                "parameters": count,
+                "theoretical_mib": theory,
+                "disk_mib": disk,
+                "memory_mib": disk * 1.01,
+                "overhead_percent": 100 * (disk / theory - 1),
+            }
+        )
+    total = {key: sum(row[key] for row in rows) for key in ("parameters", "theoretical_mib", "disk_mib", "memory_mib")}
+    total["overhead_percent"] = 100 * (total["disk_mib"] / total["theoretical_mib"] - 1)
+    names = {"variant": name, "label": variant["label"], "backend": variant["backend"]}
+    operators = [
+        {
+            "component": "unet",
+            "operator": "Conv2d",
+            "dtype": stored,
+            "tensors": 40,
+            "parameters": 4_000_000,
+            "stored_mib": 15.0,
+        }
+    ]
+    return {
+        **names,
+        "weights": variant["weights"],
+        "stored_dtype": stored,
+        **total,
+        "components": rows,
+        "operators": operators,
+    }
+
+
+def _measurement(name: str, samples: list[float], unit: str = "s") -> dict:
+    from stages.lib.measurement import Measurement
+
+    return {"name": name, **Measurement(unit, tuple(samples)).as_json()}
+
+
+def _timing(name: str, variant: dict) -> dict:
+    if variant.get("simulated"):
+        return {
+            "variant": name,
+            "label": variant["label"],
+            "measured": False,
+            "reason": "simulated: rounded weights are computed in floating point",
+            "calls": [],
+        }
+    rng, slow = random.Random(name), SLOWNESS.get(name, 1.0)
+    base = [0.88 * rng.uniform(0.97, 1.05) for _ in range(5)]
+    own = [0.88 * slow * rng.uniform(0.97, 1.05) for _ in range(5)]
+    ratios = sorted(b / o for b, o in zip(base, own, strict=True))
+    parts = {"text_encoder": (1, 0.006), "unet_step": (21, 0.033), "vae_decode": (1, 0.09), "safety_checker": (1, 0.02)}
+    parts["other"] = (1, 0.004)
+    components = [
+        {**_measurement("", [s * slow, s * slow * 1.02]), "component": part, "calls_per_picture": n}
+        for part, (n, s) in parts.items()
+    ]
+    measurements = [
+        _measurement("latency_s", own),
+        _measurement("load_time_s", [1.4 * slow]),
+        _measurement("first_call_s", [1.1 * slow]),
+        _measurement("baseline_latency_s", base),
+        _measurement("speedup", ratios, "x"),
+    ]
+    turns = [call for pair in zip(base, own, strict=True) for call in zip(("baseline", "variant"), pair, strict=True)]
+    calls = [
+        {"call": n, "role": role, "variant": "fp32" if role == "baseline" else name, "latency_s": seconds}
+        for n, (role, seconds) in enumerate(turns)
+    ]
+    return {
+        "variant": name,
+        "label": variant["label"],
+        "measured": True,
+        "device": "cpu",
+        "compute": "bfloat16" if name == "bf16" else "float32",
+        "threads": 2,
+        "fingerprint": "0123456789ab",
+        "prompt": "landscape",
+        "steps": 20,
+        "warmup": 1,
+        "height": 256,
+        "width": 256,
+        "load_time_s": 1.4 * slow,
+        "first_call_s": 1.1 * slow,
+        "latency_s": sorted(own)[2],
+        "speedup": ratios[2],
+        "load_peak_mib": 612.3,
+        "run_peak_mib": 700.0 + 100 * slow,
+        "memory_kind": "rss",
+        "memory_method": "invented",
+        "measurements": measurements,
+        "components": components,
+        "calls": calls,
+    }
+
+
+def _compare(reference: dict, drawn: dict) -> list[dict]:
+    from stages.lib.metrics import psnr_db, ssim
+
+    rows = []
+    for key, picture in drawn.items():
+        value = psnr_db(reference[key], picture)
+        rows.append({"id": key, "psnr_db": value, "identical": value is None, "ssim": ssim(reference[key], picture)})
+    return rows
+
+
+def _statistics(rows: list[dict]) -> dict:
+    values, ssims = [r["psnr_db"] for r in rows if not r["identical"]], [r["ssim"] for r in rows]
+    return {
+        "images": len(rows),
+        "identical": len(rows) - len(values),
+        "psnr_db": float(np.mean(values)) if values else None,
+        "psnr_db_std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+        "ssim": float(np.mean(ssims)),
+        "ssim_std": float(np.std(ssims, ddof=1)),
+    }
+
+
+def _quality(name: str, variant: dict, drawn: dict, prompts: list) -> dict:
+    from stages.lib.metrics import rate_psnr
+
+    kinds = {row[0]: row[2] for row in prompts}
+    rows = _compare(drawn["fp32"], drawn[name])
+    pictures = [{**r, "kind": kinds[r["id"]], "rating": rate_psnr(r["psnr_db"]), "flagged": False} for r in rows]
+    return {
+        "variant": name,
+        "label": variant["label"],
+        "baseline": "fp32",
+        **_statistics(rows),
+        "ssim_minimum": min(r["ssim"] for r in rows),
+        "flagged": 0,
+        "baseline_flagged": 0,
+        "pictures": pictures,
+    }
+
+
+def _summary(folder: Path, variants: dict, drawn: dict) -> dict:
+    names = list(variants)
+    sizes = {name: json.loads((folder / f"reports/size/{name}.json").read_text())["disk_mib"] for name in names}
+    pairs = []
+    for index, reference in enumerate(names):
+        for name in names[index + 1 :]:
+            rows = _compare(drawn[reference], drawn[name])
+            pairs.append({"reference": reference, "variant": name, **_statistics(rows), "pictures": rows})
+    rows = [{"variant": name, "compression": sizes["fp32"] / sizes[name]} for name in names]
+    return {
+        "model": {"name": "embedded", "label": "Embedded"},
+        "baseline": "fp32",
+        "variants": rows,
+        "pairs": pairs,
+    }

@@ -1,0 +1,303 @@
+"""The report: complete, truthful about what was not measured, safe, and the same bytes from the same results."""
+
+import io
+import json
+import re
+import shutil
+import time
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from jinja2 import UndefinedError
+from pypdf import PdfReader
+
+from stages import report
+from stages.lib.document import TEMPLATES, pdf_of
+from stages.lib.errors import UserError
+from stages.lib.params import load_params
+from stages.lib.results import load_results
+from tests.conftest import PROJECT
+from tests.results_folder import write_project
+
+VARIANTS = {
+    "fp32": {"label": "FP32", "backend": "torch", "weights": "float32"},
+    "bf16": {"label": "BF16", "backend": "torch", "weights": "bfloat16"},
+    "int8-simulated": {"label": "INT8 Simulated", "backend": "torch", "weights": "int8", "simulated": True},
+}
+ORIGIN = report.Origin(commit="0" * 40, modified=False, epoch=1_700_000_000)
+ARGUMENTS = ["--reports", "reports", "--images", "data/images", "--base", "data/models/base"]
+
+
+class Text(HTMLParser):
+    """The visible text of a page, and the text of each table."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.words: list[str] = []
+        self.tables: list[str] = []
+        self.sources: list[str] = []
+        self.hidden = False
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        self.hidden = tag == "style"
+        self.sources += [value for key, value in attrs if key in ("src", "href")]
+        if tag == "table":
+            self.tables.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.hidden = False
+
+    def handle_data(self, data: str) -> None:
+        if not self.hidden:
+            self.words.append(data)
+            if self.tables:
+                self.tables[-1] += f" {data}"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report") / "project"
+    write_project(folder, VARIANTS)
+    return folder
+
+
+@pytest.fixture
+def copy(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the project that a test may change, and the working folder."""
+    folder = shutil.copytree(project, tmp_path / "copy")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def html(project: Path) -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project)
+        return rendered()
+
+
+def rendered(templates: Path = TEMPLATES) -> str:
+    """The page of the project in the working folder."""
+    params = load_params()
+    results = load_results(Path("reports"), Path("data/images"), params)
+    return report.render(params, results, Path("data/images"), Path("data/models/base"), ORIGIN, templates)
+
+
+def change(path: Path, edit: Callable[[dict], None]) -> None:
+    value = json.loads(path.read_text(encoding="utf-8"))
+    edit(value)
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stage as `dvc repro` runs it, in the working folder."""
+    outputs = ["--html", "reports/report.html", "--pdf", "reports/report.pdf"]
+    monkeypatch.setattr("sys.argv", ["report", *ARGUMENTS, *outputs])
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    report.main()
+
+
+def table(html: str, key: str) -> str:
+    """The text of one table by its key."""
+    part = html.split(f'id="table-{key}"')[1].split("</table>")[0]
+    return " ".join(" ".join(Text("<table>" + part.partition("<table")[2].partition(">")[2]).words).split())
+
+
+@pytest.mark.parametrize(
+    "key", ["formats", "sizes", "overhead", "performance", "quality", "kinds", "samples", "all-prompts"]
+)
+def test_every_declared_variant_stands_in_each_table(html, key):
+    for variant in VARIANTS.values():
+        assert variant["label"] in table(html, key)
+
+
+def test_what_is_left_of_a_removed_variant_is_not_shown(copy, html):
+    assert "BF16" in table(html, "sizes")
+    change(copy / "params.yaml", lambda params: params["variants"].pop("bf16"))
+    page = rendered()
+    assert (copy / "reports/size/bf16.json").is_file()
+    assert not [key for key in ("formats", "sizes", "performance", "quality", "kinds") if "BF16" in table(page, key)]
+    assert "INT8 Simulated" in table(page, "sizes")
+
+
+def test_one_variant_alone_makes_a_report(copy):
+    def keep_one(params: dict) -> None:
+        params["variants"] = {"fp32": params["variants"]["fp32"]}
+
+    change(copy / "params.yaml", keep_one)
+    assert "nothing to compare it with" in rendered()
+
+
+def test_a_user_s_text_is_escaped(copy):
+    def hostile(params: dict) -> None:
+        params["models"]["embedded"]["label"] = "<script>alert(1)</script>"
+        params["variants"]["bf16"]["label"] = "<b>BF16</b> & co"
+
+    change(copy / "params.yaml", hostile)
+    page = rendered()
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "<b>BF16" not in page
+
+
+def test_what_was_not_measured_says_why(html):
+    assert "not measured: simulated: rounded weights are computed in floating point" in table(html, "performance")
+    assert "2048-dimensional covariance is rank deficient" in table(html, "quality")
+
+
+def test_a_simulated_format_never_shows_a_speed(html):
+    row = table(html, "performance").partition("INT8 Simulated")[2]
+    assert not re.search(r"\d\.\d", row)
+
+
+def test_the_text_has_no_raw_or_impossible_numbers(html):
+    """No float noise, no Python words in the text or in the descriptions of pictures."""
+    page = html.partition('class="references"')[0]  # identifiers of papers look like long decimals
+    text = " ".join(Text(page).words) + " ".join(re.findall(r'alt="([^"]*)"', page))
+    text = text.replace("doi:10.1109/TIP.2003.819861", "")
+    assert re.findall(r"\d\.\d{5,}", text) == []
+    assert re.findall(r"\b(?:nan|None|inf|Infinity|Undefined|True|False)\b", text) == []
+    assert re.findall(r"\bnan\b|\binf\b", text, re.IGNORECASE) == []
+
+
+def test_tables_and_figures_are_numbered_in_order(html):
+    for word in ("Table", "Figure", "Chart"):
+        numbers = [int(n) for n in re.findall(rf"<b>{word} (\d+)\.</b>", html)]
+        assert numbers == list(range(1, len(numbers) + 1)), word
+    assert len(re.findall(r"<b>Table \d+\.</b>", html)) == 8
+
+
+def test_every_reference_leads_somewhere_once(html):
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]+)"', html)) <= set(ids)
+
+
+def test_the_page_is_self_contained_and_small(html):
+    """Nothing is fetched: every source is data in the page or a place in it."""
+    assert [source[:40] for source in Text(html).sources if not source.startswith(("data:", "#"))] == []
+    assert not re.search(r"url\(|@import|<script", html)
+    assert len(html.encode()) <= 4 * 1024**2
+
+
+def test_every_picture_has_words(html):
+    pictures = re.findall(r"<img [^>]*>", html)
+    assert pictures
+    assert all(re.search(r'alt="[^"]{3,}"', picture) for picture in pictures)
+
+
+def test_all_pictures_identical_is_said_in_words(copy):
+    def same(quality: dict) -> None:
+        quality.update(identical=quality["images"], psnr_db=None, psnr_db_std=None, ssim=1.0, ssim_std=0.0)
+        for picture in quality["pictures"]:
+            picture.update(psnr_db=None, identical=True, ssim=1.0, rating="identical")
+
+    change(copy / "reports/quality/bf16.json", same)
+    page = rendered()
+    assert "BF16 draws exactly the pictures of FP32, all 5 of them." in page
+    assert "all identical" in table(page, "quality")
+
+
+def test_the_stage_writes_the_same_bytes_twice_in_time(copy, monkeypatch):
+    begin_s = time.perf_counter()
+    run(monkeypatch)
+    assert time.perf_counter() - begin_s < 15
+    first = [(copy / "reports" / name).read_bytes() for name in ("report.html", "report.pdf")]
+    run(monkeypatch)
+    assert [(copy / "reports" / name).read_bytes() for name in ("report.html", "report.pdf")] == first
+
+
+def test_the_pdf_has_contents_fonts_tags_and_text(html):
+    """Pages, an outline, a title, structure tags, embedded fonts that come with matplotlib and no others."""
+    reader = PdfReader(io.BytesIO(pdf_of(html, ORIGIN.epoch)))
+    assert len(reader.pages) >= 8
+    titles = [item.title for item in reader.outline if not isinstance(item, list)]
+    assert {"1 In short", "2 Theory", "3 Method", "4 Results"} <= {" ".join(title.split()) for title in titles}
+    assert reader.metadata.title.startswith("How quantization changes a diffusion model")
+    assert reader.trailer["/Root"]["/MarkInfo"]["/Marked"]
+    assert reader.trailer["/Root"]["/Lang"] == "en"
+    fonts = [font for page in reader.pages for font in fonts_of(page)]
+    assert fonts and all(embedded for _, embedded in fonts)
+    assert {name.split("+")[1].partition("-Bold")[0].partition("-Italic")[0] for name, _ in fonts} <= {
+        "Report-Serif",
+        "Report-Sans",
+        "Report-Mono",
+    }
+    contents = re.sub(r"\s+", " ", reader.pages[1].extract_text())
+    assert re.search(r"Theory[ .]+3\b", contents), contents
+
+
+def fonts_of(page) -> list[tuple[str, bool]]:
+    found = []
+    for font in page["/Resources"].get("/Font", {}).values():
+        descendant = font.get_object()["/DescendantFonts"][0].get_object()
+        descriptor = descendant["/FontDescriptor"].get_object()
+        found.append((descendant["/BaseFont"], any(f"/FontFile{n}" in descriptor for n in ("", "2", "3"))))
+    return found
+
+
+def test_a_mistake_in_a_template_is_not_swallowed(copy, tmp_path):
+    """An undefined name stops the stage before anything is written."""
+    templates = shutil.copytree(TEMPLATES, tmp_path / "templates")
+    with (templates / "partials/limits.html.j2").open("a", encoding="utf-8") as file:
+        file.write("{{ results.speed_of_light }}")
+    with pytest.raises(UndefinedError, match="speed_of_light"):
+        rendered(templates)
+
+
+def test_neither_file_is_written_when_the_pdf_fails(copy, monkeypatch):
+    def fail(html: str, epoch: int) -> bytes:
+        raise UserError("no PDF")
+
+    monkeypatch.setattr(report, "pdf_of", fail)
+    with pytest.raises(UserError):
+        run(monkeypatch)
+    assert not list((copy / "reports").glob("*report*"))
+
+
+def test_a_missing_result_is_named(copy):
+    (copy / "reports/quality/bf16.json").unlink()
+    with pytest.raises(UserError, match=r"reports/quality/bf16\.json is missing"):
+        rendered()
+
+
+def test_a_missing_system_library_names_the_packages(monkeypatch):
+    import builtins
+
+    real = builtins.__import__
+
+    def without_pango(name: str, *args, **kwargs):
+        if name.startswith("weasyprint"):
+            raise OSError("cannot load library 'libpango-1.0-0'")
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without_pango)
+    with pytest.raises(UserError, match="libpango-1.0-0 .*(?s:.)*dnf install pango(?s:.)*brew install pango"):
+        pdf_of("<p>x</p>", 0)
+
+
+def test_the_commit_is_the_last_one_that_changed_more_than_results(monkeypatch):
+    """Committing the report itself does not change what the report says."""
+    monkeypatch.chdir(PROJECT)
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    origin = report.find_origin()
+    if origin.commit is None:
+        pytest.skip("not a Git checkout")
+    changed = report._git("show", "--name-only", "--format=", origin.commit).splitlines()
+    assert any(not name.startswith("reports/") and name != "dvc.lock" for name in changed)
+
+
+def test_outside_git_the_report_says_so(copy, monkeypatch):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(copy.parent))
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    origin = report.find_origin()
+    assert (origin.commit, origin.dated) == (None, False)
+
+
+def test_a_wrong_source_date_is_named(monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
+    with pytest.raises(UserError, match="SOURCE_DATE_EPOCH has the value 'yesterday'"):
+        report.find_origin()
