@@ -8,6 +8,7 @@ pictures stops the stage: nothing stale is joined.
 
 import argparse
 import math
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
@@ -186,13 +187,13 @@ def check_timing(timing: dict, variant: Variant, fingerprint: str, reports: Path
 def compare_pairs(folders: list[Path]) -> list[dict]:
     """The pictures of every two folders compared, the earlier folder being the reference.
 
-    Memory holds the pictures of a few prompts, one per folder, whatever the number of prompts.
+    Memory holds the pictures of one prompt per core, whatever the number of prompts.
     """
     listed = [read_pictures(folder) for folder in folders]
     check_same_prompts(folders, listed)
     names = list(combinations([folder.name for folder in folders], 2))
     # Threads suffice: nearly all the time is in filters that run without Python's lock.
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         one_each = ([pictures[id] for pictures in listed] for id in listed[0])
         per_prompt = list(
             tqdm(

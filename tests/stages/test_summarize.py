@@ -20,7 +20,13 @@ def statistics(name: str, value: float) -> dict:
 
 def write_reports(reports: Path, name: str, dtypes: tuple[str, str], disk_mib: float, latency_s: float | None) -> None:
     """Size and timing of one variant, with figures that make quotients easy."""
-    size = {"parameters": 1000, "theoretical_mib": 4.0, "disk_mib": disk_mib, "memory_mib": 5.0, "overhead_percent": 1.0}
+    size = {
+        "parameters": 1000,
+        "theoretical_mib": 4.0,
+        "disk_mib": disk_mib,
+        "memory_mib": 5.0,
+        "overhead_percent": 1.0,
+    }
     names = {"variant": name, "label": name}
     write_json(
         reports / f"size/{name}.json",
