@@ -71,7 +71,7 @@ class Dots:
 
 def stacked_bars(rows: Sequence[Bar], parts: Sequence[str], axis: str) -> str:
     """Horizontal bars from zero, each split into `parts`; the note stands at the bar's end."""
-    with _chart(0.42 * len(rows) + 0.95) as (figure, out):
+    with blank_chart(0.42 * len(rows) + 0.95) as (figure, out):
         axes = figure.add_subplot()
         _rows(axes, [row.label for row in rows])
         for number, row in enumerate(rows):
@@ -88,7 +88,7 @@ def stacked_bars(rows: Sequence[Bar], parts: Sequence[str], axis: str) -> str:
 
 def bars_with_samples(rows: Sequence[Bar], axis: str, sample_name: str) -> str:
     """Horizontal bars from zero (the first part of each row) with every raw sample as a dot."""
-    with _chart(0.42 * len(rows) + 0.95) as (figure, out):
+    with blank_chart(0.42 * len(rows) + 0.95) as (figure, out):
         axes = figure.add_subplot()
         _rows(axes, [row.label for row in rows])
         for number, row in enumerate(rows):
@@ -109,7 +109,7 @@ def strip(rows: Sequence[Dots], axis: str, names: tuple[str, str, str], bands: S
 
     The axis begins at the lowest band's bound or at the lowest value: dots show position, not length.
     """
-    with _chart(0.46 * len(rows) + 1.2) as (figure, out):
+    with blank_chart(0.46 * len(rows) + 1.2) as (figure, out):
         axes = figure.add_subplot()
         _rows(axes, [row.label for row in rows])
         for number, row in enumerate(rows):
@@ -148,7 +148,7 @@ def call_order(panels: Sequence[tuple[str, Sequence[tuple[int, bool, float]]]], 
     """Small panels, one per variant: time of each call in the order it ran; True marks the baseline's calls."""
     columns = min(4, len(panels))
     lines = -(-len(panels) // columns)
-    with _chart(1.55 * lines + 0.35) as (figure, out):
+    with blank_chart(1.55 * lines + 0.35) as (figure, out):
         grid = figure.subplots(lines, columns, sharey=True, squeeze=False)
         highest = max(seconds for _, calls in panels for _, _, seconds in calls)
         for axes, (title, calls) in zip(grid.flat, panels, strict=False):
@@ -168,7 +168,7 @@ def call_order(panels: Sequence[tuple[str, Sequence[tuple[int, bool, float]]]], 
 
 
 @contextlib.contextmanager
-def _chart(height_in: float) -> Iterator[tuple["Figure", io.StringIO]]:
+def blank_chart(height_in: float) -> Iterator[tuple["Figure", io.StringIO]]:
     """A figure of the text's width; when the block ends, its SVG is in the buffer."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure

@@ -3,7 +3,7 @@
 import base64
 import gettext
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,6 +73,7 @@ def environment(templates: Path, translations: gettext.NullTranslations) -> "Env
         "dtype": lambda name: DTYPE_NAMES.get(name, name),
         "data_uri": svg_data_uri,
         "rating": rate_psnr,
+        "even_rows": even_rows,
         "component_name": component_names(translations.gettext).__getitem__,
         "memory_kind": {
             "rss": translations.gettext("resident"),
@@ -80,6 +81,14 @@ def environment(templates: Path, translations: gettext.NullTranslations) -> "Env
         }.__getitem__,
     }
     return jinja
+
+
+def even_rows(items: Sequence[Any], most: int) -> list[list[Any]]:
+    """Items in as few rows of at most `most` as possible, equally long; the last is filled up with None."""
+    count = -(-len(items) // most)
+    length = -(-len(items) // count)
+    filled = [*items, *[None] * (count * length - len(items))]
+    return [filled[start : start + length] for start in range(0, len(filled), length)]
 
 
 def quantity(value: float, key: str) -> str:

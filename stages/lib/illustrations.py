@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 
-from stages.lib.charts import ACCENT, FAINT, INK, MUTED, SETTINGS, Translate, _chart
+from stages.lib.charts import ACCENT, FAINT, INK, MUTED, SETTINGS, Translate, blank_chart
 from stages.lib.rounding import RoundedWeight
 
 FORMULA_SIZE_PT = 11
@@ -68,7 +68,7 @@ def pipeline(_: Translate) -> str:
         ("evaluate", "report"),
         ("summarize", "report"),
     )
-    with _chart(2.35) as (figure, out):
+    with blank_chart(2.35) as (figure, out):
         axes = figure.add_subplot()
         axes.set(xlim=(-0.46, 3.46), ylim=(-0.42, 2.42))
         axes.set_axis_off()
@@ -106,7 +106,7 @@ def _arrow(axes, start: tuple[float, float], end: tuple[float, float]) -> None:
 
 def rounding(weight: RoundedWeight, _: Translate) -> str:
     """Three panels: all weights, the staircase x -> x' over real weights near zero, the rounding error."""
-    with _chart(2.7) as (figure, out):
+    with blank_chart(2.7) as (figure, out):
         whole, zoom, error = figure.subplots(1, 3, width_ratios=(1, 1.35, 1))
         _whole(whole, weight, _)
         _staircase(zoom, weight, _)

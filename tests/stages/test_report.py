@@ -14,7 +14,7 @@ from jinja2 import UndefinedError
 from pypdf import PdfReader
 
 from stages import report
-from stages.lib.document import TEMPLATES, pdf_of
+from stages.lib.document import TEMPLATES, even_rows, pdf_of
 from stages.lib.errors import UserError
 from stages.lib.params import load_params
 from stages.lib.results import load_results
@@ -181,6 +181,12 @@ def test_the_page_is_self_contained_and_small(html):
     assert [source[:40] for source in Text(html).sources if not source.startswith(("data:", "#"))] == []
     assert not re.search(r"url\(|@import|<script", html)
     assert len(html.encode()) <= 4 * 1024**2
+
+
+def test_many_variants_stand_in_rows_of_equal_length():
+    assert even_rows("abcdefgh", 6) == [list("abcd"), list("efgh")]
+    assert even_rows("abcde", 4) == [["a", "b", "c"], ["d", "e", None]]
+    assert even_rows("abc", 6) == [list("abc")]
 
 
 def test_every_picture_has_words(html):
