@@ -7,11 +7,12 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .PHONY: report test lint
 
 report: .venv/.installed
+	@python -m stages.lib.params
 	@dvc repro
 	@echo "The report: reports/report.pdf, and reports/report.html for the screen."
 
 test: .venv/.installed
-	python -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: .venv/.installed
 	ruff check .

@@ -13,21 +13,11 @@ from typing import TYPE_CHECKING
 
 from stages.lib.errors import UserError, run_stage
 from stages.lib.files import sha256, whole_folder
-from stages.lib.params import PARAMS_FILE, FolderModel, HubModel, load_params
-from stages.lib.pipelines import check_pipeline_folder, listed_files, needed_files
+from stages.lib.params import PARAMS_FILE, HubModel, load_params
+from stages.lib.pipelines import check_pipeline_folder, listed_files, needed_files, source_folder
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoSibling
-
-
-def bring_folder(model: FolderModel, key: str) -> Path:
-    """The folder of `models.<key>`, which must be there."""
-    folder = Path(model.path)
-    if folder.is_dir():
-        return folder
-    committed = folder == Path("data/embedded")
-    remedy = "restore it with `git checkout data/embedded`" if committed else "put the model there or mend the path"
-    raise UserError(f"{PARAMS_FILE}: 'models.{key}.path' has the value '{model.path}', which is not a folder: {remedy}")
 
 
 def bring_from_hub(model: HubModel, key: str) -> Path:
@@ -170,7 +160,7 @@ def main() -> None:
     start = time.perf_counter()
     params = load_params()
     model = params.chosen_model
-    bring = bring_from_hub if isinstance(model, HubModel) else bring_folder
+    bring = bring_from_hub if isinstance(model, HubModel) else source_folder
     size = _size(copy_pipeline(bring(model, params.model), output))
     print(f"download: {model.label}, {size}, checked, {time.perf_counter() - start:.1f} s")
 

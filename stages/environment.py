@@ -16,6 +16,7 @@ import psutil
 
 from stages.lib.errors import UserError, run_stage
 from stages.lib.files import write_json
+from stages.lib.params import load_params
 
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "safetensors", "numpy", "scikit-image", "dvc")
 # The extensions that FP16, BF16 and INT8 kernels use, as Linux names them on x86 and on ARM.
@@ -122,6 +123,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     arguments = parser.parse_args()
+    load_params()  # the first stage to run is the one that finds a mistake in params.yaml
     environment = describe()
     write_json(arguments.output, environment)
     machine = environment["machine"]

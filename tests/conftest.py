@@ -76,9 +76,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         safety_checker=StableDiffusionSafetyChecker(
             CLIPConfig(text_config=text, vision_config=vision, projection_dim=16)
         ).eval(),
-        feature_extractor=CLIPImageProcessor(
-            size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
-        ),
+        feature_extractor=CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}),
     )
     pipeline.save_pretrained(folder / "model")
     return folder / "model"
@@ -95,9 +93,7 @@ def _write_tokenizer(folder: Path) -> Path:
     (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
     (folder / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
     (folder / "tokenizer_config.json").write_text(
-        json.dumps(
-            {"tokenizer_class": "CLIPTokenizer", "model_max_length": 16, "pad_token": "<|endoftext|>"}
-        ),
+        json.dumps({"tokenizer_class": "CLIPTokenizer", "model_max_length": 16, "pad_token": "<|endoftext|>"}),
         encoding="utf-8",
     )
     return folder

@@ -1,6 +1,7 @@
 """dvc.yaml is code: its stages, modules, outputs and imports must agree."""
 
 import ast
+import re
 import shlex
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,8 @@ from dvc.repo import Repo
 from stages.lib.backends import BACKENDS
 from stages.lib.params import load_params
 from tests.conftest import PROJECT
+
+BACKEND_REGISTRY = PROJECT / "stages/lib/backends/__init__.py"
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +43,11 @@ def imports_of(path: Path) -> frozenset[Path]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and path != BACKEND_REGISTRY:
+            names.add(node.value)  # a module run by its name, as in `python -m stages.lib.timing_worker`
     files = set()
     for name in names:
-        if name.split(".")[0] == "stages":
+        if re.fullmatch(r"stages(\.\w+)+", name or ""):
             base = PROJECT / name.replace(".", "/")
             files |= {file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()}
     return frozenset(files - {PROJECT / "stages/__init__.py", PROJECT / "stages/lib/__init__.py"})

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from tests.conftest import PROJECT
 
 yaml = YAML()
+ALWAYS = {"environment", "source"}
 
 
 class Clone:
@@ -42,9 +43,9 @@ class Clone:
         return self.run("dvc", "repro", fails=fails)
 
     def ran(self) -> set[str]:
-        """The stages that `dvc repro` runs, `environment` aside, which always runs."""
+        """The stages that `dvc repro` runs, the two aside that always run."""
         output = self.repro()
-        return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")} - {"environment"}
+        return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")} - ALWAYS
 
     def edit(self, name: str, old: str, new: str) -> None:
         path = self.folder / name
@@ -69,13 +70,17 @@ def clone(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Clone:
         cwd=PROJECT, text=True, capture_output=True, check=True,
     )  # fmt: skip
     for name in tracked.stdout.splitlines():
-        if not name.startswith(("reports/", "data/embedded/", "tests/", "training/", "dvc.lock")) and (PROJECT / name).is_file():
+        if (
+            not name.startswith(("reports/", "data/embedded/", "tests/", "training/", "dvc.lock"))
+            and (PROJECT / name).is_file()
+        ):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(PROJECT / name, folder / name)
     shutil.copytree(tiny_model, folder / "data/local")
     params = yaml.load(folder / "params.yaml")
     params["model"] = "local"
     params["variants"] = {key: params["variants"][key] for key in ("fp32", "int8-cpu", "int8-simulated")}
+    params["variants"]["int8-cpu"]["label"] = "Removable"
     params["prompts"]["sets"] = ["study"]
     params["generation"]["steps"] = 2
     params["benchmark"].update({"warmup": 0, "repeats": 2})
@@ -117,7 +122,7 @@ def test_metrics_are_one_row_a_variant(clone):
 
 def test_the_lock_file_agrees_with_the_files(clone):
     status = json.loads(clone.run("dvc", "status", "--json"))
-    assert set(status) <= {"environment"}, status
+    assert set(status) <= ALWAYS, status
 
 
 def test_editing_one_variant_reruns_only_it(restored):
@@ -146,7 +151,7 @@ def test_a_removed_variant_leaves_the_report(restored):
     assert restored.ran() == {"summarize", "report"}
     assert {row["variant"] for row in restored.json("reports/summary.json")["variants"]} == {"fp32", "int8-simulated"}
     assert not (restored.folder / "reports/metrics/int8-cpu.json").exists()
-    assert "INT8 CPU" not in (restored.folder / "reports/report.html").read_text(encoding="utf-8")
+    assert "Removable" not in (restored.folder / "reports/report.html").read_text(encoding="utf-8")
 
 
 def test_another_machine_measures_timings_again_and_draws_nothing(restored):
@@ -198,7 +203,8 @@ def test_a_killed_run_goes_on_and_gives_the_same_pictures(restored):
 )
 def test_a_mistake_in_params_is_one_clear_message(restored, old, new, says):
     restored.edit("params.yaml", old, new)
-    output = restored.repro(fails=True)
+    output = restored.run("python", "-m", "stages.lib.params", fails=True)
+    restored.repro(fails=True)
     for words in says:
         assert words in output, output
     assert not list(restored.folder.rglob("*.partial"))

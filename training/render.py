@@ -23,7 +23,7 @@ CHUNK = 32
 
 
 def render(first_seed: int, count: int, size: int, pictures: Path, scenes: Path) -> None:
-    """Draw the examples first_seed .. first_seed + count - 1, size x size pixels, with all cores, into the two files."""
+    """Draw examples first_seed .. first_seed + count - 1, size x size pixels, with all cores, into the two files."""
     partial = pictures.with_suffix(".partial")
     np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(count, size, size, 3)).flush()
     chunks = [(partial, first_seed, start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]

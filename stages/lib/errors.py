@@ -17,6 +17,8 @@ def run_stage(main: Callable[[], None]) -> None:
         main()
     except UserError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
 
 
 def _is_not_about_torchvision(record: logging.LogRecord) -> bool:

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from stages.lib.backends import BACKENDS
-from stages.lib.errors import UserError
+from stages.lib.errors import UserError, run_stage
 
 PARAMS_FILE = Path("params.yaml")
 COMPONENTS = ("unet", "vae", "text_encoder", "safety_checker")
@@ -298,3 +298,7 @@ def _legal_keys(location: list[str]) -> list[str]:
     }
     models = sections[location[0] if location else ""]
     return list(dict.fromkeys(key for model in models for key in model.model_fields if key != "name"))
+
+
+if __name__ == "__main__":
+    run_stage(load_params)

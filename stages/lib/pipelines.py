@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.lib.errors import UserError
-from stages.lib.params import COMPONENTS
+from stages.lib.params import COMPONENTS, PARAMS_FILE, FolderModel
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
@@ -30,6 +30,16 @@ WEIGHT_STEMS = {
     "safety_checker": "model",
 }
 _PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+
+def source_folder(model: FolderModel, key: str) -> Path:
+    """The folder of `models.<key>`, which must be there."""
+    folder = Path(model.path)
+    if folder.is_dir():
+        return folder
+    committed = folder == Path("data/embedded")
+    remedy = "restore it with `git checkout data/embedded`" if committed else "put the model there or mend the path"
+    raise UserError(f"{PARAMS_FILE}: 'models.{key}.path' has the value '{model.path}', which is not a folder: {remedy}")
 
 
 def needed_files(paths: Iterable[str], where: str) -> list[str]:

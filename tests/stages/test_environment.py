@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 from stages.environment import describe, thread_count
 from stages.lib.errors import UserError
 from tests.command import run
+from tests.conftest import PROJECT
 
 OUTPUT = "reports/environment.json"
 
@@ -18,23 +20,30 @@ def without_thread_settings() -> dict[str, str]:
     return {name: "" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
 
 
-def test_two_runs_write_the_same_bytes(tmp_path):
+@pytest.fixture
+def project(tmp_path):
+    """A folder with the project's params.yaml, which the first stage checks."""
+    shutil.copy(PROJECT / "params.yaml", tmp_path)
+    return tmp_path
+
+
+def test_two_runs_write_the_same_bytes(project):
     """Protects timings from being measured again although nothing changed."""
     contents = []
     for _ in range(2):
-        done = run(tmp_path, "stages.environment", "--output", OUTPUT)
+        done = run(project, "stages.environment", "--output", OUTPUT)
         assert done.returncode == 0, done.stderr
-        contents.append((tmp_path / OUTPUT).read_bytes())
+        contents.append((project / OUTPUT).read_bytes())
     assert contents[0] == contents[1]
     assert done.stdout.startswith("environment: ") and done.stdout.count("\n") == 1 and done.stderr == ""
 
 
-def test_another_number_of_threads_is_another_fingerprint(tmp_path):
+def test_another_number_of_threads_is_another_fingerprint(project):
     """Protects against a comparison of timings with different threads."""
     fingerprints = set()
     for threads in ("1", "2"):
-        run(tmp_path, "stages.environment", "--output", OUTPUT, OMP_NUM_THREADS=threads)
-        content = json.loads((tmp_path / OUTPUT).read_text(encoding="utf-8"))
+        run(project, "stages.environment", "--output", OUTPUT, OMP_NUM_THREADS=threads)
+        content = json.loads((project / OUTPUT).read_text(encoding="utf-8"))
         assert content["threads"] == int(threads)
         fingerprints.add(content["fingerprint"])
     assert len(fingerprints) == 2

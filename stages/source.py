@@ -1,0 +1,38 @@
+"""Which model is it, to the last bit? A folder that changed must be brought again; a pinned revision cannot change.
+
+Runs every time and is cheap: for a folder it writes the SHA-256 of each file that the pipeline loads, for the Hub the
+repository and the revision. `download` depends on what it writes.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+from stages.lib.errors import run_stage
+from stages.lib.files import sha256, write_json
+from stages.lib.params import FolderModel, load_params
+from stages.lib.pipelines import listed_files, needed_files, source_folder
+
+
+def describe(key: str, model: FolderModel) -> dict:
+    """The content of reports/source.json for `models.<key>`."""
+    if model.source == "hub":
+        return {"model": key, "source": "hub", "repository": model.repository, "revision": model.revision}
+    folder = source_folder(model, key)
+    needed = needed_files(listed_files(folder), str(folder))
+    files = [{"file": path, "sha256": sha256(folder / path)} for path in needed]
+    return {"model": key, "source": "folder", "path": model.path, "files": files}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, required=True, help="the JSON to write")
+    arguments = parser.parse_args()
+    start_s = time.perf_counter()
+    params = load_params()
+    write_json(arguments.output, describe(params.model, params.chosen_model))
+    print(f"source: {params.chosen_model.label}, {time.perf_counter() - start_s:.1f} s")
+
+
+if __name__ == "__main__":
+    run_stage(main)
