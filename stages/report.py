@@ -25,7 +25,7 @@ from stages.lib.picture_folder import read_pictures, read_rgb
 from stages.lib.prompts import Prompt, load_prompts
 from stages.lib.result_charts import Drawing, component_names, result_charts
 from stages.lib.results import Results, kind_means, load_results
-from stages.lib.rounding import largest_convolution, round_weight
+from stages.lib.rounded_weight import largest_convolution, round_weight
 from stages.lib.study import audit
 from stages.lib.thumbnails import (
     amplification,

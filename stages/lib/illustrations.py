@@ -5,7 +5,7 @@ import io
 import numpy as np
 
 from stages.lib.charts import ACCENT, FAINT, INK, MUTED, SETTINGS, Translate, blank_chart
-from stages.lib.rounding import RoundedWeight
+from stages.lib.rounded_weight import RoundedWeight
 
 FORMULA_SIZE_PT = 11
 # Mathtext of the formulas that the report uses, by name.

@@ -6,12 +6,13 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save_file
 
 from stages.lib import charts, illustrations
 from stages.lib.charts import Bar, Dots
 from stages.lib.errors import UserError
-from stages.lib.rounding import largest_convolution, round_weight
+from stages.lib.rounded_weight import largest_convolution, round_weight
 
 BARS = [Bar("FP32", (2.0, 1.0), "3 MiB", True, (2.9, 3.1)), Bar("Simulated", (), "not measured")]
 
@@ -22,7 +23,7 @@ def plain(text: str) -> str:
 
 def weight():
     values = np.random.default_rng(0).normal(0, 0.1, (8, 4, 3, 3)).astype(np.float32)
-    return round_weight("conv.weight", values)
+    return round_weight("conv.weight", torch.from_numpy(values))
 
 
 DRAWINGS = {

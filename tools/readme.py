@@ -1,0 +1,46 @@
+"""Write the results of reports/summary.json into README.md, between its two markers: `python -m tools.readme`."""
+
+import json
+from pathlib import Path
+
+from stages.lib.files import write_text
+from stages.lib.metrics import METRICS
+
+README = Path("README.md")
+SUMMARY = Path("reports/summary.json")
+BEGIN, END = "<!-- results: made by `python -m tools.readme` -->\n", "<!-- end of results -->\n"
+COLUMNS = ("disk_mib", "compression", "latency_s", "speedup", "run_peak_mib", "psnr_db", "ssim")
+
+
+def result_table(summary: dict) -> str:
+    """A Markdown table, one row per variant, of the content of reports/summary.json."""
+    titles = [f"{METRICS[key].name}{f', {METRICS[key].unit}' if METRICS[key].unit else ''}" for key in COLUMNS]
+    lines = [" | ".join(["Variant", *titles]), " | ".join(["---", *["---:"] * len(titles)])]
+    for row in summary["variants"]:
+        lines.append(" | ".join([row["label"], *(_cell(row, key, summary["baseline"]) for key in COLUMNS)]))
+    return "".join(f"| {line} |\n" for line in lines)
+
+
+def with_results(readme: str, summary: dict) -> str:
+    """`readme` with the table between its markers replaced."""
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return before + BEGIN + result_table(summary) + END + after
+
+
+def _cell(row: dict, key: str, baseline: str) -> str:
+    value = row.get(key)
+    if value is not None:
+        return format(value, METRICS[key].format)
+    if row["variant"] == baseline or row.get("identical"):
+        return "identical"
+    return "not measured"
+
+
+def main() -> None:
+    summary = json.loads(SUMMARY.read_text(encoding="utf-8"))
+    write_text(README, with_results(README.read_text(encoding="utf-8"), summary))
+
+
+if __name__ == "__main__":
+    main()
