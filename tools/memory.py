@@ -39,9 +39,9 @@ def copy_project(folder: Path, prompts: int) -> None:
     yaml.dump(params, folder / "params.yaml")
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    many = [
-        {**rows[i % len(rows)], "seed": i} | ({"id": f"more-{i}"} if i >= len(rows) else {}) for i in range(prompts)
-    ]
+    many = [{**rows[number % len(rows)], "seed": number} for number in range(prompts)]
+    for number, row in enumerate(many[len(rows) :]):
+        row["id"] = f"more-{number}"
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
