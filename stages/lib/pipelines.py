@@ -25,6 +25,7 @@ WEIGHT_STEMS = {
     "text_encoder": "model",
     "safety_checker": "model",
 }
+CLIP_PICTURE_SIZE = 224  # where a config says nothing
 _PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
@@ -89,9 +90,23 @@ def check_pipeline_folder(folder: Path) -> None:
                 _check_shard_index(content, folder / path, needed)
             if path == MODEL_INDEX:
                 check_model_index(content, folder / path)
+    _check_picture_size(folder)
     for path in needed:
         if path.endswith(".safetensors"):
             _check_weights(folder / path)
+
+
+def _check_picture_size(folder: Path) -> None:
+    """The feature extractor must make pictures of the size that the safety checker takes."""
+    processor, checker = folder / "feature_extractor/preprocessor_config.json", folder / "safety_checker/config.json"
+    crop = _read_json(processor).get("crop_size", CLIP_PICTURE_SIZE)
+    made = crop.get("height") if isinstance(crop, dict) else crop
+    taken = (_read_json(checker).get("vision_config") or {}).get("image_size", CLIP_PICTURE_SIZE)
+    if made != taken:
+        raise UserError(
+            f"{processor}: 'crop_size' is {made!r}, but {checker} takes pictures of {taken} pixels: "
+            "bring both from the same model"
+        )
 
 
 def check_model_index(index: object, where: Path | str) -> None:
