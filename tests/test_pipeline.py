@@ -72,7 +72,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Clone:
     )  # fmt: skip
     for name in tracked.stdout.splitlines():
         if (
-            not name.startswith(("reports/", "data/embedded/", "tests/", "training/", "dvc.lock"))
+            not name.startswith(("reports/", "data/embedded/", "tests/", "dvc.lock"))
             and (PROJECT / name).is_file()
         ):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
