@@ -16,11 +16,11 @@ from typing import Any
 from tqdm import tqdm
 
 from stages.lib.devices import compute_dtype, resolve_device
-from stages.lib.errors import UserError, run_stage
+from stages.lib.errors import run_stage
 from stages.lib.files import read_json, write_json
 from stages.lib.measurement import Measurement
-from stages.lib.params import PARAMS_FILE, Params, Variant, load_params
-from stages.lib.prompts import Prompt, load_prompts
+from stages.lib.params import Variant, load_params
+from stages.lib.prompts import timed_prompt
 from stages.lib.timing_process import TimingProcess
 from stages.lib.timing_worker import Task
 
@@ -100,19 +100,6 @@ def simulated_reason(variant: Variant) -> str:
     return (
         f"simulated: weights are rounded to {variant.weights}, but stored and computed in floating point, "
         f"so time and memory would say nothing about {variant.weights}"
-    )
-
-
-def timed_prompt(params: Params) -> Prompt:
-    """The prompt that is drawn again and again; it must be one of those that have noise."""
-    prompts = load_prompts(Path(params.prompts.file), params.prompts.sets)
-    for prompt in prompts:
-        if prompt.id == params.benchmark.prompt:
-            return prompt
-    raise UserError(
-        f"{PARAMS_FILE}: 'benchmark.prompt' has the value '{params.benchmark.prompt}', which is no id in the sets "
-        f"{', '.join(params.prompts.sets)} of {params.prompts.file}: use one of "
-        f"{', '.join(prompt.id for prompt in prompts)}"
     )
 
 

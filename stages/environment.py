@@ -17,6 +17,7 @@ import psutil
 from stages.lib.errors import UserError, run_stage
 from stages.lib.files import write_json
 from stages.lib.params import load_params
+from stages.lib.prompts import timed_prompt
 
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "safetensors", "numpy", "scikit-image", "dvc")
 # The extensions that FP16, BF16 and INT8 kernels use, as Linux names them on x86 and on ARM.
@@ -123,7 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     arguments = parser.parse_args()
-    load_params()  # the first stage to run is the one that finds a mistake in params.yaml
+    timed_prompt(load_params())  # the first stage to run finds a mistake in params.yaml or the prompts file
     environment = describe()
     write_json(arguments.output, environment)
     machine = environment["machine"]

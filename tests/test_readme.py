@@ -48,7 +48,9 @@ def test_every_make_target_it_names_exists():
 
 def test_every_path_it_names_exists():
     """Protects the annotated tree and the links."""
-    named = set(re.findall(r"\]\(((?!https?:|#)[^)#]+)\)", README)) | set(re.findall(r"^([\w./-]+/?) {2,}", README, re.M))
+    named = set(re.findall(r"\]\(((?!https?:|#)[^)#]+)\)", README)) | set(
+        re.findall(r"^([\w./-]+/?) {2,}", README, re.M)
+    )
     assert named
     for path in named:
         assert (PROJECT / path).exists(), path

@@ -6,14 +6,18 @@ venv=$1
 requirements=$2
 
 python=""
-for candidate in ${PYTHON:-} python3 python3.13 python3.12 python3.11; do
+for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do
     if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
         python=$candidate
         break
     fi
 done
 if [ -z "$python" ]; then
-    echo "error: no Python 3.11 or newer on the PATH: install one, or name it: make report PYTHON=/path/to/python3" >&2
+    if [ -n "${PYTHON:-}" ]; then
+        echo "error: PYTHON=$PYTHON is no Python 3.11 or newer: name another one, or leave PYTHON out" >&2
+    else
+        echo "error: no Python 3.11 or newer on the PATH: install one, or name it: make report PYTHON=/path/to/python3" >&2
+    fi
     exit 1
 fi
 
@@ -34,7 +38,8 @@ have_pango() { "$venv/bin/python" -c 'import weasyprint' >/dev/null 2>&1; }
 if ! have_pango; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
         echo "Installing Pango for WeasyPrint"
-        apt-get update -qq && apt-get install -y -qq libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0
+        # without a network this fails; what is then missing is told below
+        { apt-get update -qq && apt-get install -y -qq libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0; } || true
     fi
     have_pango || {
         echo "error: WeasyPrint needs Pango, which is not on this machine. Install it, then run the same command again:" >&2

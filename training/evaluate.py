@@ -223,6 +223,7 @@ def main() -> None:
     options = parser.parse_args()
     settings = load_settings(options.params)
     quality = evaluate(options.model, options.work, settings, chosen_device(options.device))
+    quality["settings"] = options.params.name
     write_json(options.model / "quality.json", quality)
     write_text(options.model / "README.md", model_card(quality, options.model))
     check_size(options.model)

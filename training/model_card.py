@@ -75,6 +75,7 @@ def model_card(quality: dict, folder: Path) -> str:
     return environment.get_template("model_card.md.j2").render(
         quality=quality,
         titles=TITLES,
+        missed=[name for name, measure in quality["measures"].items() if measure["passed"] is False],
         components={name: parameters(folder / name) for name in COMPONENTS},
         attributes=ATTRIBUTES,
         size=config["sample_size"],

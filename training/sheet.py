@@ -14,6 +14,7 @@ from training.captions import STUDY_PROMPTS
 MAX_BYTES = 500_000
 COLUMNS = 6
 CAPTION_HEIGHT = 44
+TILE = 256  # smaller pictures are shown enlarged, so that their captions fit below
 OTHER_PROMPTS = (
     "a black cat on the beach at sunset",
     "an orange cat on Mars, digital art",
@@ -48,13 +49,15 @@ def save(pictures: torch.Tensor, path: Path) -> None:
     count, height, width, _ = pictures.shape
     if count != len(PROMPTS):
         raise ValueError(f"{count} pictures for {len(PROMPTS)} prompts")
+    enlarged = max(1, TILE // width)
+    width, height = width * enlarged, height * enlarged
     rows = -(-count // COLUMNS)
     canvas = Image.new("RGB", (COLUMNS * width, rows * (height + CAPTION_HEIGHT)), "white")
     pen = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(13)
     for index, (picture, (prompt, seed)) in enumerate(zip(pictures, PROMPTS, strict=True)):
         left, top = index % COLUMNS * width, index // COLUMNS * (height + CAPTION_HEIGHT)
-        canvas.paste(Image.fromarray(picture.numpy()), (left, top))
+        canvas.paste(Image.fromarray(picture.numpy()).resize((width, height), Image.Resampling.BICUBIC), (left, top))
         text = textwrap.fill(f"{prompt} [{seed}]", width=38)
         pen.multiline_text((left + 4, top + height + 3), text, fill="black", font=font, spacing=2)
     for quality in range(90, 30, -5):

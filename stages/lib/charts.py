@@ -133,7 +133,7 @@ def strip(rows: Sequence[Dots], axis: str, names: tuple[str, str, str], bands: S
                 axes.text((lower + upper) / 2, -0.72, name, ha="center", va="center", color=MUTED)
             upper = min(upper, lower)
         axes.set_ylim(len(rows) - 0.45, -1.0)
-        axes.set_xlabel(axis)
+        axes.set_xlabel(axis, parse_math=False)
         figure.legend(
             handles=[_diamond(names[0]), _dot("none", names[1], ACCENT), _line(names[2])],
             loc="outside upper left",
@@ -155,7 +155,7 @@ def call_order(panels: Sequence[tuple[str, Sequence[tuple[int, bool, float]]]], 
             for is_baseline, style in ((True, {"mfc": "white"}), (False, {"mfc": ACCENT})):
                 points = [(call, seconds) for call, base, seconds in calls if base == is_baseline]
                 axes.plot(*zip(*points, strict=True) if points else ([], []), "o", ms=4.2, mec=INK, mew=0.7, **style)
-            axes.set_title(title, fontsize=8.5, loc="left", color=INK)
+            axes.set_title(title, fontsize=8.5, loc="left", color=INK, parse_math=False)
             axes.set_ylim(0, highest * 1.12)
             axes.xaxis.get_major_locator().set_params(integer=True, nbins=6)
             axes.grid(axis="y", color=FAINT, linewidth=0.5)
@@ -182,7 +182,7 @@ def blank_chart(height_in: float) -> Iterator[tuple["Figure", io.StringIO]]:
 
 
 def _rows(axes: "Axes", labels: Sequence[str]) -> None:
-    axes.set_yticks(range(len(labels)), labels)
+    axes.set_yticks(range(len(labels)), labels, parse_math=False)  # a label with dollar signs is no formula
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)

@@ -98,7 +98,7 @@ def stored_float_dtype(folder: Path, component: str) -> str:
 def load_component(folder: Path, component: str, dtype: str) -> "torch.nn.Module":
     """Read one network onto the CPU with every floating-point tensor as `dtype`, in evaluation mode.
 
-    A tensor that the files lack is a UserError.
+    A tensor that the files lack, or that does not fit the configuration, is a UserError.
     """
     import torch
     from transformers import PreTrainedModel
@@ -106,13 +106,21 @@ def load_component(folder: Path, component: str, dtype: str) -> "torch.nn.Module
     disable_progress_bars()
     kind = component_class(component)
     dtype_argument = "dtype" if issubclass(kind, PreTrainedModel) else "torch_dtype"
-    model, info = kind.from_pretrained(
-        folder / component,
-        use_safetensors=True,
-        local_files_only=True,
-        output_loading_info=True,
-        **{dtype_argument: getattr(torch, dtype)},
-    )
+    try:
+        model, info = kind.from_pretrained(
+            folder / component,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+            **{dtype_argument: getattr(torch, dtype)},
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        # the libraries' own word for a shape that differs; some begin with an empty line
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise UserError(
+            f"{folder / component}: the weights do not fit config.json ({reason[:200]}): "
+            f"bring a model whose '{component}' is a sound {kind.__name__}"
+        ) from None
     if info["missing_keys"]:
         # it would be filled with random numbers
         raise UserError(f"{folder / component}: tensor '{min(info['missing_keys'])}' is missing: bring the model again")

@@ -63,11 +63,13 @@ def read_json(path: Path) -> Any:
 def whole_folder(path: Path) -> Iterator[Path]:
     """Yield an empty temporary folder that takes the place of `path` when the block ends without an error.
 
-    What an interrupted earlier run left behind is removed first.
+    What an interrupted earlier run left behind is removed first. If that run is still going on, because only the
+    `dvc` above it was killed, it fails for want of its folder and cannot touch this one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
-    shutil.rmtree(temporary, ignore_errors=True)
+    for leftover in path.parent.glob(f".{path.name}.*.partial"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     temporary.mkdir()
     try:
         yield temporary

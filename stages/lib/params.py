@@ -29,6 +29,13 @@ def safe_name(name: str) -> str:
     return name
 
 
+def _key_name(name: str) -> str:
+    """A safe name without a dot: DVC takes the dot of `variants.a.b` for a step into the mapping `a`."""
+    if "." in safe_name(name):
+        raise ValueError("write '-' or '_' instead of '.', which DVC cannot tell from the dot between two keys")
+    return name
+
+
 def _relative_path(path: str) -> str:
     if Path(path).is_absolute() or ".." in Path(path).parts:
         raise ValueError("use a path inside the project: no leading '/', no '..'")
@@ -54,7 +61,7 @@ def _not_blank(text: str) -> str:
 
 
 Label = Annotated[str, AfterValidator(_not_blank)]
-Name = Annotated[str, AfterValidator(safe_name)]
+Name = Annotated[str, AfterValidator(_key_name)]
 ProjectPath = Annotated[str, AfterValidator(_relative_path)]
 Device = Literal["auto", "cpu", "cuda"]
 Component = Literal["unet", "vae", "text_encoder", "safety_checker"]
@@ -238,6 +245,12 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
         raise UserError(f"{path} must be a mapping of sections, such as `model: embedded`")
     variants = document.get("variants")
     if isinstance(variants, dict):
+        for key, item in variants.items():
+            if isinstance(item, dict) and "name" in item:
+                raise UserError(
+                    f"{path}: unknown key 'variants.{key}.name': the name of a variant is its key, '{key}', and "
+                    f"`label` stands in tables; legal here: {', '.join(_legal_keys(['variants']))}"
+                )
         document["variants"] = {
             key: {**item, "name": str(key)} if isinstance(item, dict) else item for key, item in variants.items()
         }

@@ -1,16 +1,12 @@
-"""A StableDiffusionPipeline folder: which files make it up, whether they are sound, how it is loaded."""
+"""A StableDiffusionPipeline folder: which files make it up, whether they are sound."""
 
 import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from stages.lib.errors import UserError
 from stages.lib.params import COMPONENTS, PARAMS_FILE, FolderModel
-
-if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
 
 MODEL_INDEX = "model_index.json"
 PIPELINE_CLASS = "StableDiffusionPipeline"
@@ -29,6 +25,7 @@ WEIGHT_STEMS = {
     "text_encoder": "model",
     "safety_checker": "model",
 }
+CLIP_PICTURE_SIZE = 224  # where a config says nothing
 _PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
@@ -87,11 +84,29 @@ def check_pipeline_folder(folder: Path) -> None:
     for path in needed:
         if path.endswith(".json"):
             content = _read_json(folder / path)
+            if not isinstance(content, dict):
+                raise UserError(f"{folder / path} is no JSON mapping: bring the model again")
+            if path.endswith(".safetensors.index.json"):
+                _check_shard_index(content, folder / path, needed)
             if path == MODEL_INDEX:
                 check_model_index(content, folder / path)
+    _check_picture_size(folder)
     for path in needed:
         if path.endswith(".safetensors"):
             _check_weights(folder / path)
+
+
+def _check_picture_size(folder: Path) -> None:
+    """The feature extractor must make pictures of the size that the safety checker takes."""
+    processor, checker = folder / "feature_extractor/preprocessor_config.json", folder / "safety_checker/config.json"
+    crop = _read_json(processor).get("crop_size", CLIP_PICTURE_SIZE)
+    made = crop.get("height") if isinstance(crop, dict) else crop
+    taken = (_read_json(checker).get("vision_config") or {}).get("image_size", CLIP_PICTURE_SIZE)
+    if made != taken:
+        raise UserError(
+            f"{processor}: 'crop_size' is {made!r}, but {checker} takes pictures of {taken} pixels: "
+            "bring both from the same model"
+        )
 
 
 def check_model_index(index: object, where: Path | str) -> None:
@@ -105,21 +120,6 @@ def check_model_index(index: object, where: Path | str) -> None:
             raise UserError(
                 f"{where}: component '{part}' is {json.dumps(entry)}: give a model that has all of {_listed()}"
             )
-
-
-def load_base(folder: Path) -> "StableDiffusionPipeline":
-    """The pipeline of a checked folder in FP32 on the CPU, from safetensors alone, without network or chatter."""
-    import torch
-    from diffusers import StableDiffusionPipeline
-
-    if not folder.is_dir():
-        raise UserError(f"{folder} is missing: run `dvc repro download` to make it")
-    disable_progress_bars()
-    pipeline = StableDiffusionPipeline.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
 
 
 def disable_progress_bars() -> None:
@@ -163,14 +163,27 @@ def _read_json(path: Path) -> object:
         raise UserError(f"{path} is not valid JSON ({error}): bring the model again") from None
 
 
+def _check_shard_index(index: dict, path: Path, needed: list[str]) -> None:
+    """The index of a component's shards names them and no other file, least of all one outside the model."""
+    shards = {name.partition("/")[2] for name in needed if name.startswith(f"{path.parent.name}/")}
+    named = index.get("weight_map")
+    if not isinstance(named, dict) or not named or not set(map(str, named.values())) <= shards:
+        raise UserError(f"{path}: 'weight_map' does not name the shards beside it: bring the model again")
+
+
 def _check_weights(path: Path) -> None:
-    """The header fits the size of the file, and every weight is finite."""
+    """The header fits the size of the file, and every weight is finite, in 16 bits or more."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118 - not a dictionary
                 tensor = file.get_tensor(name)
+                if tensor.is_floating_point() and tensor.dtype.itemsize < 2:
+                    raise UserError(
+                        f"{path}: weight '{name}' is {str(tensor.dtype).removeprefix('torch.')}: "
+                        "give the model in float16, bfloat16 or float32"
+                    )
                 if tensor.is_floating_point() and not tensor.isfinite().all():
                     raise UserError(
                         f"{path}: weight '{name}' holds NaN or infinity: bring the model again or choose another"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.lib.errors import UserError
-from stages.lib.params import PARAMS_FILE, safe_name
+from stages.lib.params import PARAMS_FILE, Params, safe_name
 
 COLUMNS = ("id", "prompt", "kind", "complexity", "seed", "set")
 SEED_LIMIT = 2**63
@@ -50,6 +50,19 @@ def load_prompts(path: Path, sets: tuple[str, ...] | None) -> list[Prompt]:
                 f"use some of {', '.join(known)}"
             )
     return [prompt for prompt in prompts.values() if sets is None or prompt.set in sets]
+
+
+def timed_prompt(params: Params) -> Prompt:
+    """The prompt that is drawn again and again; it must be one of those that have noise."""
+    prompts = load_prompts(Path(params.prompts.file), params.prompts.sets)
+    for prompt in prompts:
+        if prompt.id == params.benchmark.prompt:
+            return prompt
+    raise UserError(
+        f"{PARAMS_FILE}: 'benchmark.prompt' has the value '{params.benchmark.prompt}', which is no id in the sets "
+        f"{', '.join(params.prompts.sets)} of {params.prompts.file}: use one of "
+        f"{', '.join(prompt.id for prompt in prompts)}"
+    )
 
 
 def _rows(path: Path) -> list[tuple[int, dict]]:

@@ -49,6 +49,20 @@ def test_a_drawing_is_the_same_svg_twice_and_bears_no_date(name):
     assert not re.search(r"<dc:date>|matplotlib v", first, re.IGNORECASE)
 
 
+@pytest.mark.parametrize("label", [r"$\frac{ 5$", r"from $5 to $6"])
+def test_dollar_signs_in_a_label_are_no_formula(label, monkeypatch):
+    """Protects a label that a person chose from being typeset as mathematics, or from stopping the report."""
+    monkeypatch.setitem(charts.SETTINGS, "svg.fonttype", "none")
+    for svg in (
+        charts.stacked_bars([Bar(label, (1.0,), "1 MiB")], ["all"], "MiB"),
+        charts.bars_with_samples([Bar(label, (1.0,), "1 s")], "s", "one call"),
+        charts.strip([Dots(label, (30.0,), (), 30.0, "30 dB")], f"PSNR against {label}, dB", ("a", "b", "c"), []),
+        charts.call_order([(label, [(0, False, 1.0)])], ("call", "s")),
+    ):
+        texts = ["".join(item.itertext()).strip() for item in ElementTree.fromstring(svg).iter() if "text" in item.tag]
+        assert label in texts
+
+
 def test_a_chart_needs_no_font_of_the_reader():
     """Letters are paths: no text element that a machine without the font would draw otherwise."""
     assert "<text" not in DRAWINGS["stacked"]()

@@ -90,12 +90,27 @@ def test_a_folder_whose_making_failed_is_not_there(tmp_path):
 
 def test_what_a_killed_run_left_is_cleared_away(tmp_path):
     """Protects the run after a kill: half a folder must not leak into the new one."""
-    leftover = tmp_path / ".v.partial"
+    leftover = tmp_path / ".v.1.partial"
     leftover.mkdir()
     (leftover / "half").write_text("x", encoding="utf-8")
     with whole_folder(tmp_path / "v") as folder:
         assert list(folder.iterdir()) == []
     assert [path.name for path in tmp_path.iterdir()] == ["v"]
+
+
+def test_a_run_that_was_thought_dead_cannot_spoil_the_next_one(tmp_path, monkeypatch):
+    """Protects `dvc repro` after a kill that hit `dvc` alone: the orphaned stage goes on for a while."""
+    monkeypatch.setattr("os.getpid", lambda: 1)
+    orphan = whole_folder(tmp_path / "v")
+    old = orphan.__enter__()
+    monkeypatch.undo()
+    with whole_folder(tmp_path / "v") as new:
+        with pytest.raises(FileNotFoundError):
+            (old / "half").write_text("x", encoding="utf-8")
+        with pytest.raises(RuntimeError):
+            orphan.gen.throw(RuntimeError())
+        (new / "whole").write_text("x", encoding="utf-8")
+    assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == ["v", "v/whole"]
 
 
 def test_sha256_is_that_of_the_bytes(tmp_path):

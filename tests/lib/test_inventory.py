@@ -13,12 +13,12 @@ from stages.lib.backends.torch_dynamic import quantize_linears
 from stages.lib.errors import UserError
 from stages.lib.inventory import disk_bytes, memory_bytes, stored_tensors
 from stages.lib.params import COMPONENTS
-from stages.lib.pipelines import load_base
+from tests.reference import reference_pipeline
 
 
 def test_the_inventory_accounts_for_every_parameter_and_byte(tiny_model):
     """Parameters add up to the loaded model's, and bytes to the file's but for its header."""
-    pipeline, tensors, disk = load_base(tiny_model), stored_tensors(tiny_model), disk_bytes(tiny_model)
+    pipeline, tensors, disk = reference_pipeline(tiny_model), stored_tensors(tiny_model), disk_bytes(tiny_model)
     for component in COMPONENTS:
         rows = [tensor for tensor in tensors if tensor.component == component]
         parameters = list(getattr(pipeline, component).parameters())

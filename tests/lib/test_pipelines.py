@@ -16,7 +16,6 @@ from stages.lib.pipelines import (
     CONFIGURATIONS,
     check_pipeline_folder,
     listed_files,
-    load_base,
     needed_files,
 )
 from tests.conftest import PROJECT
@@ -190,15 +189,28 @@ def test_components_that_are_links_to_folders_are_seen(model, tmp_path):
     check_pipeline_folder(model)
 
 
-def test_a_half_precision_model_is_loaded_in_full_precision(model):
-    """Protects the baseline: FP32 whatever the files hold, with the safety checker."""
-    for path in WEIGHTS:
-        weights = {name: tensor.half() for name, tensor in load_file(model / path).items()}
-        save_file(weights, model / path, metadata={"format": "pt"})
-    pipeline = load_base(model)
-    for name in ("unet", "vae", "text_encoder", "safety_checker"):
-        floating = {tensor.dtype for tensor in getattr(pipeline, name).parameters()}
-        assert floating == {torch.float32}, name
+@pytest.mark.parametrize(
+    "index",
+    [{}, {"weight_map": {}}, {"weight_map": {"conv_in.weight": "../../secret.safetensors"}}],
+)
+def test_an_index_of_shards_names_them_and_nothing_else(model, index):
+    """Protects against a traceback, and files outside the model from being read."""
+    (model / UNET).rename(model / "unet/diffusion_pytorch_model-00001-of-00001.safetensors")
+    (model / f"{UNET}.index.json").write_text(json.dumps(index), encoding="utf-8")
+    assert "'weight_map' does not name the shards beside it" in message(model)
+
+
+def test_a_configuration_that_is_no_mapping_is_named(model):
+    """Protects against a message about the network when a file is wrong."""
+    (model / "unet/config.json").write_text("[]", encoding="utf-8")
+    assert "unet/config.json is no JSON mapping" in message(model)
+
+
+def test_weights_in_eight_bit_floats_are_refused(model):
+    """Protects against a traceback: PyTorch cannot compute in them, and the inventory has no name for them."""
+    weights = {name: tensor.to(torch.float8_e4m3fn) for name, tensor in load_file(model / UNET).items()}
+    save_file(weights, model / UNET)
+    assert "is float8_e4m3fn: give the model in float16" in message(model)
 
 
 def test_a_stage_that_loads_the_model_says_nothing(tiny_model):
@@ -206,15 +218,11 @@ def test_a_stage_that_loads_the_model_says_nothing(tiny_model):
     code = (
         "from pathlib import Path\n"
         "from stages.lib.errors import run_stage\n"
-        "from stages.lib.pipelines import load_base\n"
-        f"run_stage(lambda: load_base(Path({str(tiny_model)!r})))\n"
+        "from stages.lib.components import load_component\n"
+        "from stages.lib.params import COMPONENTS\n"
+        f"folder = Path({str(tiny_model)!r})\n"
+        "run_stage(lambda: [load_component(folder, name, 'float32') for name in COMPONENTS])\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-
-
-def test_a_base_that_is_not_there_says_how_to_make_it(tmp_path):
-    """Protects a user who runs a stage by hand."""
-    with pytest.raises(UserError, match="dvc repro download"):
-        load_base(tmp_path / "base")

@@ -130,7 +130,7 @@ def test_a_simulated_variant_starts_no_process(project: Path, monkeypatch: pytes
 def test_an_unknown_benchmark_prompt_lists_the_known_ones(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Protects from a KeyError in the middle of a measurement."""
     only = load_prompts(project / "data/prompts.csv", None)[:1]
-    monkeypatch.setattr(benchmark, "load_prompts", lambda *_: only)
+    monkeypatch.setattr("stages.lib.prompts.load_prompts", lambda *_: only)
     monkeypatch.setattr(sys, "argv", [*COMMAND, "bf16"])
     with pytest.raises(UserError, match="'benchmark.prompt' has the value 'animal'.*use one of landscape"):
         benchmark.main()

@@ -16,10 +16,11 @@ from safetensors.torch import load_file, save_file
 from stages.download import check_space
 from stages.lib.errors import UserError
 from stages.lib.files import sha256
-from stages.lib.pipelines import listed_files, load_base
+from stages.lib.pipelines import listed_files
 from tests.command import run
 from tests.conftest import PROJECT
 from tests.hub import REPOSITORY, REVISION, Hub, serve
+from tests.reference import reference_pipeline
 
 OUTPUT = "data/models/base"
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -234,7 +235,7 @@ def test_a_local_folder_is_copied_without_what_is_not_needed(tmp_path, repositor
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("download: Local model, 1.9 MiB, checked, ") and done.stdout.count("\n") == 1
     assert_complete(tmp_path, tiny_model)
-    load_base(tmp_path / OUTPUT)
+    reference_pipeline(tmp_path / OUTPUT)
 
 
 @pytest.mark.parametrize(

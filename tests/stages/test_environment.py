@@ -22,8 +22,10 @@ def without_thread_settings() -> dict[str, str]:
 
 @pytest.fixture
 def project(tmp_path):
-    """A folder with the project's params.yaml, which the first stage checks."""
-    shutil.copy(PROJECT / "params.yaml", tmp_path)
+    """A folder with the project's params.yaml and prompts, which the first stage checks."""
+    (tmp_path / "data").mkdir()
+    for path in ("params.yaml", "data/prompts.csv"):
+        shutil.copy(PROJECT / path, tmp_path / path)
     return tmp_path
 
 
@@ -36,6 +38,23 @@ def test_two_runs_write_the_same_bytes(project):
         contents.append((project / OUTPUT).read_bytes())
     assert contents[0] == contents[1]
     assert done.stdout.startswith("environment: ") and done.stdout.count("\n") == 1 and done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "said"),
+    [
+        ("params.yaml", "prompt: landscape", "prompt: landscap", "'benchmark.prompt' has the value 'landscap'"),
+        ("data/prompts.csv", "\nanimal,", "\nlandscape,", "id 'landscape' stands there twice"),
+    ],
+)
+def test_a_mistake_that_only_a_late_stage_would_meet_is_told_at_once(project, path, old, new, said):
+    """Protects a user from hours of downloading and drawing before the message."""
+    text = (project / path).read_text(encoding="utf-8")
+    assert old in text
+    (project / path).write_text(text.replace(old, new), encoding="utf-8")
+    done = run(project, "stages.environment", "--output", OUTPUT)
+    assert done.returncode == 1 and done.stderr.startswith("error: ") and said in done.stderr
+    assert not (project / OUTPUT).exists()
 
 
 def test_another_number_of_threads_is_another_fingerprint(project):

@@ -243,7 +243,7 @@ def test_evaluating_writes_quality_sheet_and_card(trained: Path) -> None:
     quality = json.loads((model / "quality.json").read_text(encoding="utf-8"))
     assert quality["measures"]["reconstruction_psnr_db"]["passed"] is False
     assert quality["measures"]["drawing_subject"]["n"] == 16
-    assert Image.open(model / "samples.jpg").size[0] == 6 * 64
+    assert Image.open(model / "samples.jpg").size[0] == 6 * 256
     card = (model / "README.md").read_text(encoding="utf-8")
     assert "Apache-2.0" in card and f"{quality['measures']['drawing_place']['value']:.1%}".rstrip("%") in card
 

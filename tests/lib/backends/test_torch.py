@@ -1,5 +1,6 @@
 """Back end `torch`: casts, simulated INT8, and arithmetic in another dtype than the stored one."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from stages.lib.errors import UserError
 from stages.lib.files import sha256
 from stages.lib.inventory import memory_bytes
 from stages.lib.params import COMPONENTS, Variant
-from stages.lib.pipelines import load_base
 from stages.lib.quantization import dequantize, quantize_weight
+from tests.reference import reference_pipeline
 
 
 def _variant(weights: str, **keys) -> Variant:
@@ -40,7 +41,7 @@ def _picture(pipeline) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def base_picture(tiny_model) -> torch.Tensor:
     """What the base model draws in FP32."""
-    return _picture(load_base(tiny_model))
+    return _picture(reference_pipeline(tiny_model))
 
 
 def _weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -67,6 +68,20 @@ def test_fp32_draws_the_base_models_picture(tiny_model, tmp_path, base_picture):
     assert torch.equal(_picture(load(folder, _variant("float32"), "cpu")), base_picture)
 
 
+@pytest.mark.parametrize(
+    ("component", "key", "value"),
+    [("unet", "cross_attention_dim", 48), ("vae", "latent_channels", 8), ("text_encoder", "hidden_size", 48)],
+)
+def test_weights_that_do_not_fit_the_configuration_are_one_message(tiny_model, tmp_path, component, key, value):
+    """Protects a user whose model mixes files of two models from a traceback inside a library."""
+    base = Path(shutil.copytree(tiny_model, tmp_path / "base"))
+    path = base / component / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {key: value}), encoding="utf-8")
+    with pytest.raises(UserError, match=f"{component}: the weights do not fit config.json") as caught:
+        _made(base, _variant("float32"), tmp_path / "v")
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("weights", ["float16", "bfloat16"])
 def test_fp32_arithmetic_on_stored_halves_is_exact(tiny_model, tmp_path, weights):
     """FP16 storage with FP32 arithmetic draws what an FP32 pipeline with the rounded weights draws, bit for bit.
@@ -75,7 +90,7 @@ def test_fp32_arithmetic_on_stored_halves_is_exact(tiny_model, tmp_path, weights
     """
     variant = _variant(weights, compute="float32")
     pipeline = load(_made(tiny_model, variant, tmp_path / "v"), variant, "cpu")
-    reference = load_base(tiny_model)
+    reference = reference_pipeline(tiny_model)
     with torch.no_grad():
         for component in COMPONENTS:
             for parameter in getattr(reference, component).parameters():
@@ -93,7 +108,7 @@ def test_fp32_arithmetic_on_stored_halves_is_exact(tiny_model, tmp_path, weights
 def test_fp16_stays_fp16_in_memory_after_drawing(tiny_model, tmp_path):
     """Storage is really halved: no layer keeps an FP32 copy once it has run."""
     half = load(_made(tiny_model, _variant("float16"), tmp_path / "h"), _variant("float16"), "cpu")
-    full = load_base(tiny_model)
+    full = reference_pipeline(tiny_model)
     _picture(half)
     for component in COMPONENTS:
         share = memory_bytes(getattr(half, component)) / memory_bytes(getattr(full, component))

@@ -12,7 +12,7 @@ from stages.lib.backends.torch_dynamic import load, quantize, quantize_linears
 from stages.lib.errors import UserError
 from stages.lib.files import sha256
 from stages.lib.params import COMPONENTS, Variant
-from stages.lib.pipelines import load_base
+from tests.reference import reference_pipeline
 
 
 def _variant(granularity: str = "tensor", **keys) -> Variant:
@@ -48,7 +48,7 @@ def test_storing_and_loading_changes_no_bit_of_a_picture(tiny_model, tmp_path, g
     """The stored form stands for quantize_dynamic's result exactly, in all four components."""
     variant = _variant(granularity)
     loaded = load(_made(tiny_model, variant, tmp_path / "v"), variant, "cpu")
-    direct = load_base(tiny_model)
+    direct = reference_pipeline(tiny_model)
     original = _picture(direct)
     for component in COMPONENTS:
         quantize_linears(getattr(direct, component), granularity)

@@ -1,0 +1,81 @@
+"""Does any stage's memory grow with the number of prompts? Run all of them with 8 and with 64, print the peaks.
+
+`python -m tools.memory` works in a temporary copy of the project, on the model of params.yaml, with two denoising
+steps: more steps take longer, not more memory. Peaks are those of the largest process of a stage (ru_maxrss).
+"""
+
+import argparse
+import csv
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from dvc.repo import Repo
+from ruamel.yaml import YAML
+
+PROJECT = Path(__file__).resolve().parents[1]
+LIMIT_MIB = 3 * 1024
+COPIED = ("stages", "data/embedded", "data/local", "data/study", "data/prompts.csv", "dvc.yaml", "params.yaml")
+
+
+def copy_project(folder: Path, prompts: int) -> None:
+    """The project in `folder`, set to draw `prompts` pictures of two steps per variant."""
+    for name in COPIED:
+        source = PROJECT / name
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        elif source.exists():
+            shutil.copyfile(source, folder / name)
+    yaml = YAML()
+    params = yaml.load(folder / "params.yaml")
+    params["generation"]["steps"] = 2
+    params["benchmark"].update({"warmup": 0, "repeats": 2})
+    path = folder / params["prompts"]["file"]
+    yaml.dump(params, folder / "params.yaml")
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    many = [{**rows[number % len(rows)], "seed": number} for number in range(prompts)]
+    for number, row in enumerate(many[len(rows) :]):
+        row["id"] = f"more-{number}"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(many)
+
+
+def peak_mib(command: str, folder: Path) -> float:
+    """Run a stage's command in `folder`; the largest resident set of its processes in MiB."""
+    process = subprocess.Popen([sys.executable, *shlex.split(command)[1:]], cwd=folder, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f"error: `{command}` failed")
+    return usage.ru_maxrss / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--prompts", type=int, nargs=2, default=(8, 64), metavar=("FEW", "MANY"))
+    counts = parser.parse_args().prompts
+    with Repo(str(PROJECT)) as repo:
+        commands = {stage.name: stage.cmd for stage in repo.index.stages if Path(stage.path) == PROJECT / "dvc.yaml"}
+    peaks: dict[str, list[float]] = {name: [] for name in commands}
+    for count in counts:
+        with tempfile.TemporaryDirectory() as folder:
+            copy_project(Path(folder), count)
+            for name, command in commands.items():
+                peaks[name].append(peak_mib(command, Path(folder)))
+                print(f"{count} prompts, {name}: {peaks[name][-1]:.0f} MiB", file=sys.stderr, flush=True)
+    print(f"{'stage':28}{counts[0]:>6} prompts{counts[1]:>6} prompts   growth")
+    for name, (few, many) in peaks.items():
+        print(f"{name:28}{few:10.0f} MiB{many:10.0f} MiB {many - few:+8.0f}")
+    if max(max(values) for values in peaks.values()) > LIMIT_MIB:
+        sys.exit(f"error: a stage needs more than {LIMIT_MIB} MiB")
+
+
+if __name__ == "__main__":
+    main()
