@@ -9,10 +9,11 @@ from collections import defaultdict
 from pathlib import Path
 
 from stages.lib.backends import BACKENDS
+from stages.lib.calibration import read_inputs
 from stages.lib.components import stored_float_dtype
 from stages.lib.errors import run_stage
 from stages.lib.files import whole_folder, write_json
-from stages.lib.inventory import StoredTensor, disk_bytes, memory_bytes
+from stages.lib.inventory import StoredTensor, disk_bytes, memory_bytes, stored_tensors
 from stages.lib.params import COMPONENTS, DTYPE_BITS, Variant, load_params
 
 MIB = 1024**2
@@ -23,14 +24,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--variant", required=True, help="a key of `variants` in params.yaml")
     parser.add_argument("--base", type=Path, required=True, help="the checked pipeline folder")
+    parser.add_argument("--calibration", type=Path, required=True, help="inputs that the stage `calibrate` collected")
     parser.add_argument("--output", type=Path, required=True, help="the folder to write")
     parser.add_argument("--size", type=Path, required=True, help="the size report (JSON) to write")
     arguments = parser.parse_args()
     start_s = time.perf_counter()
     variant = load_params().variant(arguments.variant)
-    backend = BACKENDS[variant.backend].load_module()
+    entry = BACKENDS[variant.backend]
+    backend = entry.load_module()
+    needs_ranges = entry.calibrated and variant.activations == "int8"
+    inputs = {"calibration": read_inputs(arguments.calibration)} if needs_ranges else {}
     with whole_folder(arguments.output) as folder:
-        backend.quantize(arguments.base, variant, folder)
+        backend.quantize(arguments.base, variant, folder, **inputs)
         pipeline = backend.load(folder, variant, "cpu")
         report = size_report(
             variant,
@@ -38,13 +43,25 @@ def main() -> None:
             disk=disk_bytes(folder),
             memory={component: memory_bytes(getattr(pipeline, component)) for component in COMPONENTS},
             bits={component: _bits(folder, component, variant) for component in COMPONENTS},
+            base_parameters=base_parameters(arguments.base),
         )
     write_json(arguments.size, report)
     smaller = sum(disk_bytes(arguments.base).values()) / MIB / report["disk_mib"]
+    left_out = report["parameters_left_out"]
+    note = f", {left_out:,} parameters that drawing does not need left out" if left_out else ""
     print(
-        f"quantize: {variant.label}, {report['disk_mib']:.1f} MiB on disk ({smaller:.2f}x smaller), "
+        f"quantize: {variant.label}, {report['disk_mib']:.1f} MiB on disk ({smaller:.2f}x smaller{note}), "
         f"{time.perf_counter() - start_s:.1f} s"
     )
+
+
+def base_parameters(base: Path) -> dict[str, int]:
+    """How many parameters each component of the base model stores."""
+    tensors = stored_tensors(base)
+    return {
+        component: sum(tensor.parameters for tensor in tensors if tensor.component == component)
+        for component in COMPONENTS
+    }
 
 
 def _bits(folder: Path, component: str, variant: Variant) -> int:
@@ -59,10 +76,13 @@ def size_report(
     disk: dict[str, int],
     memory: dict[str, int],
     bits: dict[str, int],
+    base_parameters: dict[str, int],
 ) -> dict:
     """The content of reports/size/V.json, from bytes on `disk` and in `memory` and `bits` a parameter per component.
 
-    `theoretical_mib` is what a naive count expects: every parameter in the declared bits, and nothing besides.
+    `theoretical_mib` is what a naive count expects: every stored parameter in the declared bits, and nothing besides.
+    `parameters_left_out` are those of the base model that the variant does not store, such as a VAE's encoder where a
+    back end leaves it out: a variant that has some is smaller for that reason, too.
     """
     parameters = {
         component: sum(tensor.parameters for tensor in tensors if tensor.component == component)
@@ -72,6 +92,7 @@ def size_report(
     components = [
         {
             "component": component,
+            "parameters_left_out": base_parameters[component] - parameters[component],
             **_sizes(parameters[component], theoretical[component], disk[component], memory[component]),
         }
         for component in COMPONENTS
@@ -82,6 +103,7 @@ def size_report(
         "backend": variant.backend,
         "weights": variant.weights,
         "stored_dtype": variant.stored_dtype,
+        "parameters_left_out": sum(base_parameters.values()) - sum(parameters.values()),
         **_sizes(*(sum(part.values()) for part in (parameters, theoretical, disk, memory))),
         "components": components,
         "operators": _operators(tensors),

@@ -31,7 +31,15 @@ def module_of(stage) -> Path:
 
 
 def code_dependencies(stage) -> set[Path]:
-    return {Path(dep.fs_path) for dep in stage.deps if Path(dep.fs_path).suffix == ".py"}
+    """Its dependencies that are modules; a package stands for every module in it."""
+    paths = [Path(dep.fs_path) for dep in stage.deps]
+    return {file for path in paths for file in ([path] if path.suffix == ".py" else path.rglob("*.py"))}
+
+
+def entry_of(module: str) -> Path:
+    """The file that importing `module` runs first."""
+    path = PROJECT / module.replace(".", "/")
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 @cache
@@ -93,7 +101,7 @@ def test_every_import_is_a_declared_dependency_and_nothing_else_is(stages):
             used = [variant, params.baseline] if name == "benchmark" else [variant]
             modules = {BACKENDS[params.variants[key].backend].module for key in used}
             for module in modules:
-                needed |= all_imports_of(PROJECT / (module.replace(".", "/") + ".py"))
+                needed |= all_imports_of(entry_of(module))
         missing = {str(path.relative_to(PROJECT)) for path in needed - code_dependencies(stage)}
         unused = {str(path.relative_to(PROJECT)) for path in code_dependencies(stage) - needed}
         assert not missing, f"{stage.addressing}: add to its deps in dvc.yaml: {sorted(missing)}"

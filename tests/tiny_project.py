@@ -20,6 +20,7 @@ variants:
   int8-simulated: {label: INT8 Simulated, backend: torch, weights: int8, simulated: true}
 prompts: {file: data/prompts.csv, sets: [study]}
 generation: {steps: 3, guidance_scale: 7.5}
+calibration: {file: data/calibration.csv, pictures: 2, unet_calls: 2, seed: 0}
 benchmark: {prompt: animal, warmup: 1, repeats: 3}
 report: {title: Test, author: "", languages: [en]}
 """

@@ -19,7 +19,16 @@ from ruamel.yaml import YAML
 
 PROJECT = Path(__file__).resolve().parents[1]
 LIMIT_MIB = 3 * 1024
-COPIED = ("stages", "data/embedded", "data/local", "data/study", "data/prompts.csv", "dvc.yaml", "params.yaml")
+COPIED = (
+    "stages",
+    "data/embedded",
+    "data/local",
+    "data/study",
+    "data/prompts.csv",
+    "data/calibration.csv",
+    "dvc.yaml",
+    "params.yaml",
+)
 
 
 def copy_project(folder: Path, prompts: int) -> None:

@@ -12,13 +12,19 @@ from stages.lib.params import COMPONENTS
 if TYPE_CHECKING:
     import torch
 
+# A component that OpenVINO runs: the constants of its graph, and the graph as compressed XML.
+GRAPH_CONSTANTS = "openvino_model.bin"
+GRAPH = "openvino_model.xml.gz"
 # What a quantized weight needs besides its integers: tensors that stand for no parameter of the base model.
 QUANTIZATION_SUFFIXES = ("_scale", "_zero_point")
 
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """One tensor of a safetensors file. `parameters`: how many of the base model's it stands for."""
+    """One tensor of a safetensors file, or one constant of a graph.
+
+    `parameters`: how many of the base model's it stands for.
+    """
 
     component: str
     name: str
@@ -34,10 +40,11 @@ def stored_tensors(folder: Path) -> list[StoredTensor]:
 
     `operator` is Conv2d, Linear, Embedding, Normalization or Other, by the class of the layer that owns the tensor.
     """
-    return [tensor for component in COMPONENTS for tensor in _stored_tensors(folder, component)]
+    return [tensor for component in COMPONENTS for tensor in stored_component(folder, component)]
 
 
-def _stored_tensors(folder: Path, component: str) -> Iterator[StoredTensor]:
+def stored_component(folder: Path, component: str) -> Iterator[StoredTensor]:
+    """The tensors of one component; see `stored_tensors`."""
     model = empty_component(folder, component)
     operators = {name: operator_of(module) for name, module in model.named_modules()}
     parameters = dict(model.named_parameters())
@@ -77,8 +84,16 @@ def operator_of(module: "torch.nn.Module") -> str:
 
 
 def disk_bytes(folder: Path) -> dict[str, int]:
-    """Bytes of the safetensors files of each component, headers included."""
-    return {component: sum(path.stat().st_size for path in weight_files(folder, component)) for component in COMPONENTS}
+    """Bytes of the files with weights of each component: safetensors with their headers, graphs with their text."""
+    return {component: sum(path.stat().st_size for path in _files(folder, component)) for component in COMPONENTS}
+
+
+def _files(folder: Path, component: str) -> list[Path]:
+    graph = [folder / component / name for name in (GRAPH_CONSTANTS, GRAPH)]
+    if not any(path.is_file() for path in graph):
+        return weight_files(folder, component)
+    # The thresholds of a safety checker lie beside its graph.
+    return graph + sorted((folder / component).glob("*.safetensors"))
 
 
 def memory_bytes(module: "torch.nn.Module") -> int:
@@ -86,7 +101,8 @@ def memory_bytes(module: "torch.nn.Module") -> int:
 
     A sum over `parameters()` misses the packed weights of dynamically quantized layers altogether, and gives the
     original bytes of a tensor subclass that keeps integers inside. Of a packed weight, which cannot be looked into,
-    this counts what it must hold (see `_packed_bytes`); a kernel library may keep more.
+    this counts what it must hold (see `_packed_bytes`); a kernel library may keep more. Of a graph that a runtime
+    compiled, it counts the constants as the runtime lists them: copies that its kernels reorder come on top.
     """
     storages: dict[tuple[str, int], int] = {}
     for tensor in _plain_tensors([*module.parameters(), *module.buffers()]):
@@ -107,7 +123,7 @@ def _plain_tensors(tensors: "Iterable[torch.Tensor]") -> "Iterator[torch.Tensor]
 
 
 def _packed_bytes(module: "torch.nn.Module") -> int:
-    """Bytes that the packed weight of a quantized linear layer must hold, 0 for any other module.
+    """Bytes that the packed weight of a quantized linear layer, or a compiled graph, must hold; else 0.
 
     The integers, the FP32 bias, and per scale an FP32 scale and an INT32 zero point, as FBGEMM's packed form has them.
     PyTorch's default engine on x86 keeps just that: the resident memory of a process grew by 145 to 151 MiB for
@@ -116,6 +132,8 @@ def _packed_bytes(module: "torch.nn.Module") -> int:
     import torch
     from torch.ao.nn.quantized.modules.linear import LinearPackedParams
 
+    if hasattr(module, "constant_bytes"):
+        return module.constant_bytes()
     if not isinstance(module, LinearPackedParams):
         return 0
     weight, bias = module._weight_bias()

@@ -100,6 +100,7 @@ class Variant(_Section):
     components: Annotated[tuple[Component, ...], Field(min_length=1, strict=False)] = COMPONENTS
     device: Device = "auto"
     compute: str = "auto"
+    schedule: Annotated[tuple[Literal["none", "int8"], ...], Field(strict=False)] = ()
     simulated: bool = False
 
     @model_validator(mode="after")
@@ -113,6 +114,13 @@ class Variant(_Section):
                 raise ValueError(
                     f"{key} '{value}' is not something back end '{self.backend}' can do: use one of {', '.join(legal)}"
                 )
+        if self.activations == "int8" and self.weights != "int8":
+            raise ValueError("activations 'int8' need integer weights: set `weights: int8`")
+        if self.schedule and not (self.backend == "openvino" and self.activations == "int8"):
+            raise ValueError(
+                "`schedule` spares U-Net calls from INT8 activations: only for back end 'openvino' with "
+                "`activations: int8`"
+            )
         if self.backend == "torch" and (self.weights == "int8") != self.simulated:
             raise ValueError(
                 "back end 'torch' only simulates int8: set `simulated: true` with int8 weights and only with them"
@@ -141,6 +149,15 @@ class Generation(_Section):
     guidance_scale: Annotated[float, Field(ge=1, strict=False, allow_inf_nan=False)]
 
 
+class Calibration(_Section):
+    """Which inputs of the FP32 pipeline quantizers take the ranges of activations from."""
+
+    file: ProjectPath
+    pictures: Annotated[int, Field(ge=1)]
+    unet_calls: Annotated[int, Field(ge=1)]
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+
+
 class Benchmark(_Section):
     """How a timing is taken."""
 
@@ -167,6 +184,7 @@ class Params(_Section):
     variants: dict[Name, Variant]
     prompts: Prompts
     generation: Generation
+    calibration: Calibration
     benchmark: Benchmark
     report: Report
 
@@ -289,6 +307,7 @@ def _remedy(item: Any) -> str:
         "too_short": "name at least one",
         "greater_than_equal": f"write {limits.get('ge')} or more",
         "less_than_equal": f"write {limits.get('le')} or less",
+        "less_than": f"write less than {limits.get('lt')}",
         "invalid_key": "write a text as key",
         "literal_error": f"use {limits.get('expected')}",
         "dict_type": "write `key: value` lines below it",
@@ -306,6 +325,7 @@ def _legal_keys(location: list[str]) -> list[str]:
         "variants": [Variant],
         "prompts": [Prompts],
         "generation": [Generation],
+        "calibration": [Calibration],
         "benchmark": [Benchmark],
         "report": [Report],
     }

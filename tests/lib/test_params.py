@@ -23,6 +23,7 @@ variants:
   int8-simulated: {label: INT8 Simulated, backend: torch, weights: int8, simulated: true}
 prompts: {file: data/prompts.csv, sets: [study]}
 generation: {steps: 20, guidance_scale: 7.5}
+calibration: {file: data/calibration.csv, pictures: 8, unet_calls: 7, seed: 0}
 benchmark: {prompt: landscape, warmup: 1, repeats: 5}
 report: {title: Title, author: "", languages: [en]}
 """
@@ -43,7 +44,10 @@ def test_the_shipped_file_is_valid_and_chooses_the_embedded_model():
     """Protects the first command that a new user runs."""
     params = load_params(SHIPPED)
     assert params.model == "embedded" and params.chosen_model.path == "data/embedded"
-    assert list(params.variants) == ["fp32", "fp16", "bf16", "int8-cpu", "int8-simulated"]
+    assert list(params.variants) == [
+        "fp32", "fp16", "bf16", "int8-cpu", "int8-simulated",
+        "fp32-openvino", "bf16-openvino", "int8-openvino-weights", "int8-openvino", "int8-openvino-steps",
+    ]  # fmt: skip
 
 
 def test_one_line_chooses_another_model(tmp_path):
@@ -113,6 +117,17 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
         ("sets: [study]", "sets: study", "'prompts.sets' has the value 'study': write a list"),
         ("file: data/prompts.csv", "file: ../prompts.csv", "use a path inside the project"),
         ("languages: [en]", "languages: [de]", "'report.languages.0' has the value 'de': use 'en'"),
+        (
+            "weights: float32}",
+            "weights: float32, schedule: [none]}",
+            "only for back end 'openvino' with `activations: int8`",
+        ),
+        (
+            "backend: torch, weights: float32}",
+            "backend: openvino, weights: float32, activations: int8, device: cpu, compute: float32}",
+            "activations 'int8' need integer weights: set `weights: int8`",
+        ),
+        ("unet_calls: 7", "unet_calls: 0", "'calibration.unet_calls' has the value 0: write 1 or more"),
         ("weights: float32}", "weights: float32, components: [vea]}", "'variants.fp32.components.0' has the value"),
         ("model: embedded\n", "model: embedded\nmodel: sd15\n", "line 2 is not valid YAML: found duplicate key"),
         ("model: embedded", "model: [embedded", "is not valid YAML"),

@@ -22,7 +22,19 @@ def _run(monkeypatch, base: Path, out: Path, variant: str) -> dict:
     monkeypatch.setattr(
         sys,
         "argv",
-        ["quantize", "--variant", variant, "--base", str(base), "--output", str(out / variant), "--size", str(size)],
+        [
+            "quantize",
+            "--variant",
+            variant,
+            "--base",
+            str(base),
+            "--calibration",
+            str(out / "calibration.safetensors"),
+            "--output",
+            str(out / variant),
+            "--size",
+            str(size),
+        ],  # fmt: skip
     )
     quantize.main()
     return json.loads(size.read_text(encoding="utf-8"))
@@ -38,6 +50,7 @@ def test_the_report_adds_up(monkeypatch, tiny_model, tmp_path, capsys, variant):
     assert sum(row["parameters"] for row in report["operators"]) == report["parameters"] == 471871
     files = sum(path.stat().st_size for path in (tmp_path / variant).rglob("*.safetensors"))
     assert report["disk_mib"] == pytest.approx(files / 2**20, rel=1e-5)
+    assert report["parameters_left_out"] == sum(row["parameters_left_out"] for row in report["components"]) == 0
     assert sum(row["stored_mib"] for row in report["operators"]) < report["disk_mib"]
     assert report["overhead_percent"] == pytest.approx(
         100 * (report["disk_mib"] / report["theoretical_mib"] - 1), abs=0.01
@@ -59,6 +72,24 @@ def test_compression_is_what_the_format_really_gives(monkeypatch, tiny_model, tm
     assert ("unet", "Conv2d", "float32") in operators and ("unet", "Linear", "int8") in operators
     linear = sum(row["parameters"] for row in reports["int8-cpu"]["operators"] if row["dtype"] == "int8")
     assert memory["fp32"] - memory["int8-cpu"] == pytest.approx(linear * 3 / 2**20, rel=0.02)
+
+
+def test_what_a_back_end_leaves_out_is_said(monkeypatch, tiny_model, tmp_path, capsys):
+    """A graph of the VAE's decoder is not smaller by magic: the report counts the encoder's parameters apart."""
+    pytest.importorskip("nncf", reason="the back end's package is optional")
+    report = _run(monkeypatch, tiny_model, tmp_path, "int8-openvino-weights")
+    left_out = {row["component"]: row["parameters_left_out"] for row in report["components"]}
+    encoder = report["parameters_left_out"]
+    assert left_out == {"unet": 0, "vae": encoder, "text_encoder": 0, "safety_checker": 0} and encoder > 0
+    assert report["parameters"] + encoder == 471871
+    assert f"{encoder:,} parameters that drawing does not need left out" in capsys.readouterr().out
+
+
+def test_ranges_of_activations_need_the_calibration_file(monkeypatch, tiny_model, tmp_path):
+    """Full INT8 without it is one message."""
+    pytest.importorskip("nncf", reason="the back end's package is optional")
+    with pytest.raises(UserError, match="calibration.safetensors is missing: run `dvc repro calibrate`"):
+        _run(monkeypatch, tiny_model, tmp_path, "int8-openvino")
 
 
 def test_a_mistake_leaves_nothing_half_written(monkeypatch, tiny_model, tmp_path, capsys):

@@ -1,14 +1,15 @@
 """The ways of making and running a quantized model, behind one small face.
 
-A back end is a module with three functions:
+A back end is a package with three functions:
 
 - `quantize(base: Path, variant: Variant, out: Path) -> None`: read the pipeline folder `base`, write the variant
   into the existing empty folder `out`; everything `load` needs is inside `out`.
+  With `calibrated`, and INT8 activations, it is given `calibration` as well: stages.lib.calibration.read_inputs().
 - `load(folder: Path, variant: Variant, device: str) -> StableDiffusionPipeline`: rebuild it on `device`
   ("cpu" or "cuda").
 - `inventory(folder: Path, variant: Variant) -> list[StoredTensor]`: what the folder stores (stages.lib.inventory).
 
-A new back end is one module and one line in `BACKENDS`.
+A new back end is one package and one entry in `BACKENDS`.
 """
 
 import importlib
@@ -26,6 +27,7 @@ class Backend:
     granularity: tuple[str, ...]
     device: tuple[str, ...]
     compute: tuple[str, ...]
+    calibrated: bool = False
 
     def load_module(self) -> ModuleType:
         """Import the module that implements this back end."""
@@ -48,5 +50,14 @@ BACKENDS = {
         granularity=("tensor", "channel"),
         device=("cpu",),
         compute=("float32",),
+    ),
+    "openvino": Backend(
+        module="stages.lib.backends.openvino",
+        weights=("float32", "float16", "int8"),
+        activations=("none", "int8"),
+        granularity=("channel",),
+        device=("cpu",),
+        compute=("float32", "bfloat16"),
+        calibrated=True,
     ),
 }

@@ -1,0 +1,136 @@
+"""What do the networks get to see? Draw some pictures in FP32 and keep examples of every network's inputs.
+
+Quantizers that round activations take their ranges from these. The prompts are others than those that are evaluated.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from stages.lib.errors import UserError, run_stage
+from stages.lib.params import PARAMS_FILE, Params, load_params
+from stages.lib.prompts import Prompt, load_prompts
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers import StableDiffusionPipeline
+
+    Inputs = dict[str, list[dict[str, torch.Tensor]]]
+
+
+def calibration_prompts(params: Params) -> list[Prompt]:
+    """The prompts that are drawn; a UserError if there are too few of them or one is evaluated as well."""
+    path, count = Path(params.calibration.file), params.calibration.pictures
+    prompts = load_prompts(path, None)
+    if len(prompts) < count:
+        raise UserError(
+            f"{PARAMS_FILE}: 'calibration.pictures' has the value {count}, but {path} has {len(prompts)} prompts: "
+            "lower it or add rows"
+        )
+    evaluated = {item.prompt for item in load_prompts(Path(params.prompts.file), None)}
+    for prompt in prompts:
+        if prompt.prompt in evaluated:
+            raise UserError(
+                f"{path}: prompt '{prompt.prompt}' stands in {params.prompts.file} too: what is evaluated must not be "
+                "calibrated with, so replace it"
+            )
+    return prompts[:count]
+
+
+def collect(
+    pipeline: "StableDiffusionPipeline",
+    prompts: list[Prompt],
+    steps: int,
+    guidance_scale: float,
+    unet_calls: int,
+    seed: int,
+) -> "Inputs":
+    """Inputs of each component, FP32 on the CPU, named as in stages.lib.calibration.
+
+    Of each picture's U-Net calls, `unet_calls` are kept (all, if there are fewer), chosen by `seed`.
+    """
+    import torch
+
+    from stages.lib.noise import initial_latents
+
+    inputs: Inputs = {"unet": [], "vae": [], "text_encoder": [], "safety_checker": []}
+    calls: list[dict[str, torch.Tensor]] = []
+    config = pipeline.unet.config
+    size = config.sample_size
+    shape = (config.in_channels, *((size, size) if isinstance(size, int) else size))
+    choice = torch.Generator().manual_seed(seed)
+
+    def see_unet(_: Any, arguments: tuple, options: dict) -> None:
+        sample, timestep = arguments
+        text = options["encoder_hidden_states"]
+        calls.append({"sample": sample.clone(), "timestep": timestep.clone(), "text": text.clone()})
+
+    def see_text_encoder(_: Any, arguments: tuple, options: dict) -> None:
+        inputs["text_encoder"].append({"tokens": arguments[0].clone()})
+
+    hooks = [
+        pipeline.unet.register_forward_pre_hook(see_unet, with_kwargs=True),
+        pipeline.text_encoder.register_forward_pre_hook(see_text_encoder, with_kwargs=True),
+    ]
+    try:
+        for prompt in tqdm(prompts, desc="calibrate", unit="picture", mininterval=1):
+            calls.clear()
+            latents = pipeline(
+                prompt=prompt.prompt,
+                latents=initial_latents(shape, prompt.seed),
+                num_inference_steps=steps,
+                guidance_scale=guidance_scale,
+                output_type="latent",
+            ).images
+            kept = torch.randperm(len(calls), generator=choice)[:unet_calls].sort().values
+            inputs["unet"] += [calls[number] for number in kept.tolist()]
+            latents = latents / pipeline.vae.config.scaling_factor
+            inputs["vae"].append({"latents": latents})
+            with torch.no_grad():
+                decoded = pipeline.vae.decode(latents, return_dict=False)[0]
+            picture = pipeline.image_processor.postprocess(decoded, output_type="pil")
+            pixels = pipeline.feature_extractor(picture, return_tensors="pt").pixel_values
+            inputs["safety_checker"].append({"pixels": pixels})
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return inputs
+
+
+def main() -> None:
+    """Draw, write, print one line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--base", type=Path, required=True, help="the checked pipeline folder")
+    parser.add_argument("--output", type=Path, required=True, help="safetensors file to write")
+    arguments = parser.parse_args()
+    begin_s = time.perf_counter()
+    params = load_params()
+    prompts = calibration_prompts(params)
+
+    # torch takes a second to import: a mistake in the inputs is told before.
+    from stages.lib.calibration import write_inputs
+    from stages.lib.drawing import use_deterministic_algorithms
+    from stages.lib.pipelines import load_base
+
+    use_deterministic_algorithms()
+    pipeline = load_base(arguments.base)
+    # The checker would blacken a picture; it is asked about none here.
+    pipeline.register_modules(safety_checker=None)
+    inputs = collect(
+        pipeline,
+        prompts,
+        params.generation.steps,
+        params.generation.guidance_scale,
+        params.calibration.unet_calls,
+        params.calibration.seed,
+    )
+    write_inputs(arguments.output, inputs)
+    counts = ", ".join(f"{len(items)} {component}" for component, items in inputs.items())
+    print(f"calibrate: inputs of {len(prompts)} pictures ({counts}), {time.perf_counter() - begin_s:.1f} s")
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,115 @@
+"""Making a variant: convert each network, let NNCF quantize it, store the graph."""
+
+import contextlib
+import io
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stages.lib.backends.openvino.conversion import convert, require_packages
+from stages.lib.backends.openvino.loading import token_count
+from stages.lib.backends.openvino.networks import time_embedding
+from stages.lib.backends.openvino.storage import write_graph, write_manifest
+from stages.lib.components import copy_companions, empty_component, load_component, stored_float_dtype, write_component
+from stages.lib.errors import UserError
+from stages.lib.params import COMPONENTS, Variant
+
+if TYPE_CHECKING:
+    import openvino
+    import torch
+
+Inputs = Mapping[str, "list[dict[str, torch.Tensor]]"]
+
+
+def quantize(base: Path, variant: Variant, out: Path, calibration: Inputs | None = None) -> None:
+    """Write `base` with the components of `variant` as OpenVINO graphs into the empty folder `out`.
+
+    `calibration` has the inputs of each component, named as in stages.lib.calibration, and is needed where activations
+    become INT8. One network is in memory at a time. A missing package, missing inputs or a network that cannot be
+    converted is a UserError.
+    """
+    require_packages("openvino", "nncf")
+    if variant.activations == "int8":
+        _check_calibration(variant, calibration)
+    converted = [component for component in COMPONENTS if component in variant.components]
+    dtypes = {name: "float32" if name in converted else stored_float_dtype(base, name) for name in COMPONENTS}
+    copy_companions(base, out, dtypes)
+    for component in COMPONENTS:
+        if component not in converted:
+            write_component(out, component, load_component(base, component, dtypes[component]).state_dict())
+            continue
+        model = convert(base, component, token_count(base))
+        if variant.activations == "int8":
+            model = quantize_fully(model, graph_inputs(base, component, calibration[component]))
+        elif variant.weights == "int8":
+            model = compress(model)
+        write_graph(model, out, component, half=variant.weights == "float16")
+        if component == "safety_checker":
+            write_component(out, component, _decision_state(base))
+    write_manifest(out, converted)
+
+
+def _check_calibration(variant: Variant, calibration: Inputs | None) -> None:
+    for component in variant.components:
+        if not (calibration or {}).get(component):
+            raise UserError(
+                f"variant '{variant.name}' rounds activations to INT8, but there are no calibration inputs of "
+                f"'{component}': add prompts to the file of params.yaml's 'calibration.file', run `dvc repro calibrate`"
+            )
+
+
+def _decision_state(base: Path) -> dict:
+    """The safety checker's concept vectors and thresholds, which PyTorch compares embeddings with."""
+    state = load_component(base, "safety_checker", "float32").state_dict()
+    return {name: tensor for name, tensor in state.items() if "." not in name}
+
+
+def graph_inputs(base: Path, component: str, inputs: "list[dict[str, torch.Tensor]]") -> list[dict[str, np.ndarray]]:
+    """The calibration inputs of one network as its graph takes them."""
+    if component != "unet":
+        return [{name: array.numpy() for name, array in item.items()} for item in inputs]
+    network = empty_component(base, "unet")
+    return [
+        {
+            "sample": item["sample"].numpy(),
+            "time": time_embedding(network, item["timestep"]).numpy(),
+            "text": item["text"].numpy(),
+        }
+        for item in inputs
+    ]
+
+
+@contextlib.contextmanager
+def _quiet_nncf() -> Iterator[None]:
+    """NNCF draws bars and tables on standard output."""
+    import nncf
+
+    nncf.set_log_level(logging.ERROR)
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+def compress(model: "openvino.Model") -> "openvino.Model":
+    """The same graph with the weights of convolutions, linear layers and embeddings as INT8, symmetric, per channel."""
+    with _quiet_nncf():
+        import nncf
+
+        return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
+
+
+def quantize_fully(model: "openvino.Model", inputs: list[dict[str, np.ndarray]]) -> "openvino.Model":
+    """The same graph with INT8 weights (per channel) and INT8 activations, whose ranges come from `inputs`."""
+    with _quiet_nncf():
+        import nncf
+
+        return nncf.quantize(
+            model,
+            nncf.Dataset(inputs),
+            preset=nncf.QuantizationPreset.MIXED,
+            target_device=nncf.TargetDevice.CPU,
+            model_type=nncf.ModelType.TRANSFORMER,
+            subset_size=len(inputs),
+        )

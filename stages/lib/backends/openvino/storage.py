@@ -1,0 +1,73 @@
+"""The files of an OpenVINO graph: written, checked against their SHA-256, read."""
+
+import gzip
+import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from stages.lib.errors import UserError
+from stages.lib.files import read_json, sha256, write_json
+from stages.lib.inventory import GRAPH, GRAPH_CONSTANTS
+
+if TYPE_CHECKING:
+    import openvino
+
+MANIFEST = "openvino.json"
+
+
+def write_graph(model: "openvino.Model", folder: Path, component: str, half: bool) -> None:
+    """Store a graph below `folder`; `half`: floating-point constants as FP16. Same graph, same bytes."""
+    import openvino
+
+    _name_nodes(model)
+    with TemporaryDirectory(dir=folder) as temporary:
+        xml = Path(temporary, "graph.xml")
+        openvino.save_model(model, xml, compress_to_fp16=half)
+        xml.with_suffix(".bin").replace(folder / component / GRAPH_CONSTANTS)
+        (folder / component / GRAPH).write_bytes(gzip.compress(xml.read_bytes(), mtime=0))
+
+
+def _name_nodes(model: "openvino.Model") -> None:
+    """Replace names that count nodes made in this process: they differ from run to run."""
+    model.set_friendly_name("graph")
+    for number, node in enumerate(model.get_ordered_ops()):
+        counted = re.fullmatch(r"(\w+_)?\d+", node.get_friendly_name())
+        if counted and node.get_type_name() != "Parameter":
+            node.set_friendly_name(f"{node.get_type_name()}_{number}")
+        for output in node.outputs():
+            names = output.get_names()
+            kept = {name for name in names if not name.isdigit()}
+            if kept != names:
+                output.get_tensor().set_names(kept)
+
+
+def write_manifest(folder: Path, components: list[str]) -> None:
+    """Record the SHA-256 of every graph file, by its path in `folder`."""
+    names = [f"{component}/{name}" for component in components for name in (GRAPH, GRAPH_CONSTANTS)]
+    write_json(folder / MANIFEST, {"sha256": {name: sha256(folder / name) for name in names}})
+
+
+def check_manifest(folder: Path, component: str) -> None:
+    """Raise a UserError that names the file unless both files of a graph are those that were written."""
+    digests = read_json(folder / MANIFEST)["sha256"]
+    for name in (f"{component}/{GRAPH}", f"{component}/{GRAPH_CONSTANTS}"):
+        path = folder / name
+        if not path.is_file():
+            raise UserError(f"{path} is missing: delete {folder}, run `dvc repro`")
+        if sha256(path) != digests.get(name):
+            raise UserError(f"{path} is not the file that {folder / MANIFEST} lists: delete {folder}, run `dvc repro`")
+
+
+def graph_text(folder: Path, component: str) -> bytes:
+    """The XML of a graph."""
+    return gzip.decompress((folder / component / GRAPH).read_bytes())
+
+
+def read_graph(core: "openvino.Core", folder: Path, component: str) -> "openvino.Model":
+    """A stored graph; its files are checked first. The runtime maps its constants, it does not copy them."""
+    check_manifest(folder, component)
+    with TemporaryDirectory() as temporary:
+        xml = Path(temporary, "graph.xml")
+        xml.write_bytes(graph_text(folder, component))
+        return core.read_model(xml, folder / component / GRAPH_CONSTANTS)

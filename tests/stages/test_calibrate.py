@@ -1,0 +1,83 @@
+"""The stage `calibrate`: real inputs of every network, of prompts that are not evaluated."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from stages import calibrate
+from stages.lib.calibration import read_inputs, write_inputs
+from stages.lib.errors import UserError
+from stages.lib.files import sha256
+from tests.tiny_project import write_settings
+
+HEAD = "id,prompt,kind,complexity,seed,set\n"
+ROWS = "dog,A dog,animal,low,7,calibration\nfox,A fox,animal,low,8,calibration\n"
+
+
+@pytest.fixture
+def run(monkeypatch, tiny_model, tmp_path):
+    """Run the stage in a project with the given calibration prompts; the path of what it writes."""
+    write_settings(tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+    def run(rows: str = ROWS, output: str = "data/calibration.safetensors") -> Path:
+        Path("data/calibration.csv").write_text(HEAD + rows, encoding="utf-8")
+        monkeypatch.setattr(sys, "argv", ["calibrate", "--base", str(tiny_model), "--output", output])
+        calibrate.main()
+        return Path(output)
+
+    return run
+
+
+def test_it_keeps_real_inputs_of_every_network(run, capsys):
+    """Two pictures: two U-Net calls of each with guidance, three texts or fewer, one decoding and one picture each."""
+    inputs = read_inputs(run())
+    shapes = {
+        name: [{key: tuple(t.shape) for key, t in item.items()} for item in items] for name, items in inputs.items()
+    }
+    assert shapes["unet"] == [{"sample": (2, 4, 16, 16), "timestep": (), "text": (2, 16, 32)}] * 4
+    assert shapes["vae"] == [{"latents": (1, 4, 16, 16)}] * 2
+    assert shapes["safety_checker"] == [{"pixels": (1, 3, 32, 32)}] * 2
+    assert set(map(str, shapes["text_encoder"])) == {"{'tokens': (1, 16)}"}
+    steps = [item["timestep"].item() for item in inputs["unet"]]
+    assert steps[0] >= steps[1] and steps[2] >= steps[3]
+    assert all(tensor.isfinite().all() for items in inputs.values() for item in items for tensor in item.values())
+    line = capsys.readouterr().out.strip()
+    assert line.startswith("calibrate: inputs of 2 pictures (4 unet, 2 vae, ") and "\n" not in line
+
+
+def test_two_runs_give_the_same_bytes(run):
+    """DVC sees no change."""
+    assert sha256(run()) == sha256(run(output="data/again.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("", "data/calibration.csv has no prompts"),
+        (ROWS.splitlines()[0] + "\n", "'calibration.pictures' has the value 2, but data/calibration.csv has 1 prompts"),
+        (ROWS.replace("A dog", "A cat"), "'A cat' stands in data/prompts.csv too: what is evaluated must not be"),
+    ],
+)
+def test_prompts_that_will_not_do_are_refused(run, rows, said):
+    """Neither none, nor too few, nor those that the pictures are judged by."""
+    with pytest.raises(UserError) as caught:
+        run(rows)
+    assert said in str(caught.value)
+
+
+def test_a_broken_file_is_one_message(tmp_path):
+    """Missing, truncated and empty are told apart, each with its remedy."""
+    path = tmp_path / "calibration.safetensors"
+    with pytest.raises(UserError, match="is missing: run `dvc repro calibrate`"):
+        read_inputs(path)
+    write_inputs(path, {"vae": [{"latents": torch.zeros(1, 4, 2, 2)}]})
+    assert torch.equal(read_inputs(path)["vae"][0]["latents"], torch.zeros(1, 4, 2, 2))
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(UserError, match="is broken .*: delete it"):
+        read_inputs(path)
+    write_inputs(path, {})
+    with pytest.raises(UserError, match="holds no inputs"):
+        read_inputs(path)
