@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from stages.lib.errors import UserError, run_stage
-from stages.lib.params import PARAMS_FILE, Params, load_params
+from stages.lib.params import COMPONENTS, PARAMS_FILE, Params, load_params
 from stages.lib.prompts import Prompt, load_prompts
 
 if TYPE_CHECKING:
@@ -112,11 +112,11 @@ def main() -> None:
 
     # torch takes a second to import: a mistake in the inputs is told before.
     from stages.lib.calibration import write_inputs
+    from stages.lib.components import assemble, load_component
     from stages.lib.drawing import use_deterministic_algorithms
-    from stages.lib.pipelines import load_base
 
     use_deterministic_algorithms()
-    pipeline = load_base(arguments.base)
+    pipeline = assemble(arguments.base, {name: load_component(arguments.base, name, "float32") for name in COMPONENTS})
     # The checker would blacken a picture; it is asked about none here.
     pipeline.register_modules(safety_checker=None)
     inputs = collect(

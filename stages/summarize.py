@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from stages.lib.errors import UserError, run_stage
 from stages.lib.files import read_json, whole_folder, write_json
+from stages.lib.metrics import compression
 from stages.lib.params import Params, Variant, load_params
 from stages.lib.picture_folder import (
     Comparison,
@@ -31,7 +32,7 @@ from stages.lib.picture_folder import (
 )
 
 STAGE_OF = {"size": "quantize", "timing": "benchmark", "quality": "evaluate"}
-SIZE_KEYS = ("parameters", "theoretical_mib", "disk_mib", "memory_mib", "overhead_percent")
+SIZE_KEYS = ("parameters", "parameters_left_out", "theoretical_mib", "disk_mib", "memory_mib", "overhead_percent")
 TIMING_KEYS = (
     "load_time_s",
     "first_call_s",
@@ -102,7 +103,7 @@ def variant_rows(params: Params, reports: Path, images: Path) -> list[dict]:
     """One flat row per declared variant, in declared order; what was not measured is None."""
     environment = read_json(reports / "environment.json")
     rows = []
-    baseline_mib = read_report(reports, "size", params.baseline)["disk_mib"]
+    baseline_size = read_report(reports, "size", params.baseline)
     for variant in params.variants.values():
         size, timing, quality = (read_report(reports, kind, variant.name) for kind in STAGE_OF)
         check_size(size, variant, reports)
@@ -123,7 +124,7 @@ def variant_rows(params: Params, reports: Path, images: Path) -> list[dict]:
                 "simulated": variant.simulated,
                 "device": listing["device"],
                 "compute": listing["compute"],
-                "compression": baseline_mib / size["disk_mib"],
+                "compression": compression(baseline_size, size),
                 **{key: size[key] for key in SIZE_KEYS},
                 **timing_row(timing),
                 **{key: quality[key] for key in QUALITY_KEYS},

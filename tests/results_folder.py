@@ -121,6 +121,7 @@ def _size(name: str, variant: dict) -> dict:
             {
                 "component": component,
                 "parameters": count,
+                "parameters_left_out": 0,
                 "theoretical_mib": theory,
                 "disk_mib": disk,
                 "memory_mib": disk * 1.01,
@@ -142,6 +143,7 @@ def _size(name: str, variant: dict) -> dict:
     ]
     return {
         **names,
+        "parameters_left_out": 0,
         "weights": variant["weights"],
         "stored_dtype": stored,
         **total,

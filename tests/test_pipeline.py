@@ -71,10 +71,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Clone:
         cwd=PROJECT, text=True, capture_output=True, check=True,
     )  # fmt: skip
     for name in tracked.stdout.splitlines():
-        if (
-            not name.startswith(("reports/", "data/embedded/", "tests/", "dvc.lock"))
-            and (PROJECT / name).is_file()
-        ):
+        if not name.startswith(("reports/", "data/embedded/", "tests/", "dvc.lock")) and (PROJECT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(PROJECT / name, folder / name)
     shutil.copytree(tiny_model, folder / "data/local")

@@ -117,7 +117,8 @@ _ALL = (
         "x",
         "higher",
         ".2f",
-        "Size on disk of the baseline divided by that of the variant.",
+        "Size on disk of the baseline divided by that of the variant. What a variant leaves out, because drawing does "
+        "not need it (the encoder of a VAE), is left out of the baseline's size too, in proportion.",
     ),
     Metric(
         "load_time_s",
@@ -219,3 +220,13 @@ _ALL = (
 )
 
 METRICS = {metric.key: metric for metric in _ALL}
+
+
+def compression(baseline: dict, variant: dict) -> float:
+    """How many times smaller `variant` is than `baseline` on disk, for the parameters that the variant stores.
+
+    Both are sizes as in reports/size/V.json, of the whole model or of one component. A back end may leave parameters
+    out that drawing does not need; the baseline's bytes are then counted in proportion.
+    """
+    stored = variant["parameters"] / (variant["parameters"] + variant["parameters_left_out"])
+    return baseline["disk_mib"] * stored / variant["disk_mib"]

@@ -10,6 +10,7 @@ from typing import Any
 from stages.lib.errors import UserError
 from stages.lib.files import read_json
 from stages.lib.measurement import Measurement
+from stages.lib.metrics import compression
 from stages.lib.params import Params, Variant
 
 
@@ -34,6 +35,15 @@ class VariantResult:
     def label(self) -> str:
         """The name in tables and charts."""
         return self.variant.label
+
+    def component_compression(self, number: int, baseline: "VariantResult") -> float:
+        """Compression of the component that stands at `number` in the size report."""
+        return compression(baseline.size["components"][number], self.size["components"][number])
+
+    def efficiency_percent(self, baseline: "VariantResult") -> float:
+        """The compression as a share of that which the bits per weight promise."""
+        bits = self.size["theoretical_mib"] / self.size["parameters"]
+        return 100 * self.compression * bits * baseline.size["parameters"] / baseline.size["theoretical_mib"]
 
     @property
     def timed(self) -> bool:

@@ -23,6 +23,7 @@ def write_reports(reports: Path, name: str, dtypes: tuple[str, str], disk_mib: f
     size = {
         "parameters": 1000,
         "theoretical_mib": 4.0,
+        "parameters_left_out": 0,
         "disk_mib": disk_mib,
         "memory_mib": 5.0,
         "overhead_percent": 1.0,

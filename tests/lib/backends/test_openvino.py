@@ -15,7 +15,6 @@ from stages.lib.errors import UserError
 from stages.lib.files import sha256
 from stages.lib.inventory import GRAPH, GRAPH_CONSTANTS, disk_bytes, memory_bytes
 from stages.lib.params import COMPONENTS, Variant
-from stages.lib.pipelines import load_base
 from stages.lib.prompts import Prompt
 
 pytest.importorskip("openvino", reason="the back end's package is optional")
@@ -29,6 +28,7 @@ from stages.lib.backends.openvino import (  # noqa: E402 - they need the package
     networks,
     quantize,
 )
+from tests.reference import reference_pipeline  # noqa: E402
 
 FORMATS = {
     "fp32": {"weights": "float32", "compute": "float32"},
@@ -48,7 +48,7 @@ def _variant(**keys) -> Variant:
 def calibration(tiny_model) -> dict:
     """What the networks see while the FP32 pipeline draws one picture."""
     prompt = Prompt(id="dog", prompt="a dog", kind="animal", complexity="low", seed=7, set="calibration")
-    pipeline = load_base(tiny_model)
+    pipeline = reference_pipeline(tiny_model)
     pipeline.register_modules(safety_checker=None)
     return collect(pipeline, [prompt], steps=2, guidance_scale=7.5, unet_calls=3, seed=0)
 
@@ -75,7 +75,7 @@ def _error(pipeline, reference: torch.Tensor) -> float:
 
 def test_the_fp32_control_draws_what_pytorch_draws(tiny_model, made):
     """Every network is converted faithfully, and the safety checker decides alike."""
-    base, pipeline = load_base(tiny_model), load(made["fp32"], _variant(**FORMATS["fp32"]), "cpu")
+    base, pipeline = reference_pipeline(tiny_model), load(made["fp32"], _variant(**FORMATS["fp32"]), "cpu")
     assert _error(pipeline, _picture(base)) < 1e-4
     pixels = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(2))
     checkers = [part.safety_checker for part in (base, pipeline)]
@@ -89,7 +89,7 @@ def test_the_fp32_control_draws_what_pytorch_draws(tiny_model, made):
 
 def test_fewer_bits_are_smaller_and_less_exact(tiny_model, made):
     """FP16 halves, INT8 quarters but for its scales; the error grows in that order and stays small."""
-    reference = _picture(load_base(tiny_model))
+    reference = _picture(reference_pipeline(tiny_model))
     constants = {
         name: sum(path.stat().st_size for path in folder.rglob(GRAPH_CONSTANTS)) for name, folder in made.items()
     }
