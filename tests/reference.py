@@ -13,3 +13,13 @@ def reference_pipeline(folder: Path) -> StableDiffusionPipeline:
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def drawn(pipeline: StableDiffusionPipeline) -> torch.Tensor:
+    """What any pipeline draws in two steps from one fixed noise: a picture (1, 3, H, W), FP32."""
+    noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(1))
+    pipeline.set_progress_bar_config(disable=True)
+    latents = pipeline("a cat", latents=noise, num_inference_steps=2, output_type="latent").images
+    assert latents.dtype == torch.float32
+    with torch.no_grad():
+        return pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor, return_dict=False)[0]

@@ -15,7 +15,7 @@ from stages.lib.files import sha256
 from stages.lib.inventory import memory_bytes
 from stages.lib.params import COMPONENTS, Variant
 from stages.lib.quantization import dequantize, quantize_weight
-from tests.reference import reference_pipeline
+from tests.reference import drawn, reference_pipeline
 
 
 def _variant(weights: str, **keys) -> Variant:
@@ -29,19 +29,10 @@ def _made(base: Path, variant: Variant, folder: Path) -> Path:
     return folder
 
 
-def _picture(pipeline) -> torch.Tensor:
-    noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(1))
-    pipeline.set_progress_bar_config(disable=True)
-    latents = pipeline("a cat", latents=noise, num_inference_steps=2, output_type="latent").images
-    assert latents.dtype == torch.float32
-    with torch.no_grad():
-        return pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor, return_dict=False)[0]
-
-
 @pytest.fixture(scope="module")
 def base_picture(tiny_model) -> torch.Tensor:
     """What the base model draws in FP32."""
-    return _picture(reference_pipeline(tiny_model))
+    return drawn(reference_pipeline(tiny_model))
 
 
 def _weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -65,7 +56,7 @@ def test_a_cast_stores_every_weight_in_its_dtype(tiny_model, tmp_path, weights):
 def test_fp32_draws_the_base_models_picture(tiny_model, tmp_path, base_picture):
     """The baseline is the model itself, bit for bit."""
     folder = _made(tiny_model, _variant("float32"), tmp_path / "v")
-    assert torch.equal(_picture(load(folder, _variant("float32"), "cpu")), base_picture)
+    assert torch.equal(drawn(load(folder, _variant("float32"), "cpu")), base_picture)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +86,7 @@ def test_fp32_arithmetic_on_stored_halves_is_exact(tiny_model, tmp_path, weights
         for component in COMPONENTS:
             for parameter in getattr(reference, component).parameters():
                 parameter.copy_(parameter.to(getattr(torch, weights)))
-    assert torch.equal(_picture(pipeline), _picture(reference))
+    assert torch.equal(drawn(pipeline), drawn(reference))
     pixels = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         features, expected = (
@@ -109,7 +100,7 @@ def test_fp16_stays_fp16_in_memory_after_drawing(tiny_model, tmp_path):
     """Storage is really halved: no layer keeps an FP32 copy once it has run."""
     half = load(_made(tiny_model, _variant("float16"), tmp_path / "h"), _variant("float16"), "cpu")
     full = reference_pipeline(tiny_model)
-    _picture(half)
+    drawn(half)
     for component in COMPONENTS:
         share = memory_bytes(getattr(half, component)) / memory_bytes(getattr(full, component))
         assert 0.5 <= share < 0.52, component
@@ -126,7 +117,7 @@ def test_every_layer_computes_in_the_declared_dtype(tiny_model, tmp_path, weight
                 module.register_forward_hook(
                     lambda _, inputs, output, component=component: seen[component].add(inputs[0].dtype)
                 )
-    _picture(pipeline)
+    drawn(pipeline)
     with torch.no_grad():
         pipeline.safety_checker(torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32))
         pipeline.vae.encode(torch.rand(1, 3, 32, 32))
@@ -145,7 +136,7 @@ def test_components_of_different_dtypes_work_together(tiny_model, tmp_path, base
         for name, dtype in dtypes.items()
     )
     pipeline = load(folder, variant, "cpu")
-    picture = _picture(pipeline)
+    picture = drawn(pipeline)
     difference = (picture - base_picture).abs().max()
     assert picture.isfinite().all() and difference < 0.05
     assert (difference == 0) == (component == "safety_checker")
@@ -193,7 +184,7 @@ def test_simulated_int8_stores_rounded_weights_in_fp16(tiny_model, tmp_path, gra
             rounded += tensor.numel()
         assert made[name].dtype == torch.float16 and torch.equal(made[name], expected.half()), name
     assert rounded > 0.97 * sum(tensor.numel() for tensor in base.values())
-    assert _picture(load(folder, variant, "cpu")).isfinite().all()
+    assert drawn(load(folder, variant, "cpu")).isfinite().all()
 
 
 def test_the_same_model_gives_the_same_bytes(tiny_model, tmp_path):
@@ -212,7 +203,7 @@ def test_large_networks_are_written_in_shards_that_load(tiny_model, tmp_path, mo
     folder = _made(tiny_model, _variant("float16"), tmp_path / "v")
     assert len(components.weight_files(folder, "unet")) > 1
     assert _weights(folder).keys() == _weights(tiny_model).keys()
-    assert _picture(load(folder, _variant("float16"), "cpu")).isfinite().all()
+    assert drawn(load(folder, _variant("float16"), "cpu")).isfinite().all()
 
 
 def test_a_model_with_a_missing_tensor_is_refused(tiny_model, tmp_path):

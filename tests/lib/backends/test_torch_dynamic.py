@@ -12,7 +12,7 @@ from stages.lib.backends.torch_dynamic import load, quantize, quantize_linears
 from stages.lib.errors import UserError
 from stages.lib.files import sha256
 from stages.lib.params import COMPONENTS, Variant
-from tests.reference import reference_pipeline
+from tests.reference import drawn, reference_pipeline
 
 
 def _variant(granularity: str = "tensor", **keys) -> Variant:
@@ -35,25 +35,17 @@ def _made(base: Path, variant: Variant, folder: Path) -> Path:
     return folder
 
 
-def _picture(pipeline) -> torch.Tensor:
-    noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(1))
-    pipeline.set_progress_bar_config(disable=True)
-    latents = pipeline("a cat", latents=noise, num_inference_steps=2, output_type="latent").images
-    with torch.no_grad():
-        return pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor, return_dict=False)[0]
-
-
 @pytest.mark.parametrize("granularity", ["tensor", "channel"])
 def test_storing_and_loading_changes_no_bit_of_a_picture(tiny_model, tmp_path, granularity):
     """The stored form stands for quantize_dynamic's result exactly, in all four components."""
     variant = _variant(granularity)
     loaded = load(_made(tiny_model, variant, tmp_path / "v"), variant, "cpu")
     direct = reference_pipeline(tiny_model)
-    original = _picture(direct)
+    original = drawn(direct)
     for component in COMPONENTS:
         quantize_linears(getattr(direct, component), granularity)
-    assert torch.equal(_picture(loaded), _picture(direct))
-    assert not torch.equal(_picture(loaded), original)
+    assert torch.equal(drawn(loaded), drawn(direct))
+    assert not torch.equal(drawn(loaded), original)
     pixels = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         features, expected = (
@@ -93,7 +85,7 @@ def test_an_unchosen_component_stays_as_it_is(tiny_model, tmp_path):
     for component in ("vae", "text_encoder", "safety_checker"):
         (base,), (made,) = (components.weight_files(part, component) for part in (tiny_model, folder))
         assert all(torch.equal(load_file(made)[name], tensor) for name, tensor in load_file(base).items())
-    assert _picture(load(folder, variant, "cpu")).isfinite().all()
+    assert drawn(load(folder, variant, "cpu")).isfinite().all()
 
 
 def test_two_runs_write_the_same_bytes_without_a_warning(tiny_model, tmp_path):
