@@ -14,6 +14,7 @@ from stages.lib.components import stored_float_dtype
 from stages.lib.errors import run_stage
 from stages.lib.files import whole_folder, write_json
 from stages.lib.inventory import StoredTensor, disk_bytes, memory_bytes, stored_tensors
+from stages.lib.metrics import compression
 from stages.lib.params import COMPONENTS, DTYPE_BITS, Variant, load_params
 
 MIB = 1024**2
@@ -46,7 +47,7 @@ def main() -> None:
             base_parameters=base_parameters(arguments.base),
         )
     write_json(arguments.size, report)
-    smaller = sum(disk_bytes(arguments.base).values()) / MIB / report["disk_mib"]
+    smaller = compression({"disk_mib": sum(disk_bytes(arguments.base).values()) / MIB}, report)
     left_out = report["parameters_left_out"]
     note = f", {left_out:,} parameters that drawing does not need left out" if left_out else ""
     print(
