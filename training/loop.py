@@ -1,7 +1,9 @@
 """The one optimisation loop of all trainings: schedule, average, log, checkpoint, stop in time, go on later.
 
 Random numbers are a pure function of (seed, step), and so is the learning rate; a run that was stopped and continued
-draws the same batches as one that was not.
+draws the same batches as one that was not. Where the time is fixed and the speed of the machine is not known,
+`--anneal` makes the schedule a function of the time spent instead; the steps that it took are in the log and in
+the weights' metadata, for the parameters file.
 """
 
 import argparse
@@ -26,7 +28,10 @@ FINAL_LEARNING_RATE_SHARE = 0.005
 
 @dataclass(frozen=True)
 class Run:
-    """Where a training works and until when (`time.monotonic`): `stem` names its weights files."""
+    """Where a training works and until when (`time.monotonic`): `stem` names its weights files.
+
+    With `anneal` the schedule ends at the deadline, whatever the number of steps.
+    """
 
     stem: str
     work: Path
@@ -35,13 +40,15 @@ class Run:
     deadline_s: float | None
     export: Path | None
     init: Path | None
+    anneal: bool = False
 
     @property
     def final(self) -> Path:
         return self.work / "weights"
 
 
-Loss = Callable[[int, torch.Generator], tuple[torch.Tensor, dict[str, torch.Tensor]]]
+# (share of the schedule that is over, generator) to (loss, scalars to log).
+Loss = Callable[[float, torch.Generator], tuple[torch.Tensor, dict[str, torch.Tensor]]]
 
 
 def arguments(description: str | None) -> argparse.ArgumentParser:
@@ -51,6 +58,7 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--work", type=Path, default=Path("training/work"), help="drawings, checkpoints, weights")
     parser.add_argument("--device", default="cuda", help="cuda or cpu")
     parser.add_argument("--time-limit", type=float, default=None, metavar="SECONDS", help="stop and checkpoint")
+    parser.add_argument("--anneal", action="store_true", help="end the schedule at the time limit, not at `steps`")
     parser.add_argument("--export", type=Path, default=None, help="folder that gets a copy of weights and log")
     parser.add_argument("--init", type=Path, default=None, help="folder of exported weights to start from")
     return parser
@@ -59,8 +67,10 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
 def run_of(stem: str, options: argparse.Namespace, seed: int) -> Run:
     """The Run of a parsed command line; sets the matrix precision of a CUDA device."""
     device = chosen_device(options.device)
+    if options.anneal and options.time_limit is None:
+        raise UserError("--anneal: give a --time-limit too")
     deadline_s = None if options.time_limit is None else time.monotonic() + options.time_limit
-    return Run(stem, options.work, device, seed, deadline_s, options.export, options.init)
+    return Run(stem, options.work, device, seed, deadline_s, options.export, options.init, options.anneal)
 
 
 def chosen_device(name: str) -> torch.device:
@@ -86,20 +96,21 @@ def convolution_layout(device: torch.device) -> torch.memory_format:
     return torch.channels_last if device.type == "cuda" else torch.contiguous_format
 
 
-def learning_rate_share(step: int, steps: int, warmup_steps: int) -> float:
-    """Share of the peak learning rate at 0-based `step`: linear warm-up times a cosine, never below its floor."""
+def learning_rate_share(step: int, progress: float, warmup_steps: int) -> float:
+    """Share of the peak learning rate at 0-based `step`: linear warm-up times a cosine, never below its floor.
+
+    `progress`: share of the schedule that is over, 0..1.
+    """
     warm = min(1.0, (step + 1) / max(1, warmup_steps))
-    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
     return warm * (FINAL_LEARNING_RATE_SHARE + (1 - FINAL_LEARNING_RATE_SHARE) * cosine)
 
 
 def fit(module: torch.nn.Module, loss_at: Loss, settings: Fit, run: Run) -> tuple[torch.nn.Module, int]:
-    """Train `module` in place until `settings.steps` or the deadline; returns (averaged copy, steps done).
+    """Train `module` in place to the end of its schedule or the deadline; returns (averaged copy, steps done).
 
-    `loss_at(step, generator)` gives the scalar loss to minimise and scalars to log. `run.init` is read only where no
-    checkpoint exists. Raises UserError when the loss is no longer finite.
+    `run.init` is read only where no checkpoint exists. Raises UserError when the loss is no longer finite.
     """
-    started = time.monotonic()
     if run.init is not None:
         module.load_state_dict(load_weights(run.init, run.stem)[0])
     average = copy.deepcopy(module).eval().requires_grad_(False)
@@ -117,23 +128,31 @@ def fit(module: torch.nn.Module, loss_at: Loss, settings: Fit, run: Run) -> tupl
     generator = torch.Generator(run.device)
     saved = logged = time.monotonic()
     logged_step = step
-    first_step_s = None
+    started = None
+
+    def progress() -> float:
+        if not run.anneal or run.deadline_s is None:
+            return step / settings.steps
+        now = time.monotonic()
+        spent = earlier_s + now - (started or now)
+        return spent / max(spent, spent + run.deadline_s - now, 1e-9)
+
     with log_path.open("a", encoding="utf-8") as log:
-        while step < settings.steps:
+        while progress() < 1:
             now = time.monotonic()
             if run.deadline_s is not None and now > run.deadline_s:
                 break
             if now - saved > CHECKPOINT_EVERY_S:
-                save_checkpoint(checkpoint, module, average, optimizer, step, earlier_s + now - started)
+                save_checkpoint(checkpoint, module, average, optimizer, step, earlier_s + now - (started or now))
                 saved = time.monotonic()
             generator.manual_seed(run.seed * 1_000_003 + step)
-            loss, scalars = _update(module, average, optimizer, loss_at, settings, step, generator)
+            loss, scalars = _update(module, average, optimizer, loss_at, settings, step, progress(), generator)
             step += 1
-            if first_step_s is None:
+            if started is None:
                 loss.item()
-                first_step_s = time.monotonic() - now
-                print(f"{run.stem}: first step, with compiling, {first_step_s:.1f} s", flush=True)
-                logged, logged_step = time.monotonic(), step
+                started = logged = time.monotonic()
+                logged_step = step
+                print(f"{run.stem}: first step, with compiling, {started - now:.1f} s", flush=True)
             elif step % LOG_EVERY_STEPS == 0 or step == settings.steps:
                 line = {
                     "step": step,
@@ -150,8 +169,11 @@ def fit(module: torch.nn.Module, loss_at: Loss, settings: Fit, run: Run) -> tupl
                 log.flush()
                 if step % (4 * LOG_EVERY_STEPS) == 0 or step == settings.steps:
                     print(run.stem, " ".join(f"{key} {value:.4g}" for key, value in line.items()), flush=True)
-    save_checkpoint(checkpoint, module, average, optimizer, step, earlier_s + time.monotonic() - started)
-    print(f"{run.stem}: {step} of {settings.steps} steps done", flush=True)
+        whole = progress() >= 1
+    now = time.monotonic()
+    spent_s = earlier_s + now - (started or now)
+    save_checkpoint(checkpoint, module, average, optimizer, step, spent_s)
+    print(f"{run.stem}: {step} steps done in {spent_s:.0f} s, the {'whole' if whole else 'unfinished'} schedule")
     return average, step
 
 
@@ -169,12 +191,13 @@ def _update(
     loss_at: Loss,
     settings: Fit,
     step: int,
+    progress: float,
     generator: torch.Generator,
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    share = learning_rate_share(step, settings.steps, settings.warmup_steps)
+    share = learning_rate_share(step, progress, settings.warmup_steps)
     for group in optimizer.param_groups:
         group["lr"] = settings.learning_rate * share
-    loss, scalars = loss_at(step, generator)
+    loss, scalars = loss_at(progress, generator)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)

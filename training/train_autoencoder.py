@@ -59,9 +59,8 @@ def loss_function(
     latent_size = vae.config.sample_size // 2 ** (len(values.block_out_channels) - 1)
     noise_shape = (fit.batch_size, values.latent_channels, latent_size, latent_size)
     layout = loop.convolution_layout(device)
-    first_squared_step = fit.steps * (1 - values.squared_error_share)
 
-    def loss_at(step: int, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def loss_at(progress: float, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         chosen = torch.randint(len(drawings.scenes), (fit.batch_size,), generator=generator, device=device)
         flipped = torch.rand(fit.batch_size, generator=generator, device=device) < 0.5
         pictures = drawings.batch(chosen, flipped).mul_(2).sub_(1)
@@ -72,7 +71,7 @@ def loss_function(
         error = decoded.float() - pictures
         mean, log_variance = mean.float(), log_variance.float()
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum((1, 2, 3)).mean()
-        squared_share = min(1.0, max(0.0, (step - first_squared_step) / max(1.0, fit.steps * 0.1)))
+        squared_share = min(1.0, max(0.0, (progress - 1 + values.squared_error_share) / 0.1))
         loss = picture_loss(error, squared_share) + values.kl_weight * divergence
         return loss, {"psnr_db": psnr_db(error).mean(), "latent_std": mean.std()}
 

@@ -106,7 +106,7 @@ def loss_function(
     sizes = [len(texts) for texts in ATTRIBUTES.values()]
     vision: Callable = torch.compile(clip.vision) if fit.compile else clip.vision
 
-    def loss_at(step: int, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def loss_at(progress: float, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         chosen = torch.randint(len(drawings.scenes), (fit.batch_size,), generator=generator, device=device)
         wording = torch.randint(ids.shape[1], (fit.batch_size,), generator=generator, device=device)
         flipped = torch.rand(fit.batch_size, generator=generator, device=device) < 0.5

@@ -105,7 +105,7 @@ def loss_function(
     layout = loop.convolution_layout(device)
     unet: Callable = torch.compile(model.unet) if fit.compile else model.unet
 
-    def loss_at(step: int, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def loss_at(progress: float, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         def integers(bound: int) -> torch.Tensor:
             return torch.randint(bound, (fit.batch_size,), generator=generator, device=device)
 

@@ -75,7 +75,7 @@ def toy_run(work: Path, deadline_s: float | None) -> tuple[torch.Tensor, int]:
     torch.manual_seed(0)
     module = torch.nn.Linear(3, 1)
 
-    def loss_at(step: int, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def loss_at(progress: float, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         time.sleep(0.02)
         values = torch.randn(8, 3, generator=generator)
         return (module(values) - values.sum(1, keepdim=True)).square().mean(), {}
@@ -99,7 +99,7 @@ def test_a_training_stopped_by_its_time_limit_goes_on_to_the_same_weights(tmp_pa
 
 def test_learning_rate_warms_up_then_falls_to_its_floor() -> None:
     """Protects the schedule's ends, which a resumed run depends on."""
-    shares = [loop.learning_rate_share(step, 100, 10) for step in range(101)]
+    shares = [loop.learning_rate_share(step, step / 100, 10) for step in range(101)]
     assert shares[0] == pytest.approx(0.1, rel=0.01)
     assert max(shares) == shares[9] == pytest.approx(0.98, abs=0.01)
     assert shares[9:] == sorted(shares[9:], reverse=True)
@@ -134,7 +134,7 @@ def test_tokenizer_keeps_the_words_and_clips_layout(trained: Path) -> None:
     """Protects the tokenizer: round trip in lower case, start and end ids, padding with the end token."""
     loaded = CLIPTokenizer.from_pretrained(trained / "model" / "tokenizer")
     ids = loaded(CAPTION.upper(), padding="max_length", truncation=True)["input_ids"]
-    assert loaded.model_max_length == len(ids) == 32
+    assert loaded.model_max_length == len(ids) == tiny_params()["tokenizer"]["max_length"]
     assert ids[0] == loaded.bos_token_id == len(loaded) - 2
     assert ids[-1] == loaded.eos_token_id == loaded.pad_token_id == len(loaded) - 1
     assert loaded.decode(ids, skip_special_tokens=True).replace(" ,", ",") == CAPTION
