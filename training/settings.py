@@ -84,6 +84,14 @@ class Diffusion:
 
 
 @dataclass(frozen=True)
+class Guidance:
+    pipeline_scale: float
+    effective_scale: float
+    guided_weight: float
+    fit: Fit
+
+
+@dataclass(frozen=True)
 class Thresholds:
     reconstruction_psnr_db: float
     drawing_subject: float
@@ -113,6 +121,7 @@ class Settings:
     clip: Clip
     autoencoder: Autoencoder
     diffusion: Diffusion
+    guidance: Guidance
     evaluate: Evaluate
 
 
