@@ -100,6 +100,7 @@ class Variant(_Section):
     components: Annotated[tuple[Component, ...], Field(min_length=1, strict=False)] = COMPONENTS
     device: Device = "auto"
     compute: str = "auto"
+    activation_components: Annotated[tuple[Component, ...], Field(min_length=1, strict=False)] | None = None
     schedule: Annotated[tuple[Literal["none", "int8"], ...], Field(strict=False)] = ()
     simulated: bool = False
 
@@ -116,11 +117,24 @@ class Variant(_Section):
                 )
         if self.activations == "int8" and self.weights != "int8":
             raise ValueError("activations 'int8' need integer weights: set `weights: int8`")
+        if self.activation_components is not None:
+            if not (self.backend == "openvino" and self.activations == "int8"):
+                raise ValueError(
+                    "`activation_components` chooses where activations are INT8: only for back end 'openvino' with "
+                    "`activations: int8`"
+                )
+            strangers = [name for name in self.activation_components if name not in self.components]
+            if strangers:
+                raise ValueError(
+                    f"activation_components '{strangers[0]}' is not one of `components`: {', '.join(self.components)}"
+                )
         if self.schedule and not (self.backend == "openvino" and self.activations == "int8"):
             raise ValueError(
                 "`schedule` spares U-Net calls from INT8 activations: only for back end 'openvino' with "
                 "`activations: int8`"
             )
+        if self.schedule and "unet" not in self.rounded_components:
+            raise ValueError("`schedule` spares U-Net calls from INT8 activations, but the U-Net has none")
         if self.backend == "torch" and (self.weights == "int8") != self.simulated:
             raise ValueError(
                 "back end 'torch' only simulates int8: set `simulated: true` with int8 weights and only with them"
@@ -128,6 +142,13 @@ class Variant(_Section):
         if self.backend != "torch" and self.simulated:
             raise ValueError(f"back end '{self.backend}' runs what it stores: remove `simulated: true`")
         return self
+
+    @property
+    def rounded_components(self) -> tuple[Component, ...]:
+        """The components whose activations are rounded: those of `activation_components`, else all converted ones."""
+        if self.activations == "none":
+            return ()
+        return self.components if self.activation_components is None else self.activation_components
 
     @property
     def stored_dtype(self) -> str:

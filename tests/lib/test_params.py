@@ -123,6 +123,23 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
             "only for back end 'openvino' with `activations: int8`",
         ),
         (
+            "weights: float32}",
+            "weights: float32, activation_components: [unet]}",
+            "`activation_components` chooses where activations are INT8: only for back end 'openvino'",
+        ),
+        (
+            "backend: torch, weights: float32}",
+            "backend: openvino, weights: int8, activations: int8, device: cpu, compute: float32, "
+            "components: [vae], activation_components: [unet]}",
+            "activation_components 'unet' is not one of `components`: vae",
+        ),
+        (
+            "backend: torch, weights: float32}",
+            "backend: openvino, weights: int8, activations: int8, device: cpu, compute: float32, "
+            "activation_components: [vae], schedule: [none]}",
+            "`schedule` spares U-Net calls from INT8 activations, but the U-Net has none",
+        ),
+        (
             "backend: torch, weights: float32}",
             "backend: openvino, weights: float32, activations: int8, device: cpu, compute: float32}",
             "activations 'int8' need integer weights: set `weights: int8`",

@@ -42,7 +42,7 @@ def quantize(base: Path, variant: Variant, out: Path, calibration: Inputs | None
             write_component(out, component, load_component(base, component, dtypes[component]).state_dict())
             continue
         model = convert(base, component, token_count(base))
-        if variant.activations == "int8":
+        if component in variant.rounded_components:
             model = quantize_fully(model, graph_inputs(base, component, calibration[component]))
         elif variant.weights == "int8":
             model = compress(model)
@@ -53,7 +53,7 @@ def quantize(base: Path, variant: Variant, out: Path, calibration: Inputs | None
 
 
 def _check_calibration(variant: Variant, calibration: Inputs | None) -> None:
-    for component in variant.components:
+    for component in variant.rounded_components:
         if not (calibration or {}).get(component):
             raise UserError(
                 f"variant '{variant.name}' rounds activations to INT8, but there are no calibration inputs of "
