@@ -166,7 +166,7 @@ def test_a_layer_that_is_not_reached_or_not_finite_is_refused(tiny_model, calibr
     ("damage", "said"),
     [
         (lambda path: path.unlink(), "activations.safetensors is missing"),
-        (lambda path: path.write_bytes(path.read_bytes()[:100]), "activations.safetensors is broken"),
+        (lambda path: path.write_bytes(path.read_bytes()[:100]), "activations.safetensors is truncated or corrupt"),
         (
             lambda path: save_file({name: t for name, t in load_file(path).items() if "conv_in." not in name}, path),
             "tensor 'conv_in.input_scale' is missing or belongs to no layer",

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
@@ -97,10 +96,7 @@ def round_inputs(network: nn.Module, component: str, folder: Path, bits: int) ->
     path = folder / ACTIVATIONS_FILE
     if not path.is_file():
         raise UserError(f"{path} is missing: run `dvc repro` to make the model folder again")
-    try:
-        state = load_file(path)
-    except SafetensorError as error:
-        raise UserError(f"{path} is broken ({error}): delete {folder.parent}, run `dvc repro`") from None
+    state = load_file(path)
     layers = rounded_layers(network, component)
     strange = sorted(state.keys() ^ set(_names(layers)))
     if strange:
