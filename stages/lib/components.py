@@ -32,6 +32,8 @@ HEADER_DTYPES = {
     "BOOL": (8, "bool"),
 }
 MAX_SHARD_BYTES = 5 * 10**9
+# What a component that rounds activations has besides its weights: the scales of its layers' inputs.
+ACTIVATIONS_FILE = "activations.safetensors"
 
 
 @dataclass(frozen=True)
@@ -59,13 +61,14 @@ def component_class(component: str) -> type:
 
 
 def weight_files(folder: Path, component: str) -> list[Path]:
-    """The safetensors files that hold a component, sorted: the only one, else those of its index."""
+    """The safetensors files that hold a component: the only one, else those of its index, sorted; then scales."""
     stem = folder / component / WEIGHT_STEMS[component]
     single, index = stem.with_suffix(".safetensors"), stem.with_suffix(".safetensors.index.json")
+    scales = [path for path in [folder / component / ACTIVATIONS_FILE] if path.is_file()]
     if single.is_file():
-        return [single]
+        return [single, *scales]
     if index.is_file():
-        return [index.parent / name for name in sorted(set(read_json(index)["weight_map"].values()))]
+        return [index.parent / name for name in sorted(set(read_json(index)["weight_map"].values()))] + scales
     raise UserError(f"{single} is missing: run `dvc repro` to make the model folder again")
 
 
