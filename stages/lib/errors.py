@@ -9,7 +9,7 @@ from collections.abc import Callable
 NO_NEWS = {
     # It takes its Pillow image processors, which is what this project wants.
     "transformers.utils.import_utils": "requires torchvision",
-    # Kernels for other formats on newer GPUs: a PyTorch without CUDA cannot load them, and nothing here calls them.
+    # Kernels for formats that nothing here uses, on newer GPUs; a PyTorch without CUDA cannot load them.
     "torchao": r"Failed to load \S*_C_(mxfp8|cutlass_90a)\.",
     "torch.utils._pytree": "(KernelPreference|ScaleCalculationMode).* is an Enum subclass",
     # diffusers looks for names of older versions of torchao; it reads no checkpoint of torchao's here.

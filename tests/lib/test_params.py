@@ -127,6 +127,26 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
             "backend: openvino, weights: float32, activations: int8, device: cpu, compute: float32}",
             "activations 'int8' need integer weights: set `weights: int8`",
         ),
+        (
+            "weights: float32}",
+            "weights: float32, compile: true}",
+            "back end 'torch' cannot `compile`: only 'torchao' can",
+        ),
+        (
+            "backend: torch, weights: float32}",
+            "backend: torchao, weights: float8, device: cpu}",
+            "weights 'float8' need a GPU of compute capability 8.9 or more: set `device: cuda`",
+        ),
+        (
+            "backend: torch, weights: float32}",
+            "backend: torchao, weights: int8, activations: float8}",
+            "activations 'float8' need weights of that format: set `weights: float8`",
+        ),
+        (
+            "backend: torch, weights: float32}",
+            "backend: torchao, weights: float8, activations: float8, compute: float32}",
+            "compute 'float32': products of float8 come out as bfloat16: use auto or bfloat16",
+        ),
         ("unet_calls: 7", "unet_calls: 0", "'calibration.unet_calls' has the value 0: write 1 or more"),
         ("weights: float32}", "weights: float32, components: [vea]}", "'variants.fp32.components.0' has the value"),
         ("model: embedded\n", "model: embedded\nmodel: sd15\n", "line 2 is not valid YAML: found duplicate key"),
