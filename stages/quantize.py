@@ -1,6 +1,7 @@
 """What does one variant look like, and how much room does it take on disk and in memory?
 
-Writes the variant's model folder and its size report. The memory figures come from loading the result on the CPU.
+Writes the variant's model folder and its size report. The memory figures come from loading the result on the CPU;
+those of FP8, which no CPU runs, on the GPU.
 """
 
 import argparse
@@ -37,7 +38,7 @@ def main() -> None:
     inputs = {"calibration": read_inputs(arguments.calibration)} if needs_ranges else {}
     with whole_folder(arguments.output) as folder:
         backend.quantize(arguments.base, variant, folder, **inputs)
-        pipeline = backend.load(folder, variant, "cpu")
+        pipeline = backend.load(folder, variant, "cuda" if variant.weights == "float8" else "cpu")
         report = size_report(
             variant,
             tensors=backend.inventory(folder, variant),

@@ -17,7 +17,7 @@ from stages.lib.errors import UserError, run_stage
 
 PARAMS_FILE = Path("params.yaml")
 COMPONENTS = ("unet", "vae", "text_encoder", "safety_checker")
-DTYPE_BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "int8": 8, "int6": 6, "int4": 4}
+DTYPE_BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "float8": 8, "int8": 8, "int6": 6, "int4": 4}
 FLOATS = ("float32", "float16", "bfloat16")
 GROUP_SCALE_BITS = 16
 
@@ -106,6 +106,7 @@ class Variant(_Section):
     activation_components: Annotated[tuple[Component, ...], Field(min_length=1, strict=False)] | None = None
     schedule: Annotated[tuple[Literal["none", "int8"], ...], Field(strict=False)] = ()
     simulated: bool = False
+    compile: bool = False
 
     @model_validator(mode="after")
     def _back_end_can_do_it(self) -> "Variant":
@@ -129,6 +130,14 @@ class Variant(_Section):
                 f"`group_size` says how many weights share a scale with `granularity: group`, but granularity is "
                 f"'{self.granularity}': set `granularity: group` or remove `group_size`"
             )
+        if self.activations == "float8" and self.weights != "float8":
+            raise ValueError("activations 'float8' need weights of that format: set `weights: float8`")
+        if self.activations == "float8" and self.compute not in ("auto", "bfloat16"):
+            raise ValueError(f"compute '{self.compute}': products of float8 come out as bfloat16: use auto or bfloat16")
+        if self.weights == "float8" and self.device == "cpu":
+            raise ValueError("weights 'float8' need a GPU of compute capability 8.9 or more: set `device: cuda`")
+        if self.compile and self.backend != "torchao":
+            raise ValueError(f"back end '{self.backend}' cannot `compile`: only 'torchao' can")
         if self.activation_components is not None:
             if not (self.backend == "openvino" and self.activations == "int8"):
                 raise ValueError(

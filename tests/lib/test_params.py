@@ -46,7 +46,7 @@ def test_the_shipped_file_is_valid_and_chooses_the_embedded_model():
     assert params.model == "embedded" and params.chosen_model.path == "data/embedded"
     assert list(params.variants) == [
         "fp32", "fp16", "bf16", "int8-cpu", "int8-simulated", "w8a8-simulated", "int4-simulated",
-        "fp32-openvino", "int8-openvino-weights", "int8-openvino", "int8-openvino-steps",
+        "fp32-openvino", "int8-openvino-weights", "int8-openvino", "int8-openvino-steps", "int8-torchao",
     ]  # fmt: skip
 
 
@@ -190,6 +190,26 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
             "activations: int8, granularity: tensor",
             "activations: int8, granularity: group",
             "granularity 'group' is not something back end 'torch_dynamic' can do: use one of tensor, channel",
+        ),
+        (
+            "weights: float32}",
+            "weights: float32, compile: true}",
+            "back end 'torch' cannot `compile`: only 'torchao' can",
+        ),
+        (
+            "backend: torch, weights: float32}",
+            "backend: torchao, weights: float8, device: cpu}",
+            "weights 'float8' need a GPU of compute capability 8.9 or more: set `device: cuda`",
+        ),
+        (
+            "backend: torch, weights: float32}",
+            "backend: torchao, weights: int8, activations: float8}",
+            "activations 'float8' need weights of that format: set `weights: float8`",
+        ),
+        (
+            "backend: torch, weights: float32}",
+            "backend: torchao, weights: float8, activations: float8, compute: float32}",
+            "compute 'float32': products of float8 come out as bfloat16: use auto or bfloat16",
         ),
         ("unet_calls: 7", "unet_calls: 0", "'calibration.unet_calls' has the value 0: write 1 or more"),
         ("weights: float32}", "weights: float32, components: [vea]}", "'variants.fp32.components.0' has the value"),

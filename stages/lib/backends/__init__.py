@@ -61,4 +61,12 @@ BACKENDS = {
         compute=("float32", "bfloat16"),
         calibrated=True,
     ),
+    "torchao": Backend(
+        module="stages.lib.backends.torchao",
+        weights=("int8", "float8"),
+        activations=("none", "int8", "float8"),
+        granularity=("channel",),
+        device=("auto", "cpu", "cuda"),
+        compute=("auto", "float32", "bfloat16", "float16"),
+    ),
 }
