@@ -45,8 +45,8 @@ def test_the_shipped_file_is_valid_and_chooses_the_embedded_model():
     params = load_params(SHIPPED)
     assert params.model == "embedded" and params.chosen_model.path == "data/embedded"
     assert list(params.variants) == [
-        "fp32", "fp16", "bf16", "int8-cpu", "int8-simulated", "w8a8-simulated", "int4-simulated",
-        "fp32-openvino", "int8-openvino-weights", "int8-openvino", "int8-openvino-steps", "int8-torchao",
+        "fp32", "fp16", "bf16", "int8-cpu", "int8-simulated",
+        "fp32-openvino", "int8-openvino-weights", "int8-openvino", "int8-openvino-steps",
     ]  # fmt: skip
 
 
