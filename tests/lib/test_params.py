@@ -71,10 +71,11 @@ def test_defaults_of_a_variant_are_those_that_the_file_explains(tmp_path):
 
 def test_the_bits_of_a_weight_count_the_scales_of_groups(tmp_path):
     """Protects a theoretical compression of INT4 from being eightfold although each group also stores a scale."""
-    bits = {name: variant.bits_per_weight for name, variant in load_params(SHIPPED).variants.items()}
-    assert (bits["fp32"], bits["bf16"], bits["w8a8-simulated"]) == (32, 16, 8)
-    assert bits["int4-simulated"] == 4 + 16 / 64
     path = tmp_path / "params.yaml"
+    groups = VALID.replace("weights: int8, simulated", "weights: int4, granularity: group, simulated")
+    path.write_text(groups, encoding="utf-8")
+    bits = {name: variant.bits_per_weight for name, variant in load_params(path).variants.items()}
+    assert (bits["fp32"], bits["int8-cpu"], bits["int8-simulated"]) == (32, 8, 4 + 16 / 64)
     path.write_text(VALID.replace("weights: int8, simulated", "weights: int6, simulated"), encoding="utf-8")
     variant = load_params(path).variant("int8-simulated")
     assert (variant.bits_per_weight, variant.scale_group_size, variant.stored_dtype) == (6, None, "float16")

@@ -18,10 +18,19 @@ from stages.lib.prompts import Prompt
 from tests.reference import reference_pipeline
 
 PROJECT = Path(__file__).resolve().parents[2]
+# Beside the shipped variants.
+MORE_VARIANTS = """
+variants:
+  w8a8-simulated: {label: W8A8 Simulated, backend: torch, weights: int8, activations: int8, simulated: true}
+  int4-simulated: {label: INT4 Simulated, backend: torch, weights: int4, granularity: group, simulated: true}
+"""
 
 
 def _run(monkeypatch, base: Path, out: Path, variant: str) -> dict:
-    monkeypatch.chdir(PROJECT)
+    params = (PROJECT / "params.yaml").read_text(encoding="utf-8").replace("\nvariants:\n", MORE_VARIANTS)
+    out.mkdir(exist_ok=True)
+    (out / "params.yaml").write_text(params, encoding="utf-8")
+    monkeypatch.chdir(out)
     size = out / "size" / f"{variant}.json"
     monkeypatch.setattr(
         sys,
@@ -125,7 +134,7 @@ def test_a_mistake_leaves_nothing_half_written(monkeypatch, tiny_model, tmp_path
     save_file(state, path, metadata={"format": "pt"})
     with pytest.raises(SystemExit, match=r"^error: .*safety_checker: tensor 'visual_projection.weight'"):
         run_stage(lambda: _run(monkeypatch, base, tmp_path / "out", "fp16"))
-    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()] == ["params.yaml"]
 
 
 def test_an_unknown_variant_names_the_declared_ones(monkeypatch, tiny_model, tmp_path):
