@@ -3,13 +3,14 @@
 Reads the models of the variant and the baseline, the stored noise and this machine's description; writes
 reports/timing/V.json. Two fresh processes, one per model, draw the same picture in turns, never both at once, and the
 order is turned round after each turn: drift of the machine hits both. The speed-up is the median of the ratios of the
-turns. The baseline is timed against itself, which shows how far from 1 noise alone takes a ratio.
+turns. The baseline is timed against itself, which shows how far from 1 noise alone takes a ratio. At the end, when no
+timing can suffer from it, both processes tell what they multiply in, and how long that takes (`executed`).
 """
 
 import argparse
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from stages.lib.params import load_params
 from stages.lib.prompts import timed_prompt
 from stages.lib.timing_process import TimingProcess
 from stages.lib.timing_worker import Task
+from stages.lib.work import picture_calls, work_of
 
 INSTRUMENTED_CALLS = 3
 ROLES = ("variant", "baseline")
@@ -30,6 +32,13 @@ SIMULATED_REASON = (
     "simulated: numbers are rounded to integers, but stored and computed in floating point, so time and memory would "
     "say nothing about integer arithmetic"
 )
+# What `components` calls the networks.
+NETWORKS = {
+    "unet": "unet_step",
+    "vae": "vae_decode",
+    "text_encoder": "text_encoder",
+    "safety_checker": "safety_checker",
+}
 
 
 @dataclass(frozen=True)
@@ -59,14 +68,12 @@ def main() -> None:
         return
     environment = read_json(arguments.environment)
     prompt = timed_prompt(params)
-    devices = {
-        role: resolve_device(item.device, params.device)
-        for role, item in zip(ROLES, (variant, params.variant(params.baseline)), strict=True)
-    }
+    variants = dict(zip(ROLES, (variant, params.variant(params.baseline)), strict=True))
+    devices = {role: resolve_device(item.device, params.device) for role, item in variants.items()}
     tasks = {
         role: Task(
-            variant=name,
-            folder=str(arguments.models / name),
+            variant=item.name,
+            folder=str(arguments.models / item.name),
             device=devices[role],
             threads=environment["threads"],
             prompt=prompt.prompt,
@@ -75,8 +82,9 @@ def main() -> None:
             steps=params.generation.steps,
             guidance_scale=params.generation.guidance_scale,
         )
-        for role, name in zip(ROLES, (variant.name, params.baseline), strict=True)
+        for role, item in variants.items()
     }
+    schedules = {role: item.schedule for role, item in variants.items()}
     timing = {
         **names,
         "measured": True,
@@ -89,7 +97,7 @@ def main() -> None:
         "prompt": prompt.id,
         "steps": params.generation.steps,
         "warmup": params.benchmark.warmup,
-        **measure(tasks, params.benchmark.warmup, params.benchmark.repeats),
+        **measure(tasks, schedules, params.benchmark.warmup, params.benchmark.repeats),
     }
     write_json(arguments.output, timing)
     print(
@@ -104,9 +112,9 @@ def turns(rounds: int) -> list[tuple[str, str]]:
     return [ROLES if number % 2 == 0 else ROLES[::-1] for number in range(rounds)]
 
 
-def measure(tasks: dict[str, Task], warmup: int, repeats: int) -> dict[str, Any]:
+def measure(tasks: dict[str, Task], schedules: dict[str, tuple[str, ...]], warmup: int, repeats: int) -> dict[str, Any]:
     """Time the two tasks in turns; the part of reports/timing that two fresh processes measure."""
-    total = len(ROLES) * (2 + warmup + repeats) + INSTRUMENTED_CALLS
+    total = len(ROLES) * (2 + warmup + repeats) + INSTRUMENTED_CALLS + len(ROLES)
     with ExitStack() as stack:
         progress = stack.enter_context(
             tqdm(total=total, desc=f"benchmark {tasks['variant'].variant}", unit="call", mininterval=1)
@@ -131,6 +139,11 @@ def measure(tasks: dict[str, Task], warmup: int, repeats: int) -> dict[str, Any]
         for _ in range(INSTRUMENTED_CALLS):
             instrumented.append(processes["variant"].ask("components")["times_s"])
             progress.update()
+        executed = {}
+        for role in reversed(ROLES):
+            executed[role] = processes[role].ask("executed")["rows"]
+            processes[role].close()  # a runtime may load the other model a second time
+            progress.update()
     single = {
         "load_time_s": {role: processes[role].load_time_s for role in ROLES},
         "import_time_s": {role: processes[role].loaded["import_time_s"] for role in ROLES},
@@ -139,6 +152,9 @@ def measure(tasks: dict[str, Task], warmup: int, repeats: int) -> dict[str, Any]
         "run_peak_mib": {role: peaks[role]["peak_mib"] for role in ROLES},
     }
     measurements = named_measurements(calls, single)
+    components = component_times(instrumented)
+    picture = {item["component"]: item["calls_per_picture"] for item in components}
+    network_calls = {component: picture[name] for component, name in NETWORKS.items()}
     return {
         "height": first["variant"]["height"],
         "width": first["variant"]["width"],
@@ -150,7 +166,9 @@ def measure(tasks: dict[str, Task], warmup: int, repeats: int) -> dict[str, Any]
             for key in ("load_time_s", "first_call_s", "latency_s", "speedup", "load_peak_mib", "run_peak_mib")
         },
         "measurements": [{"name": name, **item.as_json()} for name, item in measurements.items()],
-        "components": component_times(instrumented),
+        "components": components,
+        "executed": with_calls(executed["variant"], network_calls, schedules["variant"]),
+        "baseline_executed": with_calls(executed["baseline"], network_calls, schedules["baseline"]),
         "calls": [
             {
                 "call": number,
@@ -189,6 +207,13 @@ def component_times(instrumented: list[dict[str, list[float]]]) -> list[dict[str
         }
         for name in instrumented[0]
     ]
+
+
+def with_calls(
+    rows: list[dict[str, Any]], network_calls: dict[str, int], schedule: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    """The rows of executed work with `calls`: how often one picture calls their graph."""
+    return [replace(row, calls=picture_calls(row, network_calls, schedule)).as_json() for row in work_of(rows)]
 
 
 if __name__ == "__main__":

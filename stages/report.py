@@ -16,12 +16,16 @@ from typing import Any
 
 from stages.lib import illustrations, outline
 from stages.lib.answer import answer
+from stages.lib.charts import Translate
+from stages.lib.coverage import coverage, coverage_sentence, operator_names
 from stages.lib.document import TEMPLATES, environment, list_of, pdf_of, translations_of
 from stages.lib.errors import UserError, run_stage
+from stages.lib.explanation import Explained, explain
 from stages.lib.files import write_bytes
 from stages.lib.metrics import METRICS
 from stages.lib.params import COMPONENTS, Params, load_params
 from stages.lib.picture_folder import read_pictures, read_rgb
+from stages.lib.prediction import Prediction, runs
 from stages.lib.prompts import Prompt, load_prompts
 from stages.lib.result_charts import Drawing, component_names, result_charts
 from stages.lib.results import Results, kind_means, load_results
@@ -35,6 +39,7 @@ from stages.lib.thumbnails import (
     photograph,
     window_of_largest_difference,
 )
+from stages.lib.work import EXECUTED_DTYPES, by_operator, shares, throughput, work_of
 
 STUDY = Path("data/study")
 PICTURED = 3  # prompts in figures 1 and 3
@@ -128,6 +133,7 @@ def render(
     study_ids = {prompt.id for prompt in prompts if prompt.set == "study"}
     weight = round_weight(*largest_convolution(base))
     charts = result_charts(results, study_ids, _) | {"pipeline": Drawing(illustrations.pipeline(_), "")}
+    explained = explained_variants(results)
     jinja = environment(templates, translations)
     return jinja.get_template("report.html.j2").render(
         language=language,
@@ -150,6 +156,15 @@ def render(
         pairs=pair_rows(results, prompts),
         kinds=kind_counts(prompts),
         audit=audit(STUDY, _),
+        coverage={result.name: coverage(result.size, result.work) for result in results.variants},
+        coverage_sentences=coverage_sentences(results, _),
+        executed_dtypes=executed_dtypes(results),
+        operator_names=operator_names(_),
+        explained=explained,
+        explanations=[explain(item, _) for item in explained.values()],
+        throughput=throughput,
+        by_operator=by_operator,
+        shares=shares,
         **picture_figures(results, images, pictured_prompts(prompts)),
     )
 
@@ -158,6 +173,36 @@ def instrumented_pictures(results: Results) -> int:
     """How many pictures were drawn with a clock around each network; 0 if no variant was timed."""
     rows = (row for result in results.variants if result.timed for row in result.timing["components"])
     return next((row["n"] // row["calls_per_picture"] for row in rows), 0)
+
+
+def coverage_sentences(results: Results, _: Translate) -> list[str]:
+    """What the formats that claim INT8 do not do in it."""
+    said = [coverage_sentence(result.label, result.size, result.work, _) for result in results.variants]
+    return [sentence for sentence in said if sentence]
+
+
+def executed_dtypes(results: Results) -> list[str]:
+    """Every dtype in which some variant multiplies, the narrowest first."""
+    found = {row.dtype for result in results.variants for row in result.work}
+    return [dtype for dtype in EXECUTED_DTYPES if dtype in found]
+
+
+def explained_variants(results: Results) -> dict[str, Explained]:
+    """Every timed variant but the baseline, with what is predicted of its speed, and why."""
+    return {
+        result.name: Explained(
+            label=result.label,
+            baseline=results.baseline.label,
+            stored_dtype=result.variant.stored_dtype,
+            prediction=Prediction(*runs(result.timing)),
+            work=result.work,
+            baseline_work=work_of(result.timing["baseline_executed"]),
+            runtime=result.runtime,
+            runtime_label=results.label(result.runtime.reference) if result.runtime else "",
+        )
+        for result in results.others
+        if result.timed
+    }
 
 
 def pictured_prompts(prompts: list[Prompt]) -> list[Prompt]:

@@ -11,6 +11,7 @@ import math
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tqdm import tqdm
 
 from stages.lib.errors import UserError, run_stage
 from stages.lib.files import read_json, whole_folder, write_json
+from stages.lib.measurement import Measurement
 from stages.lib.metrics import compression
 from stages.lib.params import Params, Variant, load_params
 from stages.lib.picture_folder import (
@@ -30,6 +32,7 @@ from stages.lib.picture_folder import (
     read_pictures,
     read_rgb,
 )
+from stages.lib.prediction import runtime_speedup
 
 STAGE_OF = {"size": "quantize", "timing": "benchmark", "quality": "evaluate"}
 SIZE_KEYS = ("parameters", "parameters_left_out", "theoretical_mib", "disk_mib", "memory_mib", "overhead_percent")
@@ -56,7 +59,7 @@ QUALITY_KEYS = (
 # What each report must hold before anything of it is joined; a timing that was not measured holds a reason instead.
 REQUIRED_KEYS = {
     "size": ("backend", "weights", "stored_dtype", *SIZE_KEYS),
-    "timing": ("measured", "fingerprint", "measurements", *TIMING_KEYS),
+    "timing": ("measured", "fingerprint", "measurements", "executed", "baseline_executed", *TIMING_KEYS),
     "quality": ("baseline", *QUALITY_KEYS),
 }
 METRICS_KEYS = (
@@ -85,10 +88,12 @@ def main() -> None:
     begin_s = time.perf_counter()
     params = load_params()
     rows = variant_rows(params, arguments.reports, arguments.images)
+    runtimes = runtime_speedups(params, arguments.reports)
     pairs = compare_pairs([arguments.images / name for name in params.variants])
     check_quality_is_of_these_pictures(rows, pairs, params.baseline)
     model = {"name": params.model, "label": params.chosen_model.label}
-    write_json(arguments.output, {"model": model, "baseline": params.baseline, "variants": rows, "pairs": pairs})
+    summary = {"model": model, "baseline": params.baseline, "variants": rows, "runtimes": runtimes, "pairs": pairs}
+    write_json(arguments.output, summary)
     with whole_folder(arguments.metrics) as folder:
         for row in rows:
             shown = {key: row[key] for key in METRICS_KEYS if row[key] is not None}
@@ -159,6 +164,34 @@ def timing_row(timing: dict) -> dict:
         "timed_calls": spreads["latency_s"]["n"] if measured else None,
         "timing_reason": None if measured else timing["reason"],
     }
+
+
+def runtime_speedups(params: Params, reports: Path) -> dict[str, dict]:
+    """By variant: its speed-up over FP32 in its own runtime, where that is declared as another variant and timed."""
+    found = {}
+    for variant in params.variants.values():
+        reference = runtime_reference(params, variant)
+        if reference is None:
+            continue
+        timings = [read_report(reports, "timing", name) for name in (reference.name, variant.name)]
+        if all(timing["measured"] for timing in timings):
+            alone, own = (_measurement(timing, "speedup") for timing in timings)
+            found[variant.name] = asdict(runtime_speedup(reference.name, own, alone))
+    return found
+
+
+def runtime_reference(params: Params, variant: Variant) -> Variant | None:
+    """The variant that runs FP32 in the back end of `variant`; None if there is none but itself or the baseline."""
+    for other in params.variants.values():
+        same = (other.backend, other.device) == (variant.backend, variant.device)
+        exact = (other.weights, other.activations, other.compute) == ("float32", "none", "float32")
+        if same and exact and not other.simulated:
+            return None if other.name in (variant.name, params.baseline) else other
+    return None
+
+
+def _measurement(timing: dict, name: str) -> Measurement:
+    return Measurement.from_json(next(item for item in timing["measurements"] if item["name"] == name))
 
 
 def check_size(size: dict, variant: Variant, reports: Path) -> None:

@@ -210,10 +210,27 @@ def _timing(name: str, variant: dict) -> dict:
         "run_peak_mib": 700.0 + 100 * slow,
         "memory_kind": "rss",
         "memory_method": "invented",
+        "executed": _executed(variant, slow),
+        "baseline_executed": _executed({"backend": "torch", "weights": "float32"}, 1.0),
         "measurements": measurements,
         "components": components,
         "calls": calls,
     }
+
+
+def _executed(variant: dict, slow: float) -> list[dict]:
+    from stages.lib.work import ExecutedWork
+
+    work = {"unet": (21, 9), "vae": (1, 60), "text_encoder": (2, 1), "safety_checker": (1, 2)}
+    computed = "bfloat16" if variant["weights"] == "bfloat16" else "float32"
+    return [
+        ExecutedWork(
+            component, "main", operator, dtype, 10, part * gigas * 10**8, part * gigas * slow / 600, calls
+        ).as_json()
+        for component, (calls, gigas) in work.items()
+        for operator, part in (("Conv2d", 6), ("Linear", 3), ("MatMul", 1))
+        for dtype in ["int8" if variant["backend"] == "torch_dynamic" and operator == "Linear" else computed]
+    ]
 
 
 def _compare(reference: dict, drawn: dict) -> list[dict]:
@@ -269,5 +286,6 @@ def _summary(folder: Path, variants: dict, drawn: dict) -> dict:
         "model": {"name": "embedded", "label": "Embedded"},
         "baseline": "fp32",
         "variants": rows,
+        "runtimes": {},
         "pairs": pairs,
     }

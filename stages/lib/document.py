@@ -78,7 +78,7 @@ def environment(templates: Path, translations: gettext.NullTranslations) -> "Env
         "integer": lambda count: f"{count:,d}",
         "percent": lambda value: f"{value:.1f}{NO_BREAK_SPACE}%",
         "decimal": lambda value, digits: f"{value:,.{digits}f}".replace("-", "−"),
-        "dtype": lambda name: DTYPE_NAMES.get(name, name),
+        "dtype": dtype_name,
         "data_uri": svg_data_uri,
         "rating": rate_psnr,
         "even_rows": even_rows,
@@ -89,6 +89,11 @@ def environment(templates: Path, translations: gettext.NullTranslations) -> "Env
         }.__getitem__,
     }
     return jinja
+
+
+def dtype_name(dtype: str) -> str:
+    """What readers call a dtype: FP32 for float32."""
+    return DTYPE_NAMES.get(dtype, dtype)
 
 
 def even_rows(items: Sequence[Any], most: int) -> list[list[Any]]:

@@ -12,6 +12,8 @@ from stages.lib.files import read_json
 from stages.lib.measurement import Measurement
 from stages.lib.metrics import compression
 from stages.lib.params import Params, Variant
+from stages.lib.prediction import RuntimeSpeedup
+from stages.lib.work import ExecutedWork, work_of
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class VariantResult:
     timing: dict[str, Any]
     quality: dict[str, Any]
     drawn: dict[str, Any]
+    runtime: RuntimeSpeedup | None = None
 
     @property
     def name(self) -> str:
@@ -49,6 +52,11 @@ class VariantResult:
     def timed(self) -> bool:
         """Whether its speed and memory were measured."""
         return self.timing["measured"]
+
+    @property
+    def work(self) -> list[ExecutedWork]:
+        """What one picture multiplies in; nothing if it was not measured."""
+        return work_of(self.timing.get("executed", ()))
 
     def measurement(self, name: str) -> Measurement | None:
         """The raw samples of one timing, or None if this variant has none of that name."""
@@ -97,6 +105,7 @@ def load_results(reports: Path, images: Path, params: Params) -> Results:
             timing=read_json(reports / "timing" / f"{name}.json"),
             quality=read_json(reports / "quality" / f"{name}.json"),
             drawn=read_json(images / name / "images.json"),
+            runtime=RuntimeSpeedup(**summary["runtimes"][name]) if name in summary["runtimes"] else None,
         )
         for name, variant in params.variants.items()
     )

@@ -1,8 +1,9 @@
 """A fresh process that times one variant, one call at a time, whenever its parent asks.
 
 Both ways, one line is one JSON object. The parent first sends the fields of `Task`; the answer comes when the model is
-ready to draw. Then it sends {"do": "call"}, {"do": "peak"} or {"do": "components"}. A mistake of the user is answered
-with {"error": message}. When the parent goes, in whatever way, this process ends at once, also in the middle of a call.
+ready to draw. Then it sends {"do": "call"}, {"do": "peak"}, {"do": "components"} or {"do": "executed"}. A mistake of
+the user is answered with {"error": message}. When the parent goes, in whatever way, this process ends at once, also in
+the middle of a call.
 """
 
 import json
@@ -20,11 +21,15 @@ from typing import TYPE_CHECKING, Any, TextIO
 from stages.lib.backends import BACKENDS
 from stages.lib.errors import UserError
 from stages.lib.memory import CudaMeter, PeakMeter, process_meter
-from stages.lib.params import load_params
+from stages.lib.params import COMPONENTS, load_params
+from stages.lib.work import ExecutedWork
 
 if TYPE_CHECKING:
     import torch
     from diffusers import StableDiffusionPipeline
+
+# Pictures, and steps of each, in which multiplications are counted and timed one by one.
+COUNTED_PICTURES, COUNTED_STEPS = 3, 2
 
 
 @dataclass(frozen=True)
@@ -58,13 +63,7 @@ class Worker:
     def call(self) -> dict[str, Any]:
         """Draw one picture as a user does: text encoding, denoising, decoding, safety check; no PNG."""
         begin_s = self._now_s()
-        picture = self.pipeline(
-            prompt=self.task.prompt,
-            latents=self.latents,
-            num_inference_steps=self.task.steps,
-            guidance_scale=self.task.guidance_scale,
-            output_type="pt",
-        ).images
+        picture = self._draw(self.task.steps)
         latency_s = self._now_s() - begin_s
         if not picture.isfinite().all():
             raise UserError(
@@ -72,6 +71,15 @@ class Worker:
                 f"params.yaml set `compute: float32` under variants.{self.task.variant}"
             )
         return {"latency_s": latency_s, "height": picture.shape[2], "width": picture.shape[3]}
+
+    def _draw(self, steps: int) -> "torch.Tensor":
+        return self.pipeline(
+            prompt=self.task.prompt,
+            latents=self.latents,
+            num_inference_steps=steps,
+            guidance_scale=self.task.guidance_scale,
+            output_type="pt",
+        ).images
 
     def peak(self) -> dict[str, Any]:
         """The highest memory use since the model was loaded."""
@@ -91,6 +99,24 @@ class Worker:
             whole_s = self.call()["latency_s"]
         times_s["other"] = [whole_s - sum(sum(samples) for samples in times_s.values())]
         return {"times_s": times_s}
+
+    def executed(self) -> dict[str, Any]:
+        """What one call of each network multiplies in, and how long that takes, as rows of stages.lib.work."""
+        from stages.lib.torch_work import WorkCounter
+
+        counter = WorkCounter(self._now_s)
+        with counter.watching(self.pipeline):
+            for _ in range(COUNTED_PICTURES):
+                self._draw(min(COUNTED_STEPS, self.task.steps))
+        rows = counter.rows()
+        variant = load_params().variant(self.task.variant)
+        backend = BACKENDS[variant.backend].load_module()
+        if hasattr(backend, "executed_work"):
+            rows += [ExecutedWork(**row) for row in backend.executed_work(Path(self.task.folder), variant)]
+        unseen = [component for component in COMPONENTS if component not in {row.component for row in rows}]
+        if unseen:
+            raise ValueError(f"back end '{variant.backend}': no multiplication was seen in {', '.join(unseen)}")
+        return {"rows": [row.as_json() for row in rows]}
 
     @contextmanager
     def _clocked(self, owner: Any, method: str, samples_s: list[float]) -> Iterator[None]:
@@ -162,6 +188,7 @@ def _serve(requests: Iterator[bytes], answers: TextIO) -> None:
         "call": worker.call,
         "peak": worker.peak,
         "components": worker.components,
+        "executed": worker.executed,
     }
     for request in requests:
         _answer(answers, actions[json.loads(request)["do"]]())

@@ -14,6 +14,7 @@ from stages.lib.memory import SamplingMeter
 from stages.lib.prompts import load_prompts
 from stages.lib.timing_process import TimingProcess
 from stages.lib.timing_worker import Task
+from stages.lib.work import shares, work_of
 from tests.conftest import PROJECT
 from tests.tiny_project import FINGERPRINT, write_models, write_settings
 
@@ -115,6 +116,40 @@ def test_the_stage_times_two_fresh_processes_in_turns(project: Path, monkeypatch
     # Two texts with guidance; PNDM calls the U-Net once more than there are steps.
     assert counts == {"text_encoder": 2, "unet_step": STEPS + 1, "vae_decode": 1, "safety_checker": 1, "other": 1}
     assert all(item["minimum"] > 0 for item in parts.values())
+    work, baseline = work_of(timing["executed"]), work_of(timing["baseline_executed"])
+    assert {row.dtype for row in baseline} == {"float32"} and shares(work)["bfloat16"] > 0.99
+    assert {row.component: row.calls for row in work} == {
+        "text_encoder": 2,
+        "unet": STEPS + 1,
+        "vae": 1,
+        "safety_checker": 1,
+    }
+    assert sum(row.picture_time_s for row in baseline) < 3 * max(measured["baseline_latency_s"]["samples"])
+
+
+def test_a_schedule_shares_the_calls_of_the_unet_between_its_graphs() -> None:
+    """Protects the weight of INT8 where some calls are spared: two of four here."""
+    fields = {"operator": "Conv2d", "dtype": "int8", "layers": 1, "multiply_accumulates": 10, "time_s": 1.0}
+    rows = [{"component": "unet", "graph": graph, **fields, "calls": 1} for graph in ("main", "unquantized")]
+    rows += [{"component": "vae", "graph": "main", **fields, "calls": 1}]
+    called = benchmark.with_calls(rows, {"unet": 5, "vae": 1}, ("none", "int8", "none"))
+    assert [row["calls"] for row in called] == [3, 2, 1]
+    short = benchmark.with_calls(rows, {"unet": 1, "vae": 1}, ("none", "int8", "none"))
+    assert [row["calls"] for row in short] == [0, 1, 1]
+
+
+def test_a_runtime_that_does_not_tell_what_it_executes_is_not_passed_over(project: Path, monkeypatch) -> None:
+    """Protects the ledger from a component that nobody counted."""
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        worker, _ = timing_worker.load(task(steps=1), SamplingMeter())
+        monkeypatch.setattr(worker.pipeline, "run_safety_checker", lambda image, device, dtype: (image, None))
+        with pytest.raises(ValueError, match="no multiplication was seen in safety_checker"):
+            worker.executed()
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_a_simulated_variant_starts_no_process(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,7 +122,7 @@ def table(html: str, key: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "key", ["formats", "sizes", "overhead", "performance", "quality", "kinds", "samples", "all-prompts"]
+    "key", ["formats", "sizes", "overhead", "performance", "quality", "kinds", "coverage", "samples", "all-prompts"]
 )
 def test_every_declared_variant_stands_in_each_table(html, key):
     for variant in VARIANTS.values():
@@ -185,6 +185,44 @@ def test_a_simulated_format_never_shows_a_speed(html):
     assert not re.search(r"\d\.\d", row)
 
 
+def test_a_simulated_format_multiplies_in_no_int8(html):
+    row = table(html, "coverage").partition("INT8 Simulated")[2]
+    assert "simulated: FP32 arithmetic on rounded weights" in row
+
+
+def test_int8_leads_to_what_it_covers(html):
+    """In every table that compares formats, the name of an INT8 format is a link, that of another one is not."""
+    for key in ("formats", "sizes", "overhead", "performance", "quality"):
+        part = html.split(f'id="table-{key}"')[1].split("</table>")[0]
+        assert '<a class="ref" href="#results-coverage">INT8 Simulated</a>' in part
+        assert '#results-coverage">BF16' not in part
+
+
+def test_a_format_that_leaves_convolutions_in_fp32_is_told(copy):
+    """60 % of the work are convolutions here, 30 % linear layers: the table and a sentence say so."""
+
+    def dynamic(params: dict) -> None:
+        params["variants"]["bf16"] |= {"backend": "torch_dynamic", "weights": "int8", "device": "cpu"}
+        params["variants"]["bf16"] |= {"activations": "int8", "compute": "float32"}
+
+    change(copy / "params.yaml", dynamic)
+    change(
+        copy / "reports/size/bf16.json",
+        lambda size: size["operators"].append(
+            {"component": "unet", "operator": "Linear", "dtype": "int8", "parameters": 1_000_000}
+        ),
+    )
+
+    def integers(timing: dict) -> None:
+        for row in timing["executed"]:
+            row["dtype"] = "int8" if row["operator"] == "Linear" else "float32"
+
+    change(copy / "reports/timing/bf16.json", integers)
+    text = " ".join(" ".join(Text(rendered()).words).split())
+    assert "BF16 executes 30 % of its multiply-accumulates in INT8; it leaves convolutions (60 %) in FP32 and" in text
+    assert "BF16 draws at" in text and "linear layers (30 % of the work) in INT8" in text
+
+
 def test_the_text_has_no_raw_or_impossible_numbers(html):
     """No float noise, no Python words in the text or in the descriptions of pictures."""
     page = html.partition('class="references"')[0]  # identifiers of papers look like long decimals
@@ -199,7 +237,7 @@ def test_tables_and_figures_are_numbered_in_order(html):
     for word in ("Table", "Figure", "Chart"):
         numbers = [int(n) for n in re.findall(rf"<b>{word} (\d+)\.</b>", html)]
         assert numbers == list(range(1, len(numbers) + 1)), word
-    assert len(re.findall(r"<b>Table \d+\.</b>", html)) == 8
+    assert len(re.findall(r"<b>Table \d+\.</b>", html)) == 10
 
 
 def test_every_reference_leads_somewhere_once(html):

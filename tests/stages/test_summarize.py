@@ -9,6 +9,7 @@ import pytest
 
 from stages import evaluate, summarize
 from stages.lib.errors import UserError
+from stages.lib.params import load_params
 from tests.tiny_project import FINGERPRINT, edit_json, pictures_of, write_json, write_pictures, write_settings
 
 OFFSETS = {"fp32": 0, "bf16": 5, "int8-simulated": 20}
@@ -45,6 +46,8 @@ def write_reports(reports: Path, name: str, dtypes: tuple[str, str], disk_mib: f
             "load_peak_mib": 100.0,
             "run_peak_mib": 200.0,
             "memory_kind": "rss",
+            "executed": [],
+            "baseline_executed": [],
             "measurements": [statistics("latency_s", latency_s), statistics("speedup", 2.0 / latency_s)],
         }
     write_json(reports / f"timing/{name}.json", names | timing)
@@ -90,6 +93,22 @@ def test_a_row_joins_size_timing_and_quality(project: Path) -> None:
         "float16",
     )
     assert not any(isinstance(value, list | dict) for row in summary["variants"] for value in row.values())
+
+
+def test_the_format_is_told_apart_from_its_runtime(project: Path) -> None:
+    """Protects the second ratio: 3 times FP32 in PyTorch is 1.5 times FP32 in a runtime that alone gives 2."""
+    settings = project / "params.yaml"
+    runtime = "{label: %s, backend: openvino, weights: %s, device: cpu, compute: float32}"
+    lines = [f"  {name}: {runtime % (name, name)}" for name in ("float32", "int8")]
+    text = settings.read_text(encoding="utf-8").replace("variants:", "\n".join(["variants:", *lines]))
+    settings.write_text(text.replace("baseline: float32", "baseline: fp32"), encoding="utf-8")
+    for name, ratios in (("float32", [1.9, 2.0, 2.5]), ("int8", [2.5, 3.0, 3.8])):
+        write_reports(project / "reports", name, (name, name), 4.0, 1.0)
+        samples = [statistics("speedup", 1.0) | {"samples": ratios}]
+        edit_json(project / f"reports/timing/{name}.json", measurements=samples)
+    found = summarize.runtime_speedups(load_params(settings), project / "reports")
+    assert list(found) == ["int8"]
+    assert found["int8"] == {"reference": "float32", "alone": 2.0, "ratio": 1.5, "low": 1.0, "high": 2.0}
 
 
 def test_every_two_variants_are_compared_in_declared_order(project: Path) -> None:

@@ -9,6 +9,12 @@ A back end is a package with three functions:
   ("cpu" or "cuda").
 - `inventory(folder: Path, variant: Variant) -> list[StoredTensor]`: what the folder stores (stages.lib.inventory).
 
+And, only where a runtime other than PyTorch computes, so that PyTorch cannot see what it multiplies, a fourth:
+
+- `executed_work(folder: Path, variant: Variant) -> list[dict]`: what the loaded networks multiply in, per component,
+  graph, operator and dtype, from the runtime's own description of its kernels, never from what was asked for. Keys and
+  units are those of stages.lib.work.ExecutedWork, without `calls`.
+
 A new back end is one package and one entry in `BACKENDS`.
 """
 

@@ -3,6 +3,7 @@
 import gzip
 import importlib.util
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,13 @@ from stages.lib.graphs import packages, tracing
 from stages.lib.inventory import GRAPH, GRAPH_CONSTANTS, disk_bytes, memory_bytes
 from stages.lib.params import COMPONENTS, Variant
 from stages.lib.prompts import Prompt
+from stages.lib.torch_work import WorkCounter
 
 pytest.importorskip("openvino", reason="the back end's package is optional")
 pytest.importorskip("nncf", reason="the back end's package is optional")
 
 from stages.lib.backends.openvino import (  # noqa: E402 - they need the packages
-    executed_precisions,
+    executed_work,
     inventory,
     load,
     networks,
@@ -133,13 +135,31 @@ def test_the_inventory_is_the_bytes_on_disk(made, name):
 @pytest.mark.parametrize(("name", "dtype"), [("fp32", "float32"), ("weights", "float32"), ("full", "int8")])
 def test_the_runtime_says_which_arithmetic_it_executes(made, name, dtype):
     """Integer kernels run in full INT8, in every component, and nowhere else: stored integers are no proof."""
-    rows = executed_precisions(made[name], _variant(**FORMATS[name]))
+    rows = executed_work(made[name], _variant(**FORMATS[name]))
     assert {row["component"] for row in rows} == set(COMPONENTS)
     assert {("unet", "Conv2d"), ("unet", "Linear"), ("vae", "Conv2d")} <= {
         (row["component"], row["operator"]) for row in rows
     }
-    share = sum(row["layers"] for row in rows if row["dtype"] == dtype) / sum(row["layers"] for row in rows)
-    assert share == 1, rows
+    # Attention multiplies with its values before they are rounded.
+    assert {row["dtype"] for row in rows if row["operator"] != "MatMul"} == {dtype}, rows
+    attention = {row["dtype"] for row in rows if row["operator"] == "MatMul" and row["component"] == "unet"}
+    assert attention == {dtype, "float32"}, rows
+    assert all(row["time_s"] > 0 for row in rows)
+
+
+def test_the_runtime_multiplies_as_often_as_pytorch(tiny_model, made):
+    """Protects the count: the graph of each network, in FP32 and in INT8, does PyTorch's multiplications, no others."""
+    pipeline, counter = reference_pipeline(tiny_model), WorkCounter()
+    with counter.watching(pipeline):
+        pipeline("a cat", num_inference_steps=2, output_type="pt")
+    for name in ("fp32", "full"):
+        counts: dict[str, Counter] = {"torch": Counter(), "openvino": Counter()}
+        for row in counter.rows():
+            counts["torch"][row.component] += row.multiply_accumulates
+        for row in executed_work(made[name], _variant(**FORMATS[name])):
+            counts["openvino"][row["component"]] += row["multiply_accumulates"]
+        # The comparison of embeddings stays in PyTorch, which also embeds the time once per picture of the batch.
+        assert counts["torch"] == pytest.approx(counts["openvino"], rel=0.02)
 
 
 def test_a_schedule_spares_the_first_calls_over_the_same_weights(made):
@@ -160,8 +180,9 @@ def test_a_schedule_spares_the_first_calls_over_the_same_weights(made):
         expected = plain.unet(**inputs).sample
         assert not torch.equal(calls[0], expected)
         assert torch.equal(calls[1], expected) and torch.equal(calls[2], expected)
-    rows = executed_precisions(made["full"], full.model_copy(update={"schedule": ("none",)}))
-    dtypes = {graph: {row["dtype"] for row in rows if row["graph"] == graph} for graph in ("main", "unquantized")}
+    rows = executed_work(made["full"], full.model_copy(update={"schedule": ("none",)}))
+    layers = [row for row in rows if row["operator"] != "MatMul"]
+    dtypes = {graph: {row["dtype"] for row in layers if row["graph"] == graph} for graph in ("main", "unquantized")}
     assert dtypes == {"main": {"int8"}, "unquantized": {"float32"}}
     assert torch.equal(_picture(scheduled, 3), _picture(scheduled, 3))
 

@@ -15,8 +15,8 @@ This CPU runtime chooses BF16 by itself where the processor has it: the precisio
 """
 
 from stages.lib.backends.openvino.compression import quantize
-from stages.lib.backends.openvino.execution import executed_precisions
+from stages.lib.backends.openvino.execution import executed_work
 from stages.lib.backends.openvino.loading import load
 from stages.lib.backends.openvino.stock import inventory
 
-__all__ = ["executed_precisions", "inventory", "load", "quantize"]
+__all__ = ["executed_work", "inventory", "load", "quantize"]
