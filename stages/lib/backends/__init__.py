@@ -9,17 +9,25 @@ A back end is a package with three functions:
   ("cpu" or "cuda").
 - `inventory(folder: Path, variant: Variant) -> list[StoredTensor]`: what the folder stores (stages.lib.inventory).
 
-A new back end is one package and one entry in `BACKENDS`.
+A new back end is one package and one entry in `BACKENDS`. What keeps a variant from running here (a package that is not
+installed, hardware) is told by its entry and stages.lib.availability, before any of the three is called.
 """
 
 import importlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import ModuleType
 
 
 @dataclass(frozen=True)
 class Backend:
-    """What a back end can do, known without importing it. The first of each tuple is the default."""
+    """What a back end can do and needs, known without importing it. The first of each tuple is the default.
+
+    `operators`: those whose weights always get an integer format, and are checked for it; others are counted as stored.
+    `packages`: what pip installs for it beyond PyTorch and diffusers; optional, a variant without them is left out.
+    `gpu_weights`: formats that only a GPU runs, and the compute capability it must have.
+    `instruction_sets`: for an arithmetic dtype of `compute`, those of which the processor must have one.
+    """
 
     module: str
     weights: tuple[str, ...]
@@ -28,6 +36,10 @@ class Backend:
     device: tuple[str, ...]
     compute: tuple[str, ...]
     calibrated: bool = False
+    operators: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    gpu_weights: Mapping[str, float] = field(default_factory=dict)
+    instruction_sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def load_module(self) -> ModuleType:
         """Import the module that implements this back end."""
@@ -50,6 +62,7 @@ BACKENDS = {
         granularity=("tensor", "channel"),
         device=("cpu",),
         compute=("float32",),
+        operators=("Linear",),
     ),
     "openvino": Backend(
         module="stages.lib.backends.openvino",
@@ -59,5 +72,8 @@ BACKENDS = {
         device=("cpu",),
         compute=("float32", "bfloat16"),
         calibrated=True,
+        operators=("Conv2d", "Linear", "Embedding"),
+        packages=("openvino", "nncf"),
+        instruction_sets={"bfloat16": ("avx512_bf16", "amx_bf16", "bf16")},
     ),
 }

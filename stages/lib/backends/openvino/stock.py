@@ -58,7 +58,7 @@ def inventory(folder: Path, variant: Variant) -> list[StoredTensor]:
 
 
 def graph_tensors(folder: Path, component: str) -> list[StoredTensor]:
-    """Every constant of a component's graph, each range of bytes once, and the safety checker's thresholds.
+    """Every constant of a component's graph, the bytes of equal ones once, and the safety checker's thresholds.
 
     A graph folds some parameters into other constants (a bias with a reshaping) or drops them (a factor of 1). Those
     parameters are a row of their own per operator, without bytes, so that the sum is that of the network that runs.
@@ -72,10 +72,14 @@ def graph_tensors(folder: Path, component: str) -> list[StoredTensor]:
     tensors, ranges = [], set()
     nodes = _nodes(graph_text(folder, component))
     for node in nodes.values():
-        if node.kind != "Const" or (span := (node.data["offset"], node.data["size"])) in ranges:
+        if node.kind != "Const":
+            continue
+        elements = prod(int(size) for size in re.findall(r"\d+", node.data["shape"]))
+        span = node.data["offset"], node.data["size"]
+        if span in ranges:
+            tensors.append(StoredTensor(component, node.name, _operator(node, nodes), elements, 0, "shared", 0))
             continue
         ranges.add(span)
-        elements = prod(int(size) for size in re.findall(r"\d+", node.data["shape"]))
         name = _parameter_name(node, nodes)
         known = name in wanted and wanted[name].numel() == elements
         operator = operators[name.rpartition(".")[0]] if known else _operator(node, nodes)
