@@ -50,7 +50,9 @@ def stored_component(folder: Path, component: str) -> Iterator[StoredTensor]:
     operators = {name: operator_of(module) for name, module in model.named_modules()}
     parameters = dict(model.named_parameters())
     known = parameters.keys() | dict(model.named_buffers()).keys()
+    dtypes = {}
     for header in headers(folder, component):
+        dtypes[header.name] = header.dtype
         owner = _without_quantization_suffix(header.name)
         if owner not in known:
             raise UserError(f"{folder / component}: tensor '{header.name}' belongs to no layer: make the folder again")
@@ -64,9 +66,9 @@ def stored_component(folder: Path, component: str) -> Iterator[StoredTensor]:
             stored_bytes=header.stored_bytes,
         )
     state = model.state_dict()
-    for name in sorted(shared_names(folder, component)):
+    for name, kept in sorted(shared_names(folder, component).items()):
         operator, elements = operators[name.rpartition(".")[0]], state[name].numel()
-        yield StoredTensor(component, name, operator, elements, 0, "shared", 0)
+        yield StoredTensor(component, name, operator, elements, 0, dtypes[kept], 0)
 
 
 def _without_quantization_suffix(name: str) -> str:

@@ -77,7 +77,8 @@ def graph_tensors(folder: Path, component: str) -> list[StoredTensor]:
         elements = prod(int(size) for size in re.findall(r"\d+", node.data["shape"]))
         span = node.data["offset"], node.data["size"]
         if span in ranges:
-            tensors.append(StoredTensor(component, node.name, _operator(node, nodes), elements, 0, "shared", 0))
+            dtype = DTYPES[node.data["element_type"]]
+            tensors.append(StoredTensor(component, node.name, _operator(node, nodes), elements, 0, dtype, 0))
             continue
         ranges.add(span)
         name = _parameter_name(node, nodes)
