@@ -16,6 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from stages.lib.availability import obstacle_left_in, passed_on
 from stages.lib.devices import compute_dtype, resolve_device
 from stages.lib.errors import run_stage
 from stages.lib.files import read_json, write_json
@@ -61,6 +62,8 @@ def main() -> None:
     begin_s = time.perf_counter()
     params = load_params()
     variant = params.variant(arguments.variant)
+    if passed_on("benchmark", variant, obstacle_left_in(arguments.models / variant.name), arguments.output):
+        return
     names = {"variant": variant.name, "label": variant.label}
     if variant.simulated:
         write_json(arguments.output, {**names, "measured": False, "reason": SIMULATED_REASON, "calls": []})

@@ -1,4 +1,8 @@
-"""Describe this machine and the library versions. What stands here is what a timing depends on."""
+"""Describe this machine and the library versions, and say which variants cannot be made and run here.
+
+`fingerprint` covers `machine`, `software` and `threads`: what every timing depends on. `packages` are the versions of
+what each back end needs besides, None where it is not installed; `obstacles` has why a variant is left out, or None.
+"""
 
 import argparse
 import hashlib
@@ -14,9 +18,11 @@ from pathlib import Path
 
 import psutil
 
+from stages.lib.availability import find_obstacles
+from stages.lib.backends import BACKENDS
 from stages.lib.errors import UserError, run_stage
 from stages.lib.files import write_json
-from stages.lib.params import load_params
+from stages.lib.params import Params, load_params
 from stages.lib.prompts import timed_prompt
 
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "safetensors", "numpy", "scikit-image", "dvc")
@@ -30,10 +36,10 @@ NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def describe() -> dict:
-    """The content of environment.json; the same on every call until hardware, versions or thread settings change."""
+    """What a timing depends on; the same on every call until hardware, versions or thread settings change."""
     fields = _cpu_fields()
     flags = fields.get("flags", fields.get("Features", "")).split()  # on x86, on ARM
-    gpu, gpu_memory_gib = _gpu()
+    gpu, gpu_memory_gib, gpu_compute_capability = _gpu()
     # A container may give this process fewer cores than the machine has.
     logical = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count()
     physical = min(psutil.cpu_count(logical=False) or logical, logical)
@@ -46,11 +52,20 @@ def describe() -> dict:
         "instruction_sets": [name for name in INSTRUCTION_SETS if name in flags],
         "gpu": gpu,
         "gpu_memory_gib": gpu_memory_gib,
+        "gpu_compute_capability": gpu_compute_capability,
         "operating_system": _operating_system(),
     }
     content = {"machine": machine, "software": _software(), "threads": thread_count(physical, os.environ)}
     text = json.dumps(content, sort_keys=True)
     return {"fingerprint": hashlib.sha256(text.encode()).hexdigest()[:12], **content}
+
+
+def available(params: Params, machine: dict) -> dict:
+    """What each back end finds installed, and what keeps each declared variant from running on `machine`."""
+    packages = {
+        backend: {package: _version(package) for package in entry.packages} for backend, entry in BACKENDS.items()
+    }
+    return {"packages": packages, "obstacles": find_obstacles(params, machine, packages)}
 
 
 def thread_count(physical_cores: int, variables: dict[str, str] | os._Environ) -> int:
@@ -82,16 +97,16 @@ def _cpu_name(fields: dict[str, str]) -> str:
     return platform.processor() or platform.machine()
 
 
-def _gpu() -> tuple[str | None, int | None]:
-    """Name and memory in GiB of the GPU that torch uses, or (None, None). torch is imported where a driver is."""
+def _gpu() -> tuple[str | None, int | None, float | None]:
+    """Name, memory in GiB and compute capability of the GPU that torch uses. torch is imported where a driver is."""
     if not (NVIDIA_DRIVER.exists() or shutil.which("nvidia-smi")):
-        return None, None
+        return None, None, None
     import torch
 
     if not torch.cuda.is_available():
-        return None, None
+        return None, None, None
     properties = torch.cuda.get_device_properties(0)
-    return properties.name, round(properties.total_memory / 1024**3)
+    return properties.name, round(properties.total_memory / 1024**3), properties.major + properties.minor / 10
 
 
 def _operating_system() -> str:
@@ -109,14 +124,21 @@ def _software() -> dict[str, str | None]:
     """Versions from the packages' metadata: importing them would take seconds."""
     versions: dict[str, str | None] = {"python": platform.python_version()}
     for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            raise UserError(f"package '{package}' is not installed: run `pip install -r requirements.txt`") from None
+        versions[package] = _version(package)
+        if versions[package] is None:
+            raise UserError(f"package '{package}' is not installed: run `pip install -r requirements.txt`")
     # torch says in a file of constants which CUDA it was built for.
     torch_folder = Path(importlib.util.find_spec("torch").origin).parent
     versions["cuda"] = runpy.run_path(str(torch_folder / "version.py")).get("cuda")
     return versions
+
+
+def _version(package: str) -> str | None:
+    """The installed version of a package by the name that pip knows, or None."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def main() -> None:
@@ -124,14 +146,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     arguments = parser.parse_args()
-    timed_prompt(load_params())  # the first stage to run finds a mistake in params.yaml or the prompts file
+    params = load_params()
+    timed_prompt(params)  # the first stage to run finds a mistake in params.yaml or the prompts file
     environment = describe()
-    write_json(arguments.output, environment)
     machine = environment["machine"]
+    environment |= available(params, machine)
+    write_json(arguments.output, environment)
+    left_out = [params.variants[name].label for name, obstacle in environment["obstacles"].items() if obstacle]
     print(
         f"environment: {machine['cpu']}, {machine['physical_cores']} cores, threads used: {environment['threads']}, "
         f"{machine['memory_gib']} GiB, {machine['gpu'] or 'no GPU'}, torch {environment['software']['torch']}, "
-        f"fingerprint {environment['fingerprint']}"
+        f"fingerprint {environment['fingerprint']}{', left out: ' + ', '.join(left_out) if left_out else ''}"
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from stages.lib.availability import obstacle_left_in, passed_on
 from stages.lib.errors import run_stage
 from stages.lib.files import write_json
 from stages.lib.metrics import rate_psnr
@@ -69,6 +70,8 @@ def main() -> None:
     begin_s = time.perf_counter()
     params = load_params()
     variant = params.variant(arguments.variant)
+    if passed_on("evaluate", variant, obstacle_left_in(arguments.images / variant.name), arguments.output):
+        return
     quality = quality_of(compare_folders(arguments.images / params.baseline, arguments.images / variant.name))
     names = {"variant": variant.name, "label": variant.label, "baseline": params.baseline}
     write_json(arguments.output, names | quality)

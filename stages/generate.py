@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from stages.lib.availability import obstacle_left_in, passed_on
 from stages.lib.backends import BACKENDS
 from stages.lib.devices import compute_dtype, resolve_device
 from stages.lib.drawing import draw_picture, is_flagged, quiet_safety_checker, use_deterministic_algorithms
@@ -67,6 +68,8 @@ def main() -> None:
     begin_s = time.perf_counter()
     params = load_params()
     variant = params.variant(arguments.variant)
+    if passed_on("generate", variant, obstacle_left_in(arguments.model), arguments.output):
+        return
     prompts = load_prompts(Path(params.prompts.file), params.prompts.sets)
     device = resolve_device(variant.device, params.device)
     use_deterministic_algorithms()

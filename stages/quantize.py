@@ -1,7 +1,8 @@
 """What does one variant look like, and how much room does it take on disk and in memory?
 
-Writes the variant's model folder and its size report. The memory figures come from loading the result on the CPU;
-those of FP8, which no CPU runs, on the GPU.
+Writes the variant's model folder and its size report. The bytes on disk are explained by the declared format, or the
+stage fails. The memory figures come from loading the result in a fresh process, on the CPU; those of FP8, which no CPU
+runs, on the GPU.
 """
 
 import argparse
@@ -9,14 +10,17 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
+from stages.lib.availability import obstacle_of, passed_on
 from stages.lib.backends import BACKENDS
 from stages.lib.calibration import read_inputs
 from stages.lib.components import stored_float_dtype
 from stages.lib.errors import run_stage
 from stages.lib.files import whole_folder, write_json
-from stages.lib.inventory import StoredTensor, disk_bytes, memory_bytes, stored_tensors
+from stages.lib.inventory import StoredTensor, container_bytes, disk_bytes, stored_tensors
+from stages.lib.loaded_size import loaded_size
 from stages.lib.metrics import compression
 from stages.lib.params import COMPONENTS, DTYPE_BITS, Variant, load_params
+from stages.lib.reconciliation import Explanation, check_complete, explain
 
 MIB = 1024**2
 
@@ -27,23 +31,28 @@ def main() -> None:
     parser.add_argument("--variant", required=True, help="a key of `variants` in params.yaml")
     parser.add_argument("--base", type=Path, required=True, help="the checked pipeline folder")
     parser.add_argument("--calibration", type=Path, required=True, help="inputs that the stage `calibrate` collected")
+    parser.add_argument("--environment", type=Path, required=True, help="the description of this machine")
     parser.add_argument("--output", type=Path, required=True, help="the folder to write")
     parser.add_argument("--size", type=Path, required=True, help="the size report (JSON) to write")
     arguments = parser.parse_args()
     start_s = time.perf_counter()
     variant = load_params().variant(arguments.variant)
+    obstacle = obstacle_of(arguments.environment, variant)
+    if passed_on("quantize", variant, obstacle, arguments.output, arguments.size):
+        return
     entry = BACKENDS[variant.backend]
     backend = entry.load_module()
     needs_ranges = entry.calibrated and variant.activations != "none"
     inputs = {"calibration": read_inputs(arguments.calibration)} if needs_ranges else {}
     with whole_folder(arguments.output) as folder:
         backend.quantize(arguments.base, variant, folder, **inputs)
-        pipeline = backend.load(folder, variant, "cuda" if variant.weights == "float8" else "cpu")
+        tensors = backend.inventory(folder, variant)
         report = size_report(
             variant,
-            tensors=backend.inventory(folder, variant),
+            tensors=tensors,
             disk=disk_bytes(folder),
-            memory={component: memory_bytes(getattr(pipeline, component)) for component in COMPONENTS},
+            explained=explanations(folder, variant, tensors, entry.operators),
+            loaded=loaded_size(variant.name, folder, "cuda" if variant.weights == "float8" else "cpu"),
             bits={component: _bits(folder, component, variant) for component in COMPONENTS},
             base_parameters=base_parameters(arguments.base),
         )
@@ -66,6 +75,25 @@ def base_parameters(base: Path) -> dict[str, int]:
     }
 
 
+def explanations(
+    folder: Path, variant: Variant, tensors: list[StoredTensor], operators: tuple[str, ...]
+) -> dict[str, Explanation]:
+    """What each component's bytes on disk consist of. A tensor that is missing, or should not be there, is a UserError.
+
+    `operators` are those whose weights the back end always converts.
+    """
+    disk, container = disk_bytes(folder), container_bytes(folder)
+    found = {}
+    for component in COMPONENTS:
+        where = f"variant '{variant.name}', {component}"
+        check_complete(where, folder, component)
+        converted = component in variant.components
+        declared = variant.stored_dtype if converted else stored_float_dtype(folder, component)
+        own = [tensor for tensor in tensors if tensor.component == component]
+        found[component] = explain(where, own, declared, operators, disk[component], container[component])
+    return found
+
+
 def _bits(folder: Path, component: str, variant: Variant) -> float:
     """Bits that a parameter of `component` is declared to have: the variant's, or those it was left with."""
     converted = component in variant.components
@@ -76,51 +104,55 @@ def size_report(
     variant: Variant,
     tensors: list[StoredTensor],
     disk: dict[str, int],
-    memory: dict[str, int],
+    explained: dict[str, Explanation],
+    loaded: dict[str, dict[str, int]],
     bits: dict[str, float],
     base_parameters: dict[str, int],
 ) -> dict:
-    """The content of reports/size/V.json, from bytes on `disk` and in `memory` and `bits` a parameter per component.
+    """The content of reports/size/V.json, from bytes on `disk`, what explains them, bytes when `loaded`, and `bits`.
 
     `theoretical_mib` is what a naive count expects: every stored parameter in the declared bits, a group's with its
     share of the scale, and nothing besides.
     `parameters_left_out` are those of the base model that the variant does not store, such as a VAE's encoder where a
-    back end leaves it out: a variant that has some is smaller for that reason, too.
+    back end leaves it out: a variant that has some is smaller for that reason, too. `weights_mib`, `scales_mib`,
+    `unquantized_mib` and `container_mib` are what the bytes on disk consist of (stages.lib.reconciliation).
     """
     parameters = {
         component: sum(tensor.parameters for tensor in tensors if tensor.component == component)
         for component in COMPONENTS
     }
-    theoretical = {component: parameters[component] * bits[component] / 8 for component in COMPONENTS}
     components = [
         {
             "component": component,
+            "parameters": parameters[component],
             "parameters_left_out": base_parameters[component] - parameters[component],
-            **_sizes(parameters[component], theoretical[component], disk[component], memory[component]),
+            "theoretical_mib": parameters[component] * bits[component] / 8 / MIB,
+            "disk_mib": disk[component] / MIB,
+            "memory_mib": loaded["memory"][component] / MIB,
+            "load_growth_mib": loaded["growth"][component] / MIB,
+            "weights_mib": explained[component].weights / MIB,
+            "scales_mib": explained[component].scales / MIB,
+            "unquantized_mib": explained[component].unquantized / MIB,
+            "container_mib": explained[component].container / MIB,
+            "shared_tensors": explained[component].shared_tensors,
         }
         for component in COMPONENTS
     ]
+    total = {key: sum(row[key] for row in components) for key in components[0] if key != "component"}
     return {
         "variant": variant.name,
         "label": variant.label,
         "backend": variant.backend,
         "weights": variant.weights,
         "stored_dtype": variant.stored_dtype,
-        "parameters_left_out": sum(base_parameters.values()) - sum(parameters.values()),
-        **_sizes(*(sum(part.values()) for part in (parameters, theoretical, disk, memory))),
-        "components": components,
+        **_with_overhead(total),
+        "components": [_with_overhead(row) for row in components],
         "operators": _operators(tensors),
     }
 
 
-def _sizes(parameters: int, theoretical_bytes: float, disk_bytes: int, memory_bytes: int) -> dict:
-    return {
-        "parameters": parameters,
-        "theoretical_mib": theoretical_bytes / MIB,
-        "disk_mib": disk_bytes / MIB,
-        "memory_mib": memory_bytes / MIB,
-        "overhead_percent": 100 * (disk_bytes / theoretical_bytes - 1),
-    }
+def _with_overhead(sizes: dict) -> dict:
+    return sizes | {"overhead_percent": 100 * (sizes["disk_mib"] / sizes["theoretical_mib"] - 1)}
 
 
 def _operators(tensors: list[StoredTensor]) -> list[dict]:

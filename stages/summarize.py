@@ -2,8 +2,9 @@
 
 Reads reports/environment.json, the size, timing and quality of every declared variant and its pictures; writes
 reports/summary.json (one row per variant, and the pictures of every two variants compared) and, for `dvc metrics show`,
-one short row per variant in reports/metrics. A figure that belongs to another machine, baseline, format or set of
-pictures stops the stage: nothing stale is joined.
+one short row per variant in reports/metrics. Variants that cannot run here are listed with the reason, and nothing is
+computed of them. A figure that belongs to another machine, baseline, format or set of pictures stops the stage: nothing
+stale is joined.
 """
 
 import argparse
@@ -35,7 +36,15 @@ from stages.lib.picture_folder import (
 from stages.lib.prediction import runtime_speedup
 
 STAGE_OF = {"size": "quantize", "timing": "benchmark", "quality": "evaluate"}
-SIZE_KEYS = ("parameters", "parameters_left_out", "theoretical_mib", "disk_mib", "memory_mib", "overhead_percent")
+SIZE_KEYS = (
+    "parameters",
+    "parameters_left_out",
+    "theoretical_mib",
+    "disk_mib",
+    "memory_mib",
+    "load_growth_mib",
+    "overhead_percent",
+)
 TIMING_KEYS = (
     "load_time_s",
     "first_call_s",
@@ -87,29 +96,48 @@ def main() -> None:
     arguments = parser.parse_args()
     begin_s = time.perf_counter()
     params = load_params()
-    rows = variant_rows(params, arguments.reports, arguments.images)
-    runtimes = runtime_speedups(params, arguments.reports)
-    pairs = compare_pairs([arguments.images / name for name in params.variants])
+    unavailable = unavailable_variants(params, arguments.reports)
+    missing = {item["variant"] for item in unavailable}
+    variants = [variant for name, variant in params.variants.items() if name not in missing]
+    rows = variant_rows(params, variants, arguments.reports, arguments.images)
+    runtimes = runtime_speedups(variants, params.baseline, arguments.reports)
+    pairs = compare_pairs([arguments.images / variant.name for variant in variants])
     check_quality_is_of_these_pictures(rows, pairs, params.baseline)
     model = {"name": params.model, "label": params.chosen_model.label}
-    summary = {"model": model, "baseline": params.baseline, "variants": rows, "runtimes": runtimes, "pairs": pairs}
-    write_json(arguments.output, summary)
+    joined = {"variants": rows, "unavailable": unavailable, "runtimes": runtimes, "pairs": pairs}
+    write_json(arguments.output, {"model": model, "baseline": params.baseline, **joined})
     with whole_folder(arguments.metrics) as folder:
         for row in rows:
             shown = {key: row[key] for key in METRICS_KEYS if row[key] is not None}
             write_json(folder / f"{row['variant']}.json", shown)
     print(
-        f"summarize: {len(rows)} variants, {len(pairs)} pairs of {rows[0]['images']} pictures, "
-        f"{time.perf_counter() - begin_s:.1f} s"
+        f"summarize: {len(rows)} variants, {len(unavailable)} left out, {len(pairs)} pairs of "
+        f"{rows[0]['images']} pictures, {time.perf_counter() - begin_s:.1f} s"
     )
 
 
-def variant_rows(params: Params, reports: Path, images: Path) -> list[dict]:
-    """One flat row per declared variant, in declared order; what was not measured is None."""
+def unavailable_variants(params: Params, reports: Path) -> list[dict]:
+    """Name, label, reason and remedy of each declared variant that cannot be made and run here."""
+    obstacles = read_json(reports / "environment.json")["obstacles"]
+    found = []
+    for name, variant in params.variants.items():
+        obstacle = read_report(reports, "size", name).get("unavailable")
+        if obstacle != obstacles.get(name):
+            raise UserError(
+                f"{reports}/size/{name}.json and {reports}/environment.json disagree on whether '{name}' can run here: "
+                f"run `dvc repro quantize@{name}`"
+            )
+        if obstacle:
+            found.append({"variant": name, "label": variant.label, **obstacle})
+    return found
+
+
+def variant_rows(params: Params, variants: list[Variant], reports: Path, images: Path) -> list[dict]:
+    """One flat row for each of `variants`, in their order; what was not measured is None."""
     environment = read_json(reports / "environment.json")
     rows = []
     baseline_size = read_report(reports, "size", params.baseline)
-    for variant in params.variants.values():
+    for variant in variants:
         size, timing, quality = (read_report(reports, kind, variant.name) for kind in STAGE_OF)
         check_size(size, variant, reports)
         check_timing(timing, variant, environment["fingerprint"], reports)
@@ -146,7 +174,11 @@ def read_report(reports: Path, kind: str, name: str) -> dict:
     report = read_json(path)
     if not isinstance(report, dict) or report.get("variant") != name:
         raise UserError(f"{path} is not about variant '{name}': run `{command}`")
-    required = ("reason",) if report.get("measured") is False else REQUIRED_KEYS[kind]
+    required = REQUIRED_KEYS[kind]
+    if kind == "size" and "unavailable" in report:
+        required = ()
+    elif report.get("measured") is False:
+        required = ("reason",)
     missing = [key for key in required if key not in report]
     if missing:
         raise UserError(f"{path} has no {', '.join(missing)}: run `{command}`")
@@ -166,11 +198,11 @@ def timing_row(timing: dict) -> dict:
     }
 
 
-def runtime_speedups(params: Params, reports: Path) -> dict[str, dict]:
-    """By variant: its speed-up over FP32 in its own runtime, where that is declared as another variant and timed."""
+def runtime_speedups(variants: list[Variant], baseline: str, reports: Path) -> dict[str, dict]:
+    """By variant: its speed-up over FP32 in its own runtime, where that is another of `variants` and timed."""
     found = {}
-    for variant in params.variants.values():
-        reference = runtime_reference(params, variant)
+    for variant in variants:
+        reference = runtime_reference(variants, baseline, variant)
         if reference is None:
             continue
         timings = [read_report(reports, "timing", name) for name in (reference.name, variant.name)]
@@ -180,13 +212,13 @@ def runtime_speedups(params: Params, reports: Path) -> dict[str, dict]:
     return found
 
 
-def runtime_reference(params: Params, variant: Variant) -> Variant | None:
+def runtime_reference(variants: list[Variant], baseline: str, variant: Variant) -> Variant | None:
     """The variant that runs FP32 in the back end of `variant`; None if there is none but itself or the baseline."""
-    for other in params.variants.values():
+    for other in variants:
         same = (other.backend, other.device) == (variant.backend, variant.device)
         exact = (other.weights, other.activations, other.compute) == ("float32", "none", "float32")
         if same and exact and not other.simulated:
-            return None if other.name in (variant.name, params.baseline) else other
+            return None if other.name in (variant.name, baseline) else other
     return None
 
 

@@ -125,10 +125,16 @@ def _size(name: str, variant: dict) -> dict:
                 "theoretical_mib": theory,
                 "disk_mib": disk,
                 "memory_mib": disk * 1.01,
+                "load_growth_mib": disk * 1.02,
+                "weights_mib": disk - 0.02,
+                "scales_mib": 0.0,
+                "unquantized_mib": 0.01,
+                "container_mib": 0.01,
+                "shared_tensors": 1,
                 "overhead_percent": 100 * (disk / theory - 1),
             }
         )
-    total = {key: sum(row[key] for row in rows) for key in ("parameters", "theoretical_mib", "disk_mib", "memory_mib")}
+    total = {key: sum(row[key] for row in rows) for key in rows[0] if key != "component"}
     total["overhead_percent"] = 100 * (total["disk_mib"] / total["theoretical_mib"] - 1)
     names = {"variant": name, "label": variant["label"], "backend": variant["backend"]}
     operators = [
@@ -143,7 +149,6 @@ def _size(name: str, variant: dict) -> dict:
     ]
     return {
         **names,
-        "parameters_left_out": 0,
         "weights": variant["weights"],
         "stored_dtype": stored,
         **total,
@@ -287,5 +292,6 @@ def _summary(folder: Path, variants: dict, drawn: dict) -> dict:
         "baseline": "fp32",
         "variants": rows,
         "runtimes": {},
+        "unavailable": [],
         "pairs": pairs,
     }

@@ -16,6 +16,18 @@ from tests.conftest import PROJECT
 
 yaml = YAML()
 ALWAYS = {"environment", "source"}
+# The back end `torch` once more, as one that needs a package which nobody has.
+INVENTED = """\
+    "invented": Backend(
+        module="stages.lib.backends.invented",
+        weights=("float16",),
+        activations=("none",),
+        granularity=("channel",),
+        device=("auto",),
+        compute=("auto",),
+        packages=("invented-package",),
+    ),
+"""
 
 
 class Clone:
@@ -84,6 +96,11 @@ def clone(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Clone:
     params["benchmark"].update({"warmup": 0, "repeats": 2})
     yaml.dump(params, folder / "params.yaml")
     clone = Clone(folder)
+    clone.edit("stages/lib/backends/__init__.py", "BACKENDS = {\n", f"BACKENDS = {{\n{INVENTED}")
+    (folder / "stages/lib/backends/invented").mkdir()
+    (folder / "stages/lib/backends/invented/__init__.py").write_text(
+        "from stages.lib.backends.torch import inventory, load, quantize\n", encoding="utf-8"
+    )
     clone.run("git", "init", "--quiet")
     clone.run("git", "add", "--all")
     clone.run("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--quiet", "-m", "start")
@@ -164,6 +181,28 @@ def test_another_machine_measures_timings_again_and_draws_nothing(restored):
     finally:
         restored.environment["OMP_NUM_THREADS"] = "1"
         (restored.folder / "dvc.lock").write_bytes(lock)
+
+
+def test_a_missing_package_is_a_row_and_installing_it_runs_just_its_variant(restored):
+    """One format that cannot run here does not stop the others; later nothing but it is made."""
+    restored.repro()
+    params, installed = yaml.load(restored.folder / "params.yaml"), restored.folder / "invented_package-1.0.dist-info"
+    params["variants"]["later"] = {"label": "Later", "backend": "invented", "weights": "float16"}
+    yaml.dump(params, restored.folder / "params.yaml")
+    own = {f"{stage}@later" for stage in ("quantize", "generate", "benchmark", "evaluate")} | {"summarize", "report"}
+    assert restored.ran() == own
+    report, reason = restored.folder / "reports/report.html", "invented-package: not installed: pip install"
+    assert reason in report.read_text(encoding="utf-8") and len(restored.pictures()) == 9
+    assert not (restored.folder / "reports/metrics/later.json").exists()
+    assert restored.ran() == set()
+    installed.mkdir()
+    try:
+        (installed / "METADATA").write_text("Name: invented-package\nVersion: 1.0\n", encoding="utf-8")
+        assert restored.ran() == own
+    finally:
+        shutil.rmtree(installed)
+    assert reason not in report.read_text(encoding="utf-8") and len(restored.pictures()) == 12
+    assert "latency_s" in restored.json("reports/metrics/later.json")
 
 
 def test_a_killed_run_goes_on_and_gives_the_same_pictures(restored):

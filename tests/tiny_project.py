@@ -26,6 +26,7 @@ report: {title: Test, author: "", languages: [en]}
 """
 PROMPTS = {"landscape": ("A hill", 42), "animal": ("A cat", 43), "fantasy": ("A robot", 44)}
 FINGERPRINT = "0123456789ab"
+OBSTACLES = {"fp32": None, "bf16": None, "int8-simulated": None}
 
 
 def write_settings(folder: Path) -> None:
@@ -36,7 +37,7 @@ def write_settings(folder: Path) -> None:
     (folder / "data/prompts.csv").write_text(
         "\n".join(["id,prompt,kind,complexity,seed,set", *rows, ""]), encoding="utf-8"
     )
-    write_json(folder / "reports/environment.json", {"fingerprint": FINGERPRINT, "threads": 1})
+    write_json(folder / "reports/environment.json", {"fingerprint": FINGERPRINT, "threads": 1, "obstacles": OBSTACLES})
 
 
 def write_models(folder: Path, base: Path, variants: tuple[str, ...]) -> None:

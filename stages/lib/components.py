@@ -88,6 +88,18 @@ def headers(folder: Path, component: str) -> Iterator[Header]:
             raise UserError(f"{path} is truncated or corrupt ({error}): delete {folder}, run `dvc repro`") from None
 
 
+def shared_names(folder: Path, component: str) -> dict[str, str]:
+    """Tensors that are not stored because they share the bytes of another one, with its name, from the same headers."""
+    from safetensors import safe_open
+
+    shared: dict[str, str] = {}
+    for path in weight_files(folder, component):
+        with safe_open(path, framework="pt") as file:
+            stored = set(file.keys())
+            shared |= {name: kept for name, kept in (file.metadata() or {}).items() if kept in stored}
+    return shared
+
+
 def stored_float_dtype(folder: Path, component: str) -> str:
     """The floating-point dtype that most elements of a component are stored in."""
     elements: Counter[str] = Counter()

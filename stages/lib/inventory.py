@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.lib.components import empty_component, headers, weight_files
+from stages.lib.components import empty_component, headers, shared_names, weight_files
 from stages.lib.errors import UserError
 from stages.lib.params import COMPONENTS
 
@@ -27,7 +27,8 @@ QUANTIZATION_SUFFIXES = ("_scale", "_zero_point")
 class StoredTensor:
     """One tensor of a safetensors file, or one constant of a graph.
 
-    `parameters`: how many of the base model's it stands for.
+    `parameters`: how many of the base model's it stands for. A tensor that shares the bytes of another one, which are
+    counted there, has elements, but neither parameters nor bytes.
     """
 
     component: str
@@ -53,7 +54,9 @@ def stored_component(folder: Path, component: str) -> Iterator[StoredTensor]:
     operators = {name: operator_of(module) for name, module in model.named_modules()}
     parameters = dict(model.named_parameters())
     known = parameters.keys() | dict(model.named_buffers()).keys()
+    dtypes = {}
     for header in headers(folder, component):
+        dtypes[header.name] = header.dtype
         owner = _owner(header.name)
         if owner not in known:
             raise UserError(f"{folder / component}: tensor '{header.name}' belongs to no layer: make the folder again")
@@ -66,6 +69,10 @@ def stored_component(folder: Path, component: str) -> Iterator[StoredTensor]:
             dtype=header.dtype,
             stored_bytes=header.stored_bytes,
         )
+    state = model.state_dict()
+    for name, kept in sorted(shared_names(folder, component).items()):
+        operator, elements = operators[name.rpartition(".")[0]], state[name].numel()
+        yield StoredTensor(component, name, operator, elements, 0, dtypes[kept], 0)
 
 
 def _owner(name: str) -> str:
@@ -93,11 +100,28 @@ def disk_bytes(folder: Path) -> dict[str, int]:
     return {component: sum(path.stat().st_size for path in _files(folder, component)) for component in COMPONENTS}
 
 
+def container_bytes(folder: Path) -> dict[str, int]:
+    """Those of `disk_bytes` that hold no tensor: the headers of safetensors files, and the text of graphs."""
+    return {component: sum(_container_bytes(path) for path in _files(folder, component)) for component in COMPONENTS}
+
+
+def _container_bytes(path: Path) -> int:
+    if path.suffix == ".safetensors":  # eight bytes with the length of the header, and the header
+        with path.open("rb") as file:
+            return 8 + int.from_bytes(file.read(8), "little")
+    return 0 if path.name in (GRAPH_CONSTANTS, ONNX_CONSTANTS) else path.stat().st_size
+
+
+def is_graph(folder: Path, component: str) -> bool:
+    """Whether a component is stored as a graph, not as the safetensors of its parameters alone."""
+    return any((folder / component / name).is_file() for name in GRAPH_FILES)
+
+
 def _files(folder: Path, component: str) -> list[Path]:
-    graph = [path for name in GRAPH_FILES if (path := folder / component / name).is_file()]
-    if not graph:
+    if not is_graph(folder, component):
         return weight_files(folder, component)
     # The thresholds of a safety checker lie beside its graph.
+    graph = [path for name in GRAPH_FILES if (path := folder / component / name).is_file()]
     return graph + sorted((folder / component).glob("*.safetensors"))
 
 
@@ -110,21 +134,21 @@ def memory_bytes(module: "torch.nn.Module") -> int:
     compiled, it counts the constants as the runtime lists them: copies that its kernels reorder come on top.
     """
     storages: dict[tuple[str, int], int] = {}
-    for tensor in _plain_tensors([*module.parameters(), *module.buffers()]):
+    for tensor in plain_tensors([*module.parameters(), *module.buffers()]):
         if tensor.device.type != "meta":
             storage = tensor.untyped_storage()
             storages[(str(tensor.device), storage.data_ptr())] = storage.nbytes()
     return sum(storages.values()) + sum(_packed_bytes(part) for part in module.modules())
 
 
-def _plain_tensors(tensors: "Iterable[torch.Tensor]") -> "Iterator[torch.Tensor]":
+def plain_tensors(tensors: "Iterable[torch.Tensor]") -> "Iterator[torch.Tensor]":
     """The tensors themselves, or what a wrapper subclass keeps inside, at any depth."""
     for tensor in tensors:
         flatten = getattr(tensor, "__tensor_flatten__", None)
         if flatten is None:
             yield tensor
         else:
-            yield from _plain_tensors(getattr(tensor, name) for name in flatten()[0])
+            yield from plain_tensors(getattr(tensor, name) for name in flatten()[0])
 
 
 def _packed_bytes(module: "torch.nn.Module") -> int:

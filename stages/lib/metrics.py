@@ -104,6 +104,15 @@ _ALL = (
         "Bytes that the loaded weights and buffers occupy, packed and wrapped tensors included.",
     ),
     Metric(
+        "load_growth_mib",
+        "Process growth",
+        "MiB",
+        "lower",
+        ",.2f",
+        "How much larger a process is with the model loaded and every weight read than without: what tensors occupy, "
+        "and what a runtime keeps besides.",
+    ),
+    Metric(
         "overhead_percent",
         "Overhead",
         "%",

@@ -67,12 +67,22 @@ class VariantResult:
 
 
 @dataclass(frozen=True)
+class UnavailableVariant:
+    """A declared variant that cannot be made and run here: nothing was measured of it."""
+
+    variant: Variant
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True)
 class Results:
-    """All results, in the declared order of the variants."""
+    """All results, in the declared order of the variants; `unavailable` apart, which have none."""
 
     environment: dict[str, Any]
     variants: tuple[VariantResult, ...]
     pairs: tuple[dict[str, Any], ...]
+    unavailable: tuple[UnavailableVariant, ...] = ()
 
     @property
     def baseline(self) -> VariantResult:
@@ -93,8 +103,9 @@ def load_results(reports: Path, images: Path, params: Params) -> Results:
     """Read the results of every declared variant. A missing or outdated file is a UserError that names it."""
     summary = read_json(reports / "summary.json")
     rows = {row["variant"]: row for row in summary["variants"]}
+    missing = {row["variant"]: row for row in summary["unavailable"]}
     for name in params.variants:
-        if name not in rows:
+        if name not in rows | missing:
             raise UserError(f"{reports / 'summary.json'} has no variant '{name}': run `dvc repro` to measure it")
     variants = tuple(
         VariantResult(
@@ -108,9 +119,16 @@ def load_results(reports: Path, images: Path, params: Params) -> Results:
             runtime=RuntimeSpeedup(**summary["runtimes"][name]) if name in summary["runtimes"] else None,
         )
         for name, variant in params.variants.items()
+        if name in rows
+    )
+    unavailable = tuple(
+        UnavailableVariant(variant, missing[name]["reason"], missing[name]["remedy"])
+        for name, variant in params.variants.items()
+        if name in missing
     )
     pairs = tuple(pair for pair in summary["pairs"] if {pair["reference"], pair["variant"]} <= set(params.variants))
-    return Results(environment=read_json(reports / "environment.json"), variants=variants, pairs=pairs)
+    environment = read_json(reports / "environment.json")
+    return Results(environment=environment, variants=variants, pairs=pairs, unavailable=unavailable)
 
 
 def kind_means(pair: dict[str, Any], kinds: dict[str, str]) -> dict[str, dict[str, Any]]:

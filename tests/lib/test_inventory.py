@@ -130,7 +130,7 @@ class _HeaderOnly:
     """A safetensors file whose tensors cannot be read."""
 
     def __init__(self, file):
-        self.keys, self.get_slice = file.keys, file.get_slice
+        self.keys, self.get_slice, self.metadata = file.keys, file.get_slice, file.metadata
 
     def __enter__(self):
         return self

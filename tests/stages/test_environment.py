@@ -1,5 +1,6 @@
 """environment.json holds what a timing depends on, and nothing that moves by itself."""
 
+import importlib.metadata
 import json
 import os
 import shutil
@@ -8,8 +9,10 @@ import sys
 
 import pytest
 
+from stages import environment
 from stages.environment import describe, thread_count
 from stages.lib.errors import UserError
+from stages.lib.params import load_params
 from tests.command import run
 from tests.conftest import PROJECT
 
@@ -101,11 +104,30 @@ def test_it_holds_the_fields_that_reports_show_and_no_others():
         "instruction_sets",
         "gpu",
         "gpu_memory_gib",
+        "gpu_compute_capability",
         "operating_system",
     }
     assert machine["logical_cores"] >= machine["physical_cores"] >= 1
     assert type(machine["memory_gib"]) is int and machine["memory_gib"] >= 1
     assert len(content["fingerprint"]) == 12 and int(content["fingerprint"], 16) >= 0
+
+
+def test_a_missing_optional_package_concerns_only_its_back_end(monkeypatch):
+    """Protects every timing from being taken again, and every other variant, when one package comes or goes."""
+    before, params = environment.describe(), load_params(PROJECT / "params.yaml")
+    real = importlib.metadata.version
+
+    def without_nncf(package: str) -> str:
+        if package == "nncf":
+            raise importlib.metadata.PackageNotFoundError(package)
+        return real(package)
+
+    monkeypatch.setattr("importlib.metadata.version", without_nncf)
+    assert environment.describe() == before
+    found = environment.available(params, before["machine"])
+    assert found["packages"]["openvino"]["nncf"] is None
+    left_out = {name for name, obstacle in found["obstacles"].items() if obstacle}
+    assert left_out == {name for name, variant in params.variants.items() if variant.backend == "openvino"}
 
 
 def test_torch_is_imported_only_where_a_gpu_driver_is(tmp_path):

@@ -1,6 +1,7 @@
 """The stage `quantize`: a variant's folder and its size report."""
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -11,9 +12,11 @@ from safetensors.torch import load_file, save_file
 
 from stages import quantize
 from stages.calibrate import collect
+from stages.lib.availability import Obstacle
 from stages.lib.calibration import write_inputs
+from stages.lib.components import write_component
 from stages.lib.errors import UserError, run_stage
-from stages.lib.params import COMPONENTS
+from stages.lib.params import COMPONENTS, load_params
 from stages.lib.prompts import Prompt
 from tests.reference import reference_pipeline
 
@@ -32,6 +35,9 @@ def _run(monkeypatch, base: Path, out: Path, variant: str) -> dict:
     (out / "params.yaml").write_text(params, encoding="utf-8")
     monkeypatch.chdir(out)
     size = out / "size" / f"{variant}.json"
+    environment = out / "environment.json"
+    environment.parent.mkdir(parents=True, exist_ok=True)
+    environment.write_text(json.dumps({"obstacles": dict.fromkeys(load_params().variants)}), encoding="utf-8")
     monkeypatch.setattr(
         sys,
         "argv",
@@ -43,6 +49,8 @@ def _run(monkeypatch, base: Path, out: Path, variant: str) -> dict:
             str(base),
             "--calibration",
             str(out / "calibration.safetensors"),
+            "--environment",
+            str(environment),
             "--output",
             str(out / variant),
             "--size",
@@ -58,7 +66,8 @@ def test_the_report_adds_up(monkeypatch, tiny_model, tmp_path, capsys, variant):
     """Totals are sums of components, operators hold every parameter, and the disk figure is that of the files."""
     report = _run(monkeypatch, tiny_model, tmp_path, variant)
     assert [row["component"] for row in report["components"]] == list(COMPONENTS)
-    for key in ("parameters", "theoretical_mib", "disk_mib", "memory_mib"):
+    parts = ("weights_mib", "scales_mib", "unquantized_mib", "container_mib")
+    for key in ("parameters", "theoretical_mib", "disk_mib", "memory_mib", "load_growth_mib", *parts):
         assert report[key] == pytest.approx(sum(row[key] for row in report["components"]), rel=1e-5)
     assert sum(row["parameters"] for row in report["operators"]) == report["parameters"] == 471871
     files = sum(path.stat().st_size for path in (tmp_path / variant).rglob("*.safetensors"))
@@ -68,6 +77,9 @@ def test_the_report_adds_up(monkeypatch, tiny_model, tmp_path, capsys, variant):
     assert report["overhead_percent"] == pytest.approx(
         100 * (report["disk_mib"] / report["theoretical_mib"] - 1), abs=0.01
     )
+    for row in [report, *report["components"]]:
+        assert row["disk_mib"] == pytest.approx(sum(row[part] for part in parts), rel=0.01)
+    assert report["load_growth_mib"] == pytest.approx(report["memory_mib"], rel=0.5)
     line = capsys.readouterr().out.strip()
     assert line.startswith(f"quantize: {report['label']}, ") and line.endswith(" s") and "\n" not in line
 
@@ -134,10 +146,47 @@ def test_a_mistake_leaves_nothing_half_written(monkeypatch, tiny_model, tmp_path
     save_file(state, path, metadata={"format": "pt"})
     with pytest.raises(SystemExit, match=r"^error: .*safety_checker: tensor 'visual_projection.weight'"):
         run_stage(lambda: _run(monkeypatch, base, tmp_path / "out", "fp16"))
-    assert [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()] == ["params.yaml"]
+    left = sorted(path.name for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert left == ["environment.json", "params.yaml"]
 
 
 def test_an_unknown_variant_names_the_declared_ones(monkeypatch, tiny_model, tmp_path):
     """A misspelt name is not a traceback."""
     with pytest.raises(UserError, match="no variant 'int4'.*fp32"):
         _run(monkeypatch, tiny_model, tmp_path, "int4")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda state: state.pop("time_embedding.linear_1.weight_scale"), "'time_embedding.linear_1.weight_scale' is"),
+        (lambda state: state.pop("conv_in.bias"), "tensor 'conv_in.bias' is missing"),
+        (
+            lambda state: state.update({"conv_in.weight_scale": torch.ones(50_000)}),
+            "'conv_in.weight_scale' (+200,000 b",
+        ),
+        (lambda state: state.update(stranger=torch.ones(3)), "tensor 'stranger' belongs to no layer"),
+    ],
+    ids=["no scale", "no bias", "a scale of nothing", "a stranger"],
+)
+def test_bytes_that_the_format_does_not_explain_stop_the_stage(monkeypatch, tiny_model, tmp_path, change, said):
+    """A back end that stores too much or too little is told by the tensor's name, and leaves nothing behind."""
+
+    def spoilt(out: Path, component: str, state: dict) -> None:
+        if component == "unet":
+            change(state)
+        write_component(out, component, state)
+
+    monkeypatch.setattr("stages.lib.backends.torch_dynamic.write_component", spoilt)
+    with pytest.raises(UserError, match=re.escape(said)):
+        _run(monkeypatch, tiny_model, tmp_path, "int8-cpu")
+    assert not (tmp_path / "int8-cpu").exists() and not (tmp_path / "size").exists()
+
+
+def test_a_variant_that_cannot_run_here_is_left_out_with_its_reason(monkeypatch, tiny_model, tmp_path, capsys):
+    """Nothing is made; the model folder and the size report hold the reason that `environment` found."""
+    monkeypatch.setattr(quantize, "obstacle_of", lambda *_: Obstacle("no such package", "install it"))
+    report = _run(monkeypatch, tiny_model, tmp_path, "bf16")
+    assert report["unavailable"] == {"reason": "no such package", "remedy": "install it"}
+    assert [path.name for path in (tmp_path / "bf16").iterdir()] == ["unavailable.json"]
+    assert capsys.readouterr().out == "quantize: BF16 is left out (no such package: install it)\n"

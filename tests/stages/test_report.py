@@ -155,6 +155,26 @@ def test_what_is_left_of_a_removed_variant_is_not_shown(copy, html):
     assert "INT8 Simulated" in table(page, "sizes")
 
 
+def test_a_variant_that_cannot_run_here_is_a_row_with_the_reason(copy):
+    """Nothing is claimed of it: a reason and a remedy in every table of formats, and no figure, chart or sentence."""
+
+    def leave_out(summary: dict) -> None:
+        summary["variants"] = [row for row in summary["variants"] if row["variant"] != "bf16"]
+        summary["pairs"] = [pair for pair in summary["pairs"] if "bf16" not in (pair["reference"], pair["variant"])]
+        summary["unavailable"] = [{"variant": "bf16", "label": "BF16", "reason": "x: not installed", "remedy": "get x"}]
+
+    change(copy / "reports/summary.json", leave_out)
+    for path in ("reports/size/bf16.json", "reports/timing/bf16.json", "reports/quality/bf16.json"):
+        (copy / path).unlink()
+    shutil.rmtree(copy / "data/images/bf16")
+    page = rendered()
+    for key in ("formats", "sizes", "overhead", "performance", "quality"):
+        assert "BF16 x: not installed: get x" in table(page, key), key
+    assert "BF16" not in table(page, "kinds") + table(page, "all-prompts") + table(page, "samples")
+    assert page.count("x: not installed: get x") == 6
+    assert "BF16" not in " ".join(re.findall(r'alt="([^"]*)"', page))
+
+
 def test_one_variant_alone_makes_a_report(copy):
     def keep_one(params: dict) -> None:
         params["variants"] = {"fp32": params["variants"]["fp32"]}

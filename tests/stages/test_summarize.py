@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,7 +11,15 @@ import pytest
 from stages import evaluate, summarize
 from stages.lib.errors import UserError
 from stages.lib.params import load_params
-from tests.tiny_project import FINGERPRINT, edit_json, pictures_of, write_json, write_pictures, write_settings
+from tests.tiny_project import (
+    FINGERPRINT,
+    OBSTACLES,
+    edit_json,
+    pictures_of,
+    write_json,
+    write_pictures,
+    write_settings,
+)
 
 OFFSETS = {"fp32": 0, "bf16": 5, "int8-simulated": 20}
 
@@ -27,6 +36,7 @@ def write_reports(reports: Path, name: str, dtypes: tuple[str, str], disk_mib: f
         "parameters_left_out": 0,
         "disk_mib": disk_mib,
         "memory_mib": 5.0,
+        "load_growth_mib": 6.0,
         "overhead_percent": 1.0,
     }
     names = {"variant": name, "label": name}
@@ -106,7 +116,8 @@ def test_the_format_is_told_apart_from_its_runtime(project: Path) -> None:
         write_reports(project / "reports", name, (name, name), 4.0, 1.0)
         samples = [statistics("speedup", 1.0) | {"samples": ratios}]
         edit_json(project / f"reports/timing/{name}.json", measurements=samples)
-    found = summarize.runtime_speedups(load_params(settings), project / "reports")
+    params = load_params(settings)
+    found = summarize.runtime_speedups(list(params.variants.values()), params.baseline, project / "reports")
     assert list(found) == ["int8"]
     assert found["int8"] == {"reference": "float32", "alone": 2.0, "ratio": 1.5, "low": 1.0, "high": 2.0}
 
@@ -146,6 +157,36 @@ def test_a_removed_variant_leaves_nothing_in_summary_and_metrics(project: Path) 
     assert [row["variant"] for row in summary["variants"]] == ["fp32", "int8-simulated"]
     assert len(summary["pairs"]) == 1
     assert sorted(path.name for path in (project / "reports/metrics").iterdir()) == ["fp32.json", "int8-simulated.json"]
+
+
+def leave_out(project: Path, name: str) -> dict:
+    """What the stages before summarize leave of a variant that cannot run here."""
+    obstacle = {"reason": "no such package", "remedy": "install it"}
+    for kind in ("size", "timing", "quality"):
+        content = {"variant": name, "label": name, "unavailable": obstacle}
+        write_json(project / f"reports/{kind}/{name}.json", content)
+    shutil.rmtree(project / "data/images" / name)
+    write_json(project / "data/images" / name / "unavailable.json", content)
+    return obstacle
+
+
+def test_a_variant_that_cannot_run_here_is_listed_and_nothing_else(project: Path) -> None:
+    """Protects the others from it: no row, no pair, no metrics, but the reason."""
+    obstacle = leave_out(project, "bf16")
+    edit_json(project / "reports/environment.json", obstacles={**OBSTACLES, "bf16": obstacle})
+    summarize.main()
+    summary = read(project / "reports/summary.json")
+    assert [row["variant"] for row in summary["variants"]] == ["fp32", "int8-simulated"]
+    assert summary["unavailable"] == [{"variant": "bf16", "label": "BF16", **obstacle}]
+    assert len(summary["pairs"]) == 1
+    assert not (project / "reports/metrics/bf16.json").exists()
+
+
+def test_a_reason_that_no_longer_holds_stops_the_stage(project: Path) -> None:
+    """Protects a variant whose package was installed from staying left out."""
+    leave_out(project, "bf16")
+    with pytest.raises(UserError, match="disagree on whether 'bf16' can run here: run `dvc repro quantize@bf16`"):
+        summarize.main()
 
 
 def test_a_rerun_gives_the_same_bytes(project: Path) -> None:

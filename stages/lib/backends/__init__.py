@@ -15,17 +15,25 @@ And, only where a runtime other than PyTorch computes, so that PyTorch cannot se
   graph, operator and dtype, from the runtime's own description of its kernels, never from what was asked for. Keys and
   units are those of stages.lib.work.ExecutedWork, without `calls`.
 
-A new back end is one package and one entry in `BACKENDS`.
+A new back end is one package and one entry in `BACKENDS`. What keeps a variant from running here (a package that is not
+installed, hardware) is told by its entry and stages.lib.availability, before any of them is called.
 """
 
 import importlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import ModuleType
 
 
 @dataclass(frozen=True)
 class Backend:
-    """What a back end can do, known without importing it. The first of each tuple is the default."""
+    """What a back end can do and needs, known without importing it. The first of each tuple is the default.
+
+    `operators`: those whose weights always get an integer format, and are checked for it; others are counted as stored.
+    `packages`: what pip installs for it beyond PyTorch and diffusers; optional, a variant without them is left out.
+    `gpu_weights`: formats that only a GPU runs, and the compute capability it must have.
+    `instruction_sets`: for an arithmetic dtype of `compute`, those of which the processor must have one.
+    """
 
     module: str
     weights: tuple[str, ...]
@@ -34,6 +42,10 @@ class Backend:
     device: tuple[str, ...]
     compute: tuple[str, ...]
     calibrated: bool = False
+    operators: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    gpu_weights: Mapping[str, float] = field(default_factory=dict)
+    instruction_sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def load_module(self) -> ModuleType:
         """Import the module that implements this back end."""
@@ -57,6 +69,7 @@ BACKENDS = {
         granularity=("tensor", "channel"),
         device=("cpu",),
         compute=("float32",),
+        operators=("Linear",),
     ),
     "openvino": Backend(
         module="stages.lib.backends.openvino",
@@ -66,6 +79,9 @@ BACKENDS = {
         device=("cpu",),
         compute=("float32", "bfloat16"),
         calibrated=True,
+        operators=("Conv2d", "Linear", "Embedding"),
+        packages=("openvino", "nncf"),
+        instruction_sets={"bfloat16": ("avx512_bf16", "amx_bf16", "bf16")},
     ),
     "onnxruntime": Backend(
         module="stages.lib.backends.onnxruntime",
@@ -75,6 +91,8 @@ BACKENDS = {
         device=("cpu",),
         compute=("float32",),
         calibrated=True,
+        operators=("Conv2d", "Linear", "Embedding"),
+        packages=("onnx", "onnxruntime"),
     ),
     "torchao": Backend(
         module="stages.lib.backends.torchao",
@@ -83,5 +101,8 @@ BACKENDS = {
         granularity=("channel",),
         device=("auto", "cpu", "cuda"),
         compute=("auto", "float32", "bfloat16", "float16"),
+        operators=("Linear",),
+        packages=("torchao",),
+        gpu_weights={"float8": 8.9},
     ),
 }

@@ -58,7 +58,7 @@ def inventory(folder: Path, variant: Variant) -> list[StoredTensor]:
 
 
 def graph_tensors(folder: Path, component: str) -> list[StoredTensor]:
-    """Every constant of a component's graph, each range of bytes once, and the safety checker's thresholds.
+    """Every constant of a component's graph, the bytes of equal ones once, and the safety checker's thresholds.
 
     A parameter that the graph folds or drops has a row without bytes, see stages.lib.graphs.parameters.
     """
@@ -66,10 +66,15 @@ def graph_tensors(folder: Path, component: str) -> list[StoredTensor]:
     tensors, ranges = [], set()
     nodes = _nodes(graph_text(folder, component))
     for node in nodes.values():
-        if node.kind != "Const" or (span := (node.data["offset"], node.data["size"])) in ranges:
+        if node.kind != "Const":
+            continue
+        elements = prod(int(size) for size in re.findall(r"\d+", node.data["shape"]))
+        span = node.data["offset"], node.data["size"]
+        if span in ranges:
+            dtype = DTYPES[node.data["element_type"]]
+            tensors.append(StoredTensor(component, node.name, _operator(node, nodes), elements, 0, dtype, 0))
             continue
         ranges.add(span)
-        elements = prod(int(size) for size in re.findall(r"\d+", node.data["shape"]))
         dtype, stored_bytes = DTYPES[node.data["element_type"]], int(node.data["size"])
         name = _parameter_name(node, nodes)
         if ledger.stands_for(name, elements):
