@@ -85,7 +85,7 @@ def main() -> None:
         "prompt": prompt.id,
         "steps": params.generation.steps,
         "warmup": params.benchmark.warmup,
-        **measure(tasks, params.benchmark.warmup, params.benchmark.repeats),
+        **measure(tasks, params.benchmark.warmup, params.benchmark.repeats, params.benchmark.batch_sizes),
     }
     write_json(arguments.output, timing)
     print(
@@ -108,7 +108,7 @@ def turns(rounds: int) -> list[tuple[str, str]]:
     return [ROLES if number % 2 == 0 else ROLES[::-1] for number in range(rounds)]
 
 
-def measure(tasks: dict[str, Task], warmup: int, repeats: int) -> dict[str, Any]:
+def measure(tasks: dict[str, Task], warmup: int, repeats: int, batch_sizes: tuple[int, ...] = ()) -> dict[str, Any]:
     """Time the two tasks in turns; the part of reports/timing that two fresh processes measure."""
     total = len(ROLES) * (2 + warmup + repeats) + INSTRUMENTED_CALLS
     with ExitStack() as stack:
@@ -135,6 +135,7 @@ def measure(tasks: dict[str, Task], warmup: int, repeats: int) -> dict[str, Any]
         for _ in range(INSTRUMENTED_CALLS):
             instrumented.append(processes["variant"].ask("components")["times_s"])
             progress.update()
+        batches = [batch_times(processes["variant"], size, repeats) for size in batch_sizes]
     single = {
         "load_time_s": {role: processes[role].load_time_s for role in ROLES},
         "import_time_s": {role: processes[role].loaded["import_time_s"] for role in ROLES},
@@ -155,6 +156,7 @@ def measure(tasks: dict[str, Task], warmup: int, repeats: int) -> dict[str, Any]
         },
         "measurements": [{"name": name, **item.as_json()} for name, item in measurements.items()],
         "components": component_times(instrumented),
+        "batches": batches,
         "calls": [
             {
                 "call": number,
@@ -165,6 +167,14 @@ def measure(tasks: dict[str, Task], warmup: int, repeats: int) -> dict[str, Any]
             for number, call in enumerate(calls)
         ],
     }
+
+
+def batch_times(process: TimingProcess, size: int, repeats: int) -> dict[str, Any]:
+    """What drawing `size` pictures at once takes, after a call that is thrown away: seconds a picture, peak in MiB."""
+    answers = [process.ask("batch", size=size) for _ in range(1 + repeats)][1:]
+    times_s = Measurement("s", tuple(answer["latency_s"] / size for answer in answers))
+    peak_mib = max(answer["peak_mib"] for answer in answers)
+    return {"batch_size": size, "run_peak_mib": peak_mib, "latency_per_picture_s": times_s.as_json()}
 
 
 def named_measurements(calls: list[Call], single: dict[str, dict[str, float]]) -> dict[str, Measurement]:

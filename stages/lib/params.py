@@ -102,18 +102,29 @@ class Variant(_Section):
     compute: str = "auto"
     schedule: Annotated[tuple[Literal["none", "int8"], ...], Field(strict=False)] = ()
     simulated: bool = False
+    memory_format: str = "contiguous"
+    compile: bool = False
 
     @model_validator(mode="after")
     def _back_end_can_do_it(self) -> "Variant":
         if self.backend not in BACKENDS:
             raise ValueError(f"backend '{self.backend}' is unknown: use one of {', '.join(BACKENDS)}")
         backend = BACKENDS[self.backend]
-        for key in ("weights", "activations", "granularity", "device", "compute"):
+        for key in ("weights", "activations", "granularity", "device", "compute", "memory_format", "compile"):
             value, legal = getattr(self, key), getattr(backend, key)
             if value not in legal:
+                words = [str(item).lower() if isinstance(item, bool) else item for item in (value, *legal)]
                 raise ValueError(
-                    f"{key} '{value}' is not something back end '{self.backend}' can do: use one of {', '.join(legal)}"
+                    f"{key} '{words[0]}' is not something back end '{self.backend}' can do: use one of "
+                    f"{', '.join(words[1:])}"
                 )
+        if self.compute == "tensorfloat32" and (self.weights, self.device) != ("float32", "cuda"):
+            raise ValueError(
+                "compute 'tensorfloat32' is how an NVIDIA GPU may multiply float32: set `weights: float32` and "
+                "`device: cuda`"
+            )
+        if self.compute == "tensorfloat32" and set(self.components) != set(COMPONENTS):
+            raise ValueError("compute 'tensorfloat32' holds for a whole process: leave out `components`")
         if self.activations == "int8" and self.weights != "int8":
             raise ValueError("activations 'int8' need integer weights: set `weights: int8`")
         if self.schedule and not (self.backend == "openvino" and self.activations == "int8"):
@@ -164,6 +175,7 @@ class Benchmark(_Section):
     prompt: str
     warmup: Annotated[int, Field(ge=0)]
     repeats: Annotated[int, Field(ge=2)]
+    batch_sizes: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(strict=False)] = ()
 
 
 class Report(_Section):

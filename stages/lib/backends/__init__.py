@@ -27,6 +27,8 @@ class Backend:
     granularity: tuple[str, ...]
     device: tuple[str, ...]
     compute: tuple[str, ...]
+    memory_format: tuple[str, ...] = ("contiguous",)
+    compile: tuple[bool, ...] = (False,)
     calibrated: bool = False
 
     def load_module(self) -> ModuleType:
@@ -41,7 +43,9 @@ BACKENDS = {
         activations=("none",),
         granularity=("channel", "tensor"),
         device=("auto", "cpu", "cuda"),
-        compute=("auto", "float32", "float16", "bfloat16"),
+        compute=("auto", "float32", "float16", "bfloat16", "tensorfloat32"),
+        memory_format=("contiguous", "channels_last"),
+        compile=(False, True),
     ),
     "torch_dynamic": Backend(
         module="stages.lib.backends.torch_dynamic",
