@@ -19,7 +19,7 @@ from stages.lib.devices import compute_dtype, resolve_device
 from stages.lib.errors import run_stage
 from stages.lib.files import read_json, write_json
 from stages.lib.measurement import Measurement
-from stages.lib.params import Variant, load_params
+from stages.lib.params import Params, Variant, load_params
 from stages.lib.prompts import timed_prompt
 from stages.lib.timing_process import TimingProcess
 from stages.lib.timing_worker import Task
@@ -54,35 +54,20 @@ def main() -> None:
         print(f"benchmark: {variant.label} is not timed ({simulated_reason(variant)})")
         return
     environment = read_json(arguments.environment)
-    prompt = timed_prompt(params)
-    devices = {
-        role: resolve_device(item.device, params.device)
-        for role, item in zip(ROLES, (variant, params.variant(params.baseline)), strict=True)
-    }
     tasks = {
-        role: Task(
-            variant=name,
-            folder=str(arguments.models / name),
-            device=devices[role],
-            threads=environment["threads"],
-            prompt=prompt.prompt,
-            prompt_id=prompt.id,
-            noise=str(arguments.noise),
-            steps=params.generation.steps,
-            guidance_scale=params.generation.guidance_scale,
-        )
+        role: task_of(params, name, arguments.models, arguments.noise, environment["threads"])
         for role, name in zip(ROLES, (variant.name, params.baseline), strict=True)
     }
     timing = {
         **names,
         "measured": True,
         "baseline": params.baseline,
-        "device": devices["variant"],
-        "baseline_device": devices["baseline"],
-        "compute": compute_dtype(variant, devices["variant"]),
+        "device": tasks["variant"].device,
+        "baseline_device": tasks["baseline"].device,
+        "compute": compute_dtype(variant, tasks["variant"].device),
         "threads": environment["threads"],
         "fingerprint": environment["fingerprint"],
-        "prompt": prompt.id,
+        "prompt": tasks["variant"].prompt_id,
         "steps": params.generation.steps,
         "warmup": params.benchmark.warmup,
         **measure(tasks, params.benchmark.warmup, params.benchmark.repeats, params.benchmark.batch_sizes),
@@ -92,6 +77,22 @@ def main() -> None:
         f"benchmark: {variant.label} on {timing['device']}, {timing['latency_s']:.3f} s per picture, "
         f"{timing['speedup']:.2f}x {params.baseline}, peak {timing['run_peak_mib']:.0f} MiB, "
         f"{time.perf_counter() - begin_s:.1f} s"
+    )
+
+
+def task_of(params: Params, name: str, models: Path, noise: Path, threads: int) -> Task:
+    """What a process that times the variant `name` loads and draws."""
+    prompt = timed_prompt(params)
+    return Task(
+        variant=name,
+        folder=str(models / name),
+        device=resolve_device(params.variant(name).device, params.device),
+        threads=threads,
+        prompt=prompt.prompt,
+        prompt_id=prompt.id,
+        noise=str(noise),
+        steps=params.generation.steps,
+        guidance_scale=params.generation.guidance_scale,
     )
 
 
