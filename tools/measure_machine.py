@@ -14,9 +14,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stages.lib.errors import UserError, run_stage
+
+if TYPE_CHECKING:
+    from tools.machine_folder import MachineFolder
+    from tools.machine_plan import Plan
 
 # What the stages import, and the name it has for pip.
 PACKAGES = {
@@ -40,8 +46,8 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--plan", type=Path, help="YAML of what to measure and which values of params.yaml to replace")
-    parser.add_argument("--models", help="keys of `models`, by comma; default: those of the plan, else `model`")
-    parser.add_argument("--variants", help="keys of variants, by comma; default: those of the plan, else all")
+    parser.add_argument("--models", type=_names, help="keys of `models`, by comma; default: the plan's, else `model`")
+    parser.add_argument("--variants", type=_names, help="keys of variants, by comma; default: the plan's, else all")
     parser.add_argument("--output", type=Path, default=Path("reports/machines"), help="folder of all machines")
     parser.add_argument("--scratch", type=Path, help="where to work; a variant of a large model takes gigabytes")
     parser.add_argument("--time-limit", type=float, default=float("inf"), metavar="SECONDS")
@@ -52,46 +58,83 @@ def main() -> None:
     from tools.machine_folder import MachineFolder
     from tools.machine_plan import read_plan
 
-    begin_s = time.monotonic()
-    split = lambda text: text.split(",") if text else None  # noqa: E731
-    plans = read_plan(arguments.plan, split(arguments.models), split(arguments.variants))
+    plans = read_plan(arguments.plan, arguments.models, arguments.variants)
     folder = MachineFolder.open(arguments.output, describe())
     for plan in plans:
         folder.ask(plan.model, plan.variants)
-    left, failed, longest_s = [], [], 0.0
+    clock = Clock(time.monotonic(), arguments.time_limit)
+    left, failed = [], []
     for plan in plans:
         pending = [name for name in plan.variants if not folder.has(plan, name)]
-        if not pending:
-            continue
-        with tempfile.TemporaryDirectory(dir=arguments.scratch, prefix=f"{plan.model}-") as scratch:
-            plan.write(Path(scratch), folder.environment)
-
-            def stage(name: str, variant: str, project: Path = Path(scratch)) -> None:
-                run_stage_command(name, variant, project)
-
-            prepared = False
-            for name in pending:
-                elapsed_s = time.monotonic() - begin_s
-                if elapsed_s + longest_s > arguments.time_limit:
-                    left.append(f"{plan.model}/{name}")
-                    continue
-                try:
-                    if not prepared:
-                        prepare(plan.baseline, plan.calibrated, stage)
-                        prepared = True
-                    measure_variant(name, plan.baseline, stage)
-                    folder.keep(plan, name, Path(scratch))
-                except UserError as error:
-                    folder.fail(plan.model, name, str(error))
-                    failed.append(f"{plan.model}/{name}: {error}")
-                if name != plan.baseline:
-                    shutil.rmtree(Path(scratch) / "data/models" / name, ignore_errors=True)
-                longest_s = max(longest_s, time.monotonic() - begin_s - elapsed_s)
-    print(f"measure_machine: {folder.path}, {time.monotonic() - begin_s:.0f} s")
+        if pending and not clock.stops:
+            with tempfile.TemporaryDirectory(dir=arguments.scratch, prefix=f"{plan.model}-") as scratch:
+                begun, reasons = measure_model(plan, pending, folder, Path(scratch), clock)
+            failed += [f"{plan.model}/{name}: {reason}" for name, reason in reasons.items()]
+            pending = pending[begun:]
+        left += [f"{plan.model}/{name}" for name in pending]
+    print(f"measure_machine: {folder.path}, {clock.elapsed_s:.0f} s")
     if left:
         print(f"measure_machine: not begun for want of time: {', '.join(left)}; run it again to go on")
     if failed:
         raise UserError("not measured: " + "\n       ".join(failed))
+
+
+@dataclass
+class Clock:
+    """When the measurement began and should end, and how long the longest variant has taken, in seconds."""
+
+    begin_s: float
+    limit_s: float
+    longest_s: float = 0.0
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the beginning."""
+        return time.monotonic() - self.begin_s
+
+    @property
+    def stops(self) -> bool:
+        """Whether another variant, if it takes as long as the longest did, would end after the limit."""
+        return self.elapsed_s + self.longest_s > self.limit_s
+
+
+def measure_model(
+    plan: "Plan", pending: list[str], folder: "MachineFolder", project: Path, clock: Clock
+) -> tuple[int, dict[str, str]]:
+    """Measure the variants `pending` in the empty folder `project` until the clock stops.
+
+    How many of them were begun, and why some failed; if what all need cannot be made, all have.
+    """
+
+    def stage(name: str, variant: str) -> None:
+        run_stage_command(name, variant, project)
+
+    failed: dict[str, str] = {}
+    plan.write(project, folder.environment)
+    try:
+        prepare(plan.baseline, plan.calibrated, stage)
+    except UserError as error:
+        failed = dict.fromkeys(pending, str(error))
+    for number, name in enumerate(pending):
+        if name not in failed:
+            if clock.stops:
+                return number, failed
+            begin_s = clock.elapsed_s
+            try:
+                measure_variant(name, plan.baseline, stage)
+                folder.keep(plan, name, project)
+            except UserError as error:
+                failed[name] = str(error)
+            clock.longest_s = max(clock.longest_s, clock.elapsed_s - begin_s)
+        if name in failed:
+            folder.fail(plan.model, name, failed[name])
+        if name != plan.baseline:
+            shutil.rmtree(project / "data/models" / name, ignore_errors=True)
+    return len(pending), failed
+
+
+def _names(text: str) -> list[str]:
+    return text.split(",")
 
 
 def require_packages() -> None:

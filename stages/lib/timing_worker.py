@@ -1,9 +1,9 @@
 """A fresh process that times one variant, one call at a time, whenever its parent asks.
 
 Both ways, one line is one JSON object. The parent first sends the fields of `Task`; the answer comes when the model is
-ready to draw. Then it sends {"do": "call"}, {"do": "peak"}, {"do": "components"} or
-{"do": "batch", "size": 8}. A mistake of the user is answered
-with {"error": message}. When the parent goes, in whatever way, this process ends at once, also in the middle of a call.
+ready to draw. Then it sends {"do": "call"}, {"do": "peak"}, {"do": "components"} or {"do": "batch", "size": 8}. A
+mistake of the user is answered with {"error": message}. When the parent goes, in whatever way, this process ends at
+once, also in the middle of a call.
 """
 
 import json
