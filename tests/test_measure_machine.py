@@ -22,12 +22,11 @@ from tools.machine_plan import read_plan
 # What a machine that only measures may lack.
 BLOCKED = ("dvc", "weasyprint", "matplotlib", "openvino", "nncf", "jinja2", "babel", "pypdf")
 BLOCKER = """\
-import sys
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {blocked!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}")
-sys.meta_path.insert(0, Blocker())
+from importlib.machinery import PathFinder
+found = PathFinder.find_spec
+PathFinder.find_spec = staticmethod(
+    lambda name, path=None, target=None: None if name.split(".")[0] in {blocked!r} else found(name, path, target)
+)
 """
 
 
