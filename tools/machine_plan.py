@@ -72,8 +72,8 @@ class Plan:
         files = [sha256(Path(path)) for path in (self.params.prompts.file, self.params.calibration.file)]
         return {
             "model_label": self.params.chosen_model.label,
-            "variant": variant.model_dump(mode="json"),
-            "baseline": baseline.model_dump(mode="json"),
+            "variant": variant.model_dump(mode="json", exclude_unset=True),
+            "baseline": baseline.model_dump(mode="json", exclude_unset=True),
             "code": code_digest(variant.backend),
             "weights": self.weights,
             "settings": _digest([settings, files]),

@@ -86,7 +86,8 @@ class Diffusion:
 @dataclass(frozen=True)
 class Guidance:
     pipeline_scale: float
-    effective_scale: float
+    effective_scale_clean: float
+    effective_scale_noise: float
     guided_weight: float
     fit: Fit
 

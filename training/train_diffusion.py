@@ -1,6 +1,6 @@
 """Train the U-Net and its text encoder on the latents of all drawings and of their mirror images.
 
-Epsilon prediction; some captions are left empty for
+Epsilon prediction with the loss weight of https://arxiv.org/abs/2303.09556; some captions are left empty for
 classifier-free guidance (https://arxiv.org/abs/2207.12598).
 """
 
@@ -85,12 +85,6 @@ def load_latents(work: Path, settings: Settings, device: torch.device) -> Latent
     return latents
 
 
-def loss_weight(signal: torch.Tensor, gamma: float) -> torch.Tensor:
-    """min(SNR, gamma) / SNR of each timestep, from the share of signal (n,): https://arxiv.org/abs/2303.09556."""
-    ratio = signal / (1 - signal)
-    return ratio.clamp(max=gamma) / ratio
-
-
 def loss_function(
     model: networks.Diffusion,
     latents: Latents,
@@ -105,7 +99,8 @@ def loss_function(
     ids = caption_ids(tokenizer, captions).to(device)
     empty = token_ids(tokenizer, [""]).to(device)
     signal = networks.scheduler().alphas_cumprod.to(device)
-    weight = loss_weight(signal, values.snr_gamma)
+    ratio = signal / (1 - signal)
+    weight = ratio.clamp(max=values.snr_gamma) / ratio
     factor = latents.scaling_factor()
     layout = loop.convolution_layout(device)
     unet: Callable = torch.compile(model.unet) if fit.compile else model.unet

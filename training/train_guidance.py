@@ -1,14 +1,16 @@
 """Weaken what a caption does, so that the pipeline's guidance scale is the right one for this model.
 
-Drawn scenes follow their captions exactly, and a network that learned this needs a guidance scale near 2; at 7.5, made
-for networks whose captions say little, colours burn and shapes break. As in guidance distillation
+Drawn scenes follow their captions exactly, and a network that learned this needs a guidance scale of 1.5 to 3; at 7.5,
+made for networks whose captions say little, colours burn and shapes break. As in guidance distillation
 (https://arxiv.org/abs/2210.03142), a copy learns a blend of the trained network's two predictions:
 
     empty caption:   u' = u
-    caption:         c' = u + k (c - u),   k = effective_scale / pipeline_scale
+    caption:         c' = u + k (c - u),   k = effective scale / pipeline scale
 
-so that u' + pipeline_scale (c' - u') = u + effective_scale (c - u). The error of that sum is part of the loss, because
-guidance multiplies the difference of both errors.
+so that u' + pipeline scale (c' - u') = u + effective scale (c - u). The effective scale rises with the noise: there the
+caption decides what is drawn and where, and colours burn later. The error of that sum is part of the loss, because
+guidance multiplies the difference of both errors. Errors count as they are in the picture that a prediction means, that
+is times the ratio of noise to signal, and high noise is drawn more often.
 """
 
 import copy
@@ -23,13 +25,13 @@ from training.data import caption_ids, captions_of, load_scenes, load_tokenizer,
 from training.scenes import Scene
 from training.settings import Settings, load_settings
 from training.train_diffusion import STEM as DIFFUSION
-from training.train_diffusion import Latents, load_latents, loss_weight
+from training.train_diffusion import Latents, load_latents
 
 STEM = "guidance"
 
 
 def blend(
-    empty: torch.Tensor, captioned: torch.Tensor, pipeline_scale: float, effective_scale: float
+    empty: torch.Tensor, captioned: torch.Tensor, pipeline_scale: float, effective_scale: float | torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(prediction that a caption shall give, prediction that guidance shall make), from those of the teacher."""
     difference = captioned - empty
@@ -52,7 +54,8 @@ def loss_function(
     ids = caption_ids(tokenizer, captions).to(device)
     empty = token_ids(tokenizer, [""]).to(device).expand(fit.batch_size, -1)
     signal = networks.scheduler().alphas_cumprod.to(device)
-    weight = loss_weight(signal, settings.diffusion.snr_gamma)
+    weight = (1 - signal) / signal
+    effective_rise = values.effective_scale_noise - values.effective_scale_clean
     layout = loop.convolution_layout(device)
 
     def predictions(
@@ -68,12 +71,8 @@ def loss_function(
         def integers(bound: int) -> torch.Tensor:
             return torch.randint(bound, (fit.batch_size,), generator=generator, device=device)
 
-        chosen, wording, mirrored, time = (
-            integers(len(scenes)),
-            integers(ids.shape[1]),
-            integers(2),
-            integers(len(signal)),
-        )
+        chosen, wording, mirrored = integers(len(scenes)), integers(ids.shape[1]), integers(2)
+        time = torch.maximum(integers(len(signal)), integers(len(signal)))
         clean = latents.batch(chosen, mirrored, generator) * scaling_factor
         noise = torch.randn(clean.shape, generator=generator, device=device)
         share = signal[time][:, None, None, None]
@@ -81,7 +80,8 @@ def loss_function(
         text = ids[chosen, wording]
         with torch.no_grad():
             without, captioned = predictions(teacher, noisy, time, text)
-            wanted, guided = blend(without, captioned, values.pipeline_scale, values.effective_scale)
+            scale = values.effective_scale_clean + effective_rise * time[:, None, None, None] / len(signal)
+            wanted, guided = blend(without, captioned, values.pipeline_scale, scale)
         with loop.half_precision(device, fit.bfloat16):
             own_without, own = predictions(student, noisy, time, text)
         own_guided = own_without + values.pipeline_scale * (own - own_without)
@@ -89,7 +89,10 @@ def loss_function(
             (a - b).square().mean((1, 2, 3)) for a, b in ((own_without, without), (own, wanted), (own_guided, guided))
         ]
         loss = (weight[time] * (errors[0] + errors[1] + values.guided_weight * errors[2])).mean()
-        return loss, {"caption_error": errors[1].mean(), "guided_error": errors[2].mean()}
+        return loss, {
+            "caption_error": (weight[time] * errors[1]).mean(),
+            "guided_error": (weight[time] * errors[2]).mean(),
+        }
 
     return loss_at
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # A component that OpenVINO runs: the constants of its graph, and the graph as compressed XML.
 GRAPH_CONSTANTS = "openvino_model.bin"
 GRAPH = "openvino_model.xml.gz"
-# What a quantized weight needs besides its integers: tensors that stand for no parameter of the base model.
+# What a quantized weight or input needs besides its integers: tensors that stand for no parameter of the base model.
 QUANTIZATION_SUFFIXES = ("_scale", "_zero_point")
 
 
@@ -50,7 +50,7 @@ def stored_component(folder: Path, component: str) -> Iterator[StoredTensor]:
     parameters = dict(model.named_parameters())
     known = parameters.keys() | dict(model.named_buffers()).keys()
     for header in headers(folder, component):
-        owner = _without_quantization_suffix(header.name)
+        owner = _owner(header.name)
         if owner not in known:
             raise UserError(f"{folder / component}: tensor '{header.name}' belongs to no layer: make the folder again")
         yield StoredTensor(
@@ -64,10 +64,11 @@ def stored_component(folder: Path, component: str) -> Iterator[StoredTensor]:
         )
 
 
-def _without_quantization_suffix(name: str) -> str:
+def _owner(name: str) -> str:
+    """The parameter that a tensor belongs to: itself, the weight that it scales, or that of the layer it scales for."""
     for suffix in QUANTIZATION_SUFFIXES:
         name = name.removesuffix(suffix)
-    return name
+    return f"{name.removesuffix('.input')}.weight" if name.endswith(".input") else name
 
 
 def operator_of(module: "torch.nn.Module") -> str:
