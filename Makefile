@@ -1,11 +1,13 @@
 # make report   from a fresh clone to reports/report.pdf
 # make test     the tests
+# make benchmark  speed-ups of all variants, from fresh alternating runs: over the baseline, over FP32 in the same runtime
 # make memory   peak memory of every stage with 8 and with 64 prompts
-# Both set everything up by themselves. PYTHON=... names an interpreter (3.11 or newer), PYTEST_ARGS=... goes to pytest.
+# Both set everything up by themselves. PYTHON=... names an interpreter (3.11 or newer), PYTEST_ARGS=... goes to pytest,
+# BENCHMARK_ARGS=... to tools.benchmark.
 export PYTHON
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: report test lint memory
+.PHONY: report test lint benchmark memory
 
 report: .venv/.installed
 	@python -m stages.lib.params
@@ -14,6 +16,10 @@ report: .venv/.installed
 
 test: .venv/.installed
 	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+benchmark: .venv/.installed
+	@dvc repro quantize noise environment
+	@python -m tools.benchmark $(BENCHMARK_ARGS)
 
 memory: .venv/.installed
 	python -m tools.memory

@@ -21,7 +21,7 @@ from stages.lib.devices import compute_dtype, resolve_device
 from stages.lib.errors import run_stage
 from stages.lib.files import read_json, write_json
 from stages.lib.measurement import Measurement
-from stages.lib.params import load_params
+from stages.lib.params import Params, load_params
 from stages.lib.prompts import timed_prompt
 from stages.lib.timing_process import TimingProcess
 from stages.lib.timing_worker import Task
@@ -70,37 +70,24 @@ def main() -> None:
         print(f"benchmark: {variant.label} is not timed ({SIMULATED_REASON})")
         return
     environment = read_json(arguments.environment)
-    prompt = timed_prompt(params)
-    variants = dict(zip(ROLES, (variant, params.variant(params.baseline)), strict=True))
-    devices = {role: resolve_device(item.device, params.device) for role, item in variants.items()}
     tasks = {
-        role: Task(
-            variant=item.name,
-            folder=str(arguments.models / item.name),
-            device=devices[role],
-            threads=environment["threads"],
-            prompt=prompt.prompt,
-            prompt_id=prompt.id,
-            noise=str(arguments.noise),
-            steps=params.generation.steps,
-            guidance_scale=params.generation.guidance_scale,
-        )
-        for role, item in variants.items()
+        role: task_of(params, name, arguments.models, arguments.noise, environment["threads"])
+        for role, name in zip(ROLES, (variant.name, params.baseline), strict=True)
     }
-    schedules = {role: item.schedule for role, item in variants.items()}
+    schedules = {role: params.variant(task.variant).schedule for role, task in tasks.items()}
     timing = {
         **names,
         "measured": True,
         "baseline": params.baseline,
-        "device": devices["variant"],
-        "baseline_device": devices["baseline"],
-        "compute": compute_dtype(variant, devices["variant"]),
+        "device": tasks["variant"].device,
+        "baseline_device": tasks["baseline"].device,
+        "compute": compute_dtype(variant, tasks["variant"].device),
         "threads": environment["threads"],
         "fingerprint": environment["fingerprint"],
-        "prompt": prompt.id,
+        "prompt": tasks["variant"].prompt_id,
         "steps": params.generation.steps,
         "warmup": params.benchmark.warmup,
-        **measure(tasks, schedules, params.benchmark.warmup, params.benchmark.repeats),
+        **measure(tasks, schedules, params.benchmark.warmup, params.benchmark.repeats, params.benchmark.batch_sizes),
     }
     write_json(arguments.output, timing)
     print(
@@ -110,12 +97,34 @@ def main() -> None:
     )
 
 
+def task_of(params: Params, name: str, models: Path, noise: Path, threads: int) -> Task:
+    """What a process that times the variant `name` loads and draws."""
+    prompt = timed_prompt(params)
+    return Task(
+        variant=name,
+        folder=str(models / name),
+        device=resolve_device(params.variant(name).device, params.device),
+        threads=threads,
+        prompt=prompt.prompt,
+        prompt_id=prompt.id,
+        noise=str(noise),
+        steps=params.generation.steps,
+        guidance_scale=params.generation.guidance_scale,
+    )
+
+
 def turns(rounds: int) -> list[tuple[str, str]]:
     """Who draws first and who second in each round: variant and baseline, baseline and variant, and so on."""
     return [ROLES if number % 2 == 0 else ROLES[::-1] for number in range(rounds)]
 
 
-def measure(tasks: dict[str, Task], schedules: dict[str, tuple[str, ...]], warmup: int, repeats: int) -> dict[str, Any]:
+def measure(
+    tasks: dict[str, Task],
+    schedules: dict[str, tuple[str, ...]],
+    warmup: int,
+    repeats: int,
+    batch_sizes: tuple[int, ...] = (),
+) -> dict[str, Any]:
     """Time the two tasks in turns; the part of reports/timing that two fresh processes measure."""
     total = len(ROLES) * (2 + warmup + repeats) + INSTRUMENTED_CALLS + len(ROLES)
     with ExitStack() as stack:
@@ -142,6 +151,7 @@ def measure(tasks: dict[str, Task], schedules: dict[str, tuple[str, ...]], warmu
         for _ in range(INSTRUMENTED_CALLS):
             instrumented.append(processes["variant"].ask("components")["times_s"])
             progress.update()
+        batches = [batch_times(processes["variant"], size, repeats) for size in batch_sizes]
         executed = {}
         for role in reversed(ROLES):
             executed[role] = processes[role].ask("executed")["rows"]
@@ -170,6 +180,7 @@ def measure(tasks: dict[str, Task], schedules: dict[str, tuple[str, ...]], warmu
         },
         "measurements": [{"name": name, **item.as_json()} for name, item in measurements.items()],
         "components": components,
+        "batches": batches,
         "executed": with_calls(executed["variant"], network_calls, schedules["variant"]),
         "baseline_executed": with_calls(executed["baseline"], network_calls, schedules["baseline"]),
         "calls": [
@@ -182,6 +193,14 @@ def measure(tasks: dict[str, Task], schedules: dict[str, tuple[str, ...]], warmu
             for number, call in enumerate(calls)
         ],
     }
+
+
+def batch_times(process: TimingProcess, size: int, repeats: int) -> dict[str, Any]:
+    """What drawing `size` pictures at once takes, after a call that is thrown away: seconds a picture, peak in MiB."""
+    answers = [process.ask("batch", size=size) for _ in range(1 + repeats)][1:]
+    times_s = Measurement("s", tuple(answer["latency_s"] / size for answer in answers))
+    peak_mib = max(answer["peak_mib"] for answer in answers)
+    return {"batch_size": size, "run_peak_mib": peak_mib, "latency_per_picture_s": times_s.as_json()}
 
 
 def named_measurements(calls: list[Call], single: dict[str, dict[str, float]]) -> dict[str, Measurement]:

@@ -32,7 +32,10 @@ AMX_SETS = ("amx_tile", "amx_int8", "amx_bf16")
 ARM_SETS = ("asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2")
 INSTRUCTION_SETS = X86_SETS + AMX_SETS + ARM_SETS
 CPU_INFO = Path("/proc/cpuinfo")
-NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+# What is there when NVIDIA's driver is: on Linux, in a container that hides /proc, in the Windows subsystem.
+NVIDIA_DRIVER = (Path("/proc/driver/nvidia/version"), Path("/dev/nvidiactl"), Path("/dev/dxg"))
+# The pipeline runs without these: tools.measure_machine needs no DVC.
+OPTIONAL_PACKAGES = ("dvc",)
 
 
 def describe() -> dict:
@@ -99,7 +102,7 @@ def _cpu_name(fields: dict[str, str]) -> str:
 
 def _gpu() -> tuple[str | None, int | None, float | None]:
     """Name, memory in GiB and compute capability of the GPU that torch uses. torch is imported where a driver is."""
-    if not (NVIDIA_DRIVER.exists() or shutil.which("nvidia-smi")):
+    if not (any(path.exists() for path in NVIDIA_DRIVER) or shutil.which("nvidia-smi")):
         return None, None, None
     import torch
 
@@ -125,7 +128,7 @@ def _software() -> dict[str, str | None]:
     versions: dict[str, str | None] = {"python": platform.python_version()}
     for package in PACKAGES:
         versions[package] = _version(package)
-        if versions[package] is None:
+        if versions[package] is None and package not in OPTIONAL_PACKAGES:
             raise UserError(f"package '{package}' is not installed: run `pip install -r requirements.txt`")
     # torch says in a file of constants which CUDA it was built for.
     torch_folder = Path(importlib.util.find_spec("torch").origin).parent

@@ -21,7 +21,8 @@ from stages.lib.coverage import coverage, coverage_sentence, operator_names
 from stages.lib.document import TEMPLATES, environment, list_of, pdf_of, translations_of
 from stages.lib.errors import UserError, run_stage
 from stages.lib.explanation import Explained, explain
-from stages.lib.files import write_bytes
+from stages.lib.files import read_json, write_bytes
+from stages.lib.machines import Machine, compare_machines, load_machines
 from stages.lib.metrics import METRICS
 from stages.lib.params import COMPONENTS, Params, load_params
 from stages.lib.picture_folder import read_pictures, read_rgb
@@ -79,10 +80,20 @@ def main() -> None:
     params = load_params()
     results = load_results(arguments.reports, arguments.images, params)
     origin = find_origin()
-    html = render(params, results, arguments.images, arguments.base, origin)
+    machines = other_machines(arguments.reports, results.environment["fingerprint"])
+    html = render(params, results, arguments.images, arguments.base, origin, machines=machines)
     write_both(arguments.html, html.encode("utf-8"), arguments.pdf, pdf_of(html, origin.epoch))
     sizes = [f"{path} {path.stat().st_size / 1024**2:.1f} MiB" for path in (arguments.html, arguments.pdf)]
     print(f"report: {len(results.variants)} variants, {', '.join(sizes)}, {time.perf_counter() - begin_s:.1f} s")
+
+
+def other_machines(reports: Path, fingerprint: str) -> tuple[Machine, ...]:
+    """The machines of reports/machines that have another fingerprint than this one."""
+    folder = reports / "machines"
+    if not any(path.is_dir() for path in folder.glob("*")):
+        return ()
+    machines = load_machines(folder, read_json(reports / "code.json"))
+    return tuple(machine for machine in machines if machine.fingerprint != fingerprint)
 
 
 def find_origin() -> Origin:
@@ -123,7 +134,13 @@ def write_both(html_path: Path, html: bytes, pdf_path: Path, pdf: bytes) -> None
 
 
 def render(
-    params: Params, results: Results, images: Path, base: Path, origin: Origin, templates: Path = TEMPLATES
+    params: Params,
+    results: Results,
+    images: Path,
+    base: Path,
+    origin: Origin,
+    templates: Path = TEMPLATES,
+    machines: tuple[Machine, ...] = (),
 ) -> str:
     """The report as one self-contained HTML page, which is also the source of the PDF."""
     language = params.report.languages[0]
@@ -134,6 +151,7 @@ def render(
     weight = round_weight(*largest_convolution(base))
     charts = result_charts(results, study_ids, _) | {"pipeline": Drawing(illustrations.pipeline(_), "")}
     explained = explained_variants(results)
+    comparisons = compare_machines(machines, results, params.model)
     jinja = environment(templates, translations)
     return jinja.get_template("report.html.j2").render(
         language=language,
@@ -143,8 +161,10 @@ def render(
         prompts=prompts,
         study_prompts=[prompt for prompt in prompts if prompt.set == "study"],
         answer=answer(results, translations, partial(list_of, language=language)),
-        sections=outline.sections(_),
-        numbers=outline.numbers(_),
+        sections=outline.sections(_, bool(machines)),
+        numbers=outline.numbers(_, len(comparisons) + sum(len(machine.models) for machine in machines)),
+        machines=machines,
+        comparisons_of_machines=comparisons,
         components=component_names(_),
         metrics=METRICS,
         components_count=len(COMPONENTS),

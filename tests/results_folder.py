@@ -48,6 +48,30 @@ def write_project(folder: Path, variants: dict[str, dict], draw=None, prompts=PR
     _write(folder / "reports/summary.json", _summary(folder, variants, drawn))
 
 
+def write_machine(folder: Path, fingerprint: str, variants: dict[str, dict], code: dict[str, str]) -> Path:
+    """A machine's folder in the results folder `folder`, as tools.measure_machine writes it; `code` is its digests."""
+    from stages.lib.params import Variant
+
+    target = folder / "reports/machines" / fingerprint
+    machine = _ENVIRONMENT["machine"] | {"gpu": "Invented GPU", "gpu_memory_gib": 80}
+    _write(target / "environment.json", _ENVIRONMENT | {"fingerprint": fingerprint, "machine": machine})
+    _write(target / "asked.json", {"models": {"embedded": list(variants)}, "failed": {}})
+    baseline = Variant(name="fp32", **variants["fp32"]).model_dump(mode="json", exclude_unset=True)
+    for name, variant in variants.items():
+        quality = folder / f"reports/quality/{name}.json"
+        origin = {
+            "model_label": "Embedded",
+            "variant": Variant(name=name, **variant).model_dump(mode="json", exclude_unset=True),
+            "baseline": baseline,
+            "code": code[variant["backend"]],
+        }
+        _write(target / f"embedded/{name}/size.json", _size(name, variant))
+        _write(target / f"embedded/{name}/timing.json", _timing(name, variant) | {"fingerprint": fingerprint})
+        _write(target / f"embedded/{name}/quality.json", json.loads(quality.read_text(encoding="utf-8")))
+        _write(target / f"embedded/{name}/origin.json", origin)
+    return target
+
+
 _ENVIRONMENT = {
     "fingerprint": "0123456789ab",
     "machine": {

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from tests.conftest import PROJECT
 
 yaml = YAML()
-ALWAYS = {"environment", "source"}
+ALWAYS = {"code", "environment", "source"}
 # The back end `torch` once more, as one that needs a package which nobody has.
 INVENTED = """\
     "invented": Backend(
@@ -56,7 +56,7 @@ class Clone:
         return self.run("dvc", "repro", fails=fails)
 
     def ran(self) -> set[str]:
-        """The stages that `dvc repro` runs, the two aside that always run."""
+        """The stages that `dvc repro` runs, those aside that always run."""
         output = self.repro()
         return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")} - ALWAYS
 
@@ -86,6 +86,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Clone:
         if not name.startswith(("reports/", "data/embedded/", "tests/", "dvc.lock")) and (PROJECT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(PROJECT / name, folder / name)
+    (folder / "reports/machines").mkdir(parents=True)
+    shutil.copy2(PROJECT / "reports/machines/README.md", folder / "reports/machines")
     shutil.copytree(tiny_model, folder / "data/local")
     params = yaml.load(folder / "params.yaml")
     params["model"] = "local"

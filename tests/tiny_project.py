@@ -21,7 +21,7 @@ variants:
 prompts: {file: data/prompts.csv, sets: [study]}
 generation: {steps: 3, guidance_scale: 7.5}
 calibration: {file: data/calibration.csv, pictures: 2, unet_calls: 2, seed: 0}
-benchmark: {prompt: animal, warmup: 1, repeats: 3}
+benchmark: {prompt: animal, warmup: 1, repeats: 3, batch_sizes: [2]}
 report: {title: Test, author: "", languages: [en]}
 """
 PROMPTS = {"landscape": ("A hill", 42), "animal": ("A cat", 43), "fantasy": ("A robot", 44)}

@@ -41,5 +41,27 @@ def native_dtype(stored: str, device: str) -> str:
 
 
 def compute_dtype(variant: Variant, device: str) -> str:
-    """The arithmetic dtype of the converted components of `variant` on `device`: float32, float16 or bfloat16."""
+    """The arithmetic of the converted components on `device`: float32, tensorfloat32, float16 or bfloat16."""
     return native_dtype(variant.stored_dtype, device) if variant.compute == "auto" else variant.compute
+
+
+def arithmetic_dtype(compute: str) -> str:
+    """The dtype of the tensors that are computed with: TF32 takes FP32 tensors and rounds them inside a product."""
+    return "float32" if compute == "tensorfloat32" else compute
+
+
+def use_tensorfloat32(variant: Variant) -> None:
+    """Let matrix products and convolutions of FP32 tensors on the GPU run in TF32, in the whole process.
+
+    Raises UserError on a GPU older than compute capability 8.0, where the setting would change nothing.
+    """
+    import torch
+
+    capability = torch.cuda.get_device_capability()
+    if capability < (8, 0):
+        raise UserError(
+            f"{PARAMS_FILE}: 'variants.{variant.name}.compute' is 'tensorfloat32', which needs a GPU of compute "
+            f"capability 8.0 or more; this one has {capability[0]}.{capability[1]}: set `compute: float32`"
+        )
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.allow_tf32 = True

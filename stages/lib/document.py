@@ -31,6 +31,7 @@ FONT_FILES = {
 NO_BREAK_SPACE = "\u00a0"
 DTYPE_NAMES = {
     "float32": "FP32",
+    "tensorfloat32": "TF32",
     "float16": "FP16",
     "bfloat16": "BF16",
     "float8": "FP8",

@@ -25,16 +25,18 @@ CHARTS = ("pipeline", "sizes", "speed", "split", "psnr", "calls")
 APPENDIX_TABLES = {"audit": "A1", "samples": "B1", "all-prompts": "C1", "measures": "D1", "software": "E1"}
 
 
-def numbers(_: Translate) -> dict[str, str]:
+def numbers(_: Translate, machine_tables: int = 0) -> dict[str, str]:
     """The caption word and number of each table, figure and chart by its key, such as 'table-sizes': 'Table 4'."""
     found = {f"table-{key}": _("Table %(number)s") % {"number": n} for n, key in enumerate(TABLES, 1)}
     found |= {f"table-{key}": _("Table %(number)s") % {"number": n} for key, n in APPENDIX_TABLES.items()}
     found |= {f"figure-{key}": _("Figure %(number)s") % {"number": n} for n, key in enumerate(FIGURES, 1)}
     found |= {f"chart-{key}": _("Chart %(number)s") % {"number": n} for n, key in enumerate(CHARTS, 1)}
+    # those of other machines, of which there may be none
+    found |= {f"table-machine-{n}": _("Table %(number)s") % {"number": f"M{n}"} for n in range(1, machine_tables + 1)}
     return found
 
 
-def sections(_: Translate) -> dict[str, Section]:
+def sections(_: Translate, other_machines: bool = False) -> dict[str, Section]:
     """Every heading by its key, in the order of the report."""
     chapters = (
         ("summary", _("In short"), ()),
@@ -68,6 +70,7 @@ def sections(_: Translate) -> dict[str, Section]:
                 ("results-coverage", _("What INT8 really is: coverage")),
                 ("results-why", _("Why a format is fast or slow")),
                 ("results-visual", _("Visual comparison")),
+                *((("results-machines", _("Other machines")),) if other_machines else ()),
             ),
         ),
         ("limits", _("Limits of this measurement"), ()),

@@ -106,6 +106,7 @@ class Variant(_Section):
     activation_components: Annotated[tuple[Component, ...], Field(min_length=1, strict=False)] | None = None
     schedule: Annotated[tuple[Literal["none", "int8"], ...], Field(strict=False)] = ()
     simulated: bool = False
+    memory_format: str = "contiguous"
     compile: bool = False
 
     @model_validator(mode="after")
@@ -113,12 +114,21 @@ class Variant(_Section):
         if self.backend not in BACKENDS:
             raise ValueError(f"backend '{self.backend}' is unknown: use one of {', '.join(BACKENDS)}")
         backend = BACKENDS[self.backend]
-        for key in ("weights", "activations", "granularity", "device", "compute"):
+        for key in ("weights", "activations", "granularity", "device", "compute", "memory_format", "compile"):
             value, legal = getattr(self, key), getattr(backend, key)
             if value not in legal:
+                words = [str(item).lower() if isinstance(item, bool) else item for item in (value, *legal)]
                 raise ValueError(
-                    f"{key} '{value}' is not something back end '{self.backend}' can do: use one of {', '.join(legal)}"
+                    f"{key} '{words[0]}' is not something back end '{self.backend}' can do: use one of "
+                    f"{', '.join(words[1:])}"
                 )
+        if self.compute == "tensorfloat32" and (self.weights, self.device) != ("float32", "cuda"):
+            raise ValueError(
+                "compute 'tensorfloat32' is how an NVIDIA GPU may multiply float32: set `weights: float32` and "
+                "`device: cuda`"
+            )
+        if self.compute == "tensorfloat32" and set(self.components) != set(COMPONENTS):
+            raise ValueError("compute 'tensorfloat32' holds for a whole process: leave out `components`")
         integers = [name for name in backend.weights if name.startswith("int")]
         if self.activations.startswith("int") and self.weights not in integers:
             remedy = " or ".join(f"`weights: {name}`" for name in integers)
@@ -136,8 +146,6 @@ class Variant(_Section):
             raise ValueError(f"compute '{self.compute}': products of float8 come out as bfloat16: use auto or bfloat16")
         if self.weights == "float8" and self.device == "cpu":
             raise ValueError("weights 'float8' need a GPU of compute capability 8.9 or more: set `device: cuda`")
-        if self.compile and self.backend != "torchao":
-            raise ValueError(f"back end '{self.backend}' cannot `compile`: only 'torchao' can")
         if self.activation_components is not None:
             if not (self.backend == "openvino" and self.activations == "int8"):
                 raise ValueError(
@@ -230,6 +238,7 @@ class Benchmark(_Section):
     prompt: str
     warmup: Annotated[int, Field(ge=0)]
     repeats: Annotated[int, Field(ge=2)]
+    batch_sizes: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(strict=False)] = ()
 
 
 class Report(_Section):

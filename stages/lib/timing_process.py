@@ -50,10 +50,10 @@ class TimingProcess:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def ask(self, action: str) -> dict[str, Any]:
-        """What the worker answers to {"do": action}. Its mistake or death is a UserError with its message."""
+    def ask(self, action: str, **options: int) -> dict[str, Any]:
+        """The worker's answer to {"do": action} with options. Its mistake or death is a UserError with its message."""
         time.sleep(SETTLE_S)
-        return self._exchange(json.dumps({"do": action}))
+        return self._exchange(json.dumps({"do": action, **options}))
 
     def close(self) -> None:
         """End the process, whatever it does."""

@@ -1,9 +1,9 @@
 """A fresh process that times one variant, one call at a time, whenever its parent asks.
 
 Both ways, one line is one JSON object. The parent first sends the fields of `Task`; the answer comes when the model is
-ready to draw. Then it sends {"do": "call"}, {"do": "peak"}, {"do": "components"} or {"do": "executed"}. A mistake of
-the user is answered with {"error": message}. When the parent goes, in whatever way, this process ends at once, also in
-the middle of a call.
+ready to draw. Then it sends {"do": "call"}, {"do": "peak"}, {"do": "components"}, {"do": "batch", "size": 8} or
+{"do": "executed"}. A mistake of the user is answered with {"error": message}. When the parent goes, in whatever way,
+this process ends at once, also in the middle of a call.
 """
 
 import json
@@ -60,10 +60,13 @@ class Worker:
     latents: "torch.Tensor"
     meter: PeakMeter
 
-    def call(self) -> dict[str, Any]:
-        """Draw one picture as a user does: text encoding, denoising, decoding, safety check; no PNG."""
+    def call(self, size: int = 1) -> dict[str, Any]:
+        """Draw one picture as a user does: text encoding, denoising, decoding, safety check; no PNG.
+
+        With `size`, as many at once, all of them the same.
+        """
         begin_s = self._now_s()
-        picture = self._draw(self.task.steps)
+        picture = self._draw(self.task.steps, size)
         latency_s = self._now_s() - begin_s
         if not picture.isfinite().all():
             raise UserError(
@@ -72,10 +75,10 @@ class Worker:
             )
         return {"latency_s": latency_s, "height": picture.shape[2], "width": picture.shape[3]}
 
-    def _draw(self, steps: int) -> "torch.Tensor":
+    def _draw(self, steps: int, size: int = 1) -> "torch.Tensor":
         return self.pipeline(
-            prompt=self.task.prompt,
-            latents=self.latents,
+            prompt=[self.task.prompt] * size,
+            latents=self.latents.repeat(size, 1, 1, 1),
             num_inference_steps=steps,
             guidance_scale=self.task.guidance_scale,
             output_type="pt",
@@ -117,6 +120,11 @@ class Worker:
         if unseen:
             raise ValueError(f"back end '{variant.backend}': no multiplication was seen in {', '.join(unseen)}")
         return {"rows": [row.as_json() for row in rows]}
+
+    def batch(self, size: int) -> dict[str, Any]:
+        """Draw `size` pictures at once; the time of all together, and the highest memory use meanwhile."""
+        self.meter.reset()
+        return {"latency_s": self.call(size)["latency_s"], **self.peak()}
 
     @contextmanager
     def _clocked(self, owner: Any, method: str, samples_s: list[float]) -> Iterator[None]:
@@ -162,7 +170,6 @@ def load(task: Task, meter: PeakMeter) -> tuple[Worker, dict[str, Any]]:
     latents = place_noise(pipeline, read_noise(Path(task.noise), task.prompt_id))
     if task.device == "cuda":
         torch.cuda.synchronize()
-        meter = CudaMeter()
     answer = {"import_time_s": import_time_s, "load_peak_mib": meter.peak_mib()}
     meter.reset()
     return Worker(task, pipeline, latents, meter), answer
@@ -181,17 +188,19 @@ def main() -> None:
 
 
 def _serve(requests: Iterator[bytes], answers: TextIO) -> None:
-    meter = process_meter()
-    worker, loaded = load(Task(**json.loads(next(requests))), meter)
+    task = Task(**json.loads(next(requests)))
+    worker, loaded = load(task, CudaMeter() if task.device == "cuda" else process_meter())
     _answer(answers, loaded)
-    actions: dict[str, Callable[[], dict]] = {
+    actions: dict[str, Callable[..., dict]] = {
         "call": worker.call,
         "peak": worker.peak,
         "components": worker.components,
         "executed": worker.executed,
+        "batch": worker.batch,
     }
     for request in requests:
-        _answer(answers, actions[json.loads(request)["do"]]())
+        options = json.loads(request)
+        _answer(answers, actions[options.pop("do")](**options))
 
 
 def _requests() -> Iterator[bytes]:

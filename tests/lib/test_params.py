@@ -157,6 +157,19 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
             "backend: openvino, weights: float32, activations: int8, device: cpu, compute: float32}",
             "activations 'int8' need integer weights: set `weights: int8`",
         ),
+        ("weights: float32}", "weights: float32, compute: tensorfloat32}", "set `weights: float32` and `device: cuda`"),
+        (
+            "weights: float32}",
+            "weights: float32, device: cuda, compute: tensorfloat32, components: [unet]}",
+            "compute 'tensorfloat32' holds for a whole process",
+        ),
+        (
+            "device: cpu",
+            "device: cpu, compile: true",
+            "compile 'true' is not something back end 'torch_dynamic' can do",
+        ),
+        ("weights: float32}", "weights: float32, memory_format: nhwc}", "use one of contiguous, channels_last"),
+        ("repeats: 5", "repeats: 5, batch_sizes: [1]", "'benchmark.batch_sizes.0' has the value 1: write 2 or more"),
         (
             "backend: torch, weights: float32}",
             "backend: onnxruntime, weights: int8, device: cpu, compute: float32}",
@@ -197,11 +210,6 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
             "activations: int8, granularity: tensor",
             "activations: int8, granularity: group",
             "granularity 'group' is not something back end 'torch_dynamic' can do: use one of tensor, channel",
-        ),
-        (
-            "weights: float32}",
-            "weights: float32, compile: true}",
-            "back end 'torch' cannot `compile`: only 'torchao' can",
         ),
         (
             "backend: torch, weights: float32}",

@@ -111,6 +111,9 @@ def test_the_stage_times_two_fresh_processes_in_turns(project: Path, monkeypatch
     assert timing["load_time_s"] > timing["import_time_s"] > timing["latency_s"] > 0
     assert timing["memory_kind"] == "rss" and 50 < timing["run_peak_mib"] < 3000
     assert timing["load_peak_mib"] > 50
+    (batch,) = timing["batches"]
+    assert (batch["batch_size"], batch["latency_per_picture_s"]["n"]) == (2, 3)
+    assert 0 < batch["latency_per_picture_s"]["median"] < 2 * timing["latency_s"] and batch["run_peak_mib"] > 50
     parts = {item["component"]: item for item in timing["components"]}
     counts = {name: item["calls_per_picture"] for name, item in parts.items()}
     # Two texts with guidance; PNDM calls the U-Net once more than there are steps.

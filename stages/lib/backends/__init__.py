@@ -41,6 +41,8 @@ class Backend:
     granularity: tuple[str, ...]
     device: tuple[str, ...]
     compute: tuple[str, ...]
+    memory_format: tuple[str, ...] = ("contiguous",)
+    compile: tuple[bool, ...] = (False,)
     calibrated: bool = False
     operators: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
@@ -59,7 +61,9 @@ BACKENDS = {
         activations=("none", "int8", "int6", "int4"),
         granularity=("channel", "tensor", "group"),
         device=("auto", "cpu", "cuda"),
-        compute=("auto", "float32", "float16", "bfloat16"),
+        compute=("auto", "float32", "float16", "bfloat16", "tensorfloat32"),
+        memory_format=("contiguous", "channels_last"),
+        compile=(False, True),
         calibrated=True,
     ),
     "torch_dynamic": Backend(
@@ -104,5 +108,6 @@ BACKENDS = {
         operators=("Linear",),
         packages=("torchao",),
         gpu_weights={"float8": 8.9},
+        compile=(False, True),
     ),
 }

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from stages.lib import components
 from stages.lib.backends.torch import inventory, load, quantize
+from stages.lib.drawing import use_exact_float32
 from stages.lib.errors import UserError
 from stages.lib.files import sha256
 from stages.lib.inventory import memory_bytes
@@ -247,3 +249,65 @@ def test_the_older_names_of_published_weights_are_understood(tiny_model, tmp_pat
     made, expected = _weights(_made(base, _variant("float32"), tmp_path / "v")), _weights(tiny_model)
     assert made.keys() == expected.keys()
     assert all(torch.equal(made[name], tensor) for name, tensor in expected.items())
+
+
+def test_channels_last_draws_the_same_picture_from_other_strides(tiny_model, tmp_path, base_picture):
+    """The memory format is a layout of the converted networks, not another arithmetic."""
+    variant = _variant("float32", memory_format="channels_last", components=("unet",))
+    pipeline = load(_made(tiny_model, variant, tmp_path / "v"), variant, "cpu")
+    assert pipeline.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
+    assert pipeline.vae.decoder.conv_in.weight.is_contiguous()
+    assert torch.allclose(drawn(pipeline), base_picture, atol=1e-4)
+
+
+def test_a_compiled_network_draws_the_same_picture(tiny_model, tmp_path, base_picture, monkeypatch):
+    """Compiling happens in the first call, once, also with a clock around the network."""
+    # What a graph is turned into is PyTorch's; making kernels would take a minute.
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    variant = _variant("float16", compile=True, components=("text_encoder",))
+    made = _made(tiny_model, variant, tmp_path / "v")
+    torch._dynamo.reset()
+    compiled = torch._dynamo.utils.counters["stats"]
+    pipeline = load(made, variant, "cpu")
+    assert compiled["unique_graphs"] == 0
+    eager = drawn(load(made, variant.model_copy(update={"compile": False}), "cpu"))
+    assert torch.allclose(drawn(pipeline), eager, atol=1e-3)
+    graphs = compiled["unique_graphs"]
+    assert graphs > 0
+    inner = pipeline.text_encoder.forward
+    pipeline.text_encoder.forward = lambda *arguments, **options: inner(*arguments, **options)
+    drawn(pipeline)
+    assert compiled["unique_graphs"] == graphs
+
+
+def test_compiling_without_a_compiler_is_one_clear_message(tiny_model, tmp_path, monkeypatch):
+    """Not a traceback of torch's from the first picture."""
+    variant = _variant("float32", compile=True)
+    made = _made(tiny_model, variant, tmp_path / "v")
+    monkeypatch.setattr("stages.lib.compiling.shutil.which", lambda _: None)
+    with pytest.raises(UserError, match=r"'variants\.v\.compile' is true, which needs a C\+\+ compiler"):
+        load(made, variant, "cpu")
+
+
+def test_tf32_is_switched_on_by_its_variant_alone(tiny_model, tmp_path, monkeypatch):
+    """FP32 of every other variant stays exact, and an older GPU is told, not ignored."""
+    tf32, fp32 = _variant("float32", device="cuda", compute="tensorfloat32"), _variant("float32", device="cuda")
+    made = _made(tiny_model, tf32, tmp_path / "v")
+    monkeypatch.setattr(torch.nn.Module, "to", lambda self, *_, **__: self)  # there may be no GPU here
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
+    switches = lambda: (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32)  # noqa: E731
+    before = switches()
+    try:
+        use_exact_float32()
+        load(made, fp32, "cuda")
+        load(made, tf32, "cpu")
+        assert switches() == ("highest", False)
+        pipeline = load(made, tf32, "cuda")
+        assert switches() == ("high", True)
+        assert pipeline.unet.conv_in.weight.dtype == torch.float32
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
+        with pytest.raises(UserError, match="needs a GPU of compute capability 8.0 or more; this one has 7.5"):
+            load(made, tf32, "cuda")
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]

@@ -19,6 +19,7 @@ from torch.nn.utils import parametrize
 
 from stages.lib.backends.torch.activations import measure_ranges, round_inputs, write_ranges
 from stages.lib.calibration import Inputs, require_inputs
+from stages.lib.compiling import compile_network, require_compiler
 from stages.lib.components import (
     assemble,
     copy_companions,
@@ -26,7 +27,7 @@ from stages.lib.components import (
     stored_float_dtype,
     write_component,
 )
-from stages.lib.devices import compute_dtype, native_dtype
+from stages.lib.devices import arithmetic_dtype, compute_dtype, native_dtype, use_tensorfloat32
 from stages.lib.errors import UserError
 from stages.lib.inventory import StoredTensor, stored_tensors
 from stages.lib.params import COMPONENTS, DTYPE_BITS, Variant
@@ -87,20 +88,33 @@ def cast_state(state: Mapping[str, torch.Tensor], dtype: str, source: Path) -> d
 
 
 def load(folder: Path, variant: Variant, device: str) -> StableDiffusionPipeline:
-    """Rebuild the pipeline that `quantize` wrote, on `device` ("cpu" or "cuda")."""
+    """Rebuild the pipeline that `quantize` wrote, on `device` ("cpu" or "cuda").
+
+    TF32 is a setting of the process, made here for a variant that computes in it and by nobody else. A network that is
+    to be compiled is compiled in its first call.
+    """
+    if variant.compute == "tensorfloat32" and device == "cuda":
+        use_tensorfloat32(variant)
+    if variant.compile:
+        require_compiler(variant, device)
     computes = {}
     networks = {}
     for component in COMPONENTS:
         stored = stored_float_dtype(folder, component)
         converted = component in variant.components
-        computes[component] = compute_dtype(variant, device) if converted else native_dtype(stored, device)
+        wanted = compute_dtype(variant, device) if converted else native_dtype(stored, device)
+        computes[component] = arithmetic_dtype(wanted)
         network = load_component(folder, component, stored)
         if converted and variant.activations != "none":
             round_inputs(network, component, folder / component, DTYPE_BITS[variant.activations])
         networks[component] = network.to(device)
+        if converted and variant.memory_format == "channels_last":
+            network.to(memory_format=torch.channels_last)
     pipeline = assemble(folder, networks)
     for component, network in networks.items():
         compute_in(network, component, computes[component])
+        if variant.compile and component in variant.components:
+            compile_network(network, component)
     return pipeline
 
 

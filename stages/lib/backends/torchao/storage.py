@@ -9,7 +9,6 @@ from diffusers import StableDiffusionPipeline
 from torch import nn
 
 from stages.lib.backends.torch import cast_state, compute_in
-from stages.lib.backends.torchao.compiling import compile_network, require_compiler
 from stages.lib.backends.torchao.layers import (
     chosen_layers,
     configuration,
@@ -17,6 +16,7 @@ from stages.lib.backends.torchao.layers import (
     require_float8,
     require_package,
 )
+from stages.lib.compiling import compile_network, require_compiler
 from stages.lib.components import (
     assemble,
     copy_companions,

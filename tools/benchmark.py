@@ -1,0 +1,65 @@
+"""How fast is every variant now? Fresh speed-ups over the baseline, and over FP32 in the variant's own runtime.
+
+`python -m tools.benchmark` times the models that `dvc repro` made, each against the baseline and against FP32 of its
+own runtime, two fresh processes in alternation as the stage `benchmark` does. Nothing is written.
+"""
+
+import argparse
+from pathlib import Path
+
+from stages.benchmark import ROLES, measure, task_of
+from stages.lib.errors import UserError, run_stage
+from stages.lib.files import read_json
+from stages.lib.measurement import Measurement
+from stages.lib.params import Params, Variant, load_params
+
+MODELS, NOISE, ENVIRONMENT = Path("data/models"), Path("data/noise.safetensors"), Path("reports/environment.json")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--variants", help="keys of `variants`, by comma; default: all that have a speed")
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    params = load_params()
+    names = arguments.variants.split(",") if arguments.variants else list(params.variants)
+    variants = [params.variant(name) for name in names if not params.variant(name).simulated]
+    for path in (NOISE, ENVIRONMENT, *(MODELS / variant.name for variant in variants)):
+        if not path.exists():
+            raise UserError(f"{path} is missing: run `dvc repro` first")
+    print(f"{'variant':28}{'s a picture':>12}  over {params.baseline:24}over FP32 of its runtime")
+    for variant in variants:
+        references = dict.fromkeys([params.baseline, own_float32(params, variant)])
+        measured = [compare(params, variant.name, reference, arguments.repeats) for reference in references]
+        shown = [f"{_spread(speedup):29}" for _, speedup in measured]
+        if len(shown) == 1:
+            shown.append("the same")
+        print(f"{variant.label:28}{measured[0][0].median:12.3f}  {''.join(shown)}", flush=True)
+
+
+def own_float32(params: Params, variant: Variant) -> str:
+    """The key of the FP32 variant of the same back end and device, else, where PyTorch runs it too, the baseline."""
+    for other in params.variants.values():
+        plain = (other.weights, other.compute in ("auto", "float32"), other.compile) == ("float32", True, False)
+        if plain and (other.backend, other.device) == (variant.backend, variant.device):
+            return other.name
+    return params.baseline
+
+
+def compare(params: Params, name: str, reference: str, repeats: int) -> tuple[Measurement, Measurement]:
+    """Seconds a picture of the variant `name`, and its speed-ups over `reference`, of `repeats` turns."""
+    threads = read_json(ENVIRONMENT)["threads"]
+    tasks = {
+        role: task_of(params, key, MODELS, NOISE, threads) for role, key in zip(ROLES, (name, reference), strict=True)
+    }
+    timing = measure(tasks, params.benchmark.warmup, repeats)
+    found = {item["name"]: Measurement.from_json(item) for item in timing["measurements"]}
+    return found["latency_s"], found["speedup"]
+
+
+def _spread(speedup: Measurement) -> str:
+    return f"{speedup.median:.2f}x ({speedup.minimum:.2f} to {speedup.maximum:.2f})"
+
+
+if __name__ == "__main__":
+    run_stage(main)
