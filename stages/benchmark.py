@@ -4,6 +4,10 @@ Reads the models of the variant and the baseline, the stored noise and this mach
 reports/timing/V.json. Two fresh processes, one per model, draw the same picture in turns, never both at once, and the
 order is turned round after each turn: drift of the machine hits both. The speed-up is the median of the ratios of the
 turns. The baseline is timed against itself, which shows how far from 1 noise alone takes a ratio.
+
+A model that would draw longer than params.yaml allows is measured for a few steps of each picture, in fewer turns, and
+its time is extrapolated: `extrapolated` and `baseline_extrapolated` say so, `unet_calls` and `unet_calls_made` from
+how many calls of the U-Net to how many.
 """
 
 import argparse
@@ -19,7 +23,8 @@ from stages.lib.devices import compute_dtype, resolve_device
 from stages.lib.errors import run_stage
 from stages.lib.files import read_json, write_json
 from stages.lib.measurement import Measurement
-from stages.lib.params import Variant, load_params
+from stages.lib.memory import check_memory, loaded_bytes
+from stages.lib.params import Benchmark, Variant, load_params
 from stages.lib.prompts import timed_prompt
 from stages.lib.timing_process import TimingProcess
 from stages.lib.timing_worker import Task
@@ -55,14 +60,15 @@ def main() -> None:
         return
     environment = read_json(arguments.environment)
     prompt = timed_prompt(params)
-    devices = {
-        role: resolve_device(item.device, params.device)
-        for role, item in zip(ROLES, (variant, params.variant(params.baseline)), strict=True)
-    }
+    variants = dict(zip(ROLES, (variant, params.variant(params.baseline)), strict=True))
+    devices = {role: resolve_device(item.device, params.device) for role, item in variants.items()}
+    on_cpu = [item for role, item in variants.items() if devices[role] == "cpu"]
+    held_bytes = sum(loaded_bytes(arguments.models / item.name, item) for item in on_cpu)
+    check_memory(held_bytes, f"timing {variant.label} beside {variants['baseline'].label}", processes=len(ROLES))
     tasks = {
         role: Task(
-            variant=name,
-            folder=str(arguments.models / name),
+            variant=item.name,
+            folder=str(arguments.models / item.name),
             device=devices[role],
             threads=environment["threads"],
             prompt=prompt.prompt,
@@ -70,8 +76,9 @@ def main() -> None:
             noise=str(arguments.noise),
             steps=params.generation.steps,
             guidance_scale=params.generation.guidance_scale,
+            longest_picture_s=params.benchmark.longest_picture_s,
         )
-        for role, name in zip(ROLES, (variant.name, params.baseline), strict=True)
+        for role, item in variants.items()
     }
     timing = {
         **names,
@@ -84,12 +91,12 @@ def main() -> None:
         "fingerprint": environment["fingerprint"],
         "prompt": prompt.id,
         "steps": params.generation.steps,
-        "warmup": params.benchmark.warmup,
-        **measure(tasks, params.benchmark.warmup, params.benchmark.repeats),
+        **measure(tasks, params.benchmark),
     }
     write_json(arguments.output, timing)
     print(
-        f"benchmark: {variant.label} on {timing['device']}, {timing['latency_s']:.3f} s per picture, "
+        f"benchmark: {variant.label} on {timing['device']}, {timing['latency_s']:.3f} s per picture"
+        f"{' (extrapolated)' if timing['extrapolated'] else ''}, "
         f"{timing['speedup']:.2f}x {params.baseline}, peak {timing['run_peak_mib']:.0f} MiB, "
         f"{time.perf_counter() - begin_s:.1f} s"
     )
@@ -108,12 +115,11 @@ def turns(rounds: int) -> list[tuple[str, str]]:
     return [ROLES if number % 2 == 0 else ROLES[::-1] for number in range(rounds)]
 
 
-def measure(tasks: dict[str, Task], warmup: int, repeats: int) -> dict[str, Any]:
+def measure(tasks: dict[str, Task], settings: Benchmark) -> dict[str, Any]:
     """Time the two tasks in turns; the part of reports/timing that two fresh processes measure."""
-    total = len(ROLES) * (2 + warmup + repeats) + INSTRUMENTED_CALLS
     with ExitStack() as stack:
         progress = stack.enter_context(
-            tqdm(total=total, desc=f"benchmark {tasks['variant'].variant}", unit="call", mininterval=1)
+            tqdm(total=2 * len(ROLES), desc=f"benchmark {tasks['variant'].variant}", unit="call", mininterval=1)
         )
         processes: dict[str, TimingProcess] = {}
         for role in ROLES:  # one after the other, so that they do not compete while loading
@@ -121,6 +127,12 @@ def measure(tasks: dict[str, Task], warmup: int, repeats: int) -> dict[str, Any]
             progress.update()
         first = {role: processes[role].ask("call") for role in ROLES}
         progress.update(len(ROLES))
+        extrapolated = {role: first[role]["unet_calls_made"] < first[role]["unet_calls"] for role in ROLES}
+        is_long = any(extrapolated.values())
+        warmup = 0 if is_long else settings.warmup
+        repeats = settings.repeats_of_long if is_long else settings.repeats
+        instrumented_calls = 1 if is_long else INSTRUMENTED_CALLS
+        progress.total += len(ROLES) * (warmup + repeats) + instrumented_calls
         for order in turns(warmup):
             for role in order:
                 processes[role].ask("call")
@@ -132,8 +144,8 @@ def measure(tasks: dict[str, Task], warmup: int, repeats: int) -> dict[str, Any]
                 progress.update()
         peaks = {role: processes[role].ask("peak") for role in ROLES}
         instrumented = []
-        for _ in range(INSTRUMENTED_CALLS):
-            instrumented.append(processes["variant"].ask("components")["times_s"])
+        for _ in range(instrumented_calls):
+            instrumented.append(processes["variant"].ask("components"))
             progress.update()
     single = {
         "load_time_s": {role: processes[role].load_time_s for role in ROLES},
@@ -144,6 +156,11 @@ def measure(tasks: dict[str, Task], warmup: int, repeats: int) -> dict[str, Any]
     }
     measurements = named_measurements(calls, single)
     return {
+        "warmup": warmup,
+        "extrapolated": extrapolated["variant"],
+        "baseline_extrapolated": extrapolated["baseline"],
+        "unet_calls": first["variant"]["unet_calls"],
+        "unet_calls_made": first["variant"]["unet_calls_made"],
         "height": first["variant"]["height"],
         "width": first["variant"]["width"],
         "memory_kind": peaks["variant"]["kind"],
@@ -183,15 +200,16 @@ def named_measurements(calls: list[Call], single: dict[str, dict[str, float]]) -
     return measurements
 
 
-def component_times(instrumented: list[dict[str, list[float]]]) -> list[dict[str, Any]]:
-    """Seconds per call of each component over all instrumented pictures."""
+def component_times(instrumented: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Seconds per call of each component over all instrumented pictures, and its calls in a whole picture."""
+    taken = [answer["times_s"] for answer in instrumented]
     return [
         {
             "component": name,
-            "calls_per_picture": len(instrumented[0][name]),
-            **Measurement("s", tuple(sample for times in instrumented for sample in times[name])).as_json(),
+            "calls_per_picture": instrumented[0]["unet_calls"] if name == "unet_step" else len(samples),
+            **Measurement("s", tuple(sample for times in taken for sample in times[name])).as_json(),
         }
-        for name in instrumented[0]
+        for name, samples in taken[0].items()
     ]
 
 

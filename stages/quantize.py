@@ -1,6 +1,8 @@
 """What does one variant look like, and how much room does it take on disk and in memory?
 
-Writes the variant's model folder and its size report. The memory figures come from loading the result on the CPU.
+Writes the variant's model folder and its size report. `memory_mib` comes from loading the result on the CPU;
+`quantize_s` and `quantize_peak_mib` are the time and the highest memory of making it, one network at a time, on the
+machine that made it.
 """
 
 import argparse
@@ -14,6 +16,7 @@ from stages.lib.components import stored_float_dtype
 from stages.lib.errors import run_stage
 from stages.lib.files import whole_folder, write_json
 from stages.lib.inventory import StoredTensor, disk_bytes, memory_bytes, stored_tensors
+from stages.lib.memory import check_memory, loaded_bytes, process_meter
 from stages.lib.metrics import compression
 from stages.lib.params import COMPONENTS, DTYPE_BITS, Variant, load_params
 
@@ -29,14 +32,21 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="the folder to write")
     parser.add_argument("--size", type=Path, required=True, help="the size report (JSON) to write")
     arguments = parser.parse_args()
+    meter = process_meter()
     start_s = time.perf_counter()
     variant = load_params().variant(arguments.variant)
     entry = BACKENDS[variant.backend]
     backend = entry.load_module()
     needs_ranges = entry.calibrated and variant.activations == "int8"
+    parameters = base_parameters(arguments.base)
+    peak = entry.calibrated_peak if needs_ranges else entry.quantize_peak
+    check_memory(peak * 4 * max(parameters.values()), f"making {variant.label}")
     inputs = {"calibration": read_inputs(arguments.calibration)} if needs_ranges else {}
     with whole_folder(arguments.output) as folder:
+        begin_s = time.perf_counter()
         backend.quantize(arguments.base, variant, folder, **inputs)
+        making = {"quantize_s": time.perf_counter() - begin_s, "quantize_peak_mib": meter.peak_mib()}
+        check_memory(loaded_bytes(folder, variant), f"loading {variant.label}")
         pipeline = backend.load(folder, variant, "cpu")
         report = size_report(
             variant,
@@ -44,15 +54,15 @@ def main() -> None:
             disk=disk_bytes(folder),
             memory={component: memory_bytes(getattr(pipeline, component)) for component in COMPONENTS},
             bits={component: _bits(folder, component, variant) for component in COMPONENTS},
-            base_parameters=base_parameters(arguments.base),
+            base_parameters=parameters,
         )
-    write_json(arguments.size, report)
+    write_json(arguments.size, report | making)
     smaller = compression({"disk_mib": sum(disk_bytes(arguments.base).values()) / MIB}, report)
     left_out = report["parameters_left_out"]
     note = f", {left_out:,} parameters that drawing does not need left out" if left_out else ""
     print(
         f"quantize: {variant.label}, {report['disk_mib']:.1f} MiB on disk ({smaller:.2f}x smaller{note}), "
-        f"{time.perf_counter() - start_s:.1f} s"
+        f"peak {making['quantize_peak_mib']:,.0f} MiB, {time.perf_counter() - start_s:.1f} s"
     )
 
 

@@ -137,13 +137,14 @@ def render(
         prompts=prompts,
         study_prompts=[prompt for prompt in prompts if prompt.set == "study"],
         answer=answer(results, translations, partial(list_of, language=language)),
-        sections=outline.sections(_),
-        numbers=outline.numbers(_),
+        sections=outline.sections(_, results.pictured),
+        numbers=outline.numbers(_, results.pictured),
         components=component_names(_),
         metrics=METRICS,
         components_count=len(COMPONENTS),
         bits=DTYPE_BITS,
         instrumented=instrumented_pictures(results),
+        timed_calls=results.baseline.measurement("latency_s").n,
         formulas={name: illustrations.formula(name) for name in illustrations.FORMULAS},
         charts=charts,
         rounding=Drawing(illustrations.rounding(weight, _), ""),
@@ -151,7 +152,7 @@ def render(
         pairs=pair_rows(results, prompts),
         kinds=kind_counts(prompts),
         audit=audit(STUDY, _),
-        **picture_figures(results, images, pictured_prompts(prompts)),
+        **(picture_figures(results, images, pictured_prompts(prompts)) if results.pictured else no_pictures(results)),
     )
 
 
@@ -184,6 +185,12 @@ def pair_rows(results: Results, prompts: list[Prompt]) -> list[dict[str, Any]]:
         }
         for pair in results.pairs
     ]
+
+
+def no_pictures(results: Results) -> dict[str, Any]:
+    """What `picture_figures` gives, where nothing was drawn but for timing."""
+    timing = results.baseline.timing
+    return {"comparisons": {}, "picture_width": timing["width"], "picture_height": timing["height"]}
 
 
 def picture_figures(results: Results, images: Path, prompts: list[Prompt]) -> dict[str, Any]:

@@ -32,7 +32,16 @@ from stages.lib.picture_folder import (
 )
 
 STAGE_OF = {"size": "quantize", "timing": "benchmark", "quality": "evaluate"}
-SIZE_KEYS = ("parameters", "parameters_left_out", "theoretical_mib", "disk_mib", "memory_mib", "overhead_percent")
+SIZE_KEYS = (
+    "parameters",
+    "parameters_left_out",
+    "theoretical_mib",
+    "disk_mib",
+    "memory_mib",
+    "overhead_percent",
+    "quantize_s",
+    "quantize_peak_mib",
+)
 TIMING_KEYS = (
     "load_time_s",
     "first_call_s",
@@ -41,6 +50,8 @@ TIMING_KEYS = (
     "load_peak_mib",
     "run_peak_mib",
     "memory_kind",
+    "extrapolated",
+    "baseline_extrapolated",
 )
 QUALITY_KEYS = (
     "images",
@@ -53,11 +64,11 @@ QUALITY_KEYS = (
     "flagged",
     "baseline_flagged",
 )
-# What each report must hold before anything of it is joined; a timing that was not measured holds a reason instead.
+# What each report must hold before anything of it is joined; what was not measured holds a reason instead.
 REQUIRED_KEYS = {
     "size": ("backend", "weights", "stored_dtype", *SIZE_KEYS),
     "timing": ("measured", "fingerprint", "measurements", *TIMING_KEYS),
-    "quality": ("baseline", *QUALITY_KEYS),
+    "quality": ("measured", "baseline", *QUALITY_KEYS),
 }
 METRICS_KEYS = (
     "label",
@@ -85,7 +96,8 @@ def main() -> None:
     begin_s = time.perf_counter()
     params = load_params()
     rows = variant_rows(params, arguments.reports, arguments.images)
-    pairs = compare_pairs([arguments.images / name for name in params.variants])
+    drawn = all(row["quality_reason"] is None for row in rows)
+    pairs = compare_pairs([arguments.images / name for name in params.variants]) if drawn else []
     check_quality_is_of_these_pictures(rows, pairs, params.baseline)
     model = {"name": params.model, "label": params.chosen_model.label}
     write_json(arguments.output, {"model": model, "baseline": params.baseline, "variants": rows, "pairs": pairs})
@@ -94,7 +106,7 @@ def main() -> None:
             shown = {key: row[key] for key in METRICS_KEYS if row[key] is not None}
             write_json(folder / f"{row['variant']}.json", shown)
     print(
-        f"summarize: {len(rows)} variants, {len(pairs)} pairs of {rows[0]['images']} pictures, "
+        f"summarize: {len(rows)} variants, {len(pairs)} pairs of {rows[0]['images'] or 0} pictures, "
         f"{time.perf_counter() - begin_s:.1f} s"
     )
 
@@ -108,7 +120,7 @@ def variant_rows(params: Params, reports: Path, images: Path) -> list[dict]:
         size, timing, quality = (read_report(reports, kind, variant.name) for kind in STAGE_OF)
         check_size(size, variant, reports)
         check_timing(timing, variant, environment["fingerprint"], reports)
-        if quality["baseline"] != params.baseline:
+        if quality["measured"] and quality["baseline"] != params.baseline:
             raise UserError(
                 f"{reports}/quality/{variant.name}.json compares with '{quality['baseline']}', params.yaml has "
                 f"baseline '{params.baseline}': run `dvc repro evaluate@{variant.name}`"
@@ -127,7 +139,7 @@ def variant_rows(params: Params, reports: Path, images: Path) -> list[dict]:
                 "compression": compression(baseline_size, size),
                 **{key: size[key] for key in SIZE_KEYS},
                 **timing_row(timing),
-                **{key: quality[key] for key in QUALITY_KEYS},
+                **quality_row(quality),
             }
         )
     return rows
@@ -158,6 +170,15 @@ def timing_row(timing: dict) -> dict:
         "speedup_std": spreads["speedup"]["std"] if measured else None,
         "timed_calls": spreads["latency_s"]["n"] if measured else None,
         "timing_reason": None if measured else timing["reason"],
+    }
+
+
+def quality_row(quality: dict) -> dict:
+    """The row's part that pictures give: every figure, or None everywhere and the reason."""
+    measured = quality["measured"]
+    return {
+        **{key: quality[key] if measured else None for key in QUALITY_KEYS},
+        "quality_reason": None if measured else quality["reason"],
     }
 
 

@@ -50,6 +50,11 @@ class VariantResult:
         """Whether its speed and memory were measured."""
         return self.timing["measured"]
 
+    @property
+    def pictured(self) -> bool:
+        """Whether pictures were drawn and compared."""
+        return self.quality["measured"]
+
     def measurement(self, name: str) -> Measurement | None:
         """The raw samples of one timing, or None if this variant has none of that name."""
         for item in self.timing.get("measurements", ()):
@@ -65,6 +70,12 @@ class Results:
     environment: dict[str, Any]
     variants: tuple[VariantResult, ...]
     pairs: tuple[dict[str, Any], ...]
+    architectures: tuple[dict[str, Any], ...]
+
+    @property
+    def pictured(self) -> bool:
+        """Whether pictures were drawn; of random weights there are none, in any format."""
+        return self.baseline.pictured
 
     @property
     def baseline(self) -> VariantResult:
@@ -101,7 +112,15 @@ def load_results(reports: Path, images: Path, params: Params) -> Results:
         for name, variant in params.variants.items()
     )
     pairs = tuple(pair for pair in summary["pairs"] if {pair["reference"], pair["variant"]} <= set(params.variants))
-    return Results(environment=read_json(reports / "environment.json"), variants=variants, pairs=pairs)
+    drawn = {result.pictured for result in variants}
+    if len(drawn) > 1:
+        raise UserError(f"{reports / 'quality'} has variants with and without pictures: run `dvc repro`")
+    return Results(
+        environment=read_json(reports / "environment.json"),
+        variants=variants,
+        pairs=pairs,
+        architectures=tuple(read_json(reports / "architectures.json")["architectures"]),
+    )
 
 
 def kind_means(pair: dict[str, Any], kinds: dict[str, str]) -> dict[str, dict[str, Any]]:

@@ -1,5 +1,8 @@
 """A fresh process that times one variant, one call at a time, whenever its parent asks.
 
+A picture that would take too long is not drawn to its end: after SAMPLED_STEPS steps the others are left out, and their
+time is that of the last of these. The first picture decides it for all.
+
 Both ways, one line is one JSON object. The parent first sends the fields of `Task`; the answer comes when the model is
 ready to draw. Then it sends {"do": "call"}, {"do": "peak"} or {"do": "components"}. A mistake of the user is answered
 with {"error": message}. When the parent goes, in whatever way, this process ends at once, also in the middle of a call.
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
 
+SAMPLED_STEPS = 3  # the first holds what is done only once; the others are timed
+
+
 @dataclass(frozen=True)
 class Task:
     """What one worker loads and draws. `threads` is what PyTorch may use on the CPU."""
@@ -40,6 +46,7 @@ class Task:
     noise: str
     steps: int
     guidance_scale: float
+    longest_picture_s: float
 
     def as_line(self) -> str:
         """The line that starts the work."""
@@ -54,9 +61,14 @@ class Worker:
     pipeline: "StableDiffusionPipeline"
     latents: "torch.Tensor"
     meter: PeakMeter
+    is_long: bool | None = None  # known after the first picture
 
     def call(self) -> dict[str, Any]:
-        """Draw one picture as a user does: text encoding, denoising, decoding, safety check; no PNG."""
+        """Draw one picture as a user does: text encoding, denoising, decoding, safety check; no PNG.
+
+        `latency_s` is its time, extrapolated to all U-Net calls if fewer were made; `measured_s` is what was measured.
+        """
+        ends_s: list[float] = []
         begin_s = self._now_s()
         picture = self.pipeline(
             prompt=self.task.prompt,
@@ -64,14 +76,43 @@ class Worker:
             num_inference_steps=self.task.steps,
             guidance_scale=self.task.guidance_scale,
             output_type="pt",
+            callback_on_step_end=None if self.is_long is False else self._stop_if_long(ends_s),
+            callback_on_step_end_tensor_inputs=[],
         ).images
-        latency_s = self._now_s() - begin_s
+        measured_s = self._now_s() - begin_s
+        self.is_long = bool(self.is_long)
+        calls = len(self.pipeline.scheduler.timesteps)
+        made = SAMPLED_STEPS if self.is_long else calls
+        rest_s = (calls - made) * _step_s(ends_s) if self.is_long else 0.0
         if not picture.isfinite().all():
             raise UserError(
                 f"variant '{self.task.variant}' gives NaN in the picture of prompt '{self.task.prompt}': in "
                 f"params.yaml set `compute: float32` under variants.{self.task.variant}"
             )
-        return {"latency_s": latency_s, "height": picture.shape[2], "width": picture.shape[3]}
+        return {
+            "latency_s": measured_s + rest_s,
+            "measured_s": measured_s,
+            "unet_calls": calls,
+            "unet_calls_made": made,
+            "height": picture.shape[2],
+            "width": picture.shape[3],
+        }
+
+    def _stop_if_long(self, ends_s: list[float]) -> Callable[..., dict]:
+        """What the pipeline calls after each step: leave out the other steps of a picture that would take too long."""
+
+        def look(pipeline: Any, step: int, timestep: Any, tensors: dict) -> dict:
+            if step >= SAMPLED_STEPS:
+                return tensors
+            ends_s.append(self._now_s())
+            calls = len(pipeline.scheduler.timesteps)
+            if step == SAMPLED_STEPS - 1 < calls - 1:
+                if self.is_long is None:
+                    self.is_long = calls * _step_s(ends_s) > self.task.longest_picture_s
+                pipeline._interrupt = self.is_long
+            return tensors
+
+        return look
 
     def peak(self) -> dict[str, Any]:
         """The highest memory use since the model was loaded."""
@@ -88,9 +129,9 @@ class Worker:
                 ("safety_checker", self.pipeline, "run_safety_checker"),
             ):
                 stack.enter_context(self._clocked(owner, method, times_s.setdefault(name, [])))
-            whole_s = self.call()["latency_s"]
-        times_s["other"] = [whole_s - sum(sum(samples) for samples in times_s.values())]
-        return {"times_s": times_s}
+            call = self.call()
+        times_s["other"] = [call["measured_s"] - sum(sum(samples) for samples in times_s.values())]
+        return {"times_s": times_s, "unet_calls": call["unet_calls"]}
 
     @contextmanager
     def _clocked(self, owner: Any, method: str, samples_s: list[float]) -> Iterator[None]:
@@ -116,6 +157,11 @@ class Worker:
 
             torch.cuda.synchronize()
         return time.perf_counter()
+
+
+def _step_s(ends_s: list[float]) -> float:
+    """Seconds of one step, from the times at which the sampled steps ended; the first is left out."""
+    return (ends_s[-1] - ends_s[0]) / (len(ends_s) - 1)
 
 
 def load(task: Task, meter: PeakMeter) -> tuple[Worker, dict[str, Any]]:

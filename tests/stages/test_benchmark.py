@@ -50,6 +50,7 @@ def task(**changes: object) -> Task:
         "noise": "data/noise.safetensors",
         "steps": STEPS,
         "guidance_scale": 7.5,
+        "longest_picture_s": 60.0,
     }
     return Task(**{**fields, **changes})
 
@@ -80,7 +81,7 @@ def test_speedup_is_the_median_of_the_ratios_of_each_turn() -> None:
 def test_component_times_are_per_call() -> None:
     """Protects 'U-Net per step': samples of all pictures, calls counted in one."""
     first, second = {"unet_step": [1.0, 2.0], "other": [0.5]}, {"unet_step": [3.0, 4.0], "other": [0.7]}
-    unet, other = benchmark.component_times([first, second])
+    unet, other = benchmark.component_times([{"times_s": times, "unet_calls": 2} for times in (first, second)])
     assert (unet["calls_per_picture"], unet["n"], unet["median"]) == (2, 4, 2.5)
     assert (other["calls_per_picture"], other["samples"]) == (1, [0.5, 0.7])
 

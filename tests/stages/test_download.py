@@ -219,9 +219,9 @@ def test_no_network_is_one_message_that_names_the_way_out(tmp_path, hub):
 
 def test_a_full_disk_is_told_before_anything_is_fetched(tmp_path):
     """Protects a user from an hour of download that cannot end well."""
-    check_space(1, tmp_path / "not" / "there" / "yet")
+    check_space(1, tmp_path / "not" / "there" / "yet", "free space")
     with pytest.raises(UserError, match=r"needs 1073741824\.00 GiB, but its disk has .* free"):
-        check_space(2**60, tmp_path / "not" / "there" / "yet")
+        check_space(2**60, tmp_path / "not" / "there" / "yet", "free space")
 
 
 def test_a_local_folder_is_copied_without_what_is_not_needed(tmp_path, repository, tiny_model):

@@ -19,7 +19,12 @@ from types import ModuleType
 
 @dataclass(frozen=True)
 class Backend:
-    """What a back end can do, known without importing it. The first of each tuple is the default."""
+    """What a back end can do, known without importing it. The first of each tuple is the default.
+
+    Memory, measured with Stable Diffusion v1.5's architecture, for stages.lib.memory.check_memory: `quantize_peak` is
+    what is in memory at most while a variant is made, in FP32 bytes of the largest network (`calibrated_peak`: where
+    ranges of activations are taken), and `load_peak` what a loaded variant takes, in bytes of its files.
+    """
 
     module: str
     weights: tuple[str, ...]
@@ -27,7 +32,10 @@ class Backend:
     granularity: tuple[str, ...]
     device: tuple[str, ...]
     compute: tuple[str, ...]
+    quantize_peak: float
+    load_peak: float
     calibrated: bool = False
+    calibrated_peak: float = 0.0
 
     def load_module(self) -> ModuleType:
         """Import the module that implements this back end."""
@@ -42,6 +50,8 @@ BACKENDS = {
         granularity=("channel", "tensor"),
         device=("auto", "cpu", "cuda"),
         compute=("auto", "float32", "float16", "bfloat16"),
+        quantize_peak=1.6,
+        load_peak=1.0,
     ),
     "torch_dynamic": Backend(
         module="stages.lib.backends.torch_dynamic",
@@ -50,6 +60,8 @@ BACKENDS = {
         granularity=("tensor", "channel"),
         device=("cpu",),
         compute=("float32",),
+        quantize_peak=1.3,
+        load_peak=1.0,
     ),
     "openvino": Backend(
         module="stages.lib.backends.openvino",
@@ -58,6 +70,9 @@ BACKENDS = {
         granularity=("channel",),
         device=("cpu",),
         compute=("float32", "bfloat16"),
+        quantize_peak=2.5,
+        load_peak=1.0,
         calibrated=True,
+        calibrated_peak=4.5,
     ),
 }
