@@ -1,7 +1,7 @@
 """A fresh process that times one variant, one call at a time, whenever its parent asks.
 
-A picture that would take too long is not drawn to its end: after SAMPLED_STEPS steps the others are left out, and their
-time is that of the last of these. The first picture decides it for all.
+A picture that would take too long is not drawn to its end: after a few steps the others are left out, and each is taken
+to last as long as the last TIMED_STEPS of those. The first picture decides it for all.
 
 Both ways, one line is one JSON object. The parent first sends the fields of `Task`; the answer comes when the model is
 ready to draw. Then it sends {"do": "call"}, {"do": "peak"} or {"do": "components"}. A mistake of the user is answered
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
 
-SAMPLED_STEPS = 3  # the first holds what is done only once; the others are timed
+TIMED_STEPS = 2
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,8 @@ class Worker:
     pipeline: "StableDiffusionPipeline"
     latents: "torch.Tensor"
     meter: PeakMeter
+    # The first holds what is done only once; steps with a schedule of their own are not like the rest.
+    sampled_steps: int = 1 + TIMED_STEPS
     is_long: bool | None = None  # known after the first picture
 
     def call(self) -> dict[str, Any]:
@@ -82,7 +84,7 @@ class Worker:
         measured_s = self._now_s() - begin_s
         self.is_long = bool(self.is_long)
         calls = len(self.pipeline.scheduler.timesteps)
-        made = SAMPLED_STEPS if self.is_long else calls
+        made = self.sampled_steps if self.is_long else calls
         rest_s = (calls - made) * _step_s(ends_s) if self.is_long else 0.0
         if not picture.isfinite().all():
             raise UserError(
@@ -102,11 +104,11 @@ class Worker:
         """What the pipeline calls after each step: leave out the other steps of a picture that would take too long."""
 
         def look(pipeline: Any, step: int, timestep: Any, tensors: dict) -> dict:
-            if step >= SAMPLED_STEPS:
+            if step >= self.sampled_steps:
                 return tensors
             ends_s.append(self._now_s())
             calls = len(pipeline.scheduler.timesteps)
-            if step == SAMPLED_STEPS - 1 < calls - 1:
+            if step == self.sampled_steps - 1 < calls - 1:
                 if self.is_long is None:
                     self.is_long = calls * _step_s(ends_s) > self.task.longest_picture_s
                 pipeline._interrupt = self.is_long
@@ -160,8 +162,8 @@ class Worker:
 
 
 def _step_s(ends_s: list[float]) -> float:
-    """Seconds of one step, from the times at which the sampled steps ended; the first is left out."""
-    return (ends_s[-1] - ends_s[0]) / (len(ends_s) - 1)
+    """Seconds of one step, the mean of the last TIMED_STEPS, from the times at which the sampled steps ended."""
+    return (ends_s[-1] - ends_s[-1 - TIMED_STEPS]) / TIMED_STEPS
 
 
 def load(task: Task, meter: PeakMeter) -> tuple[Worker, dict[str, Any]]:
@@ -185,7 +187,7 @@ def load(task: Task, meter: PeakMeter) -> tuple[Worker, dict[str, Any]]:
         meter = CudaMeter()
     answer = {"import_time_s": import_time_s, "load_peak_mib": meter.peak_mib()}
     meter.reset()
-    return Worker(task, pipeline, latents, meter), answer
+    return Worker(task, pipeline, latents, meter, 1 + len(variant.schedule) + TIMED_STEPS), answer
 
 
 def main() -> None:

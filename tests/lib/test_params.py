@@ -109,7 +109,11 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
         ("source: hub", "source: hbu", "'models.sd15.source' has the value 'hbu': use folder, hub or architecture"),
         ("source: hub, ", "", "key 'models.sd15.source' is missing"),
         ("source: folder, ", "source: architecture, ", "key 'models.embedded.seed' is missing: add it"),
-        ("path: data/architectures/xl", "path: /etc", "'architectures.xl.path' has the value '/etc': use a path inside"),
+        (
+            "path: data/architectures/xl",
+            "path: /etc",
+            "'architectures.xl.path' has the value '/etc': use a path inside",
+        ),
         ("longest_picture_s: 60", "longest_picture_s: 0", "'benchmark.longest_picture_s' has the value 0: write more"),
         ("451f4fe16113bff5a5d2269ed5ad43b0592e9a14", "main", "has the value 'main': give the full commit hash"),
         ("owner/name", "name", "'models.sd15.repository' has the value 'name'"),

@@ -210,3 +210,42 @@ def test_a_process_ends_when_its_parent_is_gone(project: Path) -> None:
     )
     output, _ = worker.communicate(f"{task().as_line()}\n".encode(), timeout=60)
     assert (worker.returncode, output) == (1, b"")
+
+
+def test_a_long_picture_is_cut_short_and_extrapolated(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects from hours on a CPU, and from a guess that looks measured: it is marked, and follows from its parts."""
+    text = Path("params.yaml").read_text(encoding="utf-8")
+    changed = text.replace("longest_picture_s: 60", "longest_picture_s: 0.00001").replace("steps: 3", "steps: 40")
+    Path("params.yaml").write_text(changed, encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", [*COMMAND, "bf16"])
+    try:
+        benchmark.main()
+    finally:
+        Path("params.yaml").write_text(text, encoding="utf-8")
+    timing = json.loads((project / "reports/timing/out.json").read_text(encoding="utf-8"))
+    assert timing["extrapolated"] is True and timing["baseline_extrapolated"] is True
+    assert (timing["unet_calls"], timing["unet_calls_made"], timing["warmup"]) == (41, 3, 0)
+    assert len(timing["calls"]) == 4
+    components = {row["component"]: row for row in timing["components"]}
+    assert (components["unet_step"]["n"], components["unet_step"]["calls_per_picture"]) == (3, 41)
+    parts_s = sum(row["median"] * row["calls_per_picture"] for row in components.values())
+    assert timing["latency_s"] == pytest.approx(parts_s, rel=0.6)
+
+
+def test_an_extrapolated_time_is_near_the_measured_one(project: Path) -> None:
+    """Protects the extrapolation: a whole picture and a cut one of the same model agree but for noise."""
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        worker, _ = timing_worker.load(task(steps=60), SamplingMeter())
+        worker.call()
+        whole = [worker.call() for _ in range(3)]
+        worker.is_long = True
+        cut = [worker.call() for _ in range(9)]
+    finally:
+        torch.set_num_threads(threads)
+    assert (whole[0]["unet_calls_made"], cut[0]["unet_calls_made"], cut[0]["unet_calls"]) == (61, 3, 61)
+    assert min(call["measured_s"] for call in cut) < min(call["measured_s"] for call in whole) / 3
+    latency_s = sorted(call["latency_s"] for call in cut)[4]
+    assert 0.5 < latency_s / sorted(call["latency_s"] for call in whole)[1] < 2
