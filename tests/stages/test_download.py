@@ -293,5 +293,5 @@ def test_a_missing_configuration_is_one_message_and_leaves_nothing(architecture)
     (architecture / "data/architecture/vae/config.json").unlink()
     done = run(architecture, "stages.download", "--output", OUTPUT)
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "data/architecture has no vae/config.json: bring the complete model" in done.stderr
+    assert "data/architecture has no component 'vae': give a model that has all of unet, vae," in done.stderr
     assert not list((architecture / "data").glob("models/*"))
