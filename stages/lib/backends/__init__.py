@@ -21,9 +21,10 @@ from types import ModuleType
 class Backend:
     """What a back end can do, known without importing it. The first of each tuple is the default.
 
-    Memory, measured with Stable Diffusion v1.5's architecture, for stages.lib.memory.check_memory: `quantize_peak` is
-    what is in memory at most while a variant is made, in FP32 bytes of the largest network (`calibrated_peak`: where
-    ranges of activations are taken), and `load_peak` what a loaded variant takes, in bytes of its files.
+    Memory, for stages.lib.memory.check_memory, with some room over what was measured with Stable Diffusion v1.5's
+    architecture: `quantize_peak` is what is in memory at most while a variant is made, in FP32 bytes of the largest
+    network (`calibrated_peak`: where ranges of activations are taken), and `load_peak` the least that a loaded variant
+    takes, in bytes of its files.
     """
 
     module: str
@@ -70,7 +71,7 @@ BACKENDS = {
         granularity=("channel",),
         device=("cpu",),
         compute=("float32", "bfloat16"),
-        quantize_peak=2.5,
+        quantize_peak=2.0,
         load_peak=1.0,
         calibrated=True,
         calibrated_peak=4.5,
