@@ -5,6 +5,10 @@ reports/timing/V.json. Two fresh processes, one per model, draw the same picture
 order is turned round after each turn: drift of the machine hits both. The speed-up is the median of the ratios of the
 turns. The baseline is timed against itself, which shows how far from 1 noise alone takes a ratio. At the end, when no
 timing can suffer from it, both processes tell what they multiply in, and how long that takes (`executed`).
+
+A model that would draw longer than params.yaml allows is measured for a few steps of each picture, in fewer turns, and
+its time is extrapolated: `extrapolated` and `baseline_extrapolated` say so, `unet_calls` and `unet_calls_made` from
+how many calls of the U-Net to how many.
 """
 
 import argparse
@@ -21,7 +25,8 @@ from stages.lib.devices import compute_dtype, resolve_device
 from stages.lib.errors import run_stage
 from stages.lib.files import read_json, write_json
 from stages.lib.measurement import Measurement
-from stages.lib.params import Params, load_params
+from stages.lib.memory import check_memory, loaded_bytes
+from stages.lib.params import Benchmark, Params, load_params
 from stages.lib.prompts import timed_prompt
 from stages.lib.timing_process import TimingProcess
 from stages.lib.timing_worker import Task
@@ -70,11 +75,15 @@ def main() -> None:
         print(f"benchmark: {variant.label} is not timed ({SIMULATED_REASON})")
         return
     environment = read_json(arguments.environment)
+    variants = dict(zip(ROLES, (variant, params.variant(params.baseline)), strict=True))
     tasks = {
-        role: task_of(params, name, arguments.models, arguments.noise, environment["threads"])
-        for role, name in zip(ROLES, (variant.name, params.baseline), strict=True)
+        role: task_of(params, item.name, arguments.models, arguments.noise, environment["threads"])
+        for role, item in variants.items()
     }
-    schedules = {role: params.variant(task.variant).schedule for role, task in tasks.items()}
+    on_cpu = [item for role, item in variants.items() if tasks[role].device == "cpu"]
+    held_bytes = sum(loaded_bytes(arguments.models / item.name, item) for item in on_cpu)
+    check_memory(held_bytes, f"timing {variant.label} beside {variants['baseline'].label}", processes=len(ROLES))
+    schedules = {role: item.schedule for role, item in variants.items()}
     timing = {
         **names,
         "measured": True,
@@ -86,12 +95,12 @@ def main() -> None:
         "fingerprint": environment["fingerprint"],
         "prompt": tasks["variant"].prompt_id,
         "steps": params.generation.steps,
-        "warmup": params.benchmark.warmup,
-        **measure(tasks, schedules, params.benchmark.warmup, params.benchmark.repeats, params.benchmark.batch_sizes),
+        **measure(tasks, schedules, params.benchmark),
     }
     write_json(arguments.output, timing)
     print(
-        f"benchmark: {variant.label} on {timing['device']}, {timing['latency_s']:.3f} s per picture, "
+        f"benchmark: {variant.label} on {timing['device']}, {timing['latency_s']:.3f} s per picture"
+        f"{' (extrapolated)' if timing['extrapolated'] else ''}, "
         f"{timing['speedup']:.2f}x {params.baseline}, peak {timing['run_peak_mib']:.0f} MiB, "
         f"{time.perf_counter() - begin_s:.1f} s"
     )
@@ -110,6 +119,7 @@ def task_of(params: Params, name: str, models: Path, noise: Path, threads: int) 
         noise=str(noise),
         steps=params.generation.steps,
         guidance_scale=params.generation.guidance_scale,
+        longest_picture_s=params.benchmark.longest_picture_s,
     )
 
 
@@ -118,18 +128,11 @@ def turns(rounds: int) -> list[tuple[str, str]]:
     return [ROLES if number % 2 == 0 else ROLES[::-1] for number in range(rounds)]
 
 
-def measure(
-    tasks: dict[str, Task],
-    schedules: dict[str, tuple[str, ...]],
-    warmup: int,
-    repeats: int,
-    batch_sizes: tuple[int, ...] = (),
-) -> dict[str, Any]:
+def measure(tasks: dict[str, Task], schedules: dict[str, tuple[str, ...]], settings: Benchmark) -> dict[str, Any]:
     """Time the two tasks in turns; the part of reports/timing that two fresh processes measure."""
-    total = len(ROLES) * (2 + warmup + repeats) + INSTRUMENTED_CALLS + len(ROLES)
     with ExitStack() as stack:
         progress = stack.enter_context(
-            tqdm(total=total, desc=f"benchmark {tasks['variant'].variant}", unit="call", mininterval=1)
+            tqdm(total=2 * len(ROLES), desc=f"benchmark {tasks['variant'].variant}", unit="call", mininterval=1)
         )
         processes: dict[str, TimingProcess] = {}
         for role in ROLES:  # one after the other, so that they do not compete while loading
@@ -137,6 +140,12 @@ def measure(
             progress.update()
         first = {role: processes[role].ask("call") for role in ROLES}
         progress.update(len(ROLES))
+        extrapolated = {role: first[role]["unet_calls_made"] < first[role]["unet_calls"] for role in ROLES}
+        is_long = any(extrapolated.values())
+        warmup = 0 if is_long else settings.warmup
+        repeats = settings.repeats_of_long if is_long else settings.repeats
+        instrumented_calls = 1 if is_long else INSTRUMENTED_CALLS
+        progress.total += len(ROLES) * (warmup + repeats) + instrumented_calls + len(ROLES)
         for order in turns(warmup):
             for role in order:
                 processes[role].ask("call")
@@ -148,10 +157,10 @@ def measure(
                 progress.update()
         peaks = {role: processes[role].ask("peak") for role in ROLES}
         instrumented = []
-        for _ in range(INSTRUMENTED_CALLS):
-            instrumented.append(processes["variant"].ask("components")["times_s"])
+        for _ in range(instrumented_calls):
+            instrumented.append(processes["variant"].ask("components"))
             progress.update()
-        batches = [batch_times(processes["variant"], size, repeats) for size in batch_sizes]
+        batches = [batch_times(processes["variant"], size, repeats) for size in settings.batch_sizes]
         executed = {}
         for role in reversed(ROLES):
             executed[role] = processes[role].ask("executed")["rows"]
@@ -169,6 +178,11 @@ def measure(
     picture = {item["component"]: item["calls_per_picture"] for item in components}
     network_calls = {component: picture[name] for component, name in NETWORKS.items()}
     return {
+        "warmup": warmup,
+        "extrapolated": extrapolated["variant"],
+        "baseline_extrapolated": extrapolated["baseline"],
+        "unet_calls": first["variant"]["unet_calls"],
+        "unet_calls_made": first["variant"]["unet_calls_made"],
         "height": first["variant"]["height"],
         "width": first["variant"]["width"],
         "memory_kind": peaks["variant"]["kind"],
@@ -219,15 +233,16 @@ def named_measurements(calls: list[Call], single: dict[str, dict[str, float]]) -
     return measurements
 
 
-def component_times(instrumented: list[dict[str, list[float]]]) -> list[dict[str, Any]]:
-    """Seconds per call of each component over all instrumented pictures."""
+def component_times(instrumented: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Seconds per call of each component over all instrumented pictures, and its calls in a whole picture."""
+    taken = [answer["times_s"] for answer in instrumented]
     return [
         {
             "component": name,
-            "calls_per_picture": len(instrumented[0][name]),
-            **Measurement("s", tuple(sample for times in instrumented for sample in times[name])).as_json(),
+            "calls_per_picture": instrumented[0]["unet_calls"] if name == "unet_step" else len(samples),
+            **Measurement("s", tuple(sample for times in taken for sample in times[name])).as_json(),
         }
-        for name in instrumented[0]
+        for name, samples in taken[0].items()
     ]
 
 

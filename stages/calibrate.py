@@ -1,6 +1,7 @@
 """What do the networks get to see? Draw some pictures in FP32 and keep examples of every network's inputs.
 
 Quantizers that round activations take their ranges from these. The prompts are others than those that are evaluated.
+An architecture with random weights draws nothing: its networks get noise and the tokens of a prompt.
 """
 
 import argparse
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from stages.lib.errors import UserError, run_stage
+from stages.lib.memory import check_memory
 from stages.lib.params import COMPONENTS, PARAMS_FILE, Params, load_params
 from stages.lib.prompts import Prompt, load_prompts
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
     Inputs = dict[str, list[dict[str, torch.Tensor]]]
+
+RANDOM_TIMESTEPS = [801, 201]  # of the random examples: an early and a late step
 
 
 def calibration_prompts(params: Params) -> list[Prompt]:
@@ -100,6 +104,58 @@ def collect(
     return inputs
 
 
+def random_inputs(base: Path, prompts: list[Prompt], timesteps: list[int], seed: int) -> "Inputs":
+    """One example of each network's inputs per prompt, of the right shapes: noise from `seed`, the prompt's tokens.
+
+    Ranges that are taken from them say nothing about a trained model; they are there so that a network can be made and
+    its size, memory and time be measured.
+    """
+    import torch
+    from transformers import CLIPTokenizer
+
+    from stages.lib.components import empty_component
+
+    unet, text_encoder, checker = (
+        empty_component(base, name).config for name in ("unet", "text_encoder", "safety_checker")
+    )
+    length = text_encoder.max_position_embeddings
+    tokenizer = CLIPTokenizer.from_pretrained(base / "tokenizer", local_files_only=True)
+    side = checker.vision_config.image_size
+    latents = (unet.in_channels, *([unet.sample_size] * 2 if isinstance(unet.sample_size, int) else unet.sample_size))
+    generator = torch.Generator().manual_seed(seed)
+    inputs: Inputs = {"unet": [], "vae": [], "text_encoder": [], "safety_checker": []}
+    for prompt, timestep in zip(prompts, timesteps, strict=True):
+        tokens = tokenizer(prompt.prompt, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+        text = torch.randn((2, length, unet.cross_attention_dim), generator=generator)
+        sample = torch.randn((2, *latents), generator=generator)
+        inputs["unet"].append({"sample": sample, "timestep": torch.tensor(timestep), "text": text})
+        inputs["vae"].append({"latents": torch.randn((1, *latents), generator=generator)})
+        inputs["text_encoder"].append({"tokens": tokens.input_ids})
+        inputs["safety_checker"].append({"pixels": torch.randn((1, 3, side, side), generator=generator)})
+    return inputs
+
+
+def drawn_inputs(base: Path, prompts: list[Prompt], params: Params) -> "Inputs":
+    """What the networks of the FP32 pipeline in `base` see while it draws `prompts`; see `collect`."""
+    from stages.lib.components import assemble, headers, load_component
+    from stages.lib.drawing import use_deterministic_algorithms
+
+    check_memory(4 * sum(item.elements for name in COMPONENTS for item in headers(base, name)), "drawing in FP32")
+    use_deterministic_algorithms()
+    pipeline = assemble(base, {name: load_component(base, name, "float32") for name in COMPONENTS})
+    # The checker would blacken a picture; it is asked about none here.
+    pipeline.register_modules(safety_checker=None)
+    generation, calibration = params.generation, params.calibration
+    return collect(
+        pipeline,
+        prompts,
+        generation.steps,
+        generation.guidance_scale,
+        calibration.unet_calls,
+        calibration.seed,
+    )
+
+
 def main() -> None:
     """Draw, write, print one line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -112,24 +168,16 @@ def main() -> None:
 
     # torch takes a second to import: a mistake in the inputs is told before.
     from stages.lib.calibration import write_inputs
-    from stages.lib.components import assemble, load_component
-    from stages.lib.drawing import use_deterministic_algorithms
 
-    use_deterministic_algorithms()
-    pipeline = assemble(arguments.base, {name: load_component(arguments.base, name, "float32") for name in COMPONENTS})
-    # The checker would blacken a picture; it is asked about none here.
-    pipeline.register_modules(safety_checker=None)
-    inputs = collect(
-        pipeline,
-        prompts,
-        params.generation.steps,
-        params.generation.guidance_scale,
-        params.calibration.unet_calls,
-        params.calibration.seed,
-    )
+    if params.chosen_model.source == "architecture":
+        prompts = prompts[: len(RANDOM_TIMESTEPS)]
+        timesteps = RANDOM_TIMESTEPS[: len(prompts)]
+        inputs, source = random_inputs(arguments.base, prompts, timesteps, params.calibration.seed), "random examples"
+    else:
+        inputs, source = drawn_inputs(arguments.base, prompts, params), "pictures"
     write_inputs(arguments.output, inputs)
     counts = ", ".join(f"{len(items)} {component}" for component, items in inputs.items())
-    print(f"calibrate: inputs of {len(prompts)} pictures ({counts}), {time.perf_counter() - begin_s:.1f} s")
+    print(f"calibrate: inputs of {len(prompts)} {source} ({counts}), {time.perf_counter() - begin_s:.1f} s")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Bring the chosen model into the project, only what the pipeline needs, and check it."""
+"""Bring the chosen model into the project, only what the pipeline needs, and check it.
+
+Of an architecture, which has no weights, make a model: every network at its true size, its weights drawn from a seed.
+"""
 
 import argparse
 import errno
@@ -13,11 +16,15 @@ from typing import TYPE_CHECKING
 
 from stages.lib.errors import UserError, run_stage
 from stages.lib.files import sha256, whole_folder
-from stages.lib.params import PARAMS_FILE, HubModel, load_params
-from stages.lib.pipelines import check_pipeline_folder, listed_files, needed_files, source_folder
+from stages.lib.memory import check_memory
+from stages.lib.params import COMPONENTS, PARAMS_FILE, ArchitectureModel, HubModel, load_params
+from stages.lib.pipelines import check_pipeline_folder, configuration_files, listed_files, needed_files, source_folder
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoSibling
+
+# Measured highest memory of drawing weights, in bytes of the largest network.
+DRAWING_PEAK = 1.3
 
 
 def bring_from_hub(model: HubModel, key: str) -> Path:
@@ -43,7 +50,8 @@ def bring_from_hub(model: HubModel, key: str) -> Path:
         )
         cached = [try_to_load_from_cache(model.repository, path, revision=model.revision) for path in needed]
         missing = [path for path, found in zip(needed, cached, strict=True) if not isinstance(found, str)]
-        check_space(sum(files[path].size for path in missing), Path(constants.HF_HUB_CACHE))
+        remedy = "free space, or set HF_HOME to a folder on another disk"
+        check_space(sum(files[path].size for path in missing), Path(constants.HF_HUB_CACHE), remedy)
         folder = Path(snapshot_download(model.repository, revision=model.revision, allow_patterns=needed))
     for path in needed:
         _verify(folder / path, files[path])
@@ -65,6 +73,37 @@ def copy_pipeline(source: Path, output: Path) -> int:
     return copied_bytes
 
 
+def make_from_architecture(model: ArchitectureModel, key: str, output: Path) -> int:
+    """Write the networks of `models.<key>` to `output` with weights drawn from its seed; bytes written.
+
+    FP32 safetensors; one network is in memory at a time. Same configurations and seed, same bytes. A configuration that
+    is missing, or too little memory or space, is a UserError.
+    """
+    from stages.lib.components import empty_component, write_component
+    from stages.lib.random_weights import random_state
+
+    source = source_folder(model, key)
+    configurations = configuration_files(listed_files(source), str(source))
+    networks = {component: empty_component(source, component) for component in COMPONENTS}
+    sizes_bytes = {name: 4 * sum(item.numel() for item in network.parameters()) for name, network in networks.items()}
+    check_memory(DRAWING_PEAK * max(sizes_bytes.values()), f"making {model.label}")
+    check_space(sum(sizes_bytes.values()), output.parent, "free space")
+    try:
+        with whole_folder(output) as folder:
+            for path in configurations:
+                (folder / path).parent.mkdir(exist_ok=True)
+                shutil.copyfile(source / path, folder / path)
+            for component, network in networks.items():
+                begin_s = time.perf_counter()
+                write_component(folder, component, random_state(network, component, model.seed))
+                took_s = time.perf_counter() - begin_s
+                print(f"download: {component}, {_size(sizes_bytes[component])} drawn, {took_s:.1f} s", flush=True)
+            check_pipeline_folder(folder)
+            return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    except OSError as error:
+        raise UserError(f"cannot write {output}: {_cause(error, output.parent)}") from None
+
+
 def _verify(path: Path, stated: "RepoSibling") -> None:
     """Compare size and digest with what the Hub states; a file that differs is removed, so that it is fetched again."""
     size_bytes = path.stat().st_size
@@ -84,15 +123,12 @@ def _verify(path: Path, stated: "RepoSibling") -> None:
     )
 
 
-def check_space(needed_bytes: int, folder: Path) -> None:
+def check_space(needed_bytes: int, folder: Path, remedy: str) -> None:
     """Raise a UserError unless the disk that holds `folder`, which need not exist yet, has `needed_bytes` free."""
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     free_bytes = shutil.disk_usage(existing).free
     if free_bytes < needed_bytes:
-        raise UserError(
-            f"{folder} needs {_size(needed_bytes)}, but its disk has {_size(free_bytes)} free: "
-            "free space, or set HF_HOME to a folder on another disk"
-        )
+        raise UserError(f"{folder} needs {_size(needed_bytes)}, but its disk has {_size(free_bytes)} free: {remedy}")
 
 
 @contextmanager
@@ -160,9 +196,12 @@ def main() -> None:
     start = time.perf_counter()
     params = load_params()
     model = params.chosen_model
-    bring = bring_from_hub if isinstance(model, HubModel) else source_folder
-    size = _size(copy_pipeline(bring(model, params.model), output))
-    print(f"download: {model.label}, {size}, checked, {time.perf_counter() - start:.1f} s")
+    if isinstance(model, ArchitectureModel):
+        size_bytes = make_from_architecture(model, params.model, output)
+    else:
+        bring = bring_from_hub if isinstance(model, HubModel) else source_folder
+        size_bytes = copy_pipeline(bring(model, params.model), output)
+    print(f"download: {model.label}, {_size(size_bytes)}, checked, {time.perf_counter() - start:.1f} s")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 Reads data/images/V and data/images/BASELINE, writes reports/quality/V.json: PSNR, SSIM and the study's rating of each
 picture, their means over pictures (identical ones have no PSNR and are counted), and the safety checker's decisions.
+Where nothing was drawn, `measured` is false and `reason` says why.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from stages.lib.picture_folder import (
     average,
     check_same_prompts,
     compare,
+    not_drawn,
     read_pictures,
     read_rgb,
 )
@@ -72,9 +74,14 @@ def main() -> None:
     variant = params.variant(arguments.variant)
     if passed_on("evaluate", variant, obstacle_left_in(arguments.images / variant.name), arguments.output):
         return
-    quality = quality_of(compare_folders(arguments.images / params.baseline, arguments.images / variant.name))
     names = {"variant": variant.name, "label": variant.label, "baseline": params.baseline}
-    write_json(arguments.output, names | quality)
+    reason = not_drawn(arguments.images / variant.name)
+    if reason:
+        write_json(arguments.output, {**names, "measured": False, "reason": reason, "pictures": []})
+        print(f"evaluate: {variant.label} is not compared ({reason})")
+        return
+    quality = quality_of(compare_folders(arguments.images / params.baseline, arguments.images / variant.name))
+    write_json(arguments.output, {**names, "measured": True, **quality})
     psnr = "no PSNR" if quality["psnr_db"] is None else f"PSNR {quality['psnr_db']:.1f} dB"
     print(
         f"evaluate: {variant.label} against {params.baseline}, {psnr}, SSIM {quality['ssim']:.3f}, "

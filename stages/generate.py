@@ -2,7 +2,7 @@
 
 Reads data/models/V, the stored noise and the prompts; writes data/images/V: one lossless PNG per prompt, drawn one at
 a time, and images.json. The same machine gives the same bytes every time; the safety checker is asked about each
-finished picture and changes none.
+finished picture and changes none. Of an architecture with random weights nothing is drawn, and images.json says why.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from stages.lib.devices import compute_dtype, resolve_device
 from stages.lib.drawing import draw_picture, is_flagged, quiet_safety_checker, use_deterministic_algorithms
 from stages.lib.errors import run_stage
 from stages.lib.files import whole_folder, write_json
+from stages.lib.memory import check_memory, loaded_bytes
 from stages.lib.noise import read_noise
 from stages.lib.params import load_params
 from stages.lib.picture_folder import LISTING, rgb_sha256
@@ -25,6 +26,8 @@ from stages.lib.prompts import Prompt, load_prompts
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
+
+RANDOM_WEIGHTS = "pictures drawn from random weights mean nothing"
 
 
 def draw_all(
@@ -72,6 +75,14 @@ def main() -> None:
         return
     prompts = load_prompts(Path(params.prompts.file), params.prompts.sets)
     device = resolve_device(variant.device, params.device)
+    listing = {"variant": variant.name, "device": device, "compute": compute_dtype(variant, device)}
+    if params.chosen_model.source == "architecture":
+        with whole_folder(arguments.output) as folder:
+            write_json(folder / LISTING, {**listing, "pictures": [], "not_drawn": RANDOM_WEIGHTS})
+        print(f"generate: {variant.label} is not drawn ({RANDOM_WEIGHTS})")
+        return
+    if device == "cpu":
+        check_memory(loaded_bytes(arguments.model, variant), f"drawing with {variant.label}")
     use_deterministic_algorithms()
     import torch
 
@@ -87,14 +98,7 @@ def main() -> None:
             params.generation.guidance_scale,
             folder,
         )
-        listing = {
-            "variant": variant.name,
-            "device": device,
-            "compute": compute_dtype(variant, device),
-            "threads": torch.get_num_threads(),
-            "pictures": entries,
-        }
-        write_json(folder / LISTING, listing)
+        write_json(folder / LISTING, {**listing, "threads": torch.get_num_threads(), "pictures": entries})
     flagged = sum(entry["flagged"] for entry in entries)
     print(
         f"generate: {variant.label}, {len(entries)} pictures on {device}, {flagged} flagged by the safety checker, "

@@ -2,7 +2,8 @@
 
 Writes the variant's model folder and its size report. The bytes on disk are explained by the declared format, or the
 stage fails. The memory figures come from loading the result in a fresh process, on the CPU; those of FP8, which no CPU
-runs, on the GPU.
+runs, on the GPU. `quantize_s` and `quantize_peak_mib` are the time and the highest memory of making it, one network at
+a time, on the machine that made it.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from stages.lib.errors import run_stage
 from stages.lib.files import whole_folder, write_json
 from stages.lib.inventory import StoredTensor, container_bytes, disk_bytes, stored_tensors
 from stages.lib.loaded_size import loaded_size
+from stages.lib.memory import check_memory, loaded_bytes, process_meter
 from stages.lib.metrics import compression
 from stages.lib.params import COMPONENTS, DTYPE_BITS, Variant, load_params
 from stages.lib.reconciliation import Explanation, check_complete, explain
@@ -35,6 +37,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="the folder to write")
     parser.add_argument("--size", type=Path, required=True, help="the size report (JSON) to write")
     arguments = parser.parse_args()
+    meter = process_meter()
     start_s = time.perf_counter()
     variant = load_params().variant(arguments.variant)
     obstacle = obstacle_of(arguments.environment, variant)
@@ -43,10 +46,16 @@ def main() -> None:
     entry = BACKENDS[variant.backend]
     backend = entry.load_module()
     needs_ranges = entry.calibrated and variant.activations != "none"
+    parameters = base_parameters(arguments.base)
+    peak = entry.calibrated_peak if needs_ranges else entry.quantize_peak
+    check_memory(peak * 4 * max(parameters.values()), f"making {variant.label}")
     inputs = {"calibration": read_inputs(arguments.calibration)} if needs_ranges else {}
     with whole_folder(arguments.output) as folder:
+        begin_s = time.perf_counter()
         backend.quantize(arguments.base, variant, folder, **inputs)
+        making = {"quantize_s": time.perf_counter() - begin_s, "quantize_peak_mib": meter.peak_mib()}
         tensors = backend.inventory(folder, variant)
+        check_memory(loaded_bytes(folder, variant), f"loading {variant.label}")
         report = size_report(
             variant,
             tensors=tensors,
@@ -54,15 +63,15 @@ def main() -> None:
             explained=explanations(folder, variant, tensors, entry.operators),
             loaded=loaded_size(variant.name, folder, "cuda" if variant.weights == "float8" else "cpu"),
             bits={component: _bits(folder, component, variant) for component in COMPONENTS},
-            base_parameters=base_parameters(arguments.base),
+            base_parameters=parameters,
         )
-    write_json(arguments.size, report)
+    write_json(arguments.size, report | making)
     smaller = compression({"disk_mib": sum(disk_bytes(arguments.base).values()) / MIB}, report)
     left_out = report["parameters_left_out"]
     note = f", {left_out:,} parameters that drawing does not need left out" if left_out else ""
     print(
         f"quantize: {variant.label}, {report['disk_mib']:.1f} MiB on disk ({smaller:.2f}x smaller{note}), "
-        f"{time.perf_counter() - start_s:.1f} s"
+        f"peak {making['quantize_peak_mib']:,.0f} MiB, {time.perf_counter() - start_s:.1f} s"
     )
 
 

@@ -161,14 +161,17 @@ def render(
         prompts=prompts,
         study_prompts=[prompt for prompt in prompts if prompt.set == "study"],
         answer=answer(results, translations, partial(list_of, language=language)),
-        sections=outline.sections(_, bool(machines)),
-        numbers=outline.numbers(_, len(comparisons) + sum(len(machine.models) for machine in machines)),
+        sections=outline.sections(_, results.pictured, bool(machines)),
+        numbers=outline.numbers(
+            _, results.pictured, len(comparisons) + sum(len(machine.models) for machine in machines)
+        ),
         machines=machines,
         comparisons_of_machines=comparisons,
         components=component_names(_),
         metrics=METRICS,
         components_count=len(COMPONENTS),
         instrumented=instrumented_pictures(results),
+        timed_calls=results.baseline.measurement("latency_s").n,
         formulas={name: illustrations.formula(name) for name in illustrations.FORMULAS},
         charts=charts,
         rounding=Drawing(illustrations.rounding(weight, _), ""),
@@ -185,7 +188,7 @@ def render(
         throughput=throughput,
         by_operator=by_operator,
         shares=shares,
-        **picture_figures(results, images, pictured_prompts(prompts)),
+        **(picture_figures(results, images, pictured_prompts(prompts)) if results.pictured else no_pictures(results)),
     )
 
 
@@ -248,6 +251,12 @@ def pair_rows(results: Results, prompts: list[Prompt]) -> list[dict[str, Any]]:
         }
         for pair in results.pairs
     ]
+
+
+def no_pictures(results: Results) -> dict[str, Any]:
+    """What `picture_figures` gives, where nothing was drawn but for timing."""
+    timing = results.baseline.timing
+    return {"comparisons": {}, "picture_width": timing["width"], "picture_height": timing["height"]}
 
 
 def picture_figures(results: Results, images: Path, prompts: list[Prompt]) -> dict[str, Any]:

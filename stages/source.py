@@ -1,7 +1,8 @@
 """Which model is it, to the last bit? A folder that changed must be brought again; a pinned revision cannot change.
 
-Runs every time and is cheap: for a folder it writes the SHA-256 of each file that the pipeline loads, for the Hub the
-repository and the revision. `download` depends on what it writes.
+Runs every time and is cheap: for a folder it writes the SHA-256 of each file that the pipeline loads, for an
+architecture that of its configurations and the seed of its weights, for the Hub the repository and the revision.
+`download` depends on what it writes.
 """
 
 import argparse
@@ -10,18 +11,20 @@ from pathlib import Path
 
 from stages.lib.errors import run_stage
 from stages.lib.files import sha256, write_json
-from stages.lib.params import FolderModel, load_params
-from stages.lib.pipelines import listed_files, needed_files, source_folder
+from stages.lib.params import Model, load_params
+from stages.lib.pipelines import configuration_files, listed_files, needed_files, source_folder
 
 
-def describe(key: str, model: FolderModel) -> dict:
+def describe(key: str, model: Model) -> dict:
     """The content of reports/source.json for `models.<key>`."""
     if model.source == "hub":
         return {"model": key, "source": "hub", "repository": model.repository, "revision": model.revision}
     folder = source_folder(model, key)
-    needed = needed_files(listed_files(folder), str(folder))
+    brought = configuration_files if model.source == "architecture" else needed_files
+    needed = brought(listed_files(folder), str(folder))
     files = [{"file": path, "sha256": sha256(folder / path)} for path in needed]
-    return {"model": key, "source": "folder", "path": model.path, "files": files}
+    seed = {"seed": model.seed} if model.source == "architecture" else {}
+    return {"model": key, "source": model.source, "path": model.path, **seed, "files": files}
 
 
 def main() -> None:

@@ -44,6 +44,8 @@ SIZE_KEYS = (
     "memory_mib",
     "load_growth_mib",
     "overhead_percent",
+    "quantize_s",
+    "quantize_peak_mib",
 )
 TIMING_KEYS = (
     "load_time_s",
@@ -53,6 +55,8 @@ TIMING_KEYS = (
     "load_peak_mib",
     "run_peak_mib",
     "memory_kind",
+    "extrapolated",
+    "baseline_extrapolated",
 )
 QUALITY_KEYS = (
     "images",
@@ -65,11 +69,11 @@ QUALITY_KEYS = (
     "flagged",
     "baseline_flagged",
 )
-# What each report must hold before anything of it is joined; a timing that was not measured holds a reason instead.
+# What each report must hold before anything of it is joined; what was not measured holds a reason instead.
 REQUIRED_KEYS = {
     "size": ("backend", "weights", "stored_dtype", *SIZE_KEYS),
     "timing": ("measured", "fingerprint", "measurements", "executed", "baseline_executed", *TIMING_KEYS),
-    "quality": ("baseline", *QUALITY_KEYS),
+    "quality": ("measured", "baseline", *QUALITY_KEYS),
 }
 METRICS_KEYS = (
     "label",
@@ -101,7 +105,8 @@ def main() -> None:
     variants = [variant for name, variant in params.variants.items() if name not in missing]
     rows = variant_rows(params, variants, arguments.reports, arguments.images)
     runtimes = runtime_speedups(variants, params.baseline, arguments.reports)
-    pairs = compare_pairs([arguments.images / variant.name for variant in variants])
+    drawn = all(row["quality_reason"] is None for row in rows)
+    pairs = compare_pairs([arguments.images / variant.name for variant in variants]) if drawn else []
     check_quality_is_of_these_pictures(rows, pairs, params.baseline)
     model = {"name": params.model, "label": params.chosen_model.label}
     joined = {"variants": rows, "unavailable": unavailable, "runtimes": runtimes, "pairs": pairs}
@@ -112,7 +117,7 @@ def main() -> None:
             write_json(folder / f"{row['variant']}.json", shown)
     print(
         f"summarize: {len(rows)} variants, {len(unavailable)} left out, {len(pairs)} pairs of "
-        f"{rows[0]['images']} pictures, {time.perf_counter() - begin_s:.1f} s"
+        f"{rows[0]['images'] or 0} pictures, {time.perf_counter() - begin_s:.1f} s"
     )
 
 
@@ -141,7 +146,7 @@ def variant_rows(params: Params, variants: list[Variant], reports: Path, images:
         size, timing, quality = (read_report(reports, kind, variant.name) for kind in STAGE_OF)
         check_size(size, variant, reports)
         check_timing(timing, variant, environment["fingerprint"], reports)
-        if quality["baseline"] != params.baseline:
+        if quality["measured"] and quality["baseline"] != params.baseline:
             raise UserError(
                 f"{reports}/quality/{variant.name}.json compares with '{quality['baseline']}', params.yaml has "
                 f"baseline '{params.baseline}': run `dvc repro evaluate@{variant.name}`"
@@ -160,7 +165,7 @@ def variant_rows(params: Params, variants: list[Variant], reports: Path, images:
                 "compression": compression(baseline_size, size),
                 **{key: size[key] for key in SIZE_KEYS},
                 **timing_row(timing),
-                **{key: quality[key] for key in QUALITY_KEYS},
+                **quality_row(quality),
             }
         )
     return rows
@@ -224,6 +229,15 @@ def runtime_reference(variants: list[Variant], baseline: str, variant: Variant) 
 
 def _measurement(timing: dict, name: str) -> Measurement:
     return Measurement.from_json(next(item for item in timing["measurements"] if item["name"] == name))
+
+
+def quality_row(quality: dict) -> dict:
+    """The row's part that pictures give: every figure, or None everywhere and the reason."""
+    measured = quality["measured"]
+    return {
+        **{key: quality[key] if measured else None for key in QUALITY_KEYS},
+        "quality_reason": None if measured else quality["reason"],
+    }
 
 
 def check_size(size: dict, variant: Variant, reports: Path) -> None:

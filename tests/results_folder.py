@@ -45,6 +45,7 @@ def write_project(folder: Path, variants: dict[str, dict], draw=None, prompts=PR
         _write(folder / f"reports/timing/{name}.json", _timing(name, variant))
         _write(folder / f"reports/quality/{name}.json", _quality(name, variant, drawn, prompts))
     _write(folder / "reports/environment.json", _ENVIRONMENT)
+    _write(folder / "reports/architectures.json", _ARCHITECTURES)
     _write(folder / "reports/summary.json", _summary(folder, variants, drawn))
 
 
@@ -87,6 +88,32 @@ _ENVIRONMENT = {
     },
     "software": {"python": "3.11.7", "torch": "2.13.0", "cuda": None, "diffusers": "0.42.1"},
     "threads": 2,
+}
+
+
+_SIZES = {"float32": 40.0, "float16": 20.0, "int8": 10.5}
+_ARCHITECTURES = {
+    "architectures": [
+        {
+            "architecture": "invented",
+            "label": "Invented architecture",
+            "parameters": 10_485_760,
+            "theoretical_mib": _SIZES | {"int8": 10.0},
+            "stored_mib": _SIZES,
+            "components": [
+                {
+                    "component": "unet",
+                    "network": "UNet2DConditionModel",
+                    "parameters": 10_485_760,
+                    "theoretical_mib": _SIZES | {"int8": 10.0},
+                    "stored_mib": _SIZES,
+                    "operators": [
+                        {"operator": "Conv2d", "layers": 3, "parameters": 10_485_760, "share_percent": 100.0}
+                    ],
+                }
+            ],
+        }
+    ]
 }
 
 
@@ -178,6 +205,8 @@ def _size(name: str, variant: dict) -> dict:
         **total,
         "components": rows,
         "operators": operators,
+        "quantize_s": 1.5,
+        "quantize_peak_mib": 800.0,
     }
 
 
@@ -229,6 +258,10 @@ def _timing(name: str, variant: dict) -> dict:
         "prompt": "landscape",
         "steps": 20,
         "warmup": 1,
+        "extrapolated": False,
+        "baseline_extrapolated": False,
+        "unet_calls": 21,
+        "unet_calls_made": 21,
         "height": 256,
         "width": 256,
         "load_time_s": 1.4 * slow,
@@ -294,6 +327,7 @@ def _quality(name: str, variant: dict, drawn: dict, prompts: list) -> dict:
         "variant": name,
         "label": variant["label"],
         "baseline": "fp32",
+        "measured": True,
         **_statistics(rows),
         "ssim_minimum": min(r["ssim"] for r in rows),
         "flagged": 0,

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ device: cpu
 baseline: fp32
 models:
   tiny: {label: Tiny model, source: folder, path: data/tiny}
+architectures:
+  tiny: {label: Tiny model, path: data/architecture}
 variants:
   fp32: {label: FP32, backend: torch, weights: float32}
   bf16: {label: BF16, backend: torch, weights: bfloat16}
@@ -21,7 +24,8 @@ variants:
 prompts: {file: data/prompts.csv, sets: [study]}
 generation: {steps: 3, guidance_scale: 7.5}
 calibration: {file: data/calibration.csv, pictures: 2, unet_calls: 2, seed: 0}
-benchmark: {prompt: animal, warmup: 1, repeats: 3, batch_sizes: [2]}
+benchmark:
+  {prompt: animal, warmup: 1, repeats: 3, longest_picture_s: 60, repeats_of_long: 2, batch_sizes: [2]}
 report: {title: Test, author: "", languages: [en]}
 """
 PROMPTS = {"landscape": ("A hill", 42), "animal": ("A cat", 43), "fantasy": ("A robot", 44)}
@@ -38,6 +42,18 @@ def write_settings(folder: Path) -> None:
         "\n".join(["id,prompt,kind,complexity,seed,set", *rows, ""]), encoding="utf-8"
     )
     write_json(folder / "reports/environment.json", {"fingerprint": FINGERPRINT, "threads": 1, "obstacles": OBSTACLES})
+
+
+def choose_architecture(folder: Path, model: Path) -> Path:
+    """Make the configurations of `model`, without its weights, the chosen model of the project; their folder."""
+    target = folder / "data/architecture"
+    shutil.copytree(model, target, ignore=shutil.ignore_patterns("*.safetensors"))
+    entry = "  tiny: {label: Tiny architecture, source: architecture, path: data/architecture, seed: 0}"
+    text = (folder / "params.yaml").read_text(encoding="utf-8")
+    old = "  tiny: {label: Tiny model, source: folder, path: data/tiny}"
+    assert old in text
+    (folder / "params.yaml").write_text(text.replace(old, entry), encoding="utf-8")
+    return target
 
 
 def write_models(folder: Path, base: Path, variants: tuple[str, ...]) -> None:

@@ -31,7 +31,8 @@ def with_results(readme: str, summary: dict) -> str:
 def _cell(row: dict, key: str, baseline: str) -> str:
     value = row.get(key)
     if value is not None:
-        return format(value, METRICS[key].format)
+        about = "≈ " if key == "latency_s" and row.get("extrapolated") else ""
+        return about + format(value, METRICS[key].format)
     if row["variant"] == baseline or row.get("identical"):
         return "identical"
     return "not measured"

@@ -18,8 +18,11 @@ def answer(results: Results, translations: NullTranslations, list_of: ListOf) ->
     sentences = [
         _smallest(results, translations, list_of),
         _fastest(results, translations),
-        _most_faithful(results, translations, list_of),
-        _least_faithful(results, translations),
+        *(
+            (_most_faithful(results, translations, list_of), _least_faithful(results, translations))
+            if results.pictured
+            else (_no_quality(results, translations),)
+        ),
         _unmeasured(results, translations, list_of),
     ]
     return [sentence for sentence in sentences if sentence]
@@ -64,6 +67,7 @@ def _fastest(results: Results, translations: NullTranslations) -> str:
         "low": figure("speedup", speedup.minimum),
         "high": figure("speedup", speedup.maximum),
         "n": speedup.n,
+        "how": _how(best, translations),
         "own": figure("latency_s", best.timing["latency_s"]),
         "reference": figure("latency_s", reference.median),
     }
@@ -71,7 +75,7 @@ def _fastest(results: Results, translations: NullTranslations) -> str:
         return (
             translations.gettext(
                 "%(label)s is the fastest: %(speedup)s times as fast as %(baseline)s on this machine (%(own)s s "
-                "against %(reference)s s per picture; n = %(n)d paired ratios, from %(low)s to %(high)s)."
+                "against %(reference)s s per picture%(how)s; n = %(n)d paired ratios, from %(low)s to %(high)s)."
             )
             % values
         )
@@ -86,10 +90,15 @@ def _fastest(results: Results, translations: NullTranslations) -> str:
     return (
         translations.gettext(
             "No format is faster than %(baseline)s on this machine: the next, %(label)s, draws at %(speedup)s times "
-            "its speed (%(own)s s against %(reference)s s per picture, n = %(n)d)."
+            "its speed (%(own)s s against %(reference)s s per picture%(how)s, n = %(n)d)."
         )
         % values
     )
+
+
+def _how(result: VariantResult, translations: NullTranslations) -> str:
+    extrapolated = result.timing["extrapolated"] or result.timing["baseline_extrapolated"]
+    return translations.gettext(", extrapolated from a few steps") if extrapolated else ""
 
 
 def _most_faithful(results: Results, translations: NullTranslations, list_of: ListOf) -> str:
@@ -119,6 +128,11 @@ def _least_faithful(results: Results, translations: NullTranslations) -> str:
         return ""
     text = translations.gettext("%(label)s departs furthest: %(psnr)s dB (%(rating)s; SSIM %(ssim)s).")
     return text % _quality(min(differing, key=_fidelity), results, translations)
+
+
+def _no_quality(results: Results, translations: NullTranslations) -> str:
+    text = translations.gettext("The quality was not measured (%(reason)s).")
+    return text % {"reason": results.baseline.quality["reason"]}
 
 
 def _unmeasured(results: Results, translations: NullTranslations, list_of: ListOf) -> str:

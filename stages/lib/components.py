@@ -145,16 +145,19 @@ def load_component(folder: Path, component: str, dtype: str) -> "torch.nn.Module
 
 def empty_component(folder: Path, component: str) -> "torch.nn.Module":
     """Build one network from its config alone: parameters on the meta device (no memory), buffers real."""
+    return empty_network(folder / component, component_class(component))
+
+
+def empty_network(folder: Path, kind: type) -> "torch.nn.Module":
+    """The network of class `kind` that the config.json in `folder` describes; see `empty_component`."""
     from accelerate import init_empty_weights
     from transformers import PreTrainedModel
 
-    kind = component_class(component)
     with init_empty_weights(include_buffers=False):
         if issubclass(kind, PreTrainedModel):
-            config = kind.config_class.from_pretrained(folder / component, local_files_only=True)
-            model = kind(config)
+            model = kind(kind.config_class.from_pretrained(folder, local_files_only=True))
         else:
-            model = kind.from_config(kind.load_config(folder / component, local_files_only=True))
+            model = kind.from_config(kind.load_config(folder, local_files_only=True))
     return model.eval().requires_grad_(False)
 
 

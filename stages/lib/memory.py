@@ -4,9 +4,38 @@ import threading
 from pathlib import Path
 from typing import Literal, Protocol
 
+from stages.lib.backends import BACKENDS
+from stages.lib.errors import UserError
+from stages.lib.inventory import disk_bytes
+from stages.lib.params import Variant
+
 MIB = 1024**2
+GIB = 1024**3
+# What a process takes besides a model: Python and the libraries.
+PROCESS_BYTES = GIB // 2
 SAMPLING_INTERVAL_S = 0.005
 SLACK_BYTES = 4 * MIB  # what a process may come to use between two looks at it
+
+
+def check_memory(model_bytes: float, task: str, processes: int = 1) -> None:
+    """Raise a UserError unless this machine has room for `task`, before the system kills it halfway.
+
+    The need is `model_bytes` for what is held of the model at the peak, and PROCESS_BYTES for each process. It is
+    compared with what psutil calls available: free memory and caches that can be given up.
+    """
+    import psutil
+
+    needed, available = model_bytes + processes * PROCESS_BYTES, psutil.virtual_memory().available
+    if needed > available:
+        raise UserError(
+            f"{task} needs about {needed / GIB:.1f} GiB of memory, and {available / GIB:.1f} GiB are available: close "
+            "other programs, choose a smaller model in params.yaml, key 'model', or use a machine with more memory"
+        )
+
+
+def loaded_bytes(folder: Path, variant: Variant) -> float:
+    """What the variant in `folder` takes when it is loaded, as its back end states it."""
+    return BACKENDS[variant.backend].load_peak * sum(disk_bytes(folder).values())
 
 
 class PeakMeter(Protocol):

@@ -121,6 +121,22 @@ _ALL = (
         "How much larger the weight files are than the theoretical size.",
     ),
     Metric(
+        "quantize_s",
+        "Time of making",
+        "s",
+        "lower",
+        ",.0f",
+        "From the base model on disk to the variant on disk, on the machine that made it.",
+    ),
+    Metric(
+        "quantize_peak_mib",
+        "Peak memory, making",
+        "MiB",
+        "lower",
+        ",.0f",
+        "Highest resident memory of the process that makes the variant, one network at a time.",
+    ),
+    Metric(
         "compression",
         "Compression",
         "x",

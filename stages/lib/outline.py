@@ -22,21 +22,43 @@ class Section:
 TABLES = ("machine", "formats", "prompts", "sizes", "overhead", "performance", "quality", "kinds", "coverage", "why")
 FIGURES = ("grid", "rounding", "visual")
 CHARTS = ("pipeline", "sizes", "speed", "split", "psnr", "calls")
-APPENDIX_TABLES = {"audit": "A1", "samples": "B1", "all-prompts": "C1", "measures": "D1", "software": "E1"}
+APPENDIX_TABLES = {
+    "audit": ("audit",),
+    "architectures": ("architecture-sizes", "architecture-overhead"),
+    "timings": ("samples",),
+    "all-prompts": ("all-prompts",),
+    "measures": ("measures",),
+    "software": ("software",),
+}
+# What a report without pictures leaves out.
+OF_PICTURES = {
+    *("results-visual", "all-prompts"),
+    *("table-prompts", "table-quality", "table-kinds", "table-all-prompts"),
+    *("figure-grid", "figure-visual", "chart-psnr"),
+}
 
 
-def numbers(_: Translate, machine_tables: int = 0) -> dict[str, str]:
+def numbers(_: Translate, pictured: bool, machine_tables: int = 0) -> dict[str, str]:
     """The caption word and number of each table, figure and chart by its key, such as 'table-sizes': 'Table 4'."""
-    found = {f"table-{key}": _("Table %(number)s") % {"number": n} for n, key in enumerate(TABLES, 1)}
-    found |= {f"table-{key}": _("Table %(number)s") % {"number": n} for key, n in APPENDIX_TABLES.items()}
-    found |= {f"figure-{key}": _("Figure %(number)s") % {"number": n} for n, key in enumerate(FIGURES, 1)}
-    found |= {f"chart-{key}": _("Chart %(number)s") % {"number": n} for n, key in enumerate(CHARTS, 1)}
+    found = {}
+    for kind, word, keys in (
+        ("table", _("Table %(number)s"), TABLES),
+        ("figure", _("Figure %(number)s"), FIGURES),
+        ("chart", _("Chart %(number)s"), CHARTS),
+    ):
+        there = [f"{kind}-{key}" for key in keys if pictured or f"{kind}-{key}" not in OF_PICTURES]
+        found |= {key: word % {"number": n} for n, key in enumerate(there, 1)}
     # those of other machines, of which there may be none
     found |= {f"table-machine-{n}": _("Table %(number)s") % {"number": f"M{n}"} for n in range(1, machine_tables + 1)}
+    letters = {key: section.number for key, section in sections(_, pictured).items()}
+    for section, keys in APPENDIX_TABLES.items():
+        if section in letters:
+            for n, key in enumerate(keys, 1):
+                found[f"table-{key}"] = _("Table %(number)s") % {"number": f"{letters[section]}{n}"}
     return found
 
 
-def sections(_: Translate, other_machines: bool = False) -> dict[str, Section]:
+def sections(_: Translate, pictured: bool, other_machines: bool = False) -> dict[str, Section]:
     """Every heading by its key, in the order of the report."""
     chapters = (
         ("summary", _("In short"), ()),
@@ -77,6 +99,7 @@ def sections(_: Translate, other_machines: bool = False) -> dict[str, Section]:
     )
     appendices = (
         ("audit", _("Audit of the earlier study")),
+        ("architectures", _("Exact sizes of published models")),
         ("timings", _("How the timings were taken")),
         ("all-prompts", _("All prompts")),
         ("measures", _("What the figures mean")),
@@ -86,6 +109,8 @@ def sections(_: Translate, other_machines: bool = False) -> dict[str, Section]:
     found = []
     for number, (key, title, parts) in enumerate(chapters, 1):
         found.append(Section(key, str(number), title, 1))
-        found += [Section(part, f"{number}.{n}", name, 2) for n, (part, name) in enumerate(parts, 1)]
-    found += [Section(key, letter, title, 1) for letter, (key, title) in zip("ABCDEF", appendices, strict=True)]
+        there = [item for item in parts if pictured or item[0] not in OF_PICTURES]
+        found += [Section(part, f"{number}.{n}", name, 2) for n, (part, name) in enumerate(there, 1)]
+    there = [item for item in appendices if pictured or item[0] not in OF_PICTURES]
+    found += [Section(key, letter, title, 1) for letter, (key, title) in zip("ABCDEFG", there, strict=False)]
     return {section.key: section for section in found}

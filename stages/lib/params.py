@@ -90,6 +90,25 @@ class HubModel(_Section):
     revision: Annotated[str, AfterValidator(_commit_hash)]
 
 
+class ArchitectureModel(_Section):
+    """A folder of configurations without weights: the networks at their true size, weights drawn from `seed`."""
+
+    label: Label
+    source: Literal["architecture"]
+    path: ProjectPath
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+
+
+Model = FolderModel | HubModel | ArchitectureModel
+
+
+class Architecture(_Section):
+    """A folder of configurations whose exact sizes the report states."""
+
+    label: Label
+    path: ProjectPath
+
+
 class Variant(_Section):
     """One numeric format and the way it runs. `name` is its key in params.yaml."""
 
@@ -239,6 +258,8 @@ class Benchmark(_Section):
     warmup: Annotated[int, Field(ge=0)]
     repeats: Annotated[int, Field(ge=2)]
     batch_sizes: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(strict=False)] = ()
+    longest_picture_s: Annotated[float, Field(gt=0, strict=False, allow_inf_nan=False)]
+    repeats_of_long: Annotated[int, Field(ge=2)]
 
 
 class Report(_Section):
@@ -255,7 +276,8 @@ class Params(_Section):
     model: str
     device: Device
     baseline: str
-    models: dict[Name, Annotated[FolderModel | HubModel, Field(discriminator="source")]]
+    models: dict[Name, Annotated[Model, Field(discriminator="source")]]
+    architectures: Annotated[dict[Name, Architecture], Field(min_length=1)]
     variants: dict[Name, Variant]
     prompts: Prompts
     generation: Generation
@@ -290,7 +312,7 @@ class Params(_Section):
         return self
 
     @property
-    def chosen_model(self) -> FolderModel | HubModel:
+    def chosen_model(self) -> Model:
         """The entry of `models` that is measured."""
         return self.models[self.model]
 
@@ -348,7 +370,7 @@ def _innermost(errors: list[Any]) -> list[Any]:
 
 def _explain(path: Path, item: Any) -> str:
     """One line for one pydantic error: file, key, value, remedy."""
-    location = [str(part) for part in item["loc"] if part not in ("folder", "hub", "[key]")]
+    location = [str(part) for part in item["loc"] if part not in ("folder", "hub", "architecture", "[key]")]
     key = ".".join(location) or "top level"
     if item["type"] == "extra_forbidden":
         legal = _legal_keys(location[:-1])
@@ -358,9 +380,9 @@ def _explain(path: Path, item: Any) -> str:
     if item["type"] == "missing":
         return f"{path}: key '{key}' is missing: add it"
     if item["type"] == "union_tag_not_found":
-        return f"{path}: key '{key}.source' is missing: add `source: folder` or `source: hub`"
+        return f"{path}: key '{key}.source' is missing: add `source: folder`, `source: hub` or `source: architecture`"
     if item["type"] == "union_tag_invalid":
-        return f"{path}: '{key}.source' has the value '{item['ctx']['tag']}': use folder or hub"
+        return f"{path}: '{key}.source' has the value '{item['ctx']['tag']}': use folder, hub or architecture"
     if not location:
         return f"{path}: {_remedy(item)}"
     value = item["input"]
@@ -380,6 +402,7 @@ def _remedy(item: Any) -> str:
         "string_type": "write a text, in quotes if it looks like a number",
         "tuple_type": "write a list, such as [one, two]",
         "too_short": "name at least one",
+        "greater_than": f"write more than {limits.get('gt')}",
         "greater_than_equal": f"write {limits.get('ge')} or more",
         "less_than_equal": f"write {limits.get('le')} or less",
         "less_than": f"write less than {limits.get('lt')}",
@@ -396,7 +419,8 @@ def _legal_keys(location: list[str]) -> list[str]:
     """The keys that params.yaml may have at `location`."""
     sections: dict[str, list[type[BaseModel]]] = {
         "": [Params],
-        "models": [FolderModel, HubModel],
+        "models": [FolderModel, HubModel, ArchitectureModel],
+        "architectures": [Architecture],
         "variants": [Variant],
         "prompts": [Prompts],
         "generation": [Generation],

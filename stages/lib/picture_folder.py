@@ -64,6 +64,11 @@ def read_listing(folder: Path) -> dict:
     return listing
 
 
+def not_drawn(folder: Path) -> str | None:
+    """Why nothing was drawn into `folder`; None where there are pictures."""
+    return read_listing(folder).get("not_drawn")
+
+
 def read_pictures(folder: Path) -> dict[str, Picture]:
     """What images.json of `folder` lists, by id, in its order. Other files in the folder are ignored."""
     try:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from stages.lib.errors import UserError
-from stages.lib.params import COMPONENTS, PARAMS_FILE, FolderModel
+from stages.lib.params import COMPONENTS, PARAMS_FILE, ArchitectureModel, FolderModel
 
 MODEL_INDEX = "model_index.json"
 PIPELINE_CLASS = "StableDiffusionPipeline"
@@ -29,13 +29,13 @@ CLIP_PICTURE_SIZE = 224  # where a config says nothing
 _PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
-def source_folder(model: FolderModel, key: str) -> Path:
+def source_folder(model: FolderModel | ArchitectureModel, key: str) -> Path:
     """The folder of `models.<key>`, which must be there."""
     folder = Path(model.path)
     if folder.is_dir():
         return folder
-    committed = folder == Path("data/embedded")
-    remedy = "restore it with `git checkout data/embedded`" if committed else "put the model there or mend the path"
+    committed = folder.parts[:2] in (("data", "embedded"), ("data", "architectures"))
+    remedy = f"restore it with `git checkout {folder}`" if committed else "put the model there or mend the path"
     raise UserError(f"{PARAMS_FILE}: 'models.{key}.path' has the value '{model.path}', which is not a folder: {remedy}")
 
 
@@ -45,6 +45,15 @@ def needed_files(paths: Iterable[str], where: str) -> list[str]:
     For each of COMPONENTS exactly one set of safetensors is chosen, the one with the plain name: no `.fp16`, no
     `.non_ema`. A missing file, or weights that exist only as pickle, is a UserError.
     """
+    paths = set(paths)
+    needed = set(configuration_files(paths, where))
+    for component in COMPONENTS:
+        needed |= _weight_files(component, paths, where)
+    return sorted(needed)
+
+
+def configuration_files(paths: Iterable[str], where: str) -> list[str]:
+    """The files of `needed_files` that are no weights, sorted. A missing one is a UserError."""
     paths = set(paths)
     if MODEL_INDEX not in paths:
         raise UserError(f"{where} has no {MODEL_INDEX}: give a {PIPELINE_CLASS} folder in the diffusers layout")
@@ -61,8 +70,6 @@ def needed_files(paths: Iterable[str], where: str) -> list[str]:
             f"{where} has neither tokenizer/tokenizer.json nor tokenizer/vocab.json with tokenizer/merges.txt: "
             "bring the complete model"
         )
-    for component in COMPONENTS:
-        needed |= _weight_files(component, paths, where)
     return sorted(needed)
 
 

@@ -26,6 +26,7 @@ def component_names(_: Translate) -> dict[str, str]:
         "unet": _("U-Net"),
         "vae": _("VAE"),
         "text_encoder": _("Text encoder"),
+        "text_encoder_2": _("Text encoder 2"),
         "safety_checker": _("Safety checker"),
         "unet_step": _("U-Net"),
         "vae_decode": _("VAE decoder"),
@@ -38,7 +39,7 @@ def result_charts(results: Results, study_ids: set[str], _: Translate) -> dict[s
     found = {"sizes": _sizes(results, _)}
     if any(result.timed for result in results.variants):
         found |= {"speed": _speed(results, _), "split": _split(results, _), "calls": _calls(results, _)}
-    if results.others:
+    if results.others and results.pictured:
         found["psnr"] = _psnr(results, study_ids, _)
     return found
 
@@ -75,7 +76,8 @@ def _speed(results: Results, _: Translate) -> Drawing:
             rows.append(Bar(result.label, (), _unmeasured(result, _)))
             continue
         ratio = figure("speedup", result.timing["speedup"])
-        note = _note(figure("latency_s", latency.median), "s", ratio)
+        about = "≈ " if result.timing["extrapolated"] else ""
+        note = about + _note(figure("latency_s", latency.median), "s", ratio)
         rows.append(Bar(result.label, (latency.median,), note, result.is_baseline, latency.samples))
     alt = _said(_("Bars from zero: median time per picture, and speed-up."), rows)
     return Drawing(charts.bars_with_samples(rows, _("time per picture, s"), _("a single call")), alt)

@@ -58,6 +58,11 @@ class VariantResult:
         """What one picture multiplies in; nothing if it was not measured."""
         return work_of(self.timing.get("executed", ()))
 
+    @property
+    def pictured(self) -> bool:
+        """Whether pictures were drawn and compared."""
+        return self.quality["measured"]
+
     def measurement(self, name: str) -> Measurement | None:
         """The raw samples of one timing, or None if this variant has none of that name."""
         for item in self.timing.get("measurements", ()):
@@ -82,7 +87,13 @@ class Results:
     environment: dict[str, Any]
     variants: tuple[VariantResult, ...]
     pairs: tuple[dict[str, Any], ...]
+    architectures: tuple[dict[str, Any], ...]
     unavailable: tuple[UnavailableVariant, ...] = ()
+
+    @property
+    def pictured(self) -> bool:
+        """Whether pictures were drawn; of random weights there are none, in any format."""
+        return self.baseline.pictured
 
     @property
     def baseline(self) -> VariantResult:
@@ -127,8 +138,16 @@ def load_results(reports: Path, images: Path, params: Params) -> Results:
         if name in missing
     )
     pairs = tuple(pair for pair in summary["pairs"] if {pair["reference"], pair["variant"]} <= set(params.variants))
-    environment = read_json(reports / "environment.json")
-    return Results(environment=environment, variants=variants, pairs=pairs, unavailable=unavailable)
+    drawn = {result.pictured for result in variants}
+    if len(drawn) > 1:
+        raise UserError(f"{reports / 'quality'} has variants with and without pictures: run `dvc repro`")
+    return Results(
+        environment=read_json(reports / "environment.json"),
+        variants=variants,
+        pairs=pairs,
+        architectures=tuple(read_json(reports / "architectures.json")["architectures"]),
+        unavailable=unavailable,
+    )
 
 
 def kind_means(pair: dict[str, Any], kinds: dict[str, str]) -> dict[str, dict[str, Any]]:

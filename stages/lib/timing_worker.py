@@ -1,5 +1,8 @@
 """A fresh process that times one variant, one call at a time, whenever its parent asks.
 
+A picture that would take too long is not drawn to its end: after a few steps the others are left out, and each is taken
+to last as long as the last TIMED_STEPS of those. The first picture decides it for all.
+
 Both ways, one line is one JSON object. The parent first sends the fields of `Task`; the answer comes when the model is
 ready to draw. Then it sends {"do": "call"}, {"do": "peak"}, {"do": "components"}, {"do": "batch", "size": 8} or
 {"do": "executed"}. A mistake of the user is answered with {"error": message}. When the parent goes, in whatever way,
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
 COUNTED_PICTURES, COUNTED_STEPS = 3, 2
 
 
+TIMED_STEPS = 2
+
+
 @dataclass(frozen=True)
 class Task:
     """What one worker loads and draws. `threads` is what PyTorch may use on the CPU."""
@@ -45,6 +51,7 @@ class Task:
     noise: str
     steps: int
     guidance_scale: float
+    longest_picture_s: float
 
     def as_line(self) -> str:
         """The line that starts the work."""
@@ -59,29 +66,67 @@ class Worker:
     pipeline: "StableDiffusionPipeline"
     latents: "torch.Tensor"
     meter: PeakMeter
+    # The first holds what is done only once; steps with a schedule of their own are not like the rest.
+    sampled_steps: int = 1 + TIMED_STEPS
+    is_long: bool | None = None  # known after the first picture
 
     def call(self, size: int = 1) -> dict[str, Any]:
         """Draw one picture as a user does: text encoding, denoising, decoding, safety check; no PNG.
 
-        With `size`, as many at once, all of them the same.
+        With `size`, as many at once, all of them the same. `latency_s` is the time, extrapolated to all U-Net calls if
+        fewer were made; `measured_s` is what was measured.
         """
+        ends_s: list[float] = []
         begin_s = self._now_s()
-        picture = self._draw(self.task.steps, size)
-        latency_s = self._now_s() - begin_s
+        picture = self._draw(
+            self.task.steps,
+            size,
+            callback_on_step_end=None if self.is_long is False else self._stop_if_long(ends_s),
+            callback_on_step_end_tensor_inputs=[],
+        )
+        measured_s = self._now_s() - begin_s
+        self.is_long = bool(self.is_long)
+        calls = len(self.pipeline.scheduler.timesteps)
+        made = self.sampled_steps if self.is_long else calls
+        rest_s = (calls - made) * _step_s(ends_s) if self.is_long else 0.0
         if not picture.isfinite().all():
             raise UserError(
                 f"variant '{self.task.variant}' gives NaN in the picture of prompt '{self.task.prompt}': in "
                 f"params.yaml set `compute: float32` under variants.{self.task.variant}"
             )
-        return {"latency_s": latency_s, "height": picture.shape[2], "width": picture.shape[3]}
+        return {
+            "latency_s": measured_s + rest_s,
+            "measured_s": measured_s,
+            "unet_calls": calls,
+            "unet_calls_made": made,
+            "height": picture.shape[2],
+            "width": picture.shape[3],
+        }
 
-    def _draw(self, steps: int, size: int = 1) -> "torch.Tensor":
+    def _stop_if_long(self, ends_s: list[float]) -> Callable[..., dict]:
+        """What the pipeline calls after each step: leave out the other steps of a picture that would take too long."""
+
+        def look(pipeline: Any, step: int, timestep: Any, tensors: dict) -> dict:
+            if step >= self.sampled_steps:
+                return tensors
+            ends_s.append(self._now_s())
+            calls = len(pipeline.scheduler.timesteps)
+            if step == self.sampled_steps - 1 < calls - 1:
+                if self.is_long is None:
+                    self.is_long = calls * _step_s(ends_s) > self.task.longest_picture_s
+                pipeline._interrupt = self.is_long
+            return tensors
+
+        return look
+
+    def _draw(self, steps: int, size: int = 1, **options: Any) -> "torch.Tensor":
         return self.pipeline(
             prompt=[self.task.prompt] * size,
             latents=self.latents.repeat(size, 1, 1, 1),
             num_inference_steps=steps,
             guidance_scale=self.task.guidance_scale,
             output_type="pt",
+            **options,
         ).images
 
     def peak(self) -> dict[str, Any]:
@@ -99,9 +144,9 @@ class Worker:
                 ("safety_checker", self.pipeline, "run_safety_checker"),
             ):
                 stack.enter_context(self._clocked(owner, method, times_s.setdefault(name, [])))
-            whole_s = self.call()["latency_s"]
-        times_s["other"] = [whole_s - sum(sum(samples) for samples in times_s.values())]
-        return {"times_s": times_s}
+            call = self.call()
+        times_s["other"] = [call["measured_s"] - sum(sum(samples) for samples in times_s.values())]
+        return {"times_s": times_s, "unet_calls": call["unet_calls"]}
 
     def executed(self) -> dict[str, Any]:
         """What one call of each network multiplies in, and how long that takes, as rows of stages.lib.work."""
@@ -152,6 +197,11 @@ class Worker:
         return time.perf_counter()
 
 
+def _step_s(ends_s: list[float]) -> float:
+    """Seconds of one step, the mean of the last TIMED_STEPS, from the times at which the sampled steps ended."""
+    return (ends_s[-1] - ends_s[-1 - TIMED_STEPS]) / TIMED_STEPS
+
+
 def load(task: Task, meter: PeakMeter) -> tuple[Worker, dict[str, Any]]:
     """The worker ready to draw, and what loading took. `meter` has counted since the process began."""
     variant = load_params().variant(task.variant)
@@ -172,7 +222,7 @@ def load(task: Task, meter: PeakMeter) -> tuple[Worker, dict[str, Any]]:
         torch.cuda.synchronize()
     answer = {"import_time_s": import_time_s, "load_peak_mib": meter.peak_mib()}
     meter.reset()
-    return Worker(task, pipeline, latents, meter), answer
+    return Worker(task, pipeline, latents, meter, 1 + len(variant.schedule) + TIMED_STEPS), answer
 
 
 def main() -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from stages.lib.memory import MIB, KernelMeter, SamplingMeter, kernel_can_reset
+from stages.lib.errors import UserError
+from stages.lib.memory import GIB, MIB, KernelMeter, SamplingMeter, check_memory, kernel_can_reset
 
 
 @pytest.mark.parametrize("meter_class", [KernelMeter, SamplingMeter])
@@ -36,3 +37,18 @@ def test_the_sampling_meter_looks_by_itself() -> None:
     time.sleep(0.3)
     del block
     assert meter.peak_mib() - before_mib >= 60
+
+
+def test_too_little_memory_is_one_message_with_the_figure_before_anything_is_loaded(monkeypatch) -> None:
+    """Protects from the system's killer: model and process are counted, and what is enough passes."""
+    import psutil
+
+    class Machine:
+        available = 4 * GIB
+
+    monkeypatch.setattr(psutil, "virtual_memory", Machine)
+    check_memory(3 * GIB, "loading INT8")
+    with pytest.raises(UserError, match="loading INT8 needs about 4.5 GiB of memory, and 4.0 GiB are available: close"):
+        check_memory(4 * GIB, "loading INT8")
+    with pytest.raises(UserError, match="timing needs about 4.1 GiB"):
+        check_memory(3.1 * GIB, "timing", processes=2)

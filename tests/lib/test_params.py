@@ -16,6 +16,8 @@ baseline: fp32
 models:
   embedded: {label: Embedded, source: folder, path: data/embedded}
   sd15: {label: SD, source: hub, repository: owner/name, revision: 451f4fe16113bff5a5d2269ed5ad43b0592e9a14}
+architectures:
+  xl: {label: XL, path: data/architectures/xl}
 variants:
   fp32: {label: FP32, backend: torch, weights: float32}
   int8-cpu: {label: INT8 CPU, backend: torch_dynamic, weights: int8, activations: int8, granularity: tensor,
@@ -24,7 +26,7 @@ variants:
 prompts: {file: data/prompts.csv, sets: [study]}
 generation: {steps: 20, guidance_scale: 7.5}
 calibration: {file: data/calibration.csv, pictures: 8, unet_calls: 7, seed: 0}
-benchmark: {prompt: landscape, warmup: 1, repeats: 5}
+benchmark: {prompt: landscape, warmup: 1, repeats: 5, longest_picture_s: 60, repeats_of_long: 2}
 report: {title: Title, author: "", languages: [en]}
 """
 
@@ -117,8 +119,15 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
         ("label: FP32", 'label: " "', "'variants.fp32.label' has the value ' ': give it a text"),
         ("device: auto", "device: tpu", "'device' has the value 'tpu': use 'auto', 'cpu' or 'cuda'"),
         ("simulated: true", "simulated: yes", "has the value 'yes': write true or false"),
-        ("source: hub", "source: hbu", "'models.sd15.source' has the value 'hbu': use folder or hub"),
+        ("source: hub", "source: hbu", "'models.sd15.source' has the value 'hbu': use folder, hub or architecture"),
         ("source: hub, ", "", "key 'models.sd15.source' is missing"),
+        ("source: folder, ", "source: architecture, ", "key 'models.embedded.seed' is missing: add it"),
+        (
+            "path: data/architectures/xl",
+            "path: /etc",
+            "'architectures.xl.path' has the value '/etc': use a path inside",
+        ),
+        ("longest_picture_s: 60", "longest_picture_s: 0", "'benchmark.longest_picture_s' has the value 0: write more"),
         ("451f4fe16113bff5a5d2269ed5ad43b0592e9a14", "main", "has the value 'main': give the full commit hash"),
         ("owner/name", "name", "'models.sd15.repository' has the value 'name'"),
         ("steps: 20", "steps: many", "'generation.steps' has the value 'many': write a whole number"),

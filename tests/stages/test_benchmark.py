@@ -51,6 +51,7 @@ def task(**changes: object) -> Task:
         "noise": "data/noise.safetensors",
         "steps": STEPS,
         "guidance_scale": 7.5,
+        "longest_picture_s": 60.0,
     }
     return Task(**{**fields, **changes})
 
@@ -81,7 +82,7 @@ def test_speedup_is_the_median_of_the_ratios_of_each_turn() -> None:
 def test_component_times_are_per_call() -> None:
     """Protects 'U-Net per step': samples of all pictures, calls counted in one."""
     first, second = {"unet_step": [1.0, 2.0], "other": [0.5]}, {"unet_step": [3.0, 4.0], "other": [0.7]}
-    unet, other = benchmark.component_times([first, second])
+    unet, other = benchmark.component_times([{"times_s": times, "unet_calls": 2} for times in (first, second)])
     assert (unet["calls_per_picture"], unet["n"], unet["median"]) == (2, 4, 2.5)
     assert (other["calls_per_picture"], other["samples"]) == (1, [0.5, 0.7])
 
@@ -247,3 +248,60 @@ def test_a_process_ends_when_its_parent_is_gone(project: Path) -> None:
     )
     output, _ = worker.communicate(f"{task().as_line()}\n".encode(), timeout=60)
     assert (worker.returncode, output) == (1, b"")
+
+
+def test_a_long_picture_is_cut_short_and_extrapolated(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects from hours on a CPU, and from a guess that looks measured: it is marked, and follows from its parts."""
+    text = Path("params.yaml").read_text(encoding="utf-8")
+    changed = text.replace("longest_picture_s: 60", "longest_picture_s: 0.00001").replace("steps: 3", "steps: 40")
+    Path("params.yaml").write_text(changed, encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", [*COMMAND, "bf16"])
+    try:
+        benchmark.main()
+    finally:
+        Path("params.yaml").write_text(text, encoding="utf-8")
+    timing = json.loads((project / "reports/timing/out.json").read_text(encoding="utf-8"))
+    assert timing["extrapolated"] is True and timing["baseline_extrapolated"] is True
+    assert (timing["unet_calls"], timing["unet_calls_made"], timing["warmup"]) == (41, 3, 0)
+    assert len(timing["calls"]) == 4
+    components = {row["component"]: row for row in timing["components"]}
+    assert (components["unet_step"]["n"], components["unet_step"]["calls_per_picture"]) == (3, 41)
+
+
+def test_an_extrapolated_time_is_that_of_a_whole_picture(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects the extrapolation, on a clock that stands still but for a step of 2 s and a decoding of 5 s.
+
+    The first step takes 9 s more, once; it is counted once, and not for the steps that were left out.
+    """
+    import torch
+
+    seconds, threads = [0.0], torch.get_num_threads()
+    monkeypatch.setattr(timing_worker.Worker, "_now_s", lambda _: seconds[0])
+
+    def lasting(method, duration_s: float):
+        def call(*arguments, **options):
+            seconds[0] += duration_s
+            return method(*arguments, **options)
+
+        return call
+
+    def first_call(longest_picture_s: float) -> dict:
+        worker, _ = timing_worker.load(task(steps=20, longest_picture_s=longest_picture_s), SamplingMeter())
+        unet, begin = lasting(worker.pipeline.unet.forward, 2.0), []
+
+        def forward(*arguments, **options):
+            seconds[0] += 0 if begin else 9.0
+            begin.append(True)
+            return unet(*arguments, **options)
+
+        worker.pipeline.unet.forward = forward
+        worker.pipeline.vae.decode = lasting(worker.pipeline.vae.decode, 5.0)
+        return worker.call()
+
+    try:
+        whole, cut = first_call(42.0), first_call(41.9)
+    finally:
+        torch.set_num_threads(threads)
+    assert (whole["unet_calls_made"], whole["latency_s"]) == (21, 9 + 21 * 2 + 5)
+    assert (cut["unet_calls_made"], cut["measured_s"]) == (3, 9 + 3 * 2 + 5)
+    assert cut["latency_s"] == whole["latency_s"]

@@ -10,7 +10,7 @@ from stages import calibrate
 from stages.lib.calibration import read_inputs, write_inputs
 from stages.lib.errors import UserError
 from stages.lib.files import sha256
-from tests.tiny_project import write_settings
+from tests.tiny_project import choose_architecture, write_settings
 
 HEAD = "id,prompt,kind,complexity,seed,set\n"
 ROWS = "dog,A dog,animal,low,7,calibration\nfox,A fox,animal,low,8,calibration\n"
@@ -81,3 +81,25 @@ def test_a_broken_file_is_one_message(tmp_path):
     write_inputs(path, {})
     with pytest.raises(UserError, match="holds no inputs"):
         read_inputs(path)
+
+
+def test_an_architecture_gives_noise_of_the_right_shapes(monkeypatch, tiny_model, tmp_path, capsys):
+    """Protects quantizers that need ranges where nothing can be drawn; the same seed, the same bytes."""
+    write_settings(tmp_path)
+    choose_architecture(tmp_path, tiny_model)
+    monkeypatch.chdir(tmp_path)
+    Path("data/calibration.csv").write_text(HEAD + ROWS, encoding="utf-8")
+    outputs = [Path(name) for name in ("one.safetensors", "two.safetensors")]
+    for output in outputs:
+        monkeypatch.setattr(sys, "argv", ["calibrate", "--base", str(tiny_model), "--output", str(output)])
+        calibrate.main()
+    assert sha256(outputs[0]) == sha256(outputs[1])
+    assert "calibrate: inputs of 2 random examples (2 unet, " in capsys.readouterr().out
+    inputs = read_inputs(outputs[0])
+    shapes = {name: {key: tuple(tensor.shape) for key, tensor in items[0].items()} for name, items in inputs.items()}
+    assert shapes == {
+        "unet": {"sample": (2, 4, 16, 16), "timestep": (), "text": (2, 16, 32)},
+        "vae": {"latents": (1, 4, 16, 16)},
+        "text_encoder": {"tokens": (1, 16)},
+        "safety_checker": {"pixels": (1, 3, 32, 32)},
+    }

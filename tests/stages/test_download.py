@@ -21,6 +21,7 @@ from tests.command import run
 from tests.conftest import PROJECT
 from tests.hub import REPOSITORY, REVISION, Hub, serve
 from tests.reference import reference_pipeline
+from tests.tiny_project import choose_architecture, write_settings
 
 OUTPUT = "data/models/base"
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -219,9 +220,9 @@ def test_no_network_is_one_message_that_names_the_way_out(tmp_path, hub):
 
 def test_a_full_disk_is_told_before_anything_is_fetched(tmp_path):
     """Protects a user from an hour of download that cannot end well."""
-    check_space(1, tmp_path / "not" / "there" / "yet")
+    check_space(1, tmp_path / "not" / "there" / "yet", "free space")
     with pytest.raises(UserError, match=r"needs 1073741824\.00 GiB, but its disk has .* free"):
-        check_space(2**60, tmp_path / "not" / "there" / "yet")
+        check_space(2**60, tmp_path / "not" / "there" / "yet", "free space")
 
 
 def test_a_local_folder_is_copied_without_what_is_not_needed(tmp_path, repository, tiny_model):
@@ -263,3 +264,34 @@ def test_an_unsound_folder_leaves_the_earlier_model_untouched(tmp_path, tiny_mod
     done = run(tmp_path, "stages.download", "--output", OUTPUT)
     assert done.returncode == 1 and f"mine/{UNET} is truncated or corrupt" in done.stderr
     assert_complete(tmp_path, tiny_model)
+
+
+@pytest.fixture
+def architecture(tmp_path: Path, tiny_model: Path) -> Path:
+    """A project whose model is the tiny one's configurations, without weights."""
+    write_settings(tmp_path / "project")
+    choose_architecture(tmp_path / "project", tiny_model)
+    return tmp_path / "project"
+
+
+def test_an_architecture_becomes_a_model_with_the_same_bytes_every_time(architecture):
+    """Protects reproducibility, and that the result is a whole pipeline of four FP32 networks."""
+    digests = []
+    for output in ("data/models/base", "data/models/again"):
+        done = run(architecture, "stages.download", "--output", output)
+        assert done.returncode == 0, done.stderr
+        files = sorted((architecture / output).rglob("*.safetensors"))
+        digests.append([(path.parent.name, sha256(path)) for path in files])
+    assert digests[0] == digests[1] and len(digests[0]) == 4
+    assert "unet, " in done.stdout and "drawn, " in done.stdout and "Tiny architecture" in done.stdout
+    pipeline = reference_pipeline(architecture / OUTPUT)
+    assert {item.dtype for item in pipeline.unet.parameters()} == {torch.float32}
+
+
+def test_a_missing_configuration_is_one_message_and_leaves_nothing(architecture):
+    """Protects from a model that is made by half."""
+    (architecture / "data/architecture/vae/config.json").unlink()
+    done = run(architecture, "stages.download", "--output", OUTPUT)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "data/architecture has no component 'vae': give a model that has all of unet, vae," in done.stderr
+    assert not list((architecture / "data").glob("models/*"))

@@ -190,3 +190,22 @@ def test_a_variant_that_cannot_run_here_is_left_out_with_its_reason(monkeypatch,
     assert report["unavailable"] == {"reason": "no such package", "remedy": "install it"}
     assert [path.name for path in (tmp_path / "bf16").iterdir()] == ["unavailable.json"]
     assert capsys.readouterr().out == "quantize: BF16 is left out (no such package: install it)\n"
+
+
+def test_too_little_memory_stops_it_before_it_begins(monkeypatch, tiny_model, tmp_path):
+    """Protects from being killed halfway: nothing is written, and the message says what is needed."""
+    import psutil
+
+    class Machine:
+        available = 2**20
+
+    monkeypatch.setattr(psutil, "virtual_memory", Machine)
+    with pytest.raises(UserError, match="making FP32 needs about 0.5 GiB of memory, and 0.0 GiB are available"):
+        _run(monkeypatch, tiny_model, tmp_path, "fp32")
+    assert not (tmp_path / "fp32").exists()
+
+
+def test_time_and_peak_of_making_are_in_the_report(monkeypatch, tiny_model, tmp_path):
+    """Protects the cost of making a format: a process that has loaded PyTorch holds more than 100 MiB."""
+    report = _run(monkeypatch, tiny_model, tmp_path, "fp32")
+    assert report["quantize_s"] > 0 and report["quantize_peak_mib"] > 100

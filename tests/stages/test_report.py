@@ -397,3 +397,45 @@ def test_a_wrong_source_date_is_named(monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
     with pytest.raises(UserError, match="SOURCE_DATE_EPOCH has the value 'yesterday'"):
         report.find_origin()
+
+
+def test_without_pictures_the_report_says_why_and_leaves_quality_out(copy):
+    """Protects random weights from a quality, an empty figure or a gap in the numbers."""
+    for name in VARIANTS:
+        unmeasured = {"variant": name, "label": name, "baseline": "fp32", "measured": False, "reason": "random weights"}
+        (copy / f"reports/quality/{name}.json").write_text(json.dumps(unmeasured | {"pictures": []}), encoding="utf-8")
+        change(copy / f"data/images/{name}/images.json", lambda listing: listing.update(pictures=[]))
+    change(copy / "reports/summary.json", lambda summary: summary.update(pairs=[]))
+    page = rendered()
+    assert "not measured: random weights" in page and "The quality was not measured (random weights)." in page
+    text = " ".join(Text(page).words)
+    assert "PSNR against" not in text and "Visual comparison" not in text and 'id="figure-grid"' not in page
+    assert "BF16" in table(page, "performance") and "BF16" in table(page, "sizes")
+    test_tables_and_figures_are_numbered_without_gaps(page)
+    test_every_reference_leads_somewhere_once(page)
+    assert pdf_of(page, ORIGIN.epoch).startswith(b"%PDF")
+
+
+def test_tables_and_figures_are_numbered_without_gaps(html):
+    for word in ("Table", "Figure", "Chart"):
+        numbers = [int(n) for n in re.findall(rf"<b>{word} (\d+)\.</b>", html)]
+        assert numbers and numbers == list(range(1, len(numbers) + 1)), word
+
+
+def test_an_extrapolated_time_is_marked_wherever_it_stands(copy):
+    """Protects a reader from taking an estimate for a measurement."""
+    edit = {"extrapolated": True, "unet_calls": 21, "unet_calls_made": 3}
+    for name in ("fp32", "bf16"):
+        change(copy / f"reports/timing/{name}.json", lambda timing: timing.update(edit))
+    page = rendered()
+    assert "from 3 of 21 U-Net calls" in table(page, "performance")
+    assert "3 of 21 calls of the U-Net were made" in page
+    assert ", extrapolated from a few steps" in page
+    assert len(re.findall(r"<td>≈ ", page)) == 6
+
+
+def test_the_exact_sizes_of_published_models_stand_in_an_appendix(html):
+    """Protects the study's Tables 4 and 5 as they must be: sizes, ratio, overhead, efficiency, from the counts."""
+    sizes, overhead = table(html, "architecture-sizes"), table(html, "architecture-overhead")
+    assert "Invented architecture U-Net 10.49 40.00 20.00 10.50 100.0" in sizes and "3.81×" in sizes
+    assert "INT8 10.00 10.50 +5.0" in overhead and "95.2" in overhead

@@ -5,6 +5,7 @@ import shutil
 
 from tests.command import run
 from tests.conftest import PROJECT
+from tests.tiny_project import choose_architecture, write_settings
 
 OUTPUT = "reports/source.json"
 
@@ -48,3 +49,23 @@ def test_a_missing_folder_is_one_clear_message(tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("error: params.yaml: 'models.local.path'") and "Traceback" not in done.stderr
     assert not (tmp_path / OUTPUT).exists()
+
+
+def test_an_architecture_is_its_configurations_and_its_seed(tmp_path, tiny_model):
+    """Protects against old random weights after a configuration or the seed changed."""
+    write_settings(tmp_path)
+    folder = choose_architecture(tmp_path, tiny_model)
+    before = described(tmp_path)
+    assert (before["source"], before["seed"]) == ("architecture", 0)
+    assert not [file for file in before["files"] if file["file"].endswith(".safetensors")]
+    config = folder / "unet/config.json"
+    config.write_text(config.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    changed = {
+        new["file"] for old, new in zip(before["files"], described(tmp_path)["files"], strict=True) if old != new
+    }
+    assert changed == {"unet/config.json"}
+    text = (tmp_path / "params.yaml").read_text(encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(
+        text.replace("architecture, seed: 0", "architecture, seed: 1"), encoding="utf-8"
+    )
+    assert described(tmp_path)["seed"] == 1

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from stages import evaluate, summarize
+from stages import evaluate, generate, summarize
 from stages.lib.errors import UserError
 from stages.lib.params import load_params
 from tests.tiny_project import (
     FINGERPRINT,
     OBSTACLES,
+    choose_architecture,
     edit_json,
     pictures_of,
     write_json,
@@ -38,6 +39,8 @@ def write_reports(reports: Path, name: str, dtypes: tuple[str, str], disk_mib: f
         "memory_mib": 5.0,
         "load_growth_mib": 6.0,
         "overhead_percent": 1.0,
+        "quantize_s": 6.0,
+        "quantize_peak_mib": 700.0,
     }
     names = {"variant": name, "label": name}
     write_json(
@@ -58,6 +61,8 @@ def write_reports(reports: Path, name: str, dtypes: tuple[str, str], disk_mib: f
             "memory_kind": "rss",
             "executed": [],
             "baseline_executed": [],
+            "extrapolated": False,
+            "baseline_extrapolated": False,
             "measurements": [statistics("latency_s", latency_s), statistics("speedup", 2.0 / latency_s)],
         }
     write_json(reports / f"timing/{name}.json", names | timing)
@@ -225,3 +230,28 @@ def test_a_missing_report_names_the_command_that_makes_it(project: Path, kind: s
     (project / f"reports/{kind}/bf16.json").unlink()
     with pytest.raises(UserError, match=f"{kind}/bf16.json is missing: run `dvc repro {stage}@bf16`"):
         summarize.main()
+
+
+def test_random_weights_have_no_quality_and_everything_else(project: Path, monkeypatch, tiny_model: Path) -> None:
+    """Protects the contract from generate to summarize: nothing drawn, the reason kept, sizes and times joined."""
+    choose_architecture(project, tiny_model)
+    for name in OFFSETS:
+        shutil.rmtree(project / "data/images" / name)
+        command = f"generate --variant {name} --model none --noise none --output data/images/{name}"
+        monkeypatch.setattr(sys, "argv", command.split())
+        generate.main()
+        quality = f"reports/quality/{name}.json"
+        monkeypatch.setattr(sys, "argv", f"evaluate --variant {name} --images data/images --output {quality}".split())
+        evaluate.main()
+        assert not list((project / "data/images" / name).glob("*.png"))
+        assert read(project / quality)["measured"] is False
+    command = "summarize --reports reports --images data/images --output reports/summary.json --metrics reports/metrics"
+    monkeypatch.setattr(sys, "argv", command.split())
+    summarize.main()
+    summary = read(project / "reports/summary.json")
+    assert summary["pairs"] == []
+    for row in summary["variants"]:
+        assert (row["psnr_db"], row["ssim"], row["images"]) == (None, None, None)
+        assert row["quality_reason"] == "pictures drawn from random weights mean nothing"
+    assert summary["variants"][1]["speedup"] == 2 and summary["variants"][1]["device"] == "cpu"
+    assert "ssim" not in read(project / "reports/metrics/bf16.json")

@@ -33,6 +33,11 @@ class Backend:
     `packages`: what pip installs for it beyond PyTorch and diffusers; optional, a variant without them is left out.
     `gpu_weights`: formats that only a GPU runs, and the compute capability it must have.
     `instruction_sets`: for an arithmetic dtype of `compute`, those of which the processor must have one.
+
+    Memory, for stages.lib.memory.check_memory, with some room over what was measured with Stable Diffusion v1.5's
+    architecture: `quantize_peak` is what is in memory at most while a variant is made, in FP32 bytes of the largest
+    network (`calibrated_peak`: where ranges of activations are taken), and `load_peak` the least that a loaded variant
+    takes, in bytes of its files.
     """
 
     module: str
@@ -41,9 +46,12 @@ class Backend:
     granularity: tuple[str, ...]
     device: tuple[str, ...]
     compute: tuple[str, ...]
+    quantize_peak: float
+    load_peak: float
     memory_format: tuple[str, ...] = ("contiguous",)
     compile: tuple[bool, ...] = (False,)
     calibrated: bool = False
+    calibrated_peak: float = 0.0
     operators: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     gpu_weights: Mapping[str, float] = field(default_factory=dict)
@@ -64,7 +72,10 @@ BACKENDS = {
         compute=("auto", "float32", "float16", "bfloat16", "tensorfloat32"),
         memory_format=("contiguous", "channels_last"),
         compile=(False, True),
+        quantize_peak=1.6,
+        load_peak=1.0,
         calibrated=True,
+        calibrated_peak=2.6,
     ),
     "torch_dynamic": Backend(
         module="stages.lib.backends.torch_dynamic",
@@ -74,6 +85,8 @@ BACKENDS = {
         device=("cpu",),
         compute=("float32",),
         operators=("Linear",),
+        quantize_peak=1.3,
+        load_peak=1.0,
     ),
     "openvino": Backend(
         module="stages.lib.backends.openvino",
@@ -82,7 +95,10 @@ BACKENDS = {
         granularity=("channel",),
         device=("cpu",),
         compute=("float32", "bfloat16"),
+        quantize_peak=2.0,
+        load_peak=1.0,
         calibrated=True,
+        calibrated_peak=4.5,
         operators=("Conv2d", "Linear", "Embedding"),
         packages=("openvino", "nncf"),
         instruction_sets={"bfloat16": ("avx512_bf16", "amx_bf16", "bf16")},
@@ -94,7 +110,10 @@ BACKENDS = {
         granularity=("channel",),
         device=("cpu",),
         compute=("float32",),
+        quantize_peak=2.0,
+        load_peak=1.0,
         calibrated=True,
+        calibrated_peak=4.5,
         operators=("Conv2d", "Linear", "Embedding"),
         packages=("onnx", "onnxruntime"),
     ),
@@ -105,6 +124,8 @@ BACKENDS = {
         granularity=("channel",),
         device=("auto", "cpu", "cuda"),
         compute=("auto", "float32", "bfloat16", "float16"),
+        quantize_peak=1.6,
+        load_peak=1.0,
         operators=("Linear",),
         packages=("torchao",),
         gpu_weights={"float8": 8.9},

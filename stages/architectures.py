@@ -1,0 +1,44 @@
+"""How large are published models in each format, exactly?
+
+Reads the configurations of params.yaml's `architectures`, builds their networks without memory for weights, and writes
+reports/architectures.json: parameters, operators and sizes of every network. Neither weights nor a network are needed.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+from stages.lib.errors import UserError, run_stage
+from stages.lib.files import write_json
+from stages.lib.params import PARAMS_FILE, Architecture, load_params
+
+
+def describe_all(architectures: dict[str, Architecture]) -> list[dict]:
+    """One entry per architecture, in declared order. A folder that is missing is a UserError."""
+    from stages.lib.architecture import describe
+
+    found = []
+    for name, item in architectures.items():
+        if not Path(item.path).is_dir():
+            raise UserError(
+                f"{PARAMS_FILE}: 'architectures.{name}.path' has the value '{item.path}', which is not a folder: "
+                "mend the path or put the configurations there"
+            )
+        found.append({"architecture": name, "label": item.label, **describe(Path(item.path))})
+    return found
+
+
+def main() -> None:
+    """Count, write, print one line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--output", type=Path, required=True, help="the JSON to write")
+    arguments = parser.parse_args()
+    begin_s = time.perf_counter()
+    found = describe_all(load_params().architectures)
+    write_json(arguments.output, {"architectures": found})
+    counts = ", ".join(f"{item['label']} {item['parameters']:,} parameters" for item in found)
+    print(f"architectures: {counts}, {time.perf_counter() - begin_s:.1f} s")
+
+
+if __name__ == "__main__":
+    run_stage(main)
