@@ -10,6 +10,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from stages.environment import available
 from stages.lib.backends import BACKENDS
 from stages.lib.errors import UserError
 from stages.lib.files import sha256, write_json
@@ -51,10 +52,14 @@ class Plan:
             BACKENDS[item.backend].calibrated and item.activations != "none" for item in self.params.variants.values()
         )
 
-    def write(self, folder: Path, environment: dict[str, Any]) -> None:
-        """Make `folder` a project to run stages in: params.yaml, this machine, and links to the inputs."""
+    def write(self, folder: Path, environment: dict[str, Any]) -> dict[str, dict[str, str] | None]:
+        """Make `folder` a project to run stages in: params.yaml, this machine, and links to the inputs.
+
+        Returned is what keeps each variant from running on this machine, or None.
+        """
+        found = available(self.params, environment["machine"])
         write_json(folder / PARAMS_FILE, self.document)
-        write_json(folder / "reports/environment.json", environment)
+        write_json(folder / "reports/environment.json", {**environment, **found})
         inputs = [self.params.prompts.file, self.params.calibration.file]
         if self.params.chosen_model.source != "hub":
             inputs.append(self.params.chosen_model.path)
@@ -64,6 +69,7 @@ class Plan:
             if not path.is_absolute():
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
                 (folder / path).symlink_to(path.resolve())
+        return found["obstacles"]
 
     def origin(self, name: str) -> dict[str, Any]:
         """Of which code, weights and settings the results of a variant come: equal ones need no second measurement."""

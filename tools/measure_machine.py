@@ -110,11 +110,12 @@ def measure_model(
         run_stage_command(name, variant, project)
 
     failed: dict[str, str] = {}
-    plan.write(project, folder.environment)
+    obstacles = plan.write(project, folder.environment)
+    failed |= {name: f"{item['reason']}: {item['remedy']}" for name in pending if (item := obstacles[name])}
     try:
         prepare(plan.baseline, plan.calibrated, stage)
     except UserError as error:
-        failed = dict.fromkeys(pending, str(error))
+        failed |= dict.fromkeys(pending, str(error))
     for number, name in enumerate(pending):
         if name not in failed:
             if clock.stops:

@@ -27,7 +27,7 @@ from tests.reference import drawn, reference_pipeline
 onnx = pytest.importorskip("onnx", reason="the back end's package is optional")
 pytest.importorskip("onnxruntime", reason="the back end's package is optional")
 
-from stages.lib.backends.onnxruntime import executed_precisions, inventory, load, quantize  # noqa: E402 - needs them
+from stages.lib.backends.onnxruntime import executed_work, inventory, load, quantize  # noqa: E402 - needs them
 
 FORMATS = {"fp32": {"weights": "float32"}, "int8": {"weights": "int8", "activations": "int8"}}
 # Of 471,871 parameters, the VAE's encoder has the rest.
@@ -137,7 +137,7 @@ def test_almost_every_parameter_is_a_constant_of_its_own(made, name):
 @pytest.mark.parametrize(("name", "dtype"), [("fp32", "float32"), ("int8", "int8")])
 def test_the_runtime_says_which_arithmetic_it_executes(made, name, dtype):
     """Integer kernels run in INT8, in every component, and nowhere else: stored integers are no proof."""
-    rows = executed_precisions(made[name], _variant(**FORMATS[name]))
+    rows = executed_work(made[name], _variant(**FORMATS[name]))
     assert {row["component"] for row in rows} == set(COMPONENTS)
     layers = {(row["component"], row["operator"]) for row in rows}
     assert {("unet", "Conv2d"), ("unet", "Linear"), ("vae", "Conv2d")} <= layers

@@ -11,8 +11,8 @@ stored nor counted. The safety checker's thresholds stay in PyTorch.
 """
 
 from stages.lib.backends.onnxruntime.compression import quantize
-from stages.lib.backends.onnxruntime.execution import executed_precisions
+from stages.lib.backends.onnxruntime.execution import executed_work
 from stages.lib.backends.onnxruntime.loading import load
 from stages.lib.backends.onnxruntime.stock import inventory
 
-__all__ = ["executed_precisions", "inventory", "load", "quantize"]
+__all__ = ["executed_work", "inventory", "load", "quantize"]

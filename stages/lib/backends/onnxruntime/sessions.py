@@ -1,5 +1,7 @@
 """ONNX graphs in sessions of ONNX Runtime."""
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
 Shapes = dict[str, tuple[int, ...]]
+NUMPY_DTYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(int32)": np.int32}
 
 
 class Graph(nn.Module):
@@ -42,22 +45,24 @@ class Graph(nn.Module):
             self.sessions[key] = _start(self.graph, session_options(self.folder, shapes))
         return self.sessions[key]
 
-    def executed_graphs(self) -> "list[onnx.ModelProto]":
+    def executed_graphs(self, calls: int = 0) -> "Iterator[tuple[onnx.ModelProto, list[dict]]]":
         """The graphs that the sessions execute, one for each, as the runtime optimized them; without large constants.
 
-        The runtime writes them when it makes a session, so that one more is made for each.
+        With each come the events of the runtime's profiler over `calls` calls on zeros. The runtime writes both when it
+        makes a session, so that one more is made for each.
         """
         import onnx
 
-        graphs = []
         for key in self.sessions:
             with TemporaryDirectory() as temporary:
                 options = session_options(self.folder, dict(key))
                 options.optimized_model_filepath = str(Path(temporary, "graph.onnx"))
                 options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "constants")
-                _start(self.graph, options)
-                graphs.append(onnx.load(options.optimized_model_filepath, load_external_data=False))
-        return graphs
+                options.enable_profiling = calls > 0
+                options.profile_file_prefix = str(Path(temporary, "profile"))
+                session = _start(self.graph, options)
+                events = _profiled(session, dict(key), calls) if calls else []
+                yield onnx.load(options.optimized_model_filepath, load_external_data=False), events
 
     def constant_bytes(self) -> int:
         """Bytes of the constants of every session's optimized graph; see stages.lib.inventory.
@@ -65,8 +70,17 @@ class Graph(nn.Module):
         Kernels that reorder a weight keep their copy instead of it or, where another kernel shares it, besides it.
         """
         return sum(
-            stored_size(tensor)[1] for executed in self.executed_graphs() for tensor in executed.graph.initializer
+            stored_size(tensor)[1] for executed, _ in self.executed_graphs() for tensor in executed.graph.initializer
         )
+
+
+def _profiled(session: "onnxruntime.InferenceSession", shapes: Shapes, calls: int) -> list[dict]:
+    """What the profiler of `session` writes of `calls` calls on zeros of `shapes`."""
+    dtypes = {item.name: NUMPY_DTYPES[item.type] for item in session.get_inputs()}
+    zeros = {name: np.zeros(shapes[name], dtype) for name, dtype in dtypes.items()}
+    for _ in range(calls):
+        session.run(None, zeros)
+    return json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
 
 
 def _start(graph: bytes, options: "onnxruntime.SessionOptions") -> "onnxruntime.InferenceSession":
