@@ -22,6 +22,8 @@ prompts: {file: data/prompts.csv, sets: [study]}
 generation: {steps: 3, guidance_scale: 7.5}
 calibration: {file: data/calibration.csv, pictures: 2, unet_calls: 2, seed: 0}
 benchmark: {prompt: animal, warmup: 1, repeats: 3}
+quality: {trajectory_prompts: 1, floor_prompts: 2, floor_seeds: 3, resamples: 200, seed: 0,
+  margins: {psnr_db: 1, ssim: 0.01, clip_score: 1}, fid_pictures: 10000}
 report: {title: Test, author: "", languages: [en]}
 """
 PROMPTS = {"landscape": ("A hill", 42), "animal": ("A cat", 43), "fantasy": ("A robot", 44)}

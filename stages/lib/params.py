@@ -224,12 +224,32 @@ class Calibration(_Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)]
 
 
+class Margins(_Section):
+    """How far two formats may differ, on average over pictures, and still count as equal."""
+
+    psnr_db: Annotated[float, Field(gt=0, strict=False, allow_inf_nan=False)]
+    ssim: Annotated[float, Field(gt=0, strict=False, allow_inf_nan=False)]
+    clip_score: Annotated[float, Field(gt=0, strict=False, allow_inf_nan=False)]
+
+
 class Benchmark(_Section):
     """How a timing is taken."""
 
     prompt: str
     warmup: Annotated[int, Field(ge=0)]
     repeats: Annotated[int, Field(ge=2)]
+
+
+class Quality(_Section):
+    """How pictures are compared, and when a difference counts as none."""
+
+    trajectory_prompts: Annotated[int, Field(ge=0)]
+    floor_prompts: Annotated[int, Field(ge=1)]
+    floor_seeds: Annotated[int, Field(ge=3)]
+    resamples: Annotated[int, Field(ge=100)]
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    margins: Margins
+    fid_pictures: Annotated[int, Field(ge=2)]
 
 
 class Report(_Section):
@@ -252,6 +272,7 @@ class Params(_Section):
     generation: Generation
     calibration: Calibration
     benchmark: Benchmark
+    quality: Quality
     report: Report
 
     @model_validator(mode="after")
@@ -373,6 +394,7 @@ def _remedy(item: Any) -> str:
         "too_short": "name at least one",
         "greater_than_equal": f"write {limits.get('ge')} or more",
         "less_than_equal": f"write {limits.get('le')} or less",
+        "greater_than": f"write more than {limits.get('gt')}",
         "less_than": f"write less than {limits.get('lt')}",
         "invalid_key": "write a text as key",
         "literal_error": f"use {limits.get('expected')}",
@@ -393,6 +415,7 @@ def _legal_keys(location: list[str]) -> list[str]:
         "generation": [Generation],
         "calibration": [Calibration],
         "benchmark": [Benchmark],
+        "quality": [Margins] if location[1:] == ["margins"] else [Quality],
         "report": [Report],
     }
     models = sections[location[0] if location else ""]

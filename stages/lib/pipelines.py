@@ -25,6 +25,7 @@ WEIGHT_STEMS = {
     "text_encoder": "model",
     "safety_checker": "model",
 }
+OWN_CLIP = ("clip/attributes.json", "clip/config.json", "clip/model.safetensors", "clip/scale.json")
 CLIP_PICTURE_SIZE = 224  # where a config says nothing
 _PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
@@ -63,6 +64,8 @@ def needed_files(paths: Iterable[str], where: str) -> list[str]:
         )
     for component in COMPONENTS:
         needed |= _weight_files(component, paths, where)
+    if paths.issuperset(OWN_CLIP):  # the text tower of a CLIP, if the model brings one
+        needed |= set(OWN_CLIP)
     return sorted(needed)
 
 

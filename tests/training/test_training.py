@@ -15,7 +15,8 @@ from ruamel.yaml import YAML
 from safetensors import safe_open
 from transformers import CLIPImageProcessor, CLIPTokenizer
 
-from stages.lib.clip import load_clip, preprocess
+from stages.lib.clip import load_clip
+from stages.lib.clip_preprocessing import preprocess
 from stages.lib.errors import UserError
 from training import (
     assemble,
