@@ -17,22 +17,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from stages.lib.comparison import Comparison, average, compare
+from stages.lib.distances import Prepared
 from stages.lib.errors import UserError, run_stage
 from stages.lib.files import read_json, whole_folder, write_json
 from stages.lib.measurement import Measurement
 from stages.lib.metrics import compression
 from stages.lib.params import Params, Variant, load_params
-from stages.lib.picture_folder import (
-    Comparison,
-    Picture,
-    average,
-    check_same_prompts,
-    compare,
-    read_listing,
-    read_pictures,
-    read_rgb,
-)
+from stages.lib.picture_folder import Picture, check_same_prompts, read_listing, read_pictures, read_rgb
 from stages.lib.prediction import runtime_speedup
+from stages.lib.variant_pairs import compare_variants
 
 STAGE_OF = {"size": "quantize", "timing": "benchmark", "quality": "evaluate"}
 SIZE_KEYS = ("parameters", "parameters_left_out", "theoretical_mib", "disk_mib", "memory_mib", "overhead_percent")
@@ -60,7 +54,7 @@ QUALITY_KEYS = (
 REQUIRED_KEYS = {
     "size": ("backend", "weights", "stored_dtype", *SIZE_KEYS),
     "timing": ("measured", "fingerprint", "measurements", "executed", "baseline_executed", *TIMING_KEYS),
-    "quality": ("baseline", *QUALITY_KEYS),
+    "quality": ("baseline", "averages", "pictures", *QUALITY_KEYS),
 }
 METRICS_KEYS = (
     "label",
@@ -91,8 +85,11 @@ def main() -> None:
     runtimes = runtime_speedups(params, arguments.reports)
     pairs = compare_pairs([arguments.images / name for name in params.variants])
     check_quality_is_of_these_pictures(rows, pairs, params.baseline)
+    qualities = {name: read_report(arguments.reports, "quality", name) for name in params.variants}
+    comparisons = compare_variants(qualities, params.quality)
     model = {"name": params.model, "label": params.chosen_model.label}
     summary = {"model": model, "baseline": params.baseline, "variants": rows, "runtimes": runtimes, "pairs": pairs}
+    summary["comparisons"] = comparisons
     write_json(arguments.output, summary)
     with whole_folder(arguments.metrics) as folder:
         for row in rows:
@@ -254,9 +251,9 @@ def compare_pairs(folders: list[Path]) -> list[dict]:
 
 def _compare_every_two(pictures: list[Picture]) -> list[Comparison]:
     """The pictures of one prompt, every two of them; each file is read once."""
-    rgb = [read_rgb(picture) for picture in pictures]
+    prepared = [Prepared(read_rgb(picture)) for picture in pictures]
     return [
-        compare(pictures[first], pictures[second], (rgb[first], rgb[second]))
+        compare(pictures[first], pictures[second], (prepared[first], prepared[second]))
         for first, second in combinations(range(len(pictures)), 2)
     ]
 

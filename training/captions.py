@@ -222,6 +222,8 @@ def attribute_classes() -> dict[str, list[dict]]:
         ("style", STYLE_PROMPTS, STYLE_PATTERNS, None),
     ):
         named = [{"label": label, "text": texts[label], "pattern": pattern} for label, pattern in patterns.items()]
-        others = [{"label": label, "text": text, "pattern": None} for label, text in texts.items() if label not in patterns]
+        others = [
+            {"label": label, "text": text, "pattern": None} for label, text in texts.items() if label not in patterns
+        ]
         found.append({"attribute": attribute, "labels": named + others, "unnamed": unnamed})
     return {"attributes": found}

@@ -18,7 +18,6 @@ from stages.lib.errors import UserError
 from stages.lib.files import read_json
 
 BATCH_SIZE = 16
-NO_CLIP = "the model brings no CLIP of its own"
 ACTIVATIONS = {"quick_gelu": lambda x: x * torch.sigmoid(1.702 * x), "gelu": gelu}
 Weights = dict[str, torch.Tensor]
 

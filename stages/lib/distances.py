@@ -29,69 +29,96 @@ class Distances:
     gmsd: float
 
 
-def distances(reference: np.ndarray, picture: np.ndarray) -> Distances:
-    """All measures of two uint8 pictures (H, W, 3) of the same size, at least 11 x 11."""
-    colour = ciede2000(reference, picture)
-    first, last = ssim_of_scales(reference, picture)
+class Prepared:
+    """A uint8 picture (H, W, 3) with what SSIM needs of it whatever it is compared with, computed once."""
+
+    def __init__(self, rgb: np.ndarray) -> None:
+        self.rgb = rgb
+        self.channels = np.ascontiguousarray(np.moveaxis(rgb, 2, 0), np.float64)
+        self.moments = _moments(self.channels)
+
+
+def distances(reference: Prepared, picture: Prepared) -> Distances:
+    """All measures of two pictures of the same size, at least 11 x 11."""
+    colour = ciede2000(reference.rgb, picture.rgb)
     return Distances(
-        psnr_db=psnr_db(reference, picture),
-        ssim=first,
-        ms_ssim=last,
+        psnr_db=psnr_db(reference.rgb, picture.rgb),
+        ssim=ssim_of(reference, picture),
+        ms_ssim=ms_ssim_of(reference, picture),
         ciede2000=float(colour.mean()),
         ciede2000_p95=float(np.percentile(colour, 95)),
-        gmsd=gmsd(reference, picture),
+        gmsd=gmsd(reference.rgb, picture.rgb),
     )
 
 
-def ssim_of_scales(reference: np.ndarray, picture: np.ndarray) -> tuple[float, float | None]:
-    """SSIM and multi-scale SSIM, each -1 to 1; the second is None if the shorter side is below 176 pixels.
+def ssim_of(reference: Prepared, picture: Prepared) -> float:
+    """SSIM, -1 to 1, the same as `stages.lib.metrics.ssim` gives for the two pictures."""
+    luminance, contrast = _ssim_terms(reference.channels, picture.channels, reference.moments, picture.moments)
+    return float((luminance * contrast).mean())
+
+
+def ms_ssim_of(reference: Prepared, picture: Prepared) -> float | None:
+    """Multi-scale SSIM, 0 to 1; None if the shorter side is below 176 pixels.
 
     Wang, Simoncelli and Bovik, "Multiscale structural similarity for image quality assessment", Asilomar 2003: five
     scales, each half of the one before, per colour channel and averaged; a negative contrast term counts as 0.
     """
-    x, y = (np.moveaxis(rgb, 2, 0).astype(np.float64) for rgb in (reference, picture))
-    luminance, contrast = _ssim_terms(x, y)
-    whole = float((luminance * contrast).mean())
-    if min(reference.shape[:2]) < MS_SSIM_SMALLEST_SIDE:
-        return whole, None
+    if min(reference.rgb.shape[:2]) < MS_SSIM_SMALLEST_SIDE:
+        return None
+    x, y, moments = reference.channels, picture.channels, (reference.moments, picture.moments)
     product = np.ones(len(x))
-    for number, weight in enumerate(MS_SSIM_WEIGHTS):
-        if number:
-            x, y = _halved(x), _halved(y)
-            luminance, contrast = _ssim_terms(x, y)
-        last = number == len(MS_SSIM_WEIGHTS) - 1
-        term = (luminance * contrast if last else contrast).mean(axis=(1, 2))
-        product *= np.maximum(term, 0) ** weight
-    return whole, float(product.mean())
+    for number, weight in enumerate(MS_SSIM_WEIGHTS, 1):
+        luminance, contrast = _ssim_terms(x, y, *moments)
+        term = luminance * contrast if number == len(MS_SSIM_WEIGHTS) else contrast
+        product *= np.maximum(term.mean(axis=(1, 2)), 0) ** weight
+        x, y = _halved(x), _halved(y)
+        if number < len(MS_SSIM_WEIGHTS):
+            moments = _moments(x), _moments(y)
+    return float(product.mean())
 
 
-def _ssim_terms(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+Moments = tuple[np.ndarray, np.ndarray]  # mean and variance around each pixel, (c, h - 10, w - 10)
+
+
+def _moments(channels: np.ndarray) -> Moments:
+    mean = _blurred(channels)
+    return mean, _blurred(channels * channels) - mean * mean
+
+
+def _ssim_terms(x: np.ndarray, y: np.ndarray, of_x: Moments, of_y: Moments) -> tuple[np.ndarray, np.ndarray]:
     """Luminance and contrast-structure terms of channels (c, h, w) where the whole window fits in."""
-    mean_x, mean_y = _blurred(x), _blurred(y)
-    variances = _blurred(x * x + y * y) - mean_x**2 - mean_y**2
-    covariance = _blurred(x * y) - mean_x * mean_y
-    luminance = (2 * mean_x * mean_y + C1) / (mean_x**2 + mean_y**2 + C1)
-    return luminance, (2 * covariance + C2) / (variances + C2)
+    (mean_x, variance_x), (mean_y, variance_y) = of_x, of_y
+    product = mean_x * mean_y
+    luminance = (2 * product + C1) / (mean_x * mean_x + mean_y * mean_y + C1)
+    contrast = (2 * (_blurred(x * y) - product) + C2) / (variance_x + variance_y + C2)
+    return luminance, contrast
 
 
 def _blurred(channels: np.ndarray) -> np.ndarray:
-    """Gaussian means of (c, h, w) where the whole window fits in: (c, h - 10, w - 10). Two matrix products."""
-    height, width = channels.shape[1:]
-    return _window_matrix(height) @ channels @ _window_matrix(width).T
+    """Gaussian means of (c, h, w) where the whole window fits in: (c, h - 10, w - 10)."""
+    return _blurred_rows(_blurred_rows(channels).swapaxes(1, 2)).swapaxes(1, 2)
 
 
-_WINDOWS: dict[int, np.ndarray] = {}
+def _blurred_rows(channels: np.ndarray) -> np.ndarray:
+    """(c, h - 10, w): each row the Gaussian mean of 11. A matrix product per band of rows, which is fastest."""
+    parts = []
+    for start in range(0, channels.shape[1] - 2 * RADIUS, BAND):
+        band = channels[:, start : start + BAND + 2 * RADIUS]
+        parts.append(_WINDOW[: band.shape[1] - 2 * RADIUS, : band.shape[1]] @ band)
+    return np.concatenate(parts, axis=1)
 
 
-def _window_matrix(side: int) -> np.ndarray:
-    """(side - 10, side): each row weighs 11 neighbours by the Gaussian window, which adds up to 1."""
-    if side not in _WINDOWS:
-        weights = np.exp(-0.5 * (np.arange(-RADIUS, RADIUS + 1) / SIGMA) ** 2)
-        matrix = np.zeros((side - 2 * RADIUS, side))
-        for row in range(len(matrix)):
-            matrix[row, row : row + 2 * RADIUS + 1] = weights / weights.sum()
-        _WINDOWS[side] = matrix
-    return _WINDOWS[side]
+def _window_matrix() -> np.ndarray:
+    """(BAND, BAND + 10): each row weighs 11 neighbours by the Gaussian window, which adds up to 1."""
+    weights = np.exp(-0.5 * (np.arange(-RADIUS, RADIUS + 1) / SIGMA) ** 2)
+    matrix = np.zeros((BAND, BAND + 2 * RADIUS))
+    for row in range(BAND):
+        matrix[row, row : row + 2 * RADIUS + 1] = weights / weights.sum()
+    return matrix
+
+
+BAND = 64
+_WINDOW = _window_matrix()
 
 
 def _halved(channels: np.ndarray) -> np.ndarray:

@@ -14,9 +14,6 @@ from stages.lib.statistics import FEWEST, Interval
 
 CMMD_SIGMA, CMMD_SCALE = 10.0, 1000.0
 BLOCK = 1000  # of more pictures than that, blocks of about so many are compared and averaged
-T_975 = {2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228, 11: 2.201, 12: 2.179,
-         13: 2.160, 14: 2.145, 15: 2.131, 16: 2.120, 17: 2.110, 18: 2.101, 19: 2.093, 20: 2.086, 24: 2.064, 31: 2.040,
-         40: 2.021, 60: 2.000, 120: 1.980}  # fmt: skip
 Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -75,10 +72,10 @@ def _blocks(x: np.ndarray, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]
 
 
 def student_975(freedom: int) -> float:
-    """The 97.5 % quantile of Student's t, from a table; between two entries the larger, so never too narrow."""
-    if freedom == 1:
-        return 12.706
-    return T_975[max(known for known in T_975 if known <= freedom)] if freedom < 1000 else 1.962
+    """The 97.5 % quantile of Student's t."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 0.975))
 
 
 def kid(x: np.ndarray, y: np.ndarray) -> Interval:
