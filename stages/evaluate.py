@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from stages.lib.errors import run_stage
 from stages.lib.files import write_json
+from stages.lib.metrics import rate_psnr
 from stages.lib.params import Quality, load_params
 from stages.lib.picture_folder import check_same_prompts, read_pictures, read_rgb
 from stages.lib.quality import Features, Pair, compare_sets, distribution, paired_figures
@@ -39,8 +40,11 @@ def compare_folders(reference: Path, folder: Path, clip: "Clip | None") -> tuple
 
 def quality_of(pairs: list[Pair], features: Features | None, settings: Quality) -> dict:
     """The figures of reports/quality that come from pictures, without the names of the variants."""
+    figures = paired_figures(pairs, features, settings)
+    for row, pair in zip(figures["pictures"], pairs, strict=True):
+        row |= {"rating": rate_psnr(pair.distances.psnr_db), "flagged": pair.picture.flagged}
     return {
-        **paired_figures(pairs, features, settings),
+        **figures,
         "ssim_minimum": min(pair.distances.ssim for pair in pairs),
         "flagged": sum(pair.picture.flagged for pair in pairs),
         "baseline_flagged": sum(pair.reference.flagged for pair in pairs),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from safetensors.numpy import save_file
 
 PARAMS = """\
 model: tiny
@@ -43,7 +44,7 @@ def write_settings(folder: Path) -> None:
 
 def write_models(folder: Path, base: Path, variants: tuple[str, ...]) -> None:
     """The model folders of `variants` made from `base`, and the noise of every prompt."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save_file as save_torch_file
 
     from stages.lib.backends import BACKENDS
     from stages.lib.noise import initial_latents
@@ -55,7 +56,7 @@ def write_models(folder: Path, base: Path, variants: tuple[str, ...]) -> None:
         variant = params.variant(name)
         BACKENDS[variant.backend].load_module().quantize(base, variant, folder / "data/models" / name)
     noise = {id: initial_latents((4, 16, 16), seed)[0] for id, (_, seed) in PROMPTS.items()}
-    save_file(noise, folder / "data/noise.safetensors")
+    save_torch_file(noise, folder / "data/noise.safetensors")
 
 
 def pictures_of(offset: int) -> dict[str, np.ndarray]:
@@ -83,6 +84,8 @@ def write_pictures(folder: Path, pictures: dict[str, np.ndarray], **changes: Any
     entries[0].update(changes)
     listing = {"variant": folder.name, "device": "cpu", "compute": "float32", "threads": 1, "pictures": entries}
     write_json(folder / "images.json", listing)
+    latents = {id: np.full((2, 4, 3, 4), rgb.mean() / 99, np.float32) for id, rgb in list(pictures.items())[:1]}
+    save_file(latents, folder / "latents.safetensors")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -13,7 +13,6 @@ from stages.lib import alignment
 from stages.lib.comparison import Comparison, average, check_sizes
 from stages.lib.distances import MS_SSIM_SMALLEST_SIDE, Distances, Prepared, distances
 from stages.lib.distributions import distances_of_sets
-from stages.lib.metrics import rate_psnr
 from stages.lib.picture_folder import Picture
 from stages.lib.statistics import intervals
 
@@ -130,8 +129,6 @@ def picture_rows(pairs: list[Pair], features: Features | None) -> list[dict]:
             "kind": pair.picture.kind,
             **asdict(pair.distances),
             "identical": pair.distances.psnr_db is None,
-            "rating": rate_psnr(pair.distances.psnr_db),
-            "flagged": pair.picture.flagged,
             **dict.fromkeys((*OF_FEATURES, "baseline_clip_score", "attributes")),
         }
         for pair in pairs

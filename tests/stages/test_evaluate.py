@@ -17,6 +17,7 @@ from tests.tiny_project import pictures_of, write_pictures, write_settings
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project in which bf16 differs from fp32 by 5 in two pictures and in nothing in the third."""
     write_settings(tmp_path)
+    (tmp_path / "data/models/base").mkdir(parents=True)
     write_pictures(tmp_path / "data/images/fp32", pictures_of(0))
     write_pictures(tmp_path / "data/images/bf16", pictures_of(5) | {"animal": pictures_of(0)["animal"]})
     monkeypatch.chdir(tmp_path)
@@ -25,7 +26,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(monkeypatch: pytest.MonkeyPatch, variant: str) -> dict:
     output = Path("reports/quality") / f"{variant}.json"
-    command = ["evaluate", "--variant", variant, "--images", "data/images", "--output", str(output)]
+    command = ["evaluate", "--variant", variant, "--images", "data/images", "--base", "data/models/base"]
+    command += ["--output", str(output)]
     monkeypatch.setattr(sys, "argv", command)
     evaluate.main()
     return json.loads(output.read_text(encoding="utf-8"))
