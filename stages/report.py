@@ -27,6 +27,15 @@ from stages.lib.params import COMPONENTS, Params, load_params
 from stages.lib.picture_folder import read_pictures, read_rgb
 from stages.lib.prediction import Prediction, runs
 from stages.lib.prompts import Prompt, load_prompts
+from stages.lib.quality_tables import (
+    below_rerun_db,
+    comparison_rows,
+    floor_runs,
+    right_percent,
+    sets_rows,
+    trajectory_chart,
+    verdict_names,
+)
 from stages.lib.result_charts import Drawing, component_names, result_charts
 from stages.lib.results import Results, kind_means, load_results
 from stages.lib.rounded_weight import largest_convolution, round_weight
@@ -132,7 +141,11 @@ def render(
     prompts = load_prompts(Path(params.prompts.file), params.prompts.sets)
     study_ids = {prompt.id for prompt in prompts if prompt.set == "study"}
     weight = round_weight(*largest_convolution(base))
-    charts = result_charts(results, study_ids, _) | {"pipeline": Drawing(illustrations.pipeline(_), "")}
+    charts = (
+        result_charts(results, study_ids, _)
+        | trajectory_chart(results, _)
+        | {"pipeline": Drawing(illustrations.pipeline(_), "")}
+    )
     explained = explained_variants(results)
     jinja = environment(templates, translations)
     return jinja.get_template("report.html.j2").render(
@@ -162,6 +175,12 @@ def render(
         operator_names=operator_names(_),
         explained=explained,
         explanations=[explain(item, _) for item in explained.values()],
+        floor_runs=floor_runs(results, _),
+        below_rerun={result.name: below_rerun_db(result.quality, results.floor) for result in results.others},
+        comparison_rows=comparison_rows(results),
+        verdict_names=verdict_names(_),
+        right_percent=right_percent,
+        sets_rows=sets_rows(results, _),
         throughput=throughput,
         by_operator=by_operator,
         shares=shares,

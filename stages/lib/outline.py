@@ -19,9 +19,22 @@ class Section:
     level: int
 
 
-TABLES = ("machine", "formats", "prompts", "sizes", "overhead", "performance", "quality", "kinds", "coverage", "why")
+QUALITY = ("floor", "distances", "alignment", "sets", "comparisons")
+TABLES = (
+    "machine",
+    "formats",
+    "prompts",
+    "sizes",
+    "overhead",
+    "performance",
+    "quality",
+    "kinds",
+    *QUALITY,
+    "coverage",
+    "why",
+)
 FIGURES = ("grid", "rounding", "visual")
-CHARTS = ("pipeline", "sizes", "speed", "split", "psnr", "calls")
+CHARTS = ("pipeline", "sizes", "speed", "split", "psnr", "trajectory", "calls")
 APPENDIX_TABLES = {"audit": "A1", "samples": "B1", "all-prompts": "C1", "measures": "D1", "software": "E1"}
 
 
@@ -65,6 +78,12 @@ def sections(_: Translate) -> dict[str, Section]:
                 ("results-size", _("Size")),
                 ("results-speed", _("Speed and memory")),
                 ("results-quality", _("Quality")),
+                ("results-floor", _("The noise floor")),
+                ("results-distances", _("How far the pictures are")),
+                ("results-alignment", _("Worse, or only different?")),
+                ("results-sets", _("The pictures as a set")),
+                ("results-trajectory", _("Where along the denoising formats part")),
+                ("results-comparisons", _("Every two formats, picture by picture")),
                 ("results-coverage", _("What INT8 really is: coverage")),
                 ("results-why", _("Why a format is fast or slow")),
                 ("results-visual", _("Visual comparison")),

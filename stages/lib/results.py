@@ -3,7 +3,7 @@
 A variant that was removed from params.yaml leaves its files behind; they are never listed here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,8 @@ class Results:
     environment: dict[str, Any]
     variants: tuple[VariantResult, ...]
     pairs: tuple[dict[str, Any], ...]
+    comparisons: tuple[dict[str, Any], ...] = ()
+    floor: dict[str, Any] = field(default_factory=dict)
 
     @property
     def baseline(self) -> VariantResult:
@@ -109,8 +111,17 @@ def load_results(reports: Path, images: Path, params: Params) -> Results:
         )
         for name, variant in params.variants.items()
     )
-    pairs = tuple(pair for pair in summary["pairs"] if {pair["reference"], pair["variant"]} <= set(params.variants))
-    return Results(environment=read_json(reports / "environment.json"), variants=variants, pairs=pairs)
+    pairs, comparisons = (
+        tuple(pair for pair in summary[key] if {pair["reference"], pair["variant"]} <= set(params.variants))
+        for key in ("pairs", "comparisons")
+    )
+    return Results(
+        environment=read_json(reports / "environment.json"),
+        variants=variants,
+        pairs=pairs,
+        comparisons=comparisons,
+        floor=read_json(reports / "floor.json"),
+    )
 
 
 def kind_means(pair: dict[str, Any], kinds: dict[str, str]) -> dict[str, dict[str, Any]]:

@@ -109,5 +109,3 @@ def test_lost_and_gained_are_counted_apart():
     counts = alignment.count_right([[right], [wrong], [right]], [[wrong], [right], [right]])
     expected = {"asked": 3, "right": 2, "baseline_right": 2, "lost": 1, "gained": 1}
     assert counts == {"all": expected, "place": expected}
-
-

@@ -227,7 +227,7 @@ def test_the_text_has_no_raw_or_impossible_numbers(html):
     """No float noise, no Python words in the text or in the descriptions of pictures."""
     page = html.partition('class="references"')[0]  # identifiers of papers look like long decimals
     text = " ".join(Text(page).words) + " ".join(re.findall(r'alt="([^"]*)"', page))
-    text = text.replace("doi:10.1109/TIP.2003.819861", "")
+    text = re.sub(r"doi:10.1109/TIP.2003.819861|arXiv:\d+\.\d+", "", text)
     assert re.findall(r"\d\.\d{5,}", text) == []
     assert re.findall(r"\b(?:nan|None|inf|Infinity|Undefined|True|False)\b", text) == []
     assert re.findall(r"\bnan\b|\binf\b", text, re.IGNORECASE) == []
@@ -237,7 +237,7 @@ def test_tables_and_figures_are_numbered_in_order(html):
     for word in ("Table", "Figure", "Chart"):
         numbers = [int(n) for n in re.findall(rf"<b>{word} (\d+)\.</b>", html)]
         assert numbers == list(range(1, len(numbers) + 1)), word
-    assert len(re.findall(r"<b>Table \d+\.</b>", html)) == 10
+    assert len(re.findall(r"<b>Table \d+\.</b>", html)) == 15
 
 
 def test_every_reference_leads_somewhere_once(html):
@@ -302,8 +302,8 @@ def test_the_pdf_has_contents_fonts_tags_and_text(html):
         "Report-Sans",
         "Report-Mono",
     }
-    contents = re.sub(r"\s+", " ", reader.pages[1].extract_text())
-    assert re.search(r"Theory[ .]+3\b", contents), contents
+    contents = re.sub(r"\s+", " ", reader.pages[1].extract_text() + reader.pages[2].extract_text())
+    assert re.search(r"Theory[ .]+[34]\b", contents), contents
 
 
 def fonts_of(page) -> list[tuple[str, bool]]:
