@@ -2,6 +2,8 @@
 
 import random
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -39,6 +41,14 @@ def test_features_are_those_of_transformers(clip, prompts):
         assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(3), abs=1e-6)
     texts = [prompt.prompt for prompt in prompts] + ["a cat " * 50, ""]
     assert np.abs(clip.text_features(texts) - reference.text_features(texts).numpy()).max() < 1e-6
+
+
+def test_evaluation_loads_none_of_the_slow_libraries():
+    """Protects the speed of evaluate, a process per variant: transformers and diffusers take seconds to import."""
+    code = "import sys, stages.evaluate, stages.lib.clip_features as c; c.find_clip(c.Path('data/embedded'));"
+    code += "print([name for name in ('transformers', 'diffusers', 'scipy.stats') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_a_picture_has_the_same_features_in_any_company(clip):

@@ -10,7 +10,7 @@ import pytest
 from stages import floor, generate
 from stages.lib.params import load_params
 from stages.lib.prompts import load_prompts
-from stages.lib.redrawing import OTHER_SEED, Recipe, draw_in_processes, other_thread_count, sample_of
+from stages.lib.redrawing import OTHER_SEED, Recipe, other_thread_count, sample_of
 from tests.tiny_project import write_models, write_settings
 
 
@@ -68,14 +68,14 @@ def test_without_a_clip_the_reason_stands_in_place_of_figures(measured):
         assert run["not_measured"]["clip_score"] == "the model brings no CLIP of its own"
 
 
-def test_a_share_of_a_process_does_not_change_a_picture(project: Path):
-    """Protects pairing: one process with all prompts, in another order, draws the same bytes."""
+def test_the_order_does_not_change_a_picture(project: Path):
+    """Protects pairing: all prompts in one process, in another order, are the same bytes."""
     params = load_params()
     recipe = Recipe(Path("data/models/fp32"), params.variant("fp32"), "cpu", Path("data/noise.safetensors"),
                     params.generation)  # fmt: skip
     prompts = load_prompts(Path("data/prompts.csv"), None)
     here = recipe.draw(recipe.load(), prompts)
-    there = draw_in_processes(recipe, prompts[::-1], 1, 1)
+    there = recipe.draw(recipe.load(), prompts[::-1])
     assert [item.id for item in there] == [prompt.id for prompt in prompts[::-1]]
     for one, other in zip(here, there[::-1], strict=True):
         assert one.id == other.id and np.array_equal(one.rgb, other.rgb)

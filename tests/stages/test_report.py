@@ -19,6 +19,7 @@ from stages.lib.errors import UserError
 from stages.lib.params import load_params
 from stages.lib.results import load_results
 from tests.conftest import PROJECT
+from tests.quality_results import quality_figures
 from tests.results_folder import write_project
 
 VARIANTS = {
@@ -144,6 +145,28 @@ def test_each_simulated_format_says_what_is_rounded_and_how(html):
         " 4.5 7.11× CPU simulated: rounded to INT4, FP16 stored, FP32 computed, one step size per 32"
     )
     assert "asymmetric" not in int4
+
+
+def test_distances_stand_beside_the_floor_with_interval_and_n(html):
+    """Protects a reader from a figure without its spread, and from a distance without the rerun's."""
+    rows = table(html, "distances")
+    assert "below a rerun, dB" in rows and " to " in rows
+    for variant in list(VARIANTS.values())[1:]:
+        assert variant["label"] in rows and variant["label"] in table(html, "comparisons")
+    floor = table(html, "floor")
+    assert "another number of threads 1 1 5 0 88.0 87.0 to 89.0" in floor and "other seeds" in floor
+    assert "LPIPS: not measured" in " ".join(" ".join(Text(html).words).split())
+
+
+def test_a_model_without_a_clip_has_reasons_instead_of_figures(copy, html):
+    """Protects Stable Diffusion and local models: no crash, no empty cell, the reason."""
+    assert "Right, %" in table(html, "alignment") and "10000 are asked for" in html
+    for name in VARIANTS:
+        path = Path("reports/quality") / f"{name}.json"
+        change(path, lambda value: value.update(quality_figures(value["pictures"], clip=False)))
+    words = " ".join(" ".join(Text(rendered()).words).split())
+    assert words.count("not measured: the model brings no CLIP of its own") >= 3
+    assert "Right, %" not in words
 
 
 def test_what_is_left_of_a_removed_variant_is_not_shown(copy, html):
