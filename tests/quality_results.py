@@ -15,15 +15,16 @@ def quality_figures(pictures: list[dict], clip: bool = True) -> dict:
         loss = 1 - row["ssim"]
         row |= {"ms_ssim": 1 - loss / 2, "ciede2000": 20 * loss, "ciede2000_p95": 60 * loss, "gmsd": loss / 3}
         row |= dict.fromkeys(("feature_cosine", "clip_score", "baseline_clip_score", "clip_score_change", "attributes"))
+        row |= dict.fromkeys(("attributes_right", "attributes_right_change"))
         if clip:
             row |= {
                 "feature_cosine": 1 - loss / 9,
                 "baseline_clip_score": 70.0 + number,
                 "clip_score_change": -9 * loss,
             }
-            row["clip_score"] = 70 + number - 9 * loss
+            row |= {"clip_score": 70 + number - 9 * loss, "attributes_right": 90.0, "attributes_right_change": -loss}
     keys = ("psnr_db", "ssim", "ms_ssim", "ciede2000", "ciede2000_p95", "gmsd")
-    keys += ("feature_cosine", "clip_score", "clip_score_change")
+    keys += ("feature_cosine", "clip_score", "clip_score_change", "attributes_right", "attributes_right_change")
     samples = {key: [row[key] for row in pictures if row[key] is not None] for key in keys}
     reasons = {"lpips": NO_LPIPS}
     if not clip:

@@ -32,9 +32,8 @@ class Comparison:
 def compare(reference: Picture, picture: Picture, prepared: tuple[Prepared, Prepared]) -> Comparison:
     """PSNR and SSIM of `picture` against `reference`; `prepared` holds their pixels in that order."""
     check_sizes(reference, picture, (prepared[0].rgb, prepared[1].rgb))
-    if (prepared[0].rgb == prepared[1].rgb).all():
-        return Comparison(picture.id, None, 1.0)
-    return Comparison(picture.id, psnr_db(prepared[0].rgb, prepared[1].rgb), ssim_of(*prepared))
+    psnr = psnr_db(prepared[0].rgb, prepared[1].rgb)
+    return Comparison(picture.id, psnr, 1.0 if psnr is None else ssim_of(*prepared))
 
 
 def check_sizes(reference: Picture, picture: Picture, rgb: tuple["np.ndarray", "np.ndarray"]) -> None:

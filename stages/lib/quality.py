@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 BATCH_SIZE = 16  # pairs in memory at a time
 AVERAGED = ("psnr_db", "ssim", "ms_ssim", "ciede2000", "ciede2000_p95", "gmsd")
-OF_FEATURES = ("feature_cosine", "clip_score", "clip_score_change")
+OF_FEATURES = ("feature_cosine", "clip_score", "clip_score_change", "attributes_right", "attributes_right_change")
 NO_CLIP = "the model brings no CLIP of its own"
 NO_LPIPS = "its weights (a VGG16 trained on photographs) are not part of this pipeline"
 TOO_SMALL = f"pictures have fewer than {MS_SSIM_SMALLEST_SIDE} pixels on a side"
@@ -145,9 +145,18 @@ def picture_rows(pairs: list[Pair], features: Features | None) -> list[dict]:
             "clip_score": score,
             "baseline_clip_score": old,
             "clip_score_change": score - old,
+            **_share_right(new_checks, old_checks),
             "attributes": {
                 check.attribute: {"asked": check.asked, "seen": check.seen, "baseline_seen": other.seen}
                 for check, other in zip(new_checks, old_checks, strict=True)
             },
         }
     return rows
+
+
+def _share_right(checks: list[alignment.Check], reference: list[alignment.Check]) -> dict[str, float | None]:
+    """Percent of what the prompt names that the picture shows, and the change; None where it names nothing."""
+    if not checks:
+        return {"attributes_right": None, "attributes_right_change": None}
+    now, before = (100 * sum(check.right for check in side) / len(side) for side in (checks, reference))
+    return {"attributes_right": now, "attributes_right_change": now - before}

@@ -37,11 +37,6 @@ def below_rerun_db(quality: dict[str, Any], floor: dict[str, Any]) -> float | No
     return min(gaps, default=None)
 
 
-def right_percent(counts: dict[str, int], key: str = "right") -> float:
-    """The share of the asked attributes that are right, in percent."""
-    return 100 * counts[key] / counts["asked"]
-
-
 def sets_rows(results: Results, _: Translate) -> list[tuple[str, dict[str, Any]]]:
     """Every format's distance between sets, and that of the baseline from itself with other seeds."""
     rows = [(result.label, result.quality["distribution"]) for result in results.others]

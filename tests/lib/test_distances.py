@@ -74,6 +74,14 @@ def test_ssim_is_scikit_images(shape):
         assert ssim_of(Prepared(one), Prepared(other)) == pytest.approx(metrics.ssim(one, other), abs=1e-9)
 
 
+def test_psnr_is_scikit_images():
+    from skimage.metrics import peak_signal_noise_ratio
+
+    one = picture(50)
+    for other in (noisy(one, 3), 255 - one):
+        assert metrics.psnr_db(one, other) == pytest.approx(peak_signal_noise_ratio(one, other), abs=1e-9)
+
+
 def test_ciede2000_is_scikit_images_and_published():
     """Protects units and white point; the pairs are from Sharma's test data, the shortcut for equal pixels is none."""
     from skimage.color import deltaE_ciede2000, rgb2lab

@@ -123,7 +123,7 @@ def test_what_needs_a_clip_is_measured_with_the_models_own(project, monkeypatch)
     assert {key: item["n"] for key, item in averages.items()} == {
         **dict.fromkeys(("ssim", "ciede2000", "ciede2000_p95", "gmsd"), 3),
         **dict.fromkeys(("feature_cosine", "clip_score", "clip_score_change"), 3),
-        "psnr_db": 2,
+        **dict.fromkeys(("psnr_db", "attributes_right", "attributes_right_change"), 2),
     }
     for key, item in averages.items():
         assert item["low"] is None or item["low"] <= item["mean"] <= item["high"], key
