@@ -20,19 +20,8 @@ class Section:
 
 
 QUALITY = ("floor", "distances", "alignment", "sets", "comparisons")
-TABLES = (
-    "machine",
-    "formats",
-    "prompts",
-    "sizes",
-    "overhead",
-    "performance",
-    "quality",
-    "kinds",
-    *QUALITY,
-    "coverage",
-    "why",
-)
+TABLES = ("machine", "formats", "prompts", "sizes", "overhead", "performance", "quality", "kinds", *QUALITY)
+TABLES += ("coverage", "why")
 FIGURES = ("grid", "rounding", "visual")
 CHARTS = ("pipeline", "sizes", "speed", "split", "psnr", "trajectory", "calls")
 APPENDIX_TABLES = {"audit": "A1", "samples": "B1", "all-prompts": "C1", "measures": "D1", "software": "E1"}
