@@ -1,13 +1,16 @@
-"""How far are a variant's pictures from the baseline's?
+"""How far are a variant's pictures from the baseline's, and do they still show what was asked for?
 
-Reads data/images/V and data/images/BASELINE, writes reports/quality/V.json: PSNR, SSIM and the study's rating of each
-picture, their means over pictures (identical ones have no PSNR and are counted), and the safety checker's decisions.
-Where nothing was drawn, `measured` is false and `reason` says why.
+Reads data/images/V, data/images/BASELINE and the base model's CLIP, if it brings one; writes reports/quality/V.json:
+distances, CLIP score and attributes of each picture, their averages with 95 % intervals, the distance between the two
+sets, the latents' signal-to-noise ratio after every step, and the safety checker's decisions. What cannot be measured
+is given with its reason; where nothing was drawn, `measured` is false and `reason` says why.
 """
 
 import argparse
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -15,50 +18,38 @@ from stages.lib.availability import obstacle_left_in, passed_on
 from stages.lib.errors import run_stage
 from stages.lib.files import write_json
 from stages.lib.metrics import rate_psnr
-from stages.lib.params import load_params
-from stages.lib.picture_folder import (
-    Comparison,
-    Picture,
-    average,
-    check_same_prompts,
-    compare,
-    not_drawn,
-    read_pictures,
-    read_rgb,
-)
+from stages.lib.params import Quality, load_params
+from stages.lib.picture_folder import check_same_prompts, not_drawn, read_pictures, read_rgb
+from stages.lib.quality import Features, Pair, compare_sets, distribution, paired_figures
+from stages.lib.trajectory import compare_trajectories, read_trajectories
+
+if TYPE_CHECKING:
+    from stages.lib.clip_features import Clip
 
 
-def compare_folders(reference: Path, folder: Path) -> list[tuple[Picture, Picture, Comparison]]:
-    """Each picture of `reference` with its counterpart in `folder`, in order. One pair is in memory at a time."""
+def compare_folders(reference: Path, folder: Path, clip: "Clip | None") -> tuple[list[Pair], Features | None]:
+    """Each picture of `reference` with its counterpart in `folder`, in order; a few pairs are in memory at a time."""
     references, pictures = read_pictures(reference), read_pictures(folder)
     check_same_prompts((reference, folder), (references, pictures))
-    compared = []
-    for id in tqdm(references, desc="evaluate", unit="picture", mininterval=1):
-        pair = references[id], pictures[id]
-        compared.append((*pair, compare(*pair, (read_rgb(pair[0]), read_rgb(pair[1])))))
-    return compared
+
+    def pairs() -> Iterator:
+        for id in tqdm(references, desc="evaluate", unit="picture", mininterval=1):
+            yield references[id], pictures[id], read_rgb(references[id]), read_rgb(pictures[id])
+
+    return compare_sets(pairs(), clip)
 
 
-def quality_of(compared: list[tuple[Picture, Picture, Comparison]]) -> dict:
-    """The figures of reports/quality, without the names of the variants."""
-    comparisons = [comparison for _, _, comparison in compared]
+def quality_of(pairs: list[Pair], features: Features | None, settings: Quality) -> dict:
+    """The figures of reports/quality that come from pictures, without the names of the variants."""
+    figures = paired_figures(pairs, features, settings)
+    for row, pair in zip(figures["pictures"], pairs, strict=True):
+        row |= {"rating": rate_psnr(pair.distances.psnr_db), "flagged": pair.picture.flagged}
     return {
-        **average(comparisons),
-        "ssim_minimum": min(comparison.ssim for comparison in comparisons),
-        "flagged": sum(picture.flagged for _, picture, _ in compared),
-        "baseline_flagged": sum(reference.flagged for reference, _, _ in compared),
-        "pictures": [
-            {
-                "id": picture.id,
-                "kind": picture.kind,
-                "psnr_db": comparison.psnr_db,
-                "identical": comparison.identical,
-                "ssim": comparison.ssim,
-                "rating": rate_psnr(comparison.psnr_db),
-                "flagged": picture.flagged,
-            }
-            for _, picture, comparison in compared
-        ],
+        **figures,
+        "ssim_minimum": min(pair.distances.ssim for pair in pairs),
+        "flagged": sum(pair.picture.flagged for pair in pairs),
+        "baseline_flagged": sum(pair.reference.flagged for pair in pairs),
+        "distribution": distribution(features, settings),
     }
 
 
@@ -67,6 +58,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--variant", required=True)
     parser.add_argument("--images", type=Path, required=True, help="folder with one folder of pictures per variant")
+    parser.add_argument("--base", type=Path, required=True, help="the base model, which may bring a CLIP")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
     begin_s = time.perf_counter()
@@ -74,13 +66,17 @@ def main() -> None:
     variant = params.variant(arguments.variant)
     if passed_on("evaluate", variant, obstacle_left_in(arguments.images / variant.name), arguments.output):
         return
+    from stages.lib.clip_features import find_clip  # not before a mistake in params.yaml has been told
+
     names = {"variant": variant.name, "label": variant.label, "baseline": params.baseline}
     reason = not_drawn(arguments.images / variant.name)
     if reason:
         write_json(arguments.output, {**names, "measured": False, "reason": reason, "pictures": []})
         print(f"evaluate: {variant.label} is not compared ({reason})")
         return
-    quality = quality_of(compare_folders(arguments.images / params.baseline, arguments.images / variant.name))
+    folders = arguments.images / params.baseline, arguments.images / variant.name
+    quality = quality_of(*compare_folders(*folders, find_clip(arguments.base)), params.quality)
+    quality["trajectory"] = compare_trajectories(*(read_trajectories(folder) for folder in folders))
     write_json(arguments.output, {**names, "measured": True, **quality})
     psnr = "no PSNR" if quality["psnr_db"] is None else f"PSNR {quality['psnr_db']:.1f} dB"
     print(

@@ -1,8 +1,9 @@
 """What does a variant draw?
 
 Reads data/models/V, the stored noise and the prompts; writes data/images/V: one lossless PNG per prompt, drawn one at
-a time, and images.json. The same machine gives the same bytes every time; the safety checker is asked about each
-finished picture and changes none. Of an architecture with random weights nothing is drawn, and images.json says why.
+a time, images.json, and latents.safetensors: the latents of the first prompts after every step. The same machine gives
+the same bytes every time; the safety checker is asked about each finished picture and changes none. Of an architecture
+with random weights nothing is drawn, and images.json says why.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from stages.lib.noise import read_noise
 from stages.lib.params import load_params
 from stages.lib.picture_folder import LISTING, rgb_sha256
 from stages.lib.prompts import Prompt, load_prompts
+from stages.lib.trajectory import Recorder, write_trajectories
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
@@ -38,14 +40,19 @@ def draw_all(
     steps: int,
     guidance_scale: float,
     folder: Path,
+    trajectories: int = 0,
 ) -> list[dict]:
-    """Draw each prompt into `folder`, one in memory at a time; the entries of images.json, in order."""
+    """Draw each prompt into `folder`, one in memory at a time; the entries of images.json, in order.
+
+    The latents of the first `trajectories` prompts after every step are stored beside the pictures.
+    """
     import numpy as np
 
-    entries = []
-    for prompt in tqdm(prompts, desc=f"generate {variant}", unit="picture", mininterval=1):
+    entries, recorded = [], {}
+    for number, prompt in enumerate(tqdm(prompts, desc=f"generate {variant}", unit="picture", mininterval=1)):
         latents = read_noise(noise, prompt.id)
-        picture = draw_picture(pipeline, variant, prompt.prompt, latents, steps, guidance_scale)
+        on_step = recorded.setdefault(prompt.id, Recorder()) if number < trajectories else None
+        picture = draw_picture(pipeline, variant, prompt.prompt, latents, steps, guidance_scale, on_step)
         picture.save(folder / f"{prompt.id}.png")
         entries.append(
             {
@@ -57,6 +64,7 @@ def draw_all(
                 "flagged": is_flagged(pipeline, picture),
             }
         )
+    write_trajectories(folder, recorded)
     return entries
 
 
@@ -97,6 +105,7 @@ def main() -> None:
             params.generation.steps,
             params.generation.guidance_scale,
             folder,
+            params.quality.trajectory_prompts,
         )
         write_json(folder / LISTING, {**listing, "threads": torch.get_num_threads(), "pictures": entries})
     flagged = sum(entry["flagged"] for entry in entries)

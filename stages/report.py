@@ -28,6 +28,14 @@ from stages.lib.params import COMPONENTS, Params, load_params
 from stages.lib.picture_folder import read_pictures, read_rgb
 from stages.lib.prediction import Prediction, runs
 from stages.lib.prompts import Prompt, load_prompts
+from stages.lib.quality_tables import (
+    below_rerun_db,
+    comparison_rows,
+    floor_runs,
+    sets_rows,
+    trajectory_chart,
+    verdict_names,
+)
 from stages.lib.result_charts import Drawing, component_names, result_charts
 from stages.lib.results import Results, kind_means, load_results
 from stages.lib.rounded_weight import largest_convolution, round_weight
@@ -149,7 +157,11 @@ def render(
     prompts = load_prompts(Path(params.prompts.file), params.prompts.sets)
     study_ids = {prompt.id for prompt in prompts if prompt.set == "study"}
     weight = round_weight(*largest_convolution(base))
-    charts = result_charts(results, study_ids, _) | {"pipeline": Drawing(illustrations.pipeline(_), "")}
+    charts = (
+        result_charts(results, study_ids, _)
+        | (trajectory_chart(results, _) if results.pictured else {})
+        | {"pipeline": Drawing(illustrations.pipeline(_), "")}
+    )
     explained = explained_variants(results)
     comparisons = compare_machines(machines, results, params.model)
     jinja = environment(templates, translations)
@@ -188,8 +200,20 @@ def render(
         throughput=throughput,
         by_operator=by_operator,
         shares=shares,
+        **(quality_figures(results, _) if results.pictured else {}),
         **(picture_figures(results, images, pictured_prompts(prompts)) if results.pictured else no_pictures(results)),
     )
+
+
+def quality_figures(results: Results, _: Translate) -> dict[str, Any]:
+    """What the chapters about quality show besides the rows of the variants."""
+    return {
+        "floor_runs": floor_runs(results, _),
+        "below_rerun": {result.name: below_rerun_db(result.quality, results.floor) for result in results.others},
+        "comparison_rows": comparison_rows(results),
+        "verdict_names": verdict_names(_),
+        "sets_rows": sets_rows(results, _),
+    }
 
 
 def instrumented_pictures(results: Results) -> int:

@@ -18,22 +18,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from stages.lib.comparison import Comparison, average, compare
+from stages.lib.distances import Prepared
 from stages.lib.errors import UserError, run_stage
 from stages.lib.files import read_json, whole_folder, write_json
 from stages.lib.measurement import Measurement
 from stages.lib.metrics import compression
 from stages.lib.params import Params, Variant, load_params
-from stages.lib.picture_folder import (
-    Comparison,
-    Picture,
-    average,
-    check_same_prompts,
-    compare,
-    read_listing,
-    read_pictures,
-    read_rgb,
-)
+from stages.lib.picture_folder import Picture, check_same_prompts, read_listing, read_pictures, read_rgb
 from stages.lib.prediction import runtime_speedup
+from stages.lib.variant_pairs import compare_variants
 
 STAGE_OF = {"size": "quantize", "timing": "benchmark", "quality": "evaluate"}
 SIZE_KEYS = (
@@ -73,7 +67,7 @@ QUALITY_KEYS = (
 REQUIRED_KEYS = {
     "size": ("backend", "weights", "stored_dtype", *SIZE_KEYS),
     "timing": ("measured", "fingerprint", "measurements", "executed", "baseline_executed", *TIMING_KEYS),
-    "quality": ("measured", "baseline", *QUALITY_KEYS),
+    "quality": ("measured", "baseline", "averages", "pictures", *QUALITY_KEYS),
 }
 METRICS_KEYS = (
     "label",
@@ -108,8 +102,12 @@ def main() -> None:
     drawn = all(row["quality_reason"] is None for row in rows)
     pairs = compare_pairs([arguments.images / variant.name for variant in variants]) if drawn else []
     check_quality_is_of_these_pictures(rows, pairs, params.baseline)
+    compared = [variant.name for variant in variants] if drawn else []
+    qualities = {name: read_report(arguments.reports, "quality", name) for name in compared}
+    comparisons = compare_variants(qualities, params.quality)
     model = {"name": params.model, "label": params.chosen_model.label}
     joined = {"variants": rows, "unavailable": unavailable, "runtimes": runtimes, "pairs": pairs}
+    joined["comparisons"] = comparisons
     write_json(arguments.output, {"model": model, "baseline": params.baseline, **joined})
     with whole_folder(arguments.metrics) as folder:
         for row in rows:
@@ -300,9 +298,9 @@ def compare_pairs(folders: list[Path]) -> list[dict]:
 
 def _compare_every_two(pictures: list[Picture]) -> list[Comparison]:
     """The pictures of one prompt, every two of them; each file is read once."""
-    rgb = [read_rgb(picture) for picture in pictures]
+    prepared = [Prepared(read_rgb(picture)) for picture in pictures]
     return [
-        compare(pictures[first], pictures[second], (rgb[first], rgb[second]))
+        compare(pictures[first], pictures[second], (prepared[first], prepared[second]))
         for first, second in combinations(range(len(pictures)), 2)
     ]
 

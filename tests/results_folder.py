@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from tests.conftest import PROJECT
+from tests.quality_results import quality_figures, write_floor
 
 COMPONENTS = {"unet": 5_600_000, "vae": 1_900_000, "text_encoder": 900_000, "safety_checker": 500_000}
 BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0, "int8": 1.0, "int6": 0.75, "int4": 0.5}
@@ -44,6 +45,7 @@ def write_project(folder: Path, variants: dict[str, dict], draw=None, prompts=PR
         _write(folder / f"reports/size/{name}.json", _size(name, variant))
         _write(folder / f"reports/timing/{name}.json", _timing(name, variant))
         _write(folder / f"reports/quality/{name}.json", _quality(name, variant, drawn, prompts))
+    write_floor(folder / "reports/floor.json", json.loads((folder / "reports/quality/fp32.json").read_text("utf-8")))
     _write(folder / "reports/environment.json", _ENVIRONMENT)
     _write(folder / "reports/architectures.json", _ARCHITECTURES)
     _write(folder / "reports/summary.json", _summary(folder, variants, drawn))
@@ -332,11 +334,16 @@ def _quality(name: str, variant: dict, drawn: dict, prompts: list) -> dict:
         "ssim_minimum": min(r["ssim"] for r in rows),
         "flagged": 0,
         "baseline_flagged": 0,
+        **quality_figures(pictures),
         "pictures": pictures,
     }
 
 
 def _summary(folder: Path, variants: dict, drawn: dict) -> dict:
+    from stages.lib.params import load_params
+    from stages.lib.variant_pairs import compare_variants
+
+    qualities = {name: json.loads((folder / f"reports/quality/{name}.json").read_text("utf-8")) for name in variants}
     names = list(variants)
     sizes = {name: json.loads((folder / f"reports/size/{name}.json").read_text())["disk_mib"] for name in names}
     pairs = []
@@ -351,5 +358,6 @@ def _summary(folder: Path, variants: dict, drawn: dict) -> dict:
         "variants": rows,
         "runtimes": {},
         "unavailable": [],
+        "comparisons": compare_variants(qualities, load_params(folder / "params.yaml").quality),
         "pairs": pairs,
     }

@@ -100,7 +100,7 @@ def test_every_import_is_a_declared_dependency_and_nothing_else_is(stages):
         name, _, variant = stage.name.partition("@")
         needed = all_imports_of(module_of(stage))
         if any(".load_module()" in path.read_text(encoding="utf-8") for path in needed):
-            used = [variant, params.baseline] if name == "benchmark" else [variant]
+            used = {"benchmark": [variant, params.baseline], "floor": [params.baseline]}.get(name, [variant])
             modules = {BACKENDS[params.variants[key].backend].module for key in used}
             for module in modules:
                 needed |= all_imports_of(entry_of(module))

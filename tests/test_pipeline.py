@@ -178,7 +178,7 @@ def test_another_machine_measures_timings_again_and_draws_nothing(restored):
     restored.environment["OMP_NUM_THREADS"] = "2"
     try:
         assert restored.ran() == {
-            "benchmark@fp32", "benchmark@int8-cpu", "benchmark@int8-simulated", "summarize", "report",
+            "benchmark@fp32", "benchmark@int8-cpu", "benchmark@int8-simulated", "floor", "summarize", "report",
         }  # fmt: skip
     finally:
         restored.environment["OMP_NUM_THREADS"] = "1"

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from safetensors.numpy import save_file
 
 PARAMS = """\
 model: tiny
@@ -26,6 +27,8 @@ generation: {steps: 3, guidance_scale: 7.5}
 calibration: {file: data/calibration.csv, pictures: 2, unet_calls: 2, seed: 0}
 benchmark:
   {prompt: animal, warmup: 1, repeats: 3, longest_picture_s: 60, repeats_of_long: 2, batch_sizes: [2]}
+quality: {trajectory_prompts: 1, floor_prompts: 2, floor_seeds: 3, resamples: 200, seed: 0,
+  margins: {psnr_db: 1, ssim: 0.01, clip_score: 1}, fid_pictures: 10000}
 report: {title: Test, author: "", languages: [en]}
 """
 PROMPTS = {"landscape": ("A hill", 42), "animal": ("A cat", 43), "fantasy": ("A robot", 44)}
@@ -58,7 +61,7 @@ def choose_architecture(folder: Path, model: Path) -> Path:
 
 def write_models(folder: Path, base: Path, variants: tuple[str, ...]) -> None:
     """The model folders of `variants` made from `base`, and the noise of every prompt."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save_file as save_torch_file
 
     from stages.lib.backends import BACKENDS
     from stages.lib.noise import initial_latents
@@ -70,7 +73,7 @@ def write_models(folder: Path, base: Path, variants: tuple[str, ...]) -> None:
         variant = params.variant(name)
         BACKENDS[variant.backend].load_module().quantize(base, variant, folder / "data/models" / name)
     noise = {id: initial_latents((4, 16, 16), seed)[0] for id, (_, seed) in PROMPTS.items()}
-    save_file(noise, folder / "data/noise.safetensors")
+    save_torch_file(noise, folder / "data/noise.safetensors")
 
 
 def pictures_of(offset: int) -> dict[str, np.ndarray]:
@@ -98,6 +101,8 @@ def write_pictures(folder: Path, pictures: dict[str, np.ndarray], **changes: Any
     entries[0].update(changes)
     listing = {"variant": folder.name, "device": "cpu", "compute": "float32", "threads": 1, "pictures": entries}
     write_json(folder / "images.json", listing)
+    latents = {id: np.full((2, 4, 3, 4), rgb.mean() / 99, np.float32) for id, rgb in list(pictures.items())[:1]}
+    save_file(latents, folder / "latents.safetensors")
 
 
 def write_json(path: Path, value: Any) -> None:

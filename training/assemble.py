@@ -18,6 +18,7 @@ from transformers import CLIPImageProcessor
 from stages.lib.errors import UserError, run_stage
 from stages.lib.files import whole_folder, write_json
 from training import networks
+from training.captions import attribute_classes
 from training.checkpoint import load_weights, part
 from training.data import load_tokenizer
 from training.settings import Settings, load_settings
@@ -87,6 +88,7 @@ def assemble(work: Path, output: Path, settings: Settings) -> None:
         # save_pretrained writes tokenizer.json alone; vocab.json and merges.txt are for other readers.
         shutil.copytree(work / "tokenizer", folder / "tokenizer", dirs_exist_ok=True)
         clip.text.save_pretrained(folder / "clip")
+        write_json(folder / "clip" / "attributes.json", attribute_classes())
         write_json(folder / "clip" / "scale.json", {"logit_scale": clip.logit_scale.exp().item()})
         for name in KEPT:
             if (output / name).exists():

@@ -204,3 +204,26 @@ def _colour_named(text: str) -> str | None:
     colours, nouns = "|".join((*FUR, *PAINT)), "|".join(COLOURED_NOUNS)
     match = re.search(rf"\b({colours}) ({nouns})\b", text)
     return match.group(1) if match else None
+
+
+def attribute_classes() -> dict[str, list[dict]]:
+    """What clip/attributes.json holds: per attribute its labels, the text of each for the CLIP, and what names it.
+
+    A label is named by the first `pattern`, in order, that occurs in the caption in lower case; `unnamed` is the label
+    of a caption that names something else and nothing of this attribute.
+    """
+    colours = {name: rf"\b{name} ({'|'.join(COLOURED_NOUNS)})\b" for name in COLOUR_PROMPTS}
+    found = []
+    for attribute, texts, patterns, unnamed in (
+        ("subject", SUBJECT_PROMPTS, SUBJECT_PATTERNS, "none"),
+        ("place", PLACE_PROMPTS, PLACE_PATTERNS, None),
+        ("time", TIME_PROMPTS, TIME_PATTERNS, None),
+        ("colour", COLOUR_PROMPTS, colours, None),
+        ("style", STYLE_PROMPTS, STYLE_PATTERNS, None),
+    ):
+        named = [{"label": label, "text": texts[label], "pattern": pattern} for label, pattern in patterns.items()]
+        others = [
+            {"label": label, "text": text, "pattern": None} for label, text in texts.items() if label not in patterns
+        ]
+        found.append({"attribute": attribute, "labels": named + others, "unnamed": unnamed})
+    return {"attributes": found}

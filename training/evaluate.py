@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
 
-from stages.lib.clip import EmbeddedClip, load_clip, preprocess
+from stages.lib.clip import EmbeddedClip, load_clip
+from stages.lib.clip_preprocessing import preprocess
 from stages.lib.errors import run_stage
 from stages.lib.files import write_json, write_text
 from training import sheet

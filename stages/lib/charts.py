@@ -69,6 +69,15 @@ class Dots:
     note: str
 
 
+@dataclass(frozen=True)
+class Curve:
+    """A line: its name, and its values at 1, 2, ...; None where there is none. A reference is dotted."""
+
+    label: str
+    values: tuple[float | None, ...]
+    is_reference: bool = False
+
+
 def stacked_bars(rows: Sequence[Bar], parts: Sequence[str], axis: str) -> str:
     """Horizontal bars from zero, each split into `parts`; the note stands at the bar's end."""
     with blank_chart(0.42 * len(rows) + 0.95) as (figure, out):
@@ -165,6 +174,32 @@ def call_order(panels: Sequence[tuple[str, Sequence[tuple[int, bool, float]]]], 
         for axes in grid[:, 0]:
             axes.set_ylabel(axes_names[1])
     return out.getvalue()
+
+
+def curves(rows: Sequence[Curve], axes_names: tuple[str, str]) -> str:
+    """One line per row over 1, 2, ... with its label at its end; a None leaves a gap."""
+    with blank_chart(3.4) as (figure, out):
+        axes = figure.add_subplot()
+        for number, row in enumerate(rows):
+            style = {"color": MUTED, "linestyle": ":"} if row.is_reference else {"color": _shade(number, len(rows))}
+            style |= {} if row.is_reference else {"linestyle": ("-", "--", "-.")[number % 3]}
+            values = [float("nan") if value is None else value for value in row.values]
+            axes.plot(range(1, len(values) + 1), values, linewidth=1.3, label=row.label, **style)
+        axes.grid(axis="y", color=FAINT, linewidth=0.5)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set_xlabel(axes_names[0])
+        axes.set_ylabel(axes_names[1])
+        legend = figure.legend(loc="outside right upper", handlelength=2.6, borderpad=0)
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+    return out.getvalue()
+
+
+def _shade(number: int, count: int) -> str:
+    """One of `count` shades from dark to light, none too light to be seen."""
+    dark, light = (0x17, 0x4A, 0x70), (0x8F, 0xBF, 0xE0)
+    share = number / max(count - 1, 1)
+    return "#" + "".join(f"{round(a + share * (b - a)):02x}" for a, b in zip(dark, light, strict=True))
 
 
 @contextlib.contextmanager

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
-from torch.nn.functional import interpolate, normalize
+from torch.nn.functional import normalize
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
+from stages.lib.clip_preprocessing import preprocess
 from stages.lib.errors import UserError
 from stages.lib.files import read_json
 
@@ -72,32 +73,6 @@ class EmbeddedClip:
         similarity = self.image_features(pictures) @ self.text_features(list(labels.values())).T
         names = list(labels)
         return [names[index] for index in similarity.argmax(dim=1).tolist()]
-
-
-def preprocess(pictures: torch.Tensor, config: dict) -> torch.Tensor:
-    """Model input (n, 3, crop, crop) of uint8 pictures (n, H, W, 3), as CLIPImageProcessor makes it.
-
-    `config` is a preprocessor_config.json. Resizing is bicubic with antialiasing, rounded to 8 bits as Pillow does.
-    """
-    size, crop = config["size"]["shortest_edge"], config["crop_size"]["height"]
-    values = pictures.permute(0, 3, 1, 2).float()
-    height, width = values.shape[-2:]
-    short = min(height, width)
-    resized = resize(values, (int(height * size / short), int(width * size / short))).round()
-    top, left = (resized.shape[-2] - crop) // 2, (resized.shape[-1] - crop) // 2
-    cropped = resized[..., top : top + crop, left : left + crop]
-    return normalise(cropped / 255, config["image_mean"], config["image_std"])
-
-
-def resize(values: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Bicubic, antialiased resizing of (n, 3, H, W), values 0..255, clamped to that range."""
-    return interpolate(values, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 255)
-
-
-def normalise(values: torch.Tensor, mean: list[float], std: list[float]) -> torch.Tensor:
-    """(values - mean) / std per channel of (n, 3, H, W)."""
-    shape = (1, 3, 1, 1)
-    return (values - values.new_tensor(mean).view(shape)) / values.new_tensor(std).view(shape)
 
 
 def load_clip(folder: Path) -> EmbeddedClip:

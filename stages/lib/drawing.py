@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from stages.lib.errors import UserError
@@ -54,26 +55,40 @@ def draw_picture(
     noise: "torch.Tensor",
     steps: int,
     guidance_scale: float,
+    on_step: "Callable[[torch.Tensor], None] | None" = None,
 ) -> "Image":
     """The RGB picture of `prompt` from FP32 `noise` (1, c, h, w); the safety checker is not asked.
 
     The steps are those of StableDiffusionPipeline.__call__, split before decoding so that latents and picture can be
-    looked at. A value in them that is not finite is a UserError: never a black picture.
+    looked at. A value in them that is not finite is a UserError: never a black picture. `on_step` is given the latents
+    (1, c, h, w) after every step; it must not change them.
     """
     import torch
 
+    watched = {} if on_step is None else {"callback_on_step_end": _watching(on_step)}
     latents = pipeline(
         prompt=prompt,
         latents=place_noise(pipeline, noise),
         num_inference_steps=steps,
         guidance_scale=guidance_scale,
         output_type="latent",
+        **watched,
     ).images
     _check_finite(latents, "denoised latents", variant, prompt)
     with torch.no_grad():
         decoded = pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor, return_dict=False)[0]
     _check_finite(decoded, "decoded picture", variant, prompt)
     return pipeline.image_processor.postprocess(decoded, output_type="pil")[0]
+
+
+def _watching(on_step: "Callable[[torch.Tensor], None]") -> Callable[..., dict]:
+    """What diffusers calls after a step; the empty dictionary it answers changes nothing."""
+
+    def watch(_pipeline: object, _step: int, _timestep: object, tensors: dict) -> dict:
+        on_step(tensors["latents"])
+        return {}
+
+    return watch
 
 
 def is_flagged(pipeline: "StableDiffusionPipeline", picture: "Image") -> bool:

@@ -19,9 +19,11 @@ class Section:
     level: int
 
 
-TABLES = ("machine", "formats", "prompts", "sizes", "overhead", "performance", "quality", "kinds", "coverage", "why")
+QUALITY = ("floor", "distances", "alignment", "sets", "comparisons")
+TABLES = ("machine", "formats", "prompts", "sizes", "overhead", "performance", "quality", "kinds", *QUALITY)
+TABLES += ("coverage", "why")
 FIGURES = ("grid", "rounding", "visual")
-CHARTS = ("pipeline", "sizes", "speed", "split", "psnr", "calls")
+CHARTS = ("pipeline", "sizes", "speed", "split", "psnr", "trajectory", "calls")
 APPENDIX_TABLES = {
     "audit": ("audit",),
     "architectures": ("architecture-sizes", "architecture-overhead"),
@@ -33,8 +35,10 @@ APPENDIX_TABLES = {
 # What a report without pictures leaves out.
 OF_PICTURES = {
     *("results-visual", "all-prompts"),
+    *(f"results-{key}" for key in (*QUALITY, "trajectory")),
     *("table-prompts", "table-quality", "table-kinds", "table-all-prompts"),
-    *("figure-grid", "figure-visual", "chart-psnr"),
+    *(f"table-{key}" for key in QUALITY),
+    *("figure-grid", "figure-visual", "chart-psnr", "chart-trajectory"),
 }
 
 
@@ -89,6 +93,12 @@ def sections(_: Translate, pictured: bool, other_machines: bool = False) -> dict
                 ("results-size", _("Size")),
                 ("results-speed", _("Speed and memory")),
                 ("results-quality", _("Quality")),
+                ("results-floor", _("The noise floor")),
+                ("results-distances", _("How far the pictures are")),
+                ("results-alignment", _("Worse, or only different?")),
+                ("results-sets", _("The pictures as a set")),
+                ("results-trajectory", _("Where along the denoising formats part")),
+                ("results-comparisons", _("Every two formats, picture by picture")),
                 ("results-coverage", _("What INT8 really is: coverage")),
                 ("results-why", _("Why a format is fast or slow")),
                 ("results-visual", _("Visual comparison")),

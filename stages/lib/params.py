@@ -251,6 +251,14 @@ class Calibration(_Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)]
 
 
+class Margins(_Section):
+    """How far two formats may differ, on average over pictures, and still count as equal."""
+
+    psnr_db: Annotated[float, Field(gt=0, strict=False, allow_inf_nan=False)]
+    ssim: Annotated[float, Field(gt=0, strict=False, allow_inf_nan=False)]
+    clip_score: Annotated[float, Field(gt=0, strict=False, allow_inf_nan=False)]
+
+
 class Benchmark(_Section):
     """How a timing is taken."""
 
@@ -260,6 +268,18 @@ class Benchmark(_Section):
     batch_sizes: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(strict=False)] = ()
     longest_picture_s: Annotated[float, Field(gt=0, strict=False, allow_inf_nan=False)]
     repeats_of_long: Annotated[int, Field(ge=2)]
+
+
+class Quality(_Section):
+    """How pictures are compared, and when a difference counts as none."""
+
+    trajectory_prompts: Annotated[int, Field(ge=0)]
+    floor_prompts: Annotated[int, Field(ge=1)]
+    floor_seeds: Annotated[int, Field(ge=3)]
+    resamples: Annotated[int, Field(ge=100)]
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    margins: Margins
+    fid_pictures: Annotated[int, Field(ge=2)]
 
 
 class Report(_Section):
@@ -283,6 +303,7 @@ class Params(_Section):
     generation: Generation
     calibration: Calibration
     benchmark: Benchmark
+    quality: Quality
     report: Report
 
     @model_validator(mode="after")
@@ -426,6 +447,7 @@ def _legal_keys(location: list[str]) -> list[str]:
         "generation": [Generation],
         "calibration": [Calibration],
         "benchmark": [Benchmark],
+        "quality": [Margins] if location[1:] == ["margins"] else [Quality],
         "report": [Report],
     }
     models = sections[location[0] if location else ""]

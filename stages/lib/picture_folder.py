@@ -1,4 +1,4 @@
-"""What a variant drew: a folder of PNGs with images.json, and how the pictures of two such folders compare."""
+"""What a variant drew: a folder of PNGs with images.json, and whether two such folders belong together."""
 
 import hashlib
 from collections.abc import Iterable
@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING
 
 from stages.lib.errors import UserError
 from stages.lib.files import read_json
-from stages.lib.measurement import Measurement
-from stages.lib.metrics import psnr_db, ssim
 
 if TYPE_CHECKING:
     import numpy as np
 
 LISTING = "images.json"
-SMALLEST_SIDE = 11  # pixels: the window of SSIM
 
 
 @dataclass(frozen=True)
@@ -29,20 +26,6 @@ class Picture:
     seed: int
     sha256: str
     flagged: bool
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A picture against its reference. `psnr_db` is None if they are identical."""
-
-    id: str
-    psnr_db: float | None
-    ssim: float
-
-    @property
-    def identical(self) -> bool:
-        """Equal in every pixel."""
-        return self.psnr_db is None
 
 
 def rgb_sha256(rgb: "np.ndarray") -> str:
@@ -127,38 +110,6 @@ def check_same_prompts(folders: Iterable[Path], pictures: Iterable[dict[str, Pic
                     f"picture '{id}' was drawn from different prompts or seeds in {first_folder} and {folder}: "
                     "run `dvc repro generate`"
                 )
-
-
-def compare(reference: Picture, picture: Picture, rgb: tuple["np.ndarray", "np.ndarray"]) -> Comparison:
-    """PSNR and SSIM of `picture` against `reference`; `rgb` holds their pixels in that order.
-
-    Pictures of different sizes, or too small for SSIM's window, are a UserError.
-    """
-    sizes = [f"{pixels.shape[1]} x {pixels.shape[0]}" for pixels in rgb]
-    if sizes[0] != sizes[1]:
-        raise UserError(
-            f"{reference.path} has {sizes[0]} pixels and {picture.path} has {sizes[1]}: run `dvc repro generate`"
-        )
-    if min(rgb[0].shape[:2]) < SMALLEST_SIDE:
-        raise UserError(
-            f"{reference.path} has {sizes[0]} pixels: SSIM needs at least {SMALLEST_SIDE} x {SMALLEST_SIDE}"
-        )
-    return Comparison(picture.id, psnr_db(*rgb), ssim(*rgb))
-
-
-def average(comparisons: list[Comparison]) -> dict:
-    """Means and spreads over pictures, not over pixels. PSNR is over those not identical, None if all are."""
-    psnrs = tuple(comparison.psnr_db for comparison in comparisons if not comparison.identical)
-    psnr = Measurement("dB", psnrs) if psnrs else None
-    similarity = Measurement("", tuple(comparison.ssim for comparison in comparisons))
-    return {
-        "images": len(comparisons),
-        "identical": len(comparisons) - len(psnrs),
-        "psnr_db": psnr and psnr.mean,
-        "psnr_db_std": psnr and psnr.std,
-        "ssim": similarity.mean,
-        "ssim_std": similarity.std,
-    }
 
 
 def _redraw(folder: Path) -> str:

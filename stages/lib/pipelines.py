@@ -25,6 +25,7 @@ WEIGHT_STEMS = {
     "text_encoder": "model",
     "safety_checker": "model",
 }
+OWN_CLIP = ("clip/attributes.json", "clip/config.json", "clip/model.safetensors", "clip/scale.json")
 CLIP_PICTURE_SIZE = 224  # where a config says nothing
 _PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
@@ -70,6 +71,8 @@ def configuration_files(paths: Iterable[str], where: str) -> list[str]:
             f"{where} has neither tokenizer/tokenizer.json nor tokenizer/vocab.json with tokenizer/merges.txt: "
             "bring the complete model"
         )
+    if paths.issuperset(OWN_CLIP):  # the text tower of a CLIP, if the model brings one
+        needed |= set(OWN_CLIP)
     return sorted(needed)
 
 

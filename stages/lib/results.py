@@ -3,7 +3,7 @@
 A variant that was removed from params.yaml leaves its files behind; they are never listed here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,8 @@ class Results:
     variants: tuple[VariantResult, ...]
     pairs: tuple[dict[str, Any], ...]
     architectures: tuple[dict[str, Any], ...]
+    comparisons: tuple[dict[str, Any], ...] = ()
+    floor: dict[str, Any] = field(default_factory=dict)
     unavailable: tuple[UnavailableVariant, ...] = ()
 
     @property
@@ -137,7 +139,10 @@ def load_results(reports: Path, images: Path, params: Params) -> Results:
         for name, variant in params.variants.items()
         if name in missing
     )
-    pairs = tuple(pair for pair in summary["pairs"] if {pair["reference"], pair["variant"]} <= set(params.variants))
+    pairs, comparisons = (
+        tuple(pair for pair in summary[key] if {pair["reference"], pair["variant"]} <= set(params.variants))
+        for key in ("pairs", "comparisons")
+    )
     drawn = {result.pictured for result in variants}
     if len(drawn) > 1:
         raise UserError(f"{reports / 'quality'} has variants with and without pictures: run `dvc repro`")
@@ -147,6 +152,8 @@ def load_results(reports: Path, images: Path, params: Params) -> Results:
         pairs=pairs,
         architectures=tuple(read_json(reports / "architectures.json")["architectures"]),
         unavailable=unavailable,
+        comparisons=comparisons,
+        floor=read_json(reports / "floor.json"),
     )
 
 

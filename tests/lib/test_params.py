@@ -27,6 +27,8 @@ prompts: {file: data/prompts.csv, sets: [study]}
 generation: {steps: 20, guidance_scale: 7.5}
 calibration: {file: data/calibration.csv, pictures: 8, unet_calls: 7, seed: 0}
 benchmark: {prompt: landscape, warmup: 1, repeats: 5, longest_picture_s: 60, repeats_of_long: 2}
+quality: {trajectory_prompts: 3, floor_prompts: 8, floor_seeds: 16, resamples: 2000, seed: 0,
+  margins: {psnr_db: 1, ssim: 0.01, clip_score: 1}, fid_pictures: 10000}
 report: {title: Title, author: "", languages: [en]}
 """
 

@@ -225,6 +225,15 @@ def test_a_full_disk_is_told_before_anything_is_fetched(tmp_path):
         check_space(2**60, tmp_path / "not" / "there" / "yet", "free space")
 
 
+def test_a_clip_of_the_model_is_brought_whole_or_not_at_all():
+    """Protects evaluate from half a CLIP: all four files, or none."""
+    from stages.lib.pipelines import OWN_CLIP, listed_files, needed_files
+
+    files = listed_files(PROJECT / "data/embedded")
+    assert set(OWN_CLIP) <= set(needed_files(files, "here"))
+    assert not set(OWN_CLIP) & set(needed_files([path for path in files if path != OWN_CLIP[0]], "here"))
+
+
 def test_a_local_folder_is_copied_without_what_is_not_needed(tmp_path, repository, tiny_model):
     """Protects DVC's cache from model cards, pictures and second copies of the weights."""
     shutil.copytree(tiny_model, tmp_path / "models" / "mine")

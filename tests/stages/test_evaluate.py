@@ -10,6 +10,7 @@ import pytest
 
 from stages import evaluate
 from stages.lib.errors import UserError
+from tests.conftest import PROJECT
 from tests.tiny_project import pictures_of, write_pictures, write_settings
 
 
@@ -17,15 +18,17 @@ from tests.tiny_project import pictures_of, write_pictures, write_settings
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project in which bf16 differs from fp32 by 5 in two pictures and in nothing in the third."""
     write_settings(tmp_path)
+    (tmp_path / "data/models/base").mkdir(parents=True)
     write_pictures(tmp_path / "data/images/fp32", pictures_of(0))
     write_pictures(tmp_path / "data/images/bf16", pictures_of(5) | {"animal": pictures_of(0)["animal"]})
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def run(monkeypatch: pytest.MonkeyPatch, variant: str) -> dict:
+def run(monkeypatch: pytest.MonkeyPatch, variant: str, base: Path = Path("data/models/base")) -> dict:
     output = Path("reports/quality") / f"{variant}.json"
-    command = ["evaluate", "--variant", variant, "--images", "data/images", "--output", str(output)]
+    command = ["evaluate", "--variant", variant, "--images", "data/images", "--base", str(base)]
+    command += ["--output", str(output)]
     monkeypatch.setattr(sys, "argv", command)
     evaluate.main()
     return json.loads(output.read_text(encoding="utf-8"))
@@ -110,3 +113,31 @@ def test_pictures_that_cannot_be_compared_are_errors_that_name_the_file(project,
     (folder / "images.json").unlink()
     assert "images.json is missing: run `dvc repro generate@bf16`" in error()
     assert "no variant 'nope'" in str(pytest.raises(UserError, run, monkeypatch, "nope").value)
+
+
+def test_what_needs_a_clip_is_measured_with_the_models_own(project, monkeypatch) -> None:
+    """Protects the figures of content: scores, attributes, sets, each with its n, and where a PSNR is missing."""
+    write_pictures(project / "data/images/bf16", pictures_of(5) | {"animal": pictures_of(0)["animal"]})
+    quality = run(monkeypatch, "bf16", PROJECT / "data/embedded")
+    averages, rows = quality["averages"], quality["pictures"]
+    assert {key: item["n"] for key, item in averages.items()} == {
+        **dict.fromkeys(("ssim", "ciede2000", "ciede2000_p95", "gmsd"), 3),
+        **dict.fromkeys(("feature_cosine", "clip_score", "clip_score_change"), 3),
+        **dict.fromkeys(("psnr_db", "attributes_right", "attributes_right_change"), 2),
+    }
+    for key, item in averages.items():
+        assert item["low"] is None or item["low"] <= item["mean"] <= item["high"], key
+    assert set(quality["not_measured"]) == {"lpips", "ms_ssim"}
+    assert rows[1]["feature_cosine"] == pytest.approx(1, abs=1e-6) and rows[1]["clip_score_change"] == 0
+    assert rows[0]["attributes"] == {} and rows[1]["attributes"]["subject"]["asked"] == "cat"
+    assert quality["attributes"]["subject"]["asked"] == 2
+    assert quality["distribution"]["n"] == 3 and quality["distribution"]["fid"] is None
+    assert quality["trajectory"]["prompts"] == 1
+
+
+def test_without_a_clip_the_reason_stands_in_place_of_figures(project, monkeypatch) -> None:
+    quality = run(monkeypatch, "bf16")
+    assert quality["attributes"] is None and quality["distribution"] is None
+    assert quality["not_measured"]["feature_cosine"] == "the model brings no CLIP of its own"
+    assert all(row["clip_score"] is None for row in quality["pictures"])
+    assert "clip_score" not in quality["averages"]

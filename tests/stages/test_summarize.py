@@ -73,6 +73,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project in which everything before summarize is done."""
     monkeypatch.chdir(tmp_path)
     write_settings(tmp_path)
+    (tmp_path / "data/models/base").mkdir(parents=True)
     write_reports(tmp_path / "reports", "fp32", ("float32", "float32"), 8.0, 2.0)
     write_reports(tmp_path / "reports", "bf16", ("bfloat16", "bfloat16"), 4.0, 1.0)
     write_reports(tmp_path / "reports", "int8-simulated", ("int8", "float16"), 4.0, None)
@@ -80,7 +81,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_pictures(tmp_path / "data/images" / name, pictures_of(offset))
     for name in OFFSETS:
         quality = f"reports/quality/{name}.json"
-        command = ["evaluate", "--variant", name, "--images", "data/images", "--output", quality]
+        command = ["evaluate", "--variant", name, "--images", "data/images", "--base", "data/models/base"]
+        command += ["--output", quality]
         monkeypatch.setattr(sys, "argv", command)
         evaluate.main()
     command = "summarize --reports reports --images data/images --output reports/summary.json --metrics reports/metrics"

@@ -15,7 +15,8 @@ from ruamel.yaml import YAML
 from safetensors import safe_open
 from transformers import CLIPImageProcessor, CLIPTokenizer
 
-from stages.lib.clip import load_clip, preprocess
+from stages.lib.clip import load_clip
+from stages.lib.clip_preprocessing import preprocess
 from stages.lib.errors import UserError
 from training import (
     assemble,
@@ -232,6 +233,7 @@ def test_the_assembled_folder_is_a_pipeline_that_draws(trained: Path) -> None:
 def test_clip_of_the_folder_has_unit_features_and_names_labels(trained: Path) -> None:
     """Protects load_clip: normalised features, labels from the given dictionary, bad input refused."""
     clip = load_clip(trained / "model")
+    assert (trained / "model/clip/attributes.json").is_file()
     pictures = np.load(trained / "work" / "heldout.npy")[:3]
     features = clip.image_features(pictures)
     assert features.shape == (3, 16) and clip.text_features([CAPTION]).shape == (1, 16)

@@ -1,0 +1,124 @@
+"""How sure is an average? Bootstrap intervals over prompts, paired comparisons, equivalence within a margin.
+
+All of it is over pictures: a picture is one draw of a prompt and its noise, and pictures of one prompt are paired.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import NormalDist
+from typing import Literal
+
+import numpy as np
+
+CONFIDENCE = 0.95
+EQUIVALENCE_CONFIDENCE = 0.90  # two one-sided tests at 5 % are one 90 % interval
+FEWEST = 3  # of fewer pictures no spread can be told
+Verdict = Literal["equal", "higher", "lower", "undecided"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over n values with its 95 % interval; `low` and `high` are None of fewer than FEWEST values."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+
+    def as_json(self) -> dict:
+        """The four of them."""
+        return asdict(self)
+
+
+def resampling_counts(n: int, resamples: int, seed: int) -> np.ndarray:
+    """How often each of n values is drawn in each resample of n: (resamples, n), rows that add up to n."""
+    drawn = np.random.default_rng(seed).integers(0, n, (resamples, n))
+    counts = np.zeros((resamples, n))
+    np.add.at(counts, (np.arange(resamples)[:, None], drawn), 1)
+    return counts
+
+
+def bootstrap_means(rows: np.ndarray, counts: np.ndarray, confidence: float) -> np.ndarray:
+    """BCa intervals (m, 2) of the means of m rows (m, n), which share the resamples `counts` (resamples, n).
+
+    Bias-corrected and accelerated: Efron, "Better bootstrap confidence intervals", JASA 82, 1987. A row whose values
+    are all equal has an interval of no width.
+    """
+    rows = np.asarray(rows, np.float64)
+    n, normal = rows.shape[1], NormalDist()
+    means = np.sort(counts @ rows.T / n, axis=0)
+    observed = rows.mean(axis=1)
+    found = np.repeat(observed[:, None], 2, axis=1)
+    for number in np.flatnonzero(np.ptp(rows, axis=1) > 0):
+        ordered = means[:, number]
+        below = np.searchsorted(ordered, observed[number], "left") + np.searchsorted(ordered, observed[number], "right")
+        share = np.clip(below / (2 * len(ordered)), 0.5 / len(ordered), 1 - 0.5 / len(ordered))
+        bias = normal.inv_cdf(share)
+        spread = rows[number] - observed[number]
+        acceleration = (spread**3).sum() / (6 * (spread**2).sum() ** 1.5)
+        for side, tail in enumerate(((1 - confidence) / 2, (1 + confidence) / 2)):
+            z = bias + normal.inv_cdf(tail)
+            found[number, side] = np.quantile(ordered, normal.cdf(bias + z / (1 - acceleration * z)))
+    return found
+
+
+def intervals(samples: dict[str, Sequence[float]], resamples: int, seed: int) -> dict[str, dict]:
+    """By key: mean, 95 % bootstrap interval and n of each list of values; a key without values is left out."""
+    found, lengths = {}, sorted({len(values) for values in samples.values() if len(values)})
+    for n in lengths:
+        keys = [key for key, values in samples.items() if len(values) == n]
+        rows = np.array([samples[key] for key in keys], np.float64)
+        bounds: list = [(None, None)] * len(keys)
+        if n >= FEWEST:
+            bounds = bootstrap_means(rows, resampling_counts(n, resamples, seed), CONFIDENCE).tolist()
+        for key, mean, (low, high) in zip(keys, rows.mean(axis=1).tolist(), bounds, strict=True):
+            found[key] = Interval(mean, low, high, n).as_json()
+    return found
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The mean paired difference, its 95 % and 90 % intervals (None of fewer than FEWEST pairs), and what follows.
+
+    `equal`: the 90 % interval lies within `margin` on both sides of zero, which is two one-sided tests at 5 %
+    (Schuirmann, J. Pharmacokinet. Biopharm. 15, 1987). `higher`, `lower`: not so, and the 95 % interval excludes zero.
+    Else `undecided`: a difference beyond the margin was neither shown nor ruled out.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    low_90: float | None
+    high_90: float | None
+    margin: float
+    n: int
+    verdict: Verdict
+
+    def as_json(self) -> dict:
+        """All of it."""
+        return asdict(self)
+
+
+def verdict(bounds_95: tuple[float, float], bounds_90: tuple[float, float], margin: float) -> Verdict:
+    """What two intervals (low, high) of a difference say, as Comparison explains."""
+    if -margin < bounds_90[0] and bounds_90[1] < margin:
+        return "equal"
+    if bounds_95[0] > 0:
+        return "higher"
+    return "lower" if bounds_95[1] < 0 else "undecided"
+
+
+def compare_paired(differences: np.ndarray, margin: float, resamples: int, seed: int) -> list[Comparison]:
+    """One comparison per row of differences (m, n), over the same n pictures."""
+    differences = np.asarray(differences, np.float64)
+    n = differences.shape[1]
+    means = differences.mean(axis=1).tolist()
+    if n < FEWEST:
+        return [Comparison(mean, None, None, None, None, margin, n, "undecided") for mean in means]
+    counts = resampling_counts(n, resamples, seed)
+    wide = bootstrap_means(differences, counts, CONFIDENCE).tolist()
+    narrow = bootstrap_means(differences, counts, EQUIVALENCE_CONFIDENCE).tolist()
+    return [
+        Comparison(mean, *outer, *inner, margin, n, verdict(outer, inner, margin))
+        for mean, outer, inner in zip(means, wide, narrow, strict=True)
+    ]

@@ -1,0 +1,96 @@
+"""Stage floor: the baseline against itself is identical, other seeds are not, and nothing depends on who draws."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages import floor, generate
+from stages.lib.params import load_params
+from stages.lib.prompts import load_prompts
+from stages.lib.redrawing import OTHER_SEED, Recipe, other_thread_count, sample_of
+from tests.tiny_project import write_models, write_settings
+
+
+@pytest.fixture(scope="module")
+def project(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory):
+    """A project whose baseline was drawn, and the working folder."""
+    import torch
+
+    folder = tmp_path_factory.mktemp("floor") / "project"
+    write_settings(folder)
+    write_models(folder, tiny_model, ("fp32",))
+    (folder / "data/models/base").mkdir(parents=True)
+    before = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        arguments = "--variant fp32 --model data/models/fp32 --noise data/noise.safetensors --output data/images/fp32"
+        patch.setattr(sys, "argv", ["generate", *arguments.split()])
+        generate.main()
+        yield folder
+    torch.use_deterministic_algorithms(False)
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def measured(project: Path) -> dict:
+    with pytest.MonkeyPatch.context() as patch:
+        arguments = "--base data/models/base --models data/models --images data/images --noise data/noise.safetensors"
+        patch.setattr(sys, "argv", ["floor", *arguments.split(), "--output", "reports/floor.json"])
+        floor.main()
+    return json.loads((project / "reports/floor.json").read_text(encoding="utf-8"))
+
+
+def test_a_rerun_and_two_processes_give_the_same_bits_and_other_threads_nearly_the_same(measured):
+    """Protects what the floor stands for: pictures and latents, the same machine, the same thread count."""
+    assert list(measured["runs"]) == ["again", "processes", "threads"]
+    for name in ("again", "processes"):
+        run = measured["runs"][name]
+        assert (run["images"], run["identical"], run["psnr_db"], run["averages"]["ssim"]["mean"]) == (2, 2, None, 1)
+        assert run["trajectory"]["prompts"] == 1 and set(run["trajectory"]["mean_snr_db"]) == {None}
+    assert measured["runs"]["processes"]["processes"] == 2
+    threads = measured["runs"]["threads"]
+    assert threads["threads"] != measured["runs"]["again"]["threads"]
+    assert threads["psnr_db"] is None or threads["psnr_db"] >= 60
+
+
+def test_other_seeds_are_other_pictures(measured):
+    seeds = measured["seeds"]
+    assert (seeds["images"], seeds["identical"]) == (3, 0)
+    assert seeds["psnr_db"] < 40 and seeds["trajectory"]["mean_snr_db"][0] < 10
+
+
+def test_without_a_clip_the_reason_stands_in_place_of_figures(measured):
+    for run in (*measured["runs"].values(), measured["seeds"]):
+        assert run["attributes"] is None and run["distribution"] is None
+        assert run["not_measured"]["clip_score"] == "the model brings no CLIP of its own"
+
+
+def test_the_order_does_not_change_a_picture(project: Path):
+    """Protects pairing: all prompts in one process, in another order, are the same bytes."""
+    params = load_params()
+    recipe = Recipe(Path("data/models/fp32"), params.variant("fp32"), "cpu", Path("data/noise.safetensors"),
+                    params.generation)  # fmt: skip
+    prompts = load_prompts(Path("data/prompts.csv"), None)
+    here = recipe.draw(recipe.load(), prompts)
+    there = recipe.draw(recipe.load(), prompts[::-1])
+    assert [item.id for item in there] == [prompt.id for prompt in prompts[::-1]]
+    for one, other in zip(here, there[::-1], strict=True):
+        assert one.id == other.id and np.array_equal(one.rgb, other.rgb)
+        assert np.array_equal(one.latents, other.latents)
+
+
+def test_samples_begin_with_the_first_and_spread_over_the_rest():
+    assert sample_of(range(32), 8, 3) == [0, 1, 2, 5, 11, 17, 23, 29]
+    assert sample_of(range(3), 8, 3) == [0, 1, 2]
+    assert sample_of(range(10), 2, 3) == [0, 1]
+    assert sample_of(range(4), 4) == [0, 1, 2, 3]
+    assert [other_thread_count(count) for count in (1, 2, 8)] == [2, 1, 4]
+
+
+def test_no_other_seed_is_one_of_the_prompts():
+    prompts = load_prompts(Path(__file__).parents[2] / "data/prompts.csv", None)
+    seeds = {prompt.seed for prompt in prompts}
+    assert not seeds & {seed + OTHER_SEED for seed in seeds}
