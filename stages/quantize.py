@@ -34,7 +34,7 @@ def main() -> None:
     variant = load_params().variant(arguments.variant)
     entry = BACKENDS[variant.backend]
     backend = entry.load_module()
-    needs_ranges = entry.calibrated and variant.activations != "none"
+    needs_ranges = entry.calibrated and (variant.activations != "none" or variant.mean_bits is not None)
     inputs = {"calibration": read_inputs(arguments.calibration)} if needs_ranges else {}
     with whole_folder(arguments.output) as folder:
         backend.quantize(arguments.base, variant, folder, **inputs)

@@ -21,7 +21,7 @@ from stages.lib.coverage import coverage, coverage_sentence, operator_names
 from stages.lib.document import TEMPLATES, environment, list_of, pdf_of, translations_of
 from stages.lib.errors import UserError, run_stage
 from stages.lib.explanation import Explained, explain
-from stages.lib.files import write_bytes
+from stages.lib.files import read_json, write_bytes
 from stages.lib.metrics import METRICS
 from stages.lib.params import COMPONENTS, Params, load_params
 from stages.lib.picture_folder import read_pictures, read_rgb
@@ -30,6 +30,7 @@ from stages.lib.prompts import Prompt, load_prompts
 from stages.lib.result_charts import Drawing, component_names, result_charts
 from stages.lib.results import Results, kind_means, load_results
 from stages.lib.rounded_weight import largest_convolution, round_weight
+from stages.lib.sensitivity_charts import sensitivity_charts
 from stages.lib.study import audit
 from stages.lib.thumbnails import (
     amplification,
@@ -133,6 +134,7 @@ def render(
     study_ids = {prompt.id for prompt in prompts if prompt.set == "study"}
     weight = round_weight(*largest_convolution(base))
     charts = result_charts(results, study_ids, _) | {"pipeline": Drawing(illustrations.pipeline(_), "")}
+    charts |= sensitivity_charts(results.sensitivity, _)
     explained = explained_variants(results)
     jinja = environment(templates, translations)
     return jinja.get_template("report.html.j2").render(
@@ -156,6 +158,8 @@ def render(
         pairs=pair_rows(results, prompts),
         kinds=kind_counts(prompts),
         audit=audit(STUDY, _),
+        study_components=read_json(STUDY / "printed.json")["table_11"],
+        tap_names=tap_names(_),
         coverage={result.name: coverage(result.size, result.work) for result in results.variants},
         coverage_sentences=coverage_sentences(results, _),
         executed_dtypes=executed_dtypes(results),
@@ -167,6 +171,16 @@ def render(
         shares=shares,
         **picture_figures(results, images, pictured_prompts(prompts)),
     )
+
+
+def tap_names(_: Translate) -> dict[str, str]:
+    """What readers call the places where damage is looked for."""
+    return {
+        "embeddings": _("embeddings"),
+        "latents": _("latents"),
+        "picture": _("picture"),
+        "safety": _("safety margin"),
+    }
 
 
 def instrumented_pictures(results: Results) -> int:

@@ -22,6 +22,12 @@ prompts: {file: data/prompts.csv, sets: [study]}
 generation: {steps: 3, guidance_scale: 7.5}
 calibration: {file: data/calibration.csv, pictures: 2, unet_calls: 2, seed: 0}
 benchmark: {prompt: animal, warmup: 1, repeats: 3}
+sensitivity:
+  pictures: 2
+  window: 2
+  formats:
+    fp16: {label: FP16, weights: float16}
+    int8: {label: INT8, weights: int8, activations: int8}
 report: {title: Test, author: "", languages: [en]}
 """
 PROMPTS = {"landscape": ("A hill", 42), "animal": ("A cat", 43), "fantasy": ("A robot", 44)}

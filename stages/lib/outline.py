@@ -1,7 +1,7 @@
 """The order of the report: which sections, tables, figures and charts it has, and the numbers they bear.
 
-Tables 1 to 8 and figures 1 to 3 have the numbers of the study; what it did not have are charts, tables that come after
-those, and tables named after their appendix.
+Tables 1 to 8 and 11 and figures 1 to 3 have the numbers of the study; what it did not have are charts, other tables,
+and tables named after their appendix.
 """
 
 from dataclasses import dataclass
@@ -20,8 +20,9 @@ class Section:
 
 
 TABLES = ("machine", "formats", "prompts", "sizes", "overhead", "performance", "quality", "kinds", "coverage", "why")
+TABLES += ("components", "taps", "budgets")
 FIGURES = ("grid", "rounding", "visual")
-CHARTS = ("pipeline", "sizes", "speed", "split", "psnr", "calls")
+CHARTS = ("pipeline", "sizes", "speed", "split", "psnr", "shares", "steps", "blocks", "layers", "calls")
 APPENDIX_TABLES = {"audit": "A1", "samples": "B1", "all-prompts": "C1", "measures": "D1", "software": "E1"}
 
 
@@ -67,6 +68,7 @@ def sections(_: Translate) -> dict[str, Section]:
                 ("results-quality", _("Quality")),
                 ("results-coverage", _("What INT8 really is: coverage")),
                 ("results-why", _("Why a format is fast or slow")),
+                ("results-sensitivity", _("Where the damage comes from")),
                 ("results-visual", _("Visual comparison")),
             ),
         ),

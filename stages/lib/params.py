@@ -106,6 +106,7 @@ class Variant(_Section):
     activation_components: Annotated[tuple[Component, ...], Field(min_length=1, strict=False)] | None = None
     schedule: Annotated[tuple[Literal["none", "int8"], ...], Field(strict=False)] = ()
     simulated: bool = False
+    mean_bits: Annotated[float, Field(gt=4, lt=8, strict=False, allow_inf_nan=False)] | None = None
     compile: bool = False
 
     @model_validator(mode="after")
@@ -156,6 +157,11 @@ class Variant(_Section):
             )
         if self.schedule and "unet" not in self.rounded_components:
             raise ValueError("`schedule` spares U-Net calls from INT8 activations, but the U-Net has none")
+        if self.mean_bits is not None and (self.backend, self.weights, self.components) != ("torch", "int4", ("unet",)):
+            raise ValueError(
+                "`mean_bits` keeps the layers of a U-Net that suffer most from INT4 in INT8 or FP16: only for back end "
+                "'torch' with `weights: int4` and `components: [unet]`"
+            )
         if self.backend == "onnxruntime" and (self.weights == "int8") != (self.activations == "int8"):
             raise ValueError(
                 "back end 'onnxruntime' rounds weights and activations together: set both to int8, or neither"
@@ -195,8 +201,11 @@ class Variant(_Section):
     def bits_per_weight(self) -> float:
         """The declared bits of a weight, for a group with its share of an FP16 scale: 4.25 for int4 by 64.
 
-        The scale of a whole tensor or channel is shared by so many weights that it is left out.
+        The scale of a whole tensor or channel is shared by so many weights that it is left out. Of mixed layers, the
+        mean that they are allowed.
         """
+        if self.mean_bits is not None:
+            return self.mean_bits
         share = GROUP_SCALE_BITS / self.group_size if self.granularity == "group" else 0
         return DTYPE_BITS[self.weights] + share
 
@@ -232,6 +241,43 @@ class Benchmark(_Section):
     repeats: Annotated[int, Field(ge=2)]
 
 
+class Format(_Section):
+    """A numeric format as the back end `torch` simulates it; the keys are those of a variant."""
+
+    label: Label
+    weights: str
+    activations: str = "none"
+    granularity: str = "channel"
+
+    @model_validator(mode="after")
+    def _can_be_simulated(self) -> "Format":
+        try:
+            self.variant("format")
+        except ValidationError as error:
+            raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+        return self
+
+    def variant(self, name: str) -> Variant:
+        """This format in every component, under that name."""
+        return Variant(
+            name=name,
+            label=self.label,
+            backend="torch",
+            weights=self.weights,
+            activations=self.activations,
+            granularity=self.granularity,
+            simulated=self.weights not in FLOATS,
+        )
+
+
+class Sensitivity(_Section):
+    """Where damage comes from: which formats are tried in single components and in windows of U-Net calls."""
+
+    pictures: Annotated[int, Field(ge=1)]
+    window: Annotated[int, Field(ge=1)]
+    formats: Annotated[dict[Name, Format], Field(min_length=1)]
+
+
 class Report(_Section):
     """What stands on the title page and in which languages."""
 
@@ -252,6 +298,7 @@ class Params(_Section):
     generation: Generation
     calibration: Calibration
     benchmark: Benchmark
+    sensitivity: Sensitivity
     report: Report
 
     @model_validator(mode="after")
@@ -393,9 +440,12 @@ def _legal_keys(location: list[str]) -> list[str]:
         "generation": [Generation],
         "calibration": [Calibration],
         "benchmark": [Benchmark],
+        "sensitivity": [Sensitivity],
+        "sensitivity.formats": [Format],
         "report": [Report],
     }
-    models = sections[location[0] if location else ""]
+    section = ".".join(location[:2]) if location[:2] == ["sensitivity", "formats"] else "".join(location[:1])
+    models = sections[section]
     return list(dict.fromkeys(key for model in models for key in model.model_fields if key != "name"))
 
 

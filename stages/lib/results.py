@@ -15,6 +15,8 @@ from stages.lib.params import Params, Variant
 from stages.lib.prediction import RuntimeSpeedup
 from stages.lib.work import ExecutedWork, work_of
 
+SENSITIVITIES = ("components", "steps", "layers")
+
 
 @dataclass(frozen=True)
 class VariantResult:
@@ -73,6 +75,7 @@ class Results:
     environment: dict[str, Any]
     variants: tuple[VariantResult, ...]
     pairs: tuple[dict[str, Any], ...]
+    sensitivity: dict[str, Any]
 
     @property
     def baseline(self) -> VariantResult:
@@ -110,7 +113,12 @@ def load_results(reports: Path, images: Path, params: Params) -> Results:
         for name, variant in params.variants.items()
     )
     pairs = tuple(pair for pair in summary["pairs"] if {pair["reference"], pair["variant"]} <= set(params.variants))
-    return Results(environment=read_json(reports / "environment.json"), variants=variants, pairs=pairs)
+    return Results(
+        environment=read_json(reports / "environment.json"),
+        variants=variants,
+        pairs=pairs,
+        sensitivity={name: read_json(reports / "sensitivity" / f"{name}.json") for name in SENSITIVITIES},
+    )
 
 
 def kind_means(pair: dict[str, Any], kinds: dict[str, str]) -> dict[str, dict[str, Any]]:
