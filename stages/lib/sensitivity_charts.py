@@ -35,7 +35,7 @@ def grouped_bars(rows: Rows, names: Sequence[str], axis: str) -> str:
     from matplotlib.patches import Patch
 
     height = 0.82 / len(names)
-    with blank_chart((0.13 + 0.13 * len(names)) * len(rows) + 0.95) as (figure, out):
+    with blank_chart((0.13 + 0.075 * len(names)) * len(rows) + 0.95) as (figure, out):
         axes = figure.add_subplot()
         axes.set_yticks(range(len(rows)), [label for label, _values, _note in rows], parse_math=False)
         axes.set_ylim(len(rows) - 0.5, -0.5)
@@ -50,7 +50,7 @@ def grouped_bars(rows: Rows, names: Sequence[str], axis: str) -> str:
             end = max((value for value in values if value is not None), default=0.0)
             axes.annotate(note, (max(end, 0.0), number), (5, 0), textcoords="offset points", va="center", color=MUTED)
         found = [value for _label, values, _note in rows for value in values if value is not None]
-        axes.set_xlim(min([0.0, *found]) * 1.1, max([0.0, *found]) * 1.3 or 1)
+        axes.set_xlim(min([0.0, *found]) * 1.1, max([0.0, *found]) * 1.42 or 1)
         axes.xaxis.grid(True, color=FAINT, linewidth=0.5)
         axes.axvline(0, color=MUTED, linewidth=0.8)
         axes.set_xlabel(axis)
@@ -75,6 +75,7 @@ def curves(lines: Sequence[tuple[str, Sequence[float], Sequence[Sequence[float]]
                 axes.plot([place] * len(values), values, marker, markersize=2.6, mfc="none", mec=colour, mew=0.5)
             axes.plot(places, medians, dash, marker=marker, markersize=5, color=colour, linewidth=1.2, label=name)
         axes.set_ylim(0, None)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(axis="y", color=FAINT, linewidth=0.5)
         axes.set_xlabel(axes_names[0])
         axes.set_ylabel(axes_names[1])
@@ -87,7 +88,7 @@ def _said(opening: str, rows: Rows) -> str:
 
 
 def _percent(value: float) -> str:
-    return f"{value:.1f}{NO_BREAK_SPACE}%".replace("-", "\u2212")
+    return f"{value:.2g}{NO_BREAK_SPACE}%".replace("-", "\u2212")
 
 
 def _shares(report: Mapping[str, Any], _: Translate) -> Drawing:

@@ -29,15 +29,8 @@ class Embeddings:
 
 
 def sensitivity_prompts(params: Params) -> list[Prompt]:
-    """The first `sensitivity.pictures` of the prompts; a UserError if there are fewer."""
-    prompts = load_prompts(Path(params.prompts.file), params.prompts.sets)
-    count = params.sensitivity.pictures
-    if len(prompts) < count:
-        raise UserError(
-            f"params.yaml: 'sensitivity.pictures' has the value {count}, but 'prompts' has {len(prompts)} rows: lower "
-            "it or add sets"
-        )
-    return prompts[:count]
+    """The first `sensitivity.pictures` of the prompts, or all if there are fewer."""
+    return load_prompts(Path(params.prompts.file), params.prompts.sets)[: params.sensitivity.pictures]
 
 
 def reference_pipeline(base: Path, device: str) -> "StableDiffusionPipeline":

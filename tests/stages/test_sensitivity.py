@@ -16,7 +16,15 @@ from stages.lib.errors import UserError
 from stages.lib.noise import read_noise
 from stages.lib.params import COMPONENTS, load_params
 from stages.lib.prompts import Prompt
-from stages.lib.sensitivity_drawing import Recorder, Switching, decode, denoise, encode, reference_pipeline
+from stages.lib.sensitivity_drawing import (
+    Recorder,
+    Switching,
+    decode,
+    denoise,
+    encode,
+    reference_pipeline,
+    sensitivity_prompts,
+)
 from tests.reference import reference_pipeline as with_diffusers
 from tests.tiny_project import write_models, write_settings
 
@@ -143,14 +151,13 @@ def test_a_format_that_breaks_a_network_is_named(project, pipeline):
         decode(pipeline, broken, torch.zeros(1, 4, 16, 16), "int2")
 
 
-def test_too_few_prompts_are_named(project, monkeypatch):
-    from stages.lib.sensitivity_drawing import sensitivity_prompts
-
+def test_as_many_prompts_are_taken_as_there_are(project, monkeypatch):
+    """Protects a run with few prompts from failing."""
     monkeypatch.chdir(project)
     params = load_params()
     many = params.model_copy(update={"sensitivity": params.sensitivity.model_copy(update={"pictures": 9})})
-    with pytest.raises(UserError, match="'sensitivity.pictures' has the value 9, but 'prompts' has 3 rows"):
-        sensitivity_prompts(many)
+    assert [prompt.id for prompt in sensitivity_prompts(many)] == ["landscape", "animal", "fantasy"]
+    assert [prompt.id for prompt in sensitivity_prompts(params)] == ["landscape", "animal"]
 
 
 def test_the_ranking_needs_inputs(project, tmp_path, monkeypatch):
