@@ -316,6 +316,18 @@ def test_table_11_has_the_study_s_words_beside_the_measured_ones(html):
     assert "0 decisions changed" in rows.partition("Safety checker")[2]
 
 
+def test_a_mixed_format_says_what_is_mixed(copy):
+    """Protects a reader from taking it for INT4 throughout."""
+
+    def mix(params: dict) -> None:
+        params["variants"]["int4-simulated"] |= {"granularity": "channel", "components": ["unet"], "mean_bits": 5.5}
+        del params["variants"]["int4-simulated"]["group_size"]
+
+    change(copy / "params.yaml", mix)
+    row = table(rendered(), "formats").partition("INT4 Simulated")[2]
+    assert "5.5 5.82×" in row and "in INT8 or not rounded, in the mean at most 5.5 bits a weight" in row
+
+
 def test_shares_and_budgets_stand_in_tables(html):
     taps = table(html, "taps")
     assert "cosine 0.9998" in taps and "33.3 ± 1.4" in taps and "margin 0.0123, 0 decisions changed" in taps
