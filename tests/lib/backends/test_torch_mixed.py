@@ -58,10 +58,14 @@ def variant(mean_bits: float | None) -> Variant:
     return Variant(name="mixed", **MIXED, mean_bits=mean_bits)
 
 
-def test_examples_are_spread_over_the_inputs_with_the_prompt_s_half(inputs):
+def test_examples_are_spread_over_the_inputs_and_predicted_with_guidance(unet, inputs):
     batch = examples(inputs, 2)
     assert batch["timestep"].tolist() == [inputs[1]["timestep"], inputs[3]["timestep"]]
-    assert torch.equal(batch["sample"][0], inputs[1]["sample"][1])
+    first = inputs[1]
+    empty, prompt = unet(first["sample"], first["timestep"], encoder_hidden_states=first["text"])[0]
+    assert torch.allclose(predict(unet, batch)[0], empty + 7.5 * (prompt - empty), atol=1e-5)
+    alone = [{name: item[name][1:] if item[name].ndim else item[name] for name in item} for item in inputs]
+    assert torch.allclose(predict(unet, examples(alone, 2))[0], prompt, atol=1e-5)
     assert len(examples(inputs, 99)["sample"]) == 5
     with pytest.raises(UserError, match="no calibration inputs of 'unet'"):
         examples([])

@@ -1,6 +1,6 @@
 """What rounding one layer, block or kind of layer does to what a U-Net predicts.
 
-The measure is the noise-to-signal ratio of the U-Net's output, |y' - y|^2 / |y|^2, on inputs that the FP32 pipeline
+The measure is the noise-to-signal ratio of the guided prediction, |y' - y|^2 / |y|^2, on inputs that the FP32 pipeline
 really met. It is about additive over layers while it is small, which is what choosing layers by it rests on (Dong et
 al., "HAWQ-V2", NeurIPS 2020, make the same assumption of their second-order measure).
 """
@@ -18,7 +18,10 @@ from stages.lib.quantization import Granularity, affine_parameters, dequantize, 
 # the safety checker's concept vectors and thresholds are too few and too sensitive to round.
 ROUNDED_LAYERS = (nn.Conv2d, nn.Linear, nn.Embedding)
 # U-Net calls that a layer is judged by, spread evenly over those that were kept.
-EXAMPLES = 4
+EXAMPLES = 3
+# Guidance magnifies what differs between the two halves of a batch and leaves alone what they share: without it, layers
+# that hear the prompt look harmless. The usual scale, because a model is made without knowing how it will be drawn with.
+GUIDANCE_SCALE = 7.5
 # Kinds of layer by what their names contain; the first that fits.
 KINDS = {
     "conv_in": "first and last",
@@ -60,26 +63,31 @@ def grouped(layers: Iterable[str], key) -> dict[str, list[str]]:
 
 
 def examples(inputs: Inputs, count: int = EXAMPLES) -> dict[str, torch.Tensor]:
-    """`count` of the U-Net inputs (all, if there are fewer), evenly spread, as one batch.
+    """`count` of the U-Net inputs (all, if there are fewer), evenly spread.
 
-    Of an input with guidance, the half with the prompt, the second one. sample (count, c, h, w), timestep (count,) and
-    text (count, tokens, width).
+    sample (count, b, c, h, w), timestep (count,) and text (count, b, tokens, width); b is 2 with guidance, the empty
+    prompt first, else 1.
     """
     if not inputs:
         raise UserError("there are no calibration inputs of 'unet': add prompts to the file of 'calibration.file'")
     count = min(count, len(inputs))
     chosen = [inputs[(2 * number + 1) * len(inputs) // (2 * count)] for number in range(count)]
-    return {
-        "sample": torch.cat([item["sample"][-1:] for item in chosen]),
-        "timestep": torch.stack([item["timestep"] for item in chosen]),
-        "text": torch.cat([item["text"][-1:] for item in chosen]),
-    }
+    return {name: torch.stack([item[name] for item in chosen]) for name in ("sample", "timestep", "text")}
 
 
 def predict(unet: nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """The U-Net's output for a batch of `examples`, (count, c, h, w)."""
+    """What the scheduler is given for a batch of `examples`, (count, c, h, w): the output, guided if it was."""
+    count, rows = batch["sample"].shape[:2]
     with torch.no_grad():
-        return unet(batch["sample"], batch["timestep"], encoder_hidden_states=batch["text"], return_dict=False)[0]
+        output = unet(
+            batch["sample"].flatten(0, 1),
+            batch["timestep"].repeat_interleave(rows),
+            encoder_hidden_states=batch["text"].flatten(0, 1),
+            return_dict=False,
+        )[0].unflatten(0, (count, rows))
+    if rows == 1:
+        return output[:, 0]
+    return output[:, 0] + GUIDANCE_SCALE * (output[:, 1] - output[:, 0])
 
 
 def output_noise(reference: torch.Tensor, output: torch.Tensor) -> float:
