@@ -20,7 +20,7 @@ ROUNDED_LAYERS = (nn.Conv2d, nn.Linear, nn.Embedding)
 # U-Net calls that a layer is judged by, spread evenly over those that were kept.
 EXAMPLES = 3
 # Guidance magnifies what differs between the two halves of a batch and leaves alone what they share: without it, layers
-# that hear the prompt look harmless. The usual scale, because a model is made without knowing how it will be drawn with.
+# that hear the prompt look harmless. The usual scale: a model is made without knowing how it will be drawn with.
 GUIDANCE_SCALE = 7.5
 # Kinds of layer by what their names contain; the first that fits.
 KINDS = {
