@@ -106,7 +106,7 @@ class Variant(_Section):
     activation_components: Annotated[tuple[Component, ...], Field(min_length=1, strict=False)] | None = None
     schedule: Annotated[tuple[Literal["none", "int8"], ...], Field(strict=False)] = ()
     simulated: bool = False
-    mean_bits: Annotated[float, Field(gt=4, lt=8, strict=False, allow_inf_nan=False)] | None = None
+    mean_bits: Annotated[float, Field(gt=4, le=8, strict=False, allow_inf_nan=False)] | None = None
     compile: bool = False
 
     @model_validator(mode="after")
