@@ -29,8 +29,6 @@ from stages.lib.trajectory import Recorder, write_trajectories
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
-RANDOM_WEIGHTS = "pictures drawn from random weights mean nothing"
-
 
 def draw_all(
     pipeline: "StableDiffusionPipeline",
@@ -84,10 +82,10 @@ def main() -> None:
     prompts = load_prompts(Path(params.prompts.file), params.prompts.sets)
     device = resolve_device(variant.device, params.device)
     listing = {"variant": variant.name, "device": device, "compute": compute_dtype(variant, device)}
-    if params.chosen_model.source == "architecture":
+    if params.not_drawn:
         with whole_folder(arguments.output) as folder:
-            write_json(folder / LISTING, {**listing, "pictures": [], "not_drawn": RANDOM_WEIGHTS})
-        print(f"generate: {variant.label} is not drawn ({RANDOM_WEIGHTS})")
+            write_json(folder / LISTING, {**listing, "pictures": [], "not_drawn": params.not_drawn})
+        print(f"generate: {variant.label} is not drawn ({params.not_drawn})")
         return
     if device == "cpu":
         check_memory(loaded_bytes(arguments.model, variant), f"drawing with {variant.label}")

@@ -45,7 +45,7 @@ def main() -> None:
         return
     entry = BACKENDS[variant.backend]
     backend = entry.load_module()
-    needs_ranges = entry.calibrated and variant.activations != "none"
+    needs_ranges = entry.calibrated and (variant.activations != "none" or variant.mean_bits is not None)
     parameters = base_parameters(arguments.base)
     peak = entry.calibrated_peak if needs_ranges else entry.quantize_peak
     check_memory(peak * 4 * max(parameters.values()), f"making {variant.label}")

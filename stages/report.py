@@ -39,6 +39,7 @@ from stages.lib.quality_tables import (
 from stages.lib.result_charts import Drawing, component_names, result_charts
 from stages.lib.results import Results, kind_means, load_results
 from stages.lib.rounded_weight import largest_convolution, round_weight
+from stages.lib.sensitivity_charts import sensitivity_charts
 from stages.lib.study import audit
 from stages.lib.thumbnails import (
     amplification,
@@ -162,6 +163,7 @@ def render(
         | (trajectory_chart(results, _) if results.pictured else {})
         | {"pipeline": Drawing(illustrations.pipeline(_), "")}
     )
+    charts |= sensitivity_charts(results.sensitivity, _) if results.pictured else {}
     explained = explained_variants(results)
     comparisons = compare_machines(machines, results, params.model)
     jinja = environment(templates, translations)
@@ -191,6 +193,8 @@ def render(
         pairs=pair_rows(results, prompts),
         kinds=kind_counts(prompts),
         audit=audit(STUDY, _),
+        study_components=read_json(STUDY / "printed.json")["table_11"],
+        tap_names=tap_names(_),
         coverage={result.name: coverage(result.size, result.work) for result in results.variants},
         coverage_sentences=coverage_sentences(results, _),
         executed_dtypes=executed_dtypes(results),
@@ -213,6 +217,16 @@ def quality_figures(results: Results, _: Translate) -> dict[str, Any]:
         "comparison_rows": comparison_rows(results),
         "verdict_names": verdict_names(_),
         "sets_rows": sets_rows(results, _),
+    }
+
+
+def tap_names(_: Translate) -> dict[str, str]:
+    """What readers call the places where damage is looked for."""
+    return {
+        "embeddings": _("embeddings"),
+        "latents": _("latents"),
+        "picture": _("picture"),
+        "safety": _("safety margin"),
     }
 
 

@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 
 from tests.conftest import PROJECT
 from tests.quality_results import quality_figures, write_floor
+from tests.sensitivity_folder import sensitivity
 
 COMPONENTS = {"unet": 5_600_000, "vae": 1_900_000, "text_encoder": 900_000, "safety_checker": 500_000}
 BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0, "int8": 1.0, "int6": 0.75, "int4": 0.5}
@@ -46,6 +47,8 @@ def write_project(folder: Path, variants: dict[str, dict], draw=None, prompts=PR
         _write(folder / f"reports/timing/{name}.json", _timing(name, variant))
         _write(folder / f"reports/quality/{name}.json", _quality(name, variant, drawn, prompts))
     write_floor(folder / "reports/floor.json", json.loads((folder / "reports/quality/fp32.json").read_text("utf-8")))
+    for name, found in sensitivity().items():
+        _write(folder / f"reports/sensitivity/{name}.json", found)
     _write(folder / "reports/environment.json", _ENVIRONMENT)
     _write(folder / "reports/architectures.json", _ARCHITECTURES)
     _write(folder / "reports/summary.json", _summary(folder, variants, drawn))

@@ -29,6 +29,12 @@ benchmark:
   {prompt: animal, warmup: 1, repeats: 3, longest_picture_s: 60, repeats_of_long: 2, batch_sizes: [2]}
 quality: {trajectory_prompts: 1, floor_prompts: 2, floor_seeds: 3, resamples: 200, seed: 0,
   margins: {psnr_db: 1, ssim: 0.01, clip_score: 1}, fid_pictures: 10000}
+sensitivity:
+  pictures: 2
+  window: 2
+  formats:
+    fp16: {label: FP16, weights: float16}
+    int8: {label: INT8, weights: int8, activations: int8}
 report: {title: Test, author: "", languages: [en]}
 """
 PROMPTS = {"landscape": ("A hill", 42), "animal": ("A cat", 43), "fantasy": ("A robot", 44)}

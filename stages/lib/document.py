@@ -2,6 +2,7 @@
 
 import base64
 import gettext
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -80,6 +81,7 @@ def environment(templates: Path, translations: gettext.NullTranslations) -> "Env
         "percent": lambda value: f"{value:.1f}{NO_BREAK_SPACE}%",
         "decimal": lambda value, digits: f"{value:,.{digits}f}".replace("-", "−"),
         "dtype": dtype_name,
+        "snr": lambda noise: f"{-10 * math.log10(noise):.1f}" if noise > 0 else "∞",
         "data_uri": svg_data_uri,
         "rating": rate_psnr,
         "even_rows": even_rows,

@@ -1,7 +1,7 @@
 """The order of the report: which sections, tables, figures and charts it has, and the numbers they bear.
 
-Tables 1 to 8 and figures 1 to 3 have the numbers of the study; what it did not have are charts, tables that come after
-those, and tables named after their appendix.
+Tables 1 to 8 and 11 and figures 1 to 3 have the numbers of the study; what it did not have are charts, other tables,
+and tables named after their appendix.
 """
 
 from dataclasses import dataclass
@@ -19,11 +19,13 @@ class Section:
     level: int
 
 
+SENSITIVITY = ("components", "taps", "budgets")
 QUALITY = ("floor", "distances", "alignment", "sets", "comparisons")
 TABLES = ("machine", "formats", "prompts", "sizes", "overhead", "performance", "quality", "kinds", *QUALITY)
-TABLES += ("coverage", "why")
+TABLES += ("coverage", "why", *SENSITIVITY)
+SENSITIVITY_CHARTS = ("shares", "steps", "blocks", "layers")
 FIGURES = ("grid", "rounding", "visual")
-CHARTS = ("pipeline", "sizes", "speed", "split", "psnr", "trajectory", "calls")
+CHARTS = ("pipeline", "sizes", "speed", "split", "psnr", "trajectory", *SENSITIVITY_CHARTS, "calls")
 APPENDIX_TABLES = {
     "audit": ("audit",),
     "architectures": ("architecture-sizes", "architecture-overhead"),
@@ -35,9 +37,10 @@ APPENDIX_TABLES = {
 # What a report without pictures leaves out.
 OF_PICTURES = {
     *("results-visual", "all-prompts"),
-    *(f"results-{key}" for key in (*QUALITY, "trajectory")),
+    *(f"results-{key}" for key in (*QUALITY, "trajectory", "sensitivity")),
     *("table-prompts", "table-quality", "table-kinds", "table-all-prompts"),
-    *(f"table-{key}" for key in QUALITY),
+    *(f"table-{key}" for key in (*QUALITY, *SENSITIVITY)),
+    *(f"chart-{key}" for key in SENSITIVITY_CHARTS),
     *("figure-grid", "figure-visual", "chart-psnr", "chart-trajectory"),
 }
 
@@ -101,6 +104,7 @@ def sections(_: Translate, pictured: bool, other_machines: bool = False) -> dict
                 ("results-comparisons", _("Every two formats, picture by picture")),
                 ("results-coverage", _("What INT8 really is: coverage")),
                 ("results-why", _("Why a format is fast or slow")),
+                ("results-sensitivity", _("Where the damage comes from")),
                 ("results-visual", _("Visual comparison")),
                 *((("results-machines", _("Other machines")),) if other_machines else ()),
             ),

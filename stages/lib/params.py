@@ -20,6 +20,7 @@ COMPONENTS = ("unet", "vae", "text_encoder", "safety_checker")
 DTYPE_BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "float8": 8, "int8": 8, "int6": 6, "int4": 4}
 FLOATS = ("float32", "float16", "bfloat16")
 GROUP_SCALE_BITS = 16
+RANDOM_WEIGHTS = "pictures drawn from random weights mean nothing"
 
 
 def safe_name(name: str) -> str:
@@ -126,6 +127,7 @@ class Variant(_Section):
     schedule: Annotated[tuple[Literal["none", "int8"], ...], Field(strict=False)] = ()
     simulated: bool = False
     memory_format: str = "contiguous"
+    mean_bits: Annotated[float, Field(gt=4, le=8, strict=False, allow_inf_nan=False)] | None = None
     compile: bool = False
 
     @model_validator(mode="after")
@@ -183,6 +185,11 @@ class Variant(_Section):
             )
         if self.schedule and "unet" not in self.rounded_components:
             raise ValueError("`schedule` spares U-Net calls from INT8 activations, but the U-Net has none")
+        if self.mean_bits is not None and (self.backend, self.weights, self.components) != ("torch", "int4", ("unet",)):
+            raise ValueError(
+                "`mean_bits` keeps the layers of a U-Net that suffer most from INT4 in INT8 or FP16: only for back end "
+                "'torch' with `weights: int4` and `components: [unet]`"
+            )
         if self.backend == "onnxruntime" and (self.weights == "int8") != (self.activations == "int8"):
             raise ValueError(
                 "back end 'onnxruntime' rounds weights and activations together: set both to int8, or neither"
@@ -222,8 +229,11 @@ class Variant(_Section):
     def bits_per_weight(self) -> float:
         """The declared bits of a weight, for a group with its share of an FP16 scale: 4.25 for int4 by 64.
 
-        The scale of a whole tensor or channel is shared by so many weights that it is left out.
+        The scale of a whole tensor or channel is shared by so many weights that it is left out. Of mixed layers, the
+        mean that they are allowed.
         """
+        if self.mean_bits is not None:
+            return self.mean_bits
         share = GROUP_SCALE_BITS / self.group_size if self.granularity == "group" else 0
         return DTYPE_BITS[self.weights] + share
 
@@ -282,6 +292,43 @@ class Quality(_Section):
     fid_pictures: Annotated[int, Field(ge=2)]
 
 
+class Format(_Section):
+    """A numeric format as the back end `torch` simulates it; the keys are those of a variant."""
+
+    label: Label
+    weights: str
+    activations: str = "none"
+    granularity: str = "channel"
+
+    @model_validator(mode="after")
+    def _can_be_simulated(self) -> "Format":
+        try:
+            self.variant("format")
+        except ValidationError as error:
+            raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+        return self
+
+    def variant(self, name: str) -> Variant:
+        """This format in every component, under that name."""
+        return Variant(
+            name=name,
+            label=self.label,
+            backend="torch",
+            weights=self.weights,
+            activations=self.activations,
+            granularity=self.granularity,
+            simulated=self.weights not in FLOATS,
+        )
+
+
+class Sensitivity(_Section):
+    """Where damage comes from: which formats are tried in single components and in windows of U-Net calls."""
+
+    pictures: Annotated[int, Field(ge=1)]
+    window: Annotated[int, Field(ge=1)]
+    formats: Annotated[dict[Name, Format], Field(min_length=1)]
+
+
 class Report(_Section):
     """What stands on the title page and in which languages."""
 
@@ -304,6 +351,7 @@ class Params(_Section):
     calibration: Calibration
     benchmark: Benchmark
     quality: Quality
+    sensitivity: Sensitivity
     report: Report
 
     @model_validator(mode="after")
@@ -336,6 +384,11 @@ class Params(_Section):
     def chosen_model(self) -> Model:
         """The entry of `models` that is measured."""
         return self.models[self.model]
+
+    @property
+    def not_drawn(self) -> str | None:
+        """Why nothing is drawn with the chosen model; None where pictures are."""
+        return RANDOM_WEIGHTS if self.chosen_model.source == "architecture" else None
 
     def variant(self, name: str) -> Variant:
         """The variant of that name, or a UserError that lists the declared ones."""
@@ -448,9 +501,12 @@ def _legal_keys(location: list[str]) -> list[str]:
         "calibration": [Calibration],
         "benchmark": [Benchmark],
         "quality": [Margins] if location[1:] == ["margins"] else [Quality],
+        "sensitivity": [Sensitivity],
+        "sensitivity.formats": [Format],
         "report": [Report],
     }
-    models = sections[location[0] if location else ""]
+    section = ".".join(location[:2]) if location[:2] == ["sensitivity", "formats"] else "".join(location[:1])
+    models = sections[section]
     return list(dict.fromkeys(key for model in models for key in model.model_fields if key != "name"))
 
 

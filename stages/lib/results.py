@@ -15,6 +15,8 @@ from stages.lib.params import Params, Variant
 from stages.lib.prediction import RuntimeSpeedup
 from stages.lib.work import ExecutedWork, work_of
 
+SENSITIVITIES = ("components", "steps", "layers")
+
 
 @dataclass(frozen=True)
 class VariantResult:
@@ -90,6 +92,7 @@ class Results:
     architectures: tuple[dict[str, Any], ...]
     comparisons: tuple[dict[str, Any], ...] = ()
     floor: dict[str, Any] = field(default_factory=dict)
+    sensitivity: dict[str, Any] = field(default_factory=dict)
     unavailable: tuple[UnavailableVariant, ...] = ()
 
     @property
@@ -154,6 +157,7 @@ def load_results(reports: Path, images: Path, params: Params) -> Results:
         unavailable=unavailable,
         comparisons=comparisons,
         floor=read_json(reports / "floor.json"),
+        sensitivity={name: read_json(reports / "sensitivity" / f"{name}.json") for name in SENSITIVITIES},
     )
 
 

@@ -29,6 +29,7 @@ calibration: {file: data/calibration.csv, pictures: 8, unet_calls: 7, seed: 0}
 benchmark: {prompt: landscape, warmup: 1, repeats: 5, longest_picture_s: 60, repeats_of_long: 2}
 quality: {trajectory_prompts: 3, floor_prompts: 8, floor_seeds: 16, resamples: 2000, seed: 0,
   margins: {psnr_db: 1, ssim: 0.01, clip_score: 1}, fid_pictures: 10000}
+sensitivity: {pictures: 4, window: 3, formats: {half: {label: Half, weights: float16}, w4: {label: W4, weights: int4}}}
 report: {title: Title, author: "", languages: [en]}
 """
 
@@ -49,7 +50,7 @@ def test_the_shipped_file_is_valid_and_chooses_the_embedded_model():
     params = load_params(SHIPPED)
     assert params.model == "embedded" and params.chosen_model.path == "data/embedded"
     assert list(params.variants) == [
-        "fp32", "fp16", "bf16", "int8-cpu", "int8-simulated",
+        "fp32", "fp16", "bf16", "int8-cpu", "int8-simulated", "int4-simulated", "mixed-simulated",
         "fp32-openvino", "int8-openvino-weights", "int8-openvino", "int8-openvino-steps",
         "fp32-onnxruntime", "int8-onnxruntime",
     ]  # fmt: skip
@@ -86,6 +87,24 @@ def test_the_bits_of_a_weight_count_the_scales_of_groups(tmp_path):
     assert (variant.bits_per_weight, variant.scale_group_size, variant.stored_dtype) == (6, None, "float16")
 
 
+def test_a_format_of_sensitivity_is_a_variant_of_every_component(tmp_path):
+    """Protects a format from being simulated where it is a cast, or cast where it is simulated."""
+    path = tmp_path / "params.yaml"
+    path.write_text(VALID, encoding="utf-8")
+    formats = load_params(path).sensitivity.formats
+    half, four = (formats[name].variant(name) for name in ("half", "w4"))
+    assert (half.simulated, half.stored_dtype, four.simulated, four.weights) == (False, "float16", True, "int4")
+    assert half.components == four.components == COMPONENTS
+
+
+def test_mixed_layers_have_the_bits_that_they_are_allowed(tmp_path):
+    """Protects the theoretical size of a variant whose layers have different bits."""
+    path = tmp_path / "params.yaml"
+    mixed = "weights: int4, components: [unet], mean_bits: 5.5, simulated"
+    path.write_text(VALID.replace("weights: int8, simulated", mixed), encoding="utf-8")
+    assert load_params(path).variant("int8-simulated").bits_per_weight == 5.5
+
+
 def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
     """Protects a stage that is run by hand with a wrong name."""
     path = tmp_path / "params.yaml"
@@ -109,6 +128,15 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
         ("device: cpu", "device: cuda", "device 'cuda' is not something back end 'torch_dynamic' can do"),
         (", simulated: true", "", "set `simulated: true` with int8, int6, int4 weights"),
         ("compute: float32}", "compute: float32, simulated: true}", "remove `simulated: true`"),
+        (", window: 3", "", "key 'sensitivity.window' is missing: add it"),
+        ("pictures: 4", "pictures: 0", "'sensitivity.pictures' has the value 0: write 1 or more"),
+        (
+            "weights: float16",
+            "wights: float16",
+            "unknown key 'sensitivity.formats.half.wights': did you mean 'weights'?",
+        ),
+        ("weights: float16", "weights: int5", "weights 'int5' is not something back end 'torch' can do: use one of"),
+        ("int8, simulated", "int8, mean_bits: 5, simulated", "`mean_bits` keeps the layers of a U-Net that suffer"),
         ("  fp32:", "  ../x:", "'variants.../x' has the value '../x': a name becomes a folder name"),
         ("  fp32:", "  a/b:", "'variants.a/b' has the value 'a/b': a name becomes a folder name"),
         ("  fp32:", "  .hidden:", "a name becomes a folder name"),

@@ -280,7 +280,7 @@ def test_tables_and_figures_are_numbered_in_order(html):
     for word in ("Table", "Figure", "Chart"):
         numbers = [int(n) for n in re.findall(rf"<b>{word} (\d+)\.</b>", html)]
         assert numbers == list(range(1, len(numbers) + 1)), word
-    assert len(re.findall(r"<b>Table \d+\.</b>", html)) == 15
+    assert len(re.findall(r"<b>Table \d+\.</b>", html)) == 18
 
 
 def test_every_reference_leads_somewhere_once(html):
@@ -345,8 +345,50 @@ def test_the_pdf_has_contents_fonts_tags_and_text(html):
         "Report-Sans",
         "Report-Mono",
     }
-    contents = re.sub(r"\s+", " ", reader.pages[1].extract_text() + reader.pages[2].extract_text())
-    assert re.search(r"Theory[ .]+[34]\b", contents), contents
+    theory = next(item for item in reader.outline if not isinstance(item, list) and "Theory" in item.title)
+    page = reader.get_destination_page_number(theory) + 1
+    contents = re.sub(r"\s+", " ", " ".join(page.extract_text() for page in reader.pages[1:3]))
+    assert re.search(rf"Theory[ .]+{page}\b", contents), contents
+
+
+def test_table_11_has_the_study_s_words_beside_the_measured_ones(html):
+    """Protects the words from being the study's own."""
+    rows = table(html, "components")
+    unet = rows.partition("U-Net")[2].partition("VAE")[0]
+    assert re.search(r"negligible.*55.0 dB.*significant.*26.0 dB.*high.*minimal; significant; high", unet)
+    assert "0 decisions changed" in rows.partition("Safety checker")[2]
+
+
+def test_a_mixed_format_says_what_is_mixed(copy):
+    """Protects a reader from taking it for INT4 throughout."""
+
+    def mix(params: dict) -> None:
+        params["variants"]["int4-simulated"] |= {"granularity": "channel", "components": ["unet"], "mean_bits": 5.5}
+        del params["variants"]["int4-simulated"]["group_size"]
+
+    change(copy / "params.yaml", mix)
+    row = table(rendered(), "formats").partition("INT4 Simulated")[2]
+    assert "5.5 5.82×" in row and "in INT8 or not rounded, in the mean at most 5.5 bits a weight" in row
+
+
+def test_shares_and_budgets_stand_in_tables(html):
+    taps = table(html, "taps")
+    assert "cosine 0.9998" in taps and "33.3 ± 1.4" in taps and "margin 0.0123, 0 decisions changed" in taps
+    budgets = table(html, "budgets")
+    assert "all 6 bits" in budgets and "1 of 4 bits, 1 of 8, 0 of 16" in budgets
+
+
+def test_no_damage_is_said_in_words(copy):
+    """A format that changes nothing has no shares."""
+
+    def harmless(report: dict) -> None:
+        for tap in report["formats"][-1]["taps"].values():
+            tap.update(total=0, damaged=0)
+            for row in tap["components"]:
+                row.update(share=None, alone_share=None, main_effect_share=None, shapley_share=None)
+
+    change(copy / "reports/sensitivity/components.json", harmless)
+    assert table(rendered(), "taps").count("no damage") == 10
 
 
 def fonts_of(page) -> list[tuple[str, bool]]:

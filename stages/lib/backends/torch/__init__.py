@@ -18,6 +18,8 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from stages.lib.backends.torch.activations import measure_ranges, round_inputs, write_ranges
+from stages.lib.backends.torch.layers import ROUNDED_LAYERS
+from stages.lib.backends.torch.mixed import choose_and_round
 from stages.lib.calibration import Inputs, require_inputs
 from stages.lib.compiling import compile_network, require_compiler
 from stages.lib.components import (
@@ -33,17 +35,13 @@ from stages.lib.inventory import StoredTensor, stored_tensors
 from stages.lib.params import COMPONENTS, DTYPE_BITS, Variant
 from stages.lib.quantization import dequantize, quantize_weight
 
-# Every weight matrix that a layer multiplies with or looks up in: nearly all of a model. Biases, normalizations and
-# the safety checker's concept vectors and thresholds are too few and too sensitive to round.
-ROUNDED_LAYERS = (nn.Conv2d, nn.Linear, nn.Embedding)
-
 
 def quantize(base: Path, variant: Variant, out: Path, calibration: Inputs | None = None) -> None:
     """Write `base` with the components of `variant` in its dtype into the empty folder `out`.
 
     `calibration` has the inputs of each component, named as in stages.lib.calibration, and is needed where activations
-    are rounded. One component is in memory at a time. Raises UserError where a weight is too large for the dtype, or
-    inputs are missing.
+    are rounded or layers have different bits. One component is in memory at a time. Raises UserError where a weight is
+    too large for the dtype, or inputs are missing.
     """
     if variant.activations != "none":
         require_inputs(variant, calibration)
@@ -60,7 +58,9 @@ def quantize(base: Path, variant: Variant, out: Path, calibration: Inputs | None
         if variant.activations != "none":
             ranges = measure_ranges(model, component, calibration[component])
             write_ranges(ranges, DTYPE_BITS[variant.activations], out / component)
-        if variant.simulated:
+        if variant.mean_bits is not None:
+            choose_and_round(model, variant, calibration, out / component)
+        elif variant.simulated:
             round_weights(model, DTYPE_BITS[variant.weights], variant.granularity, variant.scale_group_size)
         write_component(out, component, cast_state(model.state_dict(), dtypes[component], base / component))
 

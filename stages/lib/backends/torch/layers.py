@@ -1,0 +1,150 @@
+"""What rounding one layer, block or kind of layer does to what a U-Net predicts.
+
+The measure is the noise-to-signal ratio of the guided prediction, |y' - y|^2 / |y|^2, on inputs that the FP32 pipeline
+really met. It is about additive over layers while it is small, which is what choosing layers by it rests on (Dong et
+al., "HAWQ-V2", NeurIPS 2020, make the same assumption of their second-order measure).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from stages.lib.errors import UserError
+from stages.lib.quantization import Granularity, affine_parameters, dequantize, fake_quantize, quantize_weight
+
+# Every weight matrix that a layer multiplies with or looks up in: nearly all of a model. Biases, normalizations and
+# the safety checker's concept vectors and thresholds are too few and too sensitive to round.
+ROUNDED_LAYERS = (nn.Conv2d, nn.Linear, nn.Embedding)
+# U-Net calls that a layer is judged by, spread evenly over those that were kept.
+EXAMPLES = 3
+# Guidance magnifies what differs between the two halves of a batch and leaves alone what they share: without it, layers
+# that hear the prompt look harmless. The usual scale: a model is made without knowing how it will be drawn with.
+GUIDANCE_SCALE = 7.5
+# Kinds of layer by what their names contain; the first that fits.
+KINDS = {
+    "conv_in": "first and last",
+    "conv_out": "first and last",
+    "time_emb": "time",
+    "attn1": "self-attention",
+    "attn2": "cross-attention",
+    ".ff.": "feed-forward",
+    "proj_": "projection",
+    "sampler": "resampling",
+    "shortcut": "shortcut",
+    "resnet": "convolution",
+}
+Inputs = list[dict[str, torch.Tensor]]
+
+
+def weight_layers(network: nn.Module) -> dict[str, nn.Module]:
+    """The layers whose weights are rounded, by name, in the order of the network."""
+    return {name: module for name, module in network.named_modules() if isinstance(module, ROUNDED_LAYERS)}
+
+
+def block_of(layer: str) -> str:
+    """The block of a U-Net that a layer belongs to: 'down_blocks.0', 'mid_block', 'conv_in'."""
+    first, *rest = layer.split(".")
+    return f"{first}.{rest[0]}" if first in ("down_blocks", "up_blocks") else first
+
+
+def kind_of(layer: str) -> str:
+    """What a layer of a U-Net is for, one of the values of KINDS, or 'other'."""
+    return next((kind for part, kind in KINDS.items() if part in layer), "other")
+
+
+def grouped(layers: Iterable[str], key) -> dict[str, list[str]]:
+    """Layer names by `key(name)`, in the order of first appearance."""
+    groups: dict[str, list[str]] = {}
+    for layer in layers:
+        groups.setdefault(key(layer), []).append(layer)
+    return groups
+
+
+def examples(inputs: Inputs, count: int = EXAMPLES) -> dict[str, torch.Tensor]:
+    """`count` of the U-Net inputs (all, if there are fewer), evenly spread.
+
+    sample (count, b, c, h, w), timestep (count,) and text (count, b, tokens, width); b is 2 with guidance, the empty
+    prompt first, else 1.
+    """
+    if not inputs:
+        raise UserError("there are no calibration inputs of 'unet': add prompts to the file of 'calibration.file'")
+    count = min(count, len(inputs))
+    chosen = [inputs[(2 * number + 1) * len(inputs) // (2 * count)] for number in range(count)]
+    return {name: torch.stack([item[name] for item in chosen]) for name in ("sample", "timestep", "text")}
+
+
+def predict(unet: nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """What the scheduler is given for a batch of `examples`, (count, c, h, w): the output, guided if it was."""
+    count, rows = batch["sample"].shape[:2]
+    with torch.no_grad():
+        output = unet(
+            batch["sample"].flatten(0, 1),
+            batch["timestep"].repeat_interleave(rows),
+            encoder_hidden_states=batch["text"].flatten(0, 1),
+            return_dict=False,
+        )[0].unflatten(0, (count, rows))
+    if rows == 1:
+        return output[:, 0]
+    return output[:, 0] + GUIDANCE_SCALE * (output[:, 1] - output[:, 0])
+
+
+def output_noise(reference: torch.Tensor, output: torch.Tensor) -> float:
+    """The noise-to-signal ratio of a batch of outputs, the mean over the batch."""
+    error = (output.double() - reference.double()).square().flatten(1).sum(1)
+    return float((error / reference.double().square().flatten(1).sum(1)).mean())
+
+
+@contextmanager
+def rounded_weights(
+    layers: Mapping[str, nn.Module],
+    bits: Mapping[str, int],
+    granularity: Granularity,
+    group_size: int | None = None,
+) -> Iterator[None]:
+    """The weights of the layers that `bits` names are rounded to so many bits until the block ends."""
+    kept = {name: layers[name].weight.detach().clone() for name in bits}
+    try:
+        round_layers(layers, bits, granularity, group_size)
+        yield
+    finally:
+        for name, weight in kept.items():
+            layers[name].weight.copy_(weight)
+
+
+def round_layers(
+    layers: Mapping[str, nn.Module],
+    bits: Mapping[str, int],
+    granularity: Granularity,
+    group_size: int | None = None,
+) -> None:
+    """Round the weights of the layers that `bits` names to so many bits and back, in place; 16 leaves them alone."""
+    for name, count in bits.items():
+        if count == 16:
+            continue
+        weight = layers[name].weight
+        weight.copy_(dequantize(*quantize_weight(weight, count, granularity, group_size), group_size))
+
+
+@contextmanager
+def rounded_inputs(
+    layers: Mapping[str, nn.Module], names: Sequence[str], ranges: Mapping[str, tuple[float, float]], bits: int
+) -> Iterator[None]:
+    """What enters the layers of `names` is rounded with the ranges of the module `activations` until the block ends."""
+
+    def hook(name: str):
+        scale, zero_point = affine_parameters(*ranges[name], bits)
+
+        def rounding(_: nn.Module, args: tuple) -> tuple:
+            device = args[0].device
+            return (fake_quantize(args[0], scale.to(device), zero_point.to(device), bits), *args[1:])
+
+        return rounding
+
+    handles = [layers[name].register_forward_pre_hook(hook(name)) for name in names if name in ranges]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

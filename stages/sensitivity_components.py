@@ -1,0 +1,130 @@
+"""Which component does a format hurt?
+
+The first prompts are drawn with every combination of U-Net, VAE, text encoder and safety checker in a format and the
+others in FP32. Text encoder and U-Net decide the latents, so four denoisings serve all sixteen combinations; the others
+decode and check again what is there.
+"""
+
+import argparse
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from stages.lib.errors import run_stage
+from stages.lib.files import write_json
+from stages.lib.params import COMPONENTS, load_params
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers import StableDiffusionPipeline
+
+    from stages.lib.sensitivity_combinations import Drawn
+
+
+def draw_combinations(
+    pipeline: "StableDiffusionPipeline",
+    reference: Mapping[str, Any],
+    quantized: Mapping[str, Any],
+    prompt: str,
+    noise: "torch.Tensor",
+    steps: int,
+    guidance_scale: float,
+    name: str,
+    plain_latents: "torch.Tensor | None" = None,
+) -> "dict[frozenset[str], Drawn]":
+    """One prompt with every combination of `reference` and `quantized` networks, by the set of quantized components.
+
+    `plain_latents`, those of the FP32 text encoder and U-Net, are drawn if they are not given.
+    """
+    from stages.lib.sensitivity_combinations import Drawn
+    from stages.lib.sensitivity_drawing import checker_input, decode, denoise, encode
+    from stages.lib.sensitivity_taps import safety_margin
+
+    def group(**chosen: bool) -> frozenset[str]:
+        return frozenset(component for component, is_quantized in chosen.items() if is_quantized)
+
+    networks = {False: reference, True: quantized}
+    found = {}
+    for text_encoder in (False, True):
+        text = encode(pipeline, networks[text_encoder]["text_encoder"], prompt, guidance_scale > 1)
+        for unet in (False, True):
+            latents = None if text_encoder or unet else plain_latents
+            if latents is None:
+                latents = denoise(pipeline, networks[unet]["unet"], text, noise, steps, guidance_scale, name)
+            for vae in (False, True):
+                picture = decode(pipeline, networks[vae]["vae"], latents, name)
+                pixels = checker_input(pipeline, picture)
+                for checker in (False, True):
+                    margin = safety_margin(networks[checker]["safety_checker"], pixels)
+                    key = group(text_encoder=text_encoder, unet=unet, vae=vae, safety_checker=checker)
+                    found[key] = Drawn(text.prompt, latents, picture, margin)
+    return found
+
+
+def main() -> None:
+    """Draw, compare, write, print one line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--base", type=Path, required=True, help="the checked pipeline folder")
+    parser.add_argument("--calibration", type=Path, required=True, help="inputs that the stage `calibrate` collected")
+    parser.add_argument("--noise", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    arguments = parser.parse_args()
+    begin_s = time.perf_counter()
+    params = load_params()
+    if reason := params.not_drawn:
+        write_json(arguments.output, {"measured": False, "reason": reason})
+        print(f"sensitivity_components: not measured ({reason})")
+        return
+
+    from stages.lib.calibration import read_inputs
+    from stages.lib.devices import resolve_device
+    from stages.lib.drawing import quiet_safety_checker, use_deterministic_algorithms
+    from stages.lib.noise import read_noise
+    from stages.lib.sensitivity_combinations import format_report
+    from stages.lib.sensitivity_drawing import quantized_networks, reference_pipeline, sensitivity_prompts
+
+    prompts = sensitivity_prompts(params)
+    use_deterministic_algorithms()
+    quiet_safety_checker()
+    device = resolve_device("auto", params.device)
+    calibration = read_inputs(arguments.calibration)
+    pipeline = reference_pipeline(arguments.base, device)
+    reference = {component: getattr(pipeline, component) for component in COMPONENTS}
+    formats = []
+    plain_latents: dict[str, torch.Tensor] = {}
+    for name, item in params.sensitivity.formats.items():
+        quantized = quantized_networks(arguments.base, item.variant(name), calibration, device)
+        drawn = []
+        for prompt in tqdm(prompts, desc=f"sensitivity {item.label}", unit="picture", mininterval=1):
+            combinations = draw_combinations(
+                pipeline,
+                reference,
+                quantized,
+                prompt.prompt,
+                read_noise(arguments.noise, prompt.id),
+                params.generation.steps,
+                params.generation.guidance_scale,
+                name,
+                plain_latents.get(prompt.id),
+            )
+            plain_latents[prompt.id] = combinations[frozenset()].latents
+            drawn.append(combinations)
+        names = {"format": name, "label": item.label, "weights": item.weights, "activations": item.activations}
+        formats.append(names | format_report(drawn))
+    report = {"pictures": len(prompts), "ids": [prompt.id for prompt in prompts], "formats": formats}
+    write_json(arguments.output, report)
+    worst = max(
+        formats[-1]["taps"]["picture"]["components"], key=lambda row: -1 if row["share"] is None else row["share"]
+    )
+    share = "no damage" if worst["share"] is None else f"{100 * worst['share']:.0f} % of it from '{worst['component']}'"
+    print(
+        f"sensitivity_components: {2 ** len(COMPONENTS)} combinations of {len(formats)} formats, {len(prompts)} "
+        f"pictures; damage by {formats[-1]['label']}: {share}, {time.perf_counter() - begin_s:.1f} s"
+    )
+
+
+if __name__ == "__main__":
+    run_stage(main)

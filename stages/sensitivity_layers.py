@@ -1,0 +1,158 @@
+"""Which layers of the U-Net must not be rounded?
+
+Every layer, every block and every kind of layer is rounded alone, on real inputs of the calibration file, and the noise
+in the U-Net's output is measured; then mixtures of 4, 8 and 16 bits under several budgets of bits a weight. The same
+measurement chooses the layers of a variant with `mean_bits`.
+"""
+
+import argparse
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from stages.lib.errors import run_stage
+from stages.lib.files import write_json
+from stages.lib.params import load_params
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from stages.lib.backends.torch.mixed import LayerNoise
+
+# One scale per output channel, as integer convolutions have it.
+GRANULARITY = "channel"
+MIXED_BUDGETS = (4.25, 4.5, 5.0, 5.5, 6.0, 7.0, 8.0)
+MIB = 1024**2
+
+
+def group_rows(
+    unet: "nn.Module", batch: Mapping, groups: Mapping[str, list[str]], ranges: Mapping[str, tuple[float, float]]
+) -> list[dict]:
+    """Each group of layers rounded as a whole: its weights to 4 and to 8 bits, and what enters its layers to 8 bits.
+
+    `noise_activations` is None where nothing that enters is rounded (embeddings).
+    """
+    from stages.lib.backends.torch.layers import output_noise, predict, rounded_inputs, rounded_weights, weight_layers
+    from stages.lib.backends.torch.mixed import HIGH, LOW
+
+    layers = weight_layers(unet)
+    reference = predict(unet, batch)
+
+    def noise() -> float:
+        return output_noise(reference, predict(unet, batch))
+
+    rows = []
+    for name, members in tqdm(groups.items(), desc="sensitivity groups", unit="group", mininterval=1):
+        row = {"name": name, "layers": len(members), "weights": sum(layers[key].weight.numel() for key in members)}
+        for bits in (LOW, HIGH):
+            with rounded_weights(layers, dict.fromkeys(members, bits), GRANULARITY):
+                row[f"noise_{bits}_bits"] = noise()
+        with rounded_inputs(layers, members, ranges, HIGH):
+            row["noise_activations"] = noise() if any(key in ranges for key in members) else None
+        rows.append(row)
+    return sorted(rows, key=lambda row: -row["noise_4_bits"])
+
+
+def budget_rows(unet: "nn.Module", batch: Mapping, noise: Mapping[str, "LayerNoise"]) -> list[dict]:
+    """What mixtures buy: uniform 4, 6 and 8 bits, and mixtures of 4, 8 and 16, by their bits a weight.
+
+    The size is that of the layers' weights at those bits, without scales, in every row. `noise` is measured; `expected`
+    is the sum of what was measured of single layers, None for bits that were not.
+    """
+    from stages.lib.backends.torch.layers import output_noise, predict, rounded_weights, weight_layers
+    from stages.lib.backends.torch.mixed import HIGH, KEPT, LOW, choose_bits, expected_noise
+
+    layers = weight_layers(unet)
+    reference = predict(unet, batch)
+    weights = sum(layer.weights for layer in noise.values())
+
+    def row(kind: str, bits: Mapping[str, int], allowed: float) -> dict:
+        with rounded_weights(layers, bits, GRANULARITY):
+            measured = output_noise(reference, predict(unet, batch))
+        stored = sum(count * noise[name].weights for name, count in bits.items())
+        return {
+            "kind": kind,
+            "allowed_bits": allowed,
+            "mean_bits": stored / weights,
+            "size_mib": stored / 8 / MIB,
+            "layers_8_bits": sum(count == HIGH for count in bits.values()),
+            "layers_16_bits": sum(count == KEPT for count in bits.values()),
+            "noise": measured,
+            "expected": expected_noise(noise, bits) if set(bits.values()) <= {LOW, HIGH, KEPT} else None,
+        }
+
+    uniform = [row("uniform", dict.fromkeys(noise, bits), float(bits)) for bits in (LOW, 6, HIGH)]
+    mixed = [row("mixed", choose_bits(noise, allowed).bits, allowed) for allowed in MIXED_BUDGETS]
+    return sorted([*uniform, *mixed], key=lambda row: row["mean_bits"])
+
+
+def layer_rows(noise: Mapping[str, "LayerNoise"], block_of: Callable, kind_of: Callable) -> list[dict]:
+    """Every layer, the one that suffers most from 4 bits first."""
+    rows = [
+        {
+            "layer": name,
+            "block": block_of(name),
+            "kind": kind_of(name),
+            "weights": layer.weights,
+            "noise_4_bits": layer.low,
+            "noise_8_bits": layer.high,
+        }
+        for name, layer in noise.items()
+    ]
+    return sorted(rows, key=lambda row: (-row["noise_4_bits"], row["layer"]))
+
+
+def main() -> None:
+    """Round, predict, compare, write, print one line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--base", type=Path, required=True, help="the checked pipeline folder")
+    parser.add_argument("--calibration", type=Path, required=True, help="inputs that the stage `calibrate` collected")
+    parser.add_argument("--output", type=Path, required=True)
+    arguments = parser.parse_args()
+    begin_s = time.perf_counter()
+    params = load_params()
+    if reason := params.not_drawn:
+        write_json(arguments.output, {"measured": False, "reason": reason})
+        print(f"sensitivity_layers: not measured ({reason})")
+        return
+
+    import torch
+
+    from stages.lib.backends.torch import measure_ranges
+    from stages.lib.backends.torch.layers import block_of, examples, grouped, kind_of
+    from stages.lib.backends.torch.mixed import measure_layers
+    from stages.lib.calibration import read_inputs
+    from stages.lib.components import load_component
+    from stages.lib.drawing import use_deterministic_algorithms
+
+    use_deterministic_algorithms()
+    inputs = read_inputs(arguments.calibration).get("unet", [])
+    batch = examples(inputs)
+    unet = load_component(arguments.base, "unet", "float32")
+    ranges = measure_ranges(unet, "unet", inputs)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    unet.to(device)
+    batch = {key: tensor.to(device) for key, tensor in batch.items()}
+    noise = measure_layers(unet, batch, GRANULARITY)
+    report = {
+        "examples": len(batch["sample"]),
+        "granularity": GRANULARITY,
+        "layers": layer_rows(noise, block_of, kind_of),
+        "blocks": group_rows(unet, batch, grouped(noise, block_of), ranges),
+        "kinds": group_rows(unet, batch, grouped(noise, kind_of), ranges),
+        "budgets": budget_rows(unet, batch, noise),
+    }
+    write_json(arguments.output, report)
+    worst = report["layers"][0]
+    print(
+        f"sensitivity_layers: {len(noise)} layers on {report['examples']} inputs, '{worst['layer']}' suffers most from "
+        f"4 bits ({-10 * math.log10(worst['noise_4_bits']):.1f} dB), {time.perf_counter() - begin_s:.1f} s"
+    )
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,142 @@
+"""Invented results of the sensitivity stages, in the form that they write: input for report tests."""
+
+from itertools import combinations
+
+COMPONENTS = ("unet", "vae", "text_encoder", "safety_checker")
+TAPS = {
+    "embeddings": ("text_encoder",),
+    "latents": ("text_encoder", "unet"),
+    "picture": ("text_encoder", "unet", "vae"),
+    "safety": ("text_encoder", "unet", "vae", "safety_checker"),
+}
+
+
+def sensitivity() -> dict[str, dict]:
+    """reports/sensitivity by the name of the file."""
+    return {"components": _components(), "steps": _steps(), "layers": _layers()}
+
+
+def _spread(*samples: float) -> dict:
+    from stages.lib.measurement import Measurement
+
+    return Measurement("", samples).as_json()
+
+
+def _components() -> dict:
+    return {
+        "pictures": 2,
+        "ids": ["landscape", "animal"],
+        "formats": [_format("fp16", "FP16", 55.0), _format("int8", "INT8", 26.0)],
+    }
+
+
+def _format(name: str, label: str, psnr_db: float) -> dict:
+    groups = [group for size in range(5) for group in combinations(COMPONENTS, size)]
+    return {
+        "format": name,
+        "label": label,
+        "combinations": [
+            {
+                "quantized": list(group),
+                "psnr_db": psnr_db if group else None,
+                "latent_snr_db": 12.3 if group else None,
+                "embedding_cosine": 0.9998,
+                "margin_shift": 0.0123,
+                "flips": 0,
+            }
+            for group in groups
+        ],
+        "taps": {
+            tap: {
+                "total": 1.0,
+                "damaged": 2,
+                "components": [
+                    {
+                        "component": player,
+                        "alone": 0.1,
+                        "shapley": 1 / len(players),
+                        "alone_share": 0.1,
+                        "main_effect_share": 0.2,
+                        "share": 1 / len(players),
+                        "shapley_share": _spread(1 / len(players) - 0.01, 1 / len(players) + 0.01),
+                    }
+                    for player in players
+                ],
+                "interactions": [],
+            }
+            for tap, players in TAPS.items()
+        },
+        "components": [
+            {
+                "component": component,
+                "effect": "significant" if component == "unet" and psnr_db < 30 else "negligible",
+                "criticality": "high" if component == "unet" and psnr_db < 30 else "low",
+                "psnr_db": None if component == "safety_checker" else psnr_db,
+                "embedding_cosine": 1.0,
+                "latent_snr_db": None,
+                "flips": 0,
+                "margin_shift": 0.001,
+                "picture_share": 1 / 3,
+            }
+            for component in COMPONENTS
+        ],
+    }
+
+
+def _steps() -> dict:
+    windows = [
+        {
+            "first": first,
+            "last": first + 1,
+            "timesteps": [900 - first, 899 - first],
+            "latent_noise": _spread(0.01, 0.02),
+            "rms": _spread(3.0 / (first + 1), 4.0 / (first + 1)),
+            "psnr_db": 36.0 + first,
+            "identical": 0,
+        }
+        for first in (0, 2, 4)
+    ]
+    whole = windows[0] | {"last": 5, "rms": _spread(9.0, 8.0)}
+    return {
+        "calls": 6,
+        "window": 2,
+        "pictures": 2,
+        "ids": ["landscape", "animal"],
+        "formats": [{"format": "int8", "label": "INT8", "windows": windows, "whole": whole}],
+    }
+
+
+def _layers() -> dict:
+    layers = [
+        {
+            "layer": name,
+            "block": name.split(".")[0],
+            "kind": "convolution",
+            "weights": 100,
+            "noise_4_bits": noise,
+            "noise_8_bits": noise / 300,
+        }
+        for name, noise in (("conv_out", 0.02), ("up_blocks.0.resnets.0.conv1", 0.001))
+    ]
+    group = {"layers": 1, "weights": 100, "noise_4_bits": 0.02, "noise_8_bits": 0.0001, "noise_activations": 0.0002}
+    budgets = [
+        {
+            "kind": kind,
+            "allowed_bits": bits,
+            "mean_bits": bits,
+            "size_mib": bits / 8,
+            "layers_8_bits": 1,
+            "layers_16_bits": 0,
+            "noise": 0.02 / bits,
+            "expected": None if bits == 6 else 0.02 / bits,
+        }
+        for kind, bits in (("uniform", 4.0), ("mixed", 5.5), ("uniform", 6.0), ("uniform", 8.0))
+    ]
+    return {
+        "examples": 2,
+        "granularity": "channel",
+        "layers": layers,
+        "blocks": [{"name": "conv_out", **group}, {"name": "up_blocks.0", **group, "noise_activations": None}],
+        "kinds": [{"name": "convolution", **group}],
+        "budgets": budgets,
+    }

@@ -1,0 +1,169 @@
+"""The three stages of sensitivity on a tiny model: complete, repeatable, no effect where nothing is rounded."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from stages import sensitivity_components, sensitivity_layers, sensitivity_steps
+from stages.calibrate import collect
+from stages.lib.calibration import read_inputs, write_inputs
+from stages.lib.components import load_component
+from stages.lib.drawing import draw_picture
+from stages.lib.errors import UserError
+from stages.lib.noise import read_noise
+from stages.lib.params import COMPONENTS, load_params
+from stages.lib.prompts import Prompt
+from stages.lib.sensitivity_drawing import (
+    Recorder,
+    Switching,
+    decode,
+    denoise,
+    encode,
+    reference_pipeline,
+    sensitivity_prompts,
+)
+from tests.reference import reference_pipeline as with_diffusers
+from tests.tiny_project import write_models, write_settings
+
+STAGES = {
+    "components": sensitivity_components,
+    "steps": sensitivity_steps,
+    "layers": sensitivity_layers,
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+    folder = tmp_path_factory.mktemp("sensitivity")
+    write_settings(folder)
+    write_models(folder, tiny_model, ())
+    shutil.copytree(tiny_model, folder / "data/models/base")
+    pipeline = with_diffusers(tiny_model)
+    pipeline.register_modules(safety_checker=None)
+    prompt = Prompt(id="dog", prompt="a dog", kind="animal", complexity="low", seed=7, set="calibration")
+    write_inputs(folder / "data/calibration.safetensors", collect(pipeline, [prompt], 3, 7.5, 3, 0))
+    return folder
+
+
+def run(project: Path, name: str, patch: pytest.MonkeyPatch) -> dict:
+    """One stage as `dvc repro` runs it; what it wrote."""
+    patch.chdir(project)
+    output = f"reports/sensitivity/{name}.json"
+    words = ["--base", "data/models/base", "--calibration", "data/calibration.safetensors", "--output", output]
+    words += [] if name == "layers" else ["--noise", "data/noise.safetensors"]
+    patch.setattr("sys.argv", [name, *words])
+    STAGES[name].main()
+    return json.loads((project / output).read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def reports(project) -> dict[str, dict]:
+    with pytest.MonkeyPatch.context() as patch:
+        return {name: run(project, name, patch) for name in STAGES}
+
+
+@pytest.fixture(scope="module")
+def pipeline(project):
+    return reference_pipeline(project / "data/models/base", "cpu")
+
+
+def test_all_combinations_are_there_and_shares_add_up(reports):
+    report = reports["components"]
+    assert report["pictures"] == len(report["ids"]) == 2
+    assert [item["format"] for item in report["formats"]] == ["fp16", "int8"]
+    for item in report["formats"]:
+        assert [len(row["quantized"]) for row in item["combinations"]] == [0] + [1] * 4 + [2] * 6 + [3] * 4 + [4]
+        nothing = item["combinations"][0]
+        assert (nothing["psnr_db"], nothing["identical"], nothing["margin_shift"]) == (None, 2, 0)
+        for tap in item["taps"].values():
+            assert sum(row["shapley"] for row in tap["components"]) == pytest.approx(tap["total"], rel=1e-4)
+            if tap["damaged"]:
+                assert sum(row["share"] for row in tap["components"]) == pytest.approx(1, rel=1e-4)
+        assert [row["component"] for row in item["components"]] == list(COMPONENTS)
+
+
+def test_a_component_shows_at_its_own_tap_and_below_only(reports):
+    rows = {tuple(row["quantized"]): row for row in reports["components"]["formats"][1]["combinations"]}
+    assert rows["text_encoder",]["embedding_cosine"] < 1
+    assert rows["unet",]["embedding_cosine"] == 1 and rows["unet",]["latent_snr_db"] is not None
+    assert rows["vae",]["latent_snr_db"] is None and rows["vae",]["psnr_db"] is not None
+    assert rows["safety_checker",]["psnr_db"] is None and rows["safety_checker",]["margin_shift"] > 0
+
+
+def test_less_precision_is_more_damage(reports):
+    """FP16 weights against INT8 weights and activations, everything quantized."""
+    whole = [item["combinations"][-1]["mean_square_error"] for item in reports["components"]["formats"]]
+    assert whole[0] < whole[1]
+
+
+def test_windows_cover_every_call_once(reports):
+    report = reports["steps"]
+    assert [item["format"] for item in report["formats"]] == ["int8"]
+    windows = report["formats"][0]["windows"]
+    covered = [call for window in windows for call in range(window["first"], window["last"] + 1)]
+    assert covered == list(range(report["calls"]))
+    assert all(len(window["rms"]["samples"]) == report["pictures"] for window in windows)
+    assert sensitivity_steps.windows_of(5, 2) == [range(0, 2), range(2, 4), range(4, 5)]
+
+
+def test_layers_are_ranked_and_budgets_are_kept(reports):
+    report = reports["layers"]
+    noise = [row["noise_4_bits"] for row in report["layers"]]
+    assert noise == sorted(noise, reverse=True)
+    for groups in (report["blocks"], report["kinds"]):
+        assert sum(row["layers"] for row in groups) == len(report["layers"])
+        assert sum(row["weights"] for row in groups) == sum(row["weights"] for row in report["layers"])
+        assert all(row["noise_4_bits"] > row["noise_8_bits"] > 0 < row["noise_activations"] for row in groups)
+    assert all(row["mean_bits"] <= row["allowed_bits"] for row in report["budgets"])
+    uniform = [row["noise"] for row in report["budgets"] if row["kind"] == "uniform"]
+    assert uniform == sorted(uniform, reverse=True)
+
+
+def test_a_second_run_writes_the_same_bytes(project, reports, monkeypatch):
+    before = (project / "reports/sensitivity/components.json").read_bytes()
+    run(project, "components", monkeypatch)
+    assert (project / "reports/sensitivity/components.json").read_bytes() == before
+
+
+def test_drawing_part_by_part_is_drawing(project, pipeline):
+    """Protects the comparison with the pictures of `generate`: the same pixels, with recorder and replay too."""
+    noise = read_noise(project / "data/noise.safetensors", "animal")
+    unet = pipeline.unet
+    whole = torch.tensor(list(draw_picture(pipeline, "fp32", "A cat", noise, 3, 7.5).tobytes()))
+    text = encode(pipeline, pipeline.text_encoder, "A cat", True)
+    recorder = Recorder(unet)
+    latents = denoise(pipeline, recorder, text, noise, 3, 7.5, "FP32")
+    assert torch.equal(whole, torch.tensor(list(decode(pipeline, pipeline.vae, latents, "FP32").tobytes())))
+    nobody = Switching(unet, None, range(4, 4), recorder.answers)
+    assert torch.equal(denoise(pipeline, nobody, text, noise, 3, 7.5, "FP32"), latents)
+    itself = Switching(unet, unet, range(1, 3), recorder.answers)
+    assert torch.equal(denoise(pipeline, itself, text, noise, 3, 7.5, "FP32"), latents)
+    pipeline.unet = unet
+
+
+def test_a_format_that_breaks_a_network_is_named(project, pipeline):
+    broken = load_component(project / "data/models/base", "vae", "float32")
+    broken.decoder.conv_out.weight.data.fill_(float("nan"))
+    with pytest.raises(UserError, match="format 'int2' .* NaN or infinity in the decoded picture"):
+        decode(pipeline, broken, torch.zeros(1, 4, 16, 16), "int2")
+
+
+def test_as_many_prompts_are_taken_as_there_are(project, monkeypatch):
+    """Protects a run with few prompts from failing."""
+    monkeypatch.chdir(project)
+    params = load_params()
+    many = params.model_copy(update={"sensitivity": params.sensitivity.model_copy(update={"pictures": 9})})
+    assert [prompt.id for prompt in sensitivity_prompts(many)] == ["landscape", "animal", "fantasy"]
+    assert [prompt.id for prompt in sensitivity_prompts(params)] == ["landscape", "animal"]
+
+
+def test_the_ranking_needs_inputs(project, tmp_path, monkeypatch):
+    """A calibration file without U-Net inputs is one message."""
+    inputs = read_inputs(project / "data/calibration.safetensors")
+    other = shutil.copytree(project, tmp_path / "project")
+    write_inputs(other / "data/calibration.safetensors", {"vae": inputs["vae"]})
+    with pytest.raises(UserError, match="no calibration inputs of 'unet'"):
+        run(other, "layers", monkeypatch)
