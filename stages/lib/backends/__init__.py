@@ -64,7 +64,7 @@ BACKENDS = {
         activations=("none", "int8"),
         granularity=("channel",),
         device=("cpu",),
-        compute=("float32", "bfloat16"),
+        compute=("float32", "bfloat16", "mixed"),
         calibrated=True,
     ),
     "onnxruntime": Backend(

@@ -277,7 +277,7 @@ def test_another_batch_is_compiled_when_it_comes(made):
 def test_activations_are_rounded_only_where_asked(made):
     """Protects `activation_components`: integer kernels in the U-Net alone, INT8 weights everywhere."""
     variant = _variant(**FORMATS["unet only"])
-    integers = {row["component"] for row in executed_precisions(made["unet only"], variant) if row["dtype"] == "int8"}
+    integers = {row["component"] for row in executed_work(made["unet only"], variant) if row["dtype"] == "int8"}
     assert integers == {"unet"}
     stored = {tensor.component for tensor in inventory(made["unet only"], variant) if tensor.dtype == "int8"}
     assert stored == set(COMPONENTS)
