@@ -20,9 +20,9 @@ class ExecutedWork:
 
     component: a name of stages.lib.params.COMPONENTS. graph: "main", or for the U-Net calls that a schedule spares
     "unquantized" (its entry "none") or the precision that its entry names. operator: one of OPERATORS; MatMul is a
-    product of attention, which has two, fused or not. dtype: one of EXECUTED_DTYPES. layers, multiply_accumulates: of one call. time_s: what these layers take in one call where
-    they run, by a clock around each or the runtime's own profiler, the median of several calls. calls: how often a
-    picture calls this graph; the benchmark fills it in.
+    product of attention, which has two, fused or not. dtype: one of EXECUTED_DTYPES. layers, multiply_accumulates: of
+    one call. time_s: what these layers take in one call where they run, by a clock around each or the runtime's own
+    profiler, the median of several calls. calls: how often a picture calls this graph; the benchmark fills it in.
     """
 
     component: str

@@ -62,7 +62,8 @@ class UNet(OnCpu):
     ) -> None:
         super().__init__(network.config)
         self.time_proj, self.graph, self.schedule = network.time_proj, graph, schedule
-        self.scheduled = nn.ModuleDict(scheduled or {})
+        # With a suffix, because a module may not be called as a method is, such as `bfloat16`.
+        self.scheduled = nn.ModuleDict({f"{entry}_calls": module for entry, module in (scheduled or {}).items()})
         self.calls = 0
 
     def begin_picture(self) -> None:
@@ -82,8 +83,8 @@ class UNet(OnCpu):
         extras = (timestep_cond, cross_attention_kwargs, added_cond_kwargs)
         if any(extra is not None for extra in extras):
             raise ValueError("this U-Net takes a sample, a timestep and a text, and nothing else")
-        named = self.calls < len(self.schedule) and self.schedule[self.calls] in self.scheduled
-        graph = self.scheduled[self.schedule[self.calls]] if named else self.graph
+        entry = self.schedule[self.calls] if self.calls < len(self.schedule) else ""
+        graph = getattr(self.scheduled, f"{entry}_calls", self.graph)
         self.calls += 1
         noise = graph(sample=sample, time=time_embedding(self, timestep), text=encoder_hidden_states)
         return UNet2DConditionOutput(sample=noise) if return_dict else (noise,)

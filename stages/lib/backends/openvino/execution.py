@@ -22,7 +22,7 @@ MULTIPLYING = {"Convolution": "Conv2d", "FullyConnected": "Linear", "MatMul": "M
 # Kernels into which the runtime fuses both products of attention with the softmax between them.
 FUSED = ("Subgraph", "ScaledDotProductAttention")
 # What the graphs of a network are called in rows of work; others are called as the entry of the schedule.
-ROLES = {"scheduled.none": "unquantized"} | dict.fromkeys(("graph", "vision_model.graph"), "main")
+ROLES = {"scheduled.none_calls": "unquantized"} | dict.fromkeys(("graph", "vision_model.graph"), "main")
 PROFILED_CALLS = 3
 
 
@@ -51,7 +51,7 @@ def executed_work(folder: Path, variant: Variant) -> list[dict]:
     for component in variant.components:
         for name, graph in getattr(pipeline, component).named_modules():
             if isinstance(graph, Graph):
-                role = ROLES.get(name, name.removeprefix("scheduled."))
+                role = ROLES.get(name, name.removeprefix("scheduled.").removesuffix("_calls"))
                 for layer in executed_layers(graph):
                     layers[component, role, layer.operator, layer.dtype].append(layer)
     return [

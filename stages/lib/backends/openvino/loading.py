@@ -81,14 +81,15 @@ def compiled(
 ) -> Graph:
     """The stored graph `model` of a component for arithmetic in `compute`; `rounded`: with INT8 activations, if any.
 
-    "mixed" is FP32 around BF16 products in the U-Net. It goes through its graph many times, and what BF16 loses adds
-    up; the decoder and the safety checker are called once and compute in BF16, the small text encoder in FP32.
+    "mixed" is FP32 around BF16 products in the U-Net, or around INT8 ones where it is `rounded`: it is called many
+    times, and what BF16 loses adds up. The decoder and the safety checker, called once, compute in BF16, the small text
+    encoder in FP32.
     """
     if not rounded:
         model = without_activation_rounding(model)
     if compute == "mixed":
         compute = {"unet": "float32", "text_encoder": "float32"}.get(component, "bfloat16")
-        model = mixed_precision(model) if component == "unet" else model
+        model = mixed_precision(model) if component == "unet" and not rounded else model
     return Graph(core, model, compute, shapes)
 
 
