@@ -49,10 +49,13 @@ def find_obstacle(
             f"cannot run here: {variant.weights} needs a GPU of compute capability {capability} or more",
             "run it on such a machine",
         )
-    wanted = backend.instruction_sets.get(variant.compute, ())
-    if wanted and not set(wanted) & set(machine["instruction_sets"]):
-        names = " or ".join(name.upper() for name in wanted)
-        return Obstacle(f"cannot run here: {variant.compute} needs a processor with {names}", "set `compute: float32`")
+    for key, arithmetic in [("compute", variant.compute), *(("schedule", item) for item in variant.schedule)]:
+        wanted = backend.instruction_sets.get(arithmetic, ())
+        if wanted and not set(wanted) & set(machine["instruction_sets"]):
+            names = " or ".join(name.upper() for name in wanted)
+            return Obstacle(
+                f"cannot run here: {key} {arithmetic} needs a processor with {names}", f"use float32 in `{key}`"
+            )
     return None
 
 

@@ -68,6 +68,7 @@ Name = Annotated[str, AfterValidator(_key_name)]
 ProjectPath = Annotated[str, AfterValidator(_relative_path)]
 Device = Literal["auto", "cpu", "cuda"]
 Component = Literal["unet", "vae", "text_encoder", "safety_checker"]
+ScheduleEntry = Literal["int8", "none", "bfloat16", "mixed", "float32"]
 
 
 class _Section(BaseModel):
@@ -124,7 +125,7 @@ class Variant(_Section):
     device: Device = "auto"
     compute: str = "auto"
     activation_components: Annotated[tuple[Component, ...], Field(min_length=1, strict=False)] | None = None
-    schedule: Annotated[tuple[Literal["none", "int8"], ...], Field(strict=False)] = ()
+    schedule: Annotated[tuple[ScheduleEntry, ...], Field(strict=False)] = ()
     simulated: bool = False
     memory_format: str = "contiguous"
     mean_bits: Annotated[float, Field(gt=4, le=8, strict=False, allow_inf_nan=False)] | None = None
@@ -178,13 +179,17 @@ class Variant(_Section):
                 raise ValueError(
                     f"activation_components '{strangers[0]}' is not one of `components`: {', '.join(self.components)}"
                 )
-        if self.schedule and not (self.backend == "openvino" and self.activations == "int8"):
+        if self.schedule and not (self.backend == "openvino" and "unet" in self.components):
             raise ValueError(
-                "`schedule` spares U-Net calls from INT8 activations: only for back end 'openvino' with "
-                "`activations: int8`"
+                "`schedule` gives U-Net calls a precision of their own: only for back end 'openvino' with 'unet' in "
+                "`components`"
             )
-        if self.schedule and "unet" not in self.rounded_components:
-            raise ValueError("`schedule` spares U-Net calls from INT8 activations, but the U-Net has none")
+        integers_or_not = next((entry for entry in self.schedule if entry in ("int8", "none")), None)
+        if integers_or_not and "unet" not in self.rounded_components:
+            raise ValueError(
+                f"schedule '{integers_or_not}' says whether activations of the U-Net are INT8, but it has none: "
+                "use float32, mixed or bfloat16"
+            )
         if self.mean_bits is not None and (self.backend, self.weights, self.components) != ("torch", "int4", ("unet",)):
             raise ValueError(
                 "`mean_bits` keeps the layers of a U-Net that suffer most from INT4 in INT8 or FP16: only for back end "

@@ -18,11 +18,11 @@ EXECUTED_DTYPES = ("int8", "float8", "bfloat16", "float16", "float32")
 class ExecutedWork:
     """All multiplications of one kind in one call of a graph: the row that back ends and reports/timing share.
 
-    component: a name of stages.lib.params.COMPONENTS. graph: "main", or "unquantized" for the U-Net calls that a
-    schedule spares. operator: one of OPERATORS; MatMul is a product of attention, which has two, fused or not. dtype:
-    one of EXECUTED_DTYPES. layers, multiply_accumulates: of one call. time_s: what these layers take in one call where
-    they run, by a clock around each or the runtime's own profiler, the median of several calls. calls: how often a
-    picture calls this graph; the benchmark fills it in.
+    component: a name of stages.lib.params.COMPONENTS. graph: "main", or for the U-Net calls that a schedule spares
+    "unquantized" (its entry "none") or the precision that its entry names. operator: one of OPERATORS; MatMul is a
+    product of attention, which has two, fused or not. dtype: one of EXECUTED_DTYPES. layers, multiply_accumulates: of
+    one call. time_s: what these layers take in one call where they run, by a clock around each or the runtime's own
+    profiler, the median of several calls. calls: how often a picture calls this graph; the benchmark fills it in.
     """
 
     component: str
@@ -67,13 +67,16 @@ def throughput(rows: Sequence[ExecutedWork]) -> float | None:
 def picture_calls(row: ExecutedWork, calls: Mapping[str, int], schedule: Sequence[str]) -> int:
     """How often a picture calls the graph of `row`: `calls` of its component, shared out by `schedule`.
 
-    A schedule has one entry per U-Net call from the first; "none" is the graph "unquantized".
+    A schedule has one entry per U-Net call from the first: "int8" is the graph "main", "none" is "unquantized", and any
+    other entry has a graph of its name.
     """
     total = calls[row.component]
     if row.component != "unet":
         return total
-    spared = list(schedule[:total]).count("none")
-    return spared if row.graph == "unquantized" else total - spared
+    spared = [entry for entry in schedule[:total] if entry != "int8"]
+    if row.graph == "main":
+        return total - len(spared)
+    return spared.count("none" if row.graph == "unquantized" else row.graph)
 
 
 def shares(rows: Iterable[ExecutedWork]) -> dict[str, float]:

@@ -39,7 +39,7 @@ def variant(**fields: str) -> Variant:
         ({**TORCH, "device": "cuda"}, "cpu", OLD_GPU, {}, None),
         (OPENVINO, "cpu", CPU, {**INSTALLED, "nncf": None}, "nncf: not installed"),
         (OPENVINO, "cpu", CPU, dict.fromkeys(INSTALLED), "openvino and nncf: not installed"),
-        (OPENVINO, "cpu", CPU, INSTALLED, "cannot run here: bfloat16 needs a processor with AVX512_BF16 or AMX_BF16"),
+        (OPENVINO, "cpu", CPU, INSTALLED, "cannot run here: compute bfloat16 needs a processor with AVX512_BF16 or AMX_BF16"),
         (OPENVINO, "cpu", {**CPU, "instruction_sets": ["amx_bf16"]}, INSTALLED, None),
         ({**OPENVINO, "compute": "float32"}, "cpu", CPU, INSTALLED, None),
     ],

@@ -50,9 +50,9 @@ def test_the_shipped_file_is_valid_and_chooses_the_embedded_model():
     params = load_params(SHIPPED)
     assert params.model == "embedded" and params.chosen_model.path == "data/embedded"
     assert list(params.variants) == [
-        "fp32", "fp16", "bf16", "int8-cpu", "int8-simulated", "int4-simulated", "mixed-simulated",
-        "fp32-openvino", "int8-openvino-weights", "int8-openvino", "int8-openvino-steps",
-        "fp32-onnxruntime", "int8-onnxruntime",
+        "fp32", "fp16", "bf16", "int8-cpu", "int8-simulated", "w8a8-simulated", "int4-simulated", "mixed-simulated",
+        "fp32-openvino", "bf16-openvino", "int8-openvino-weights", "int8-openvino", "int8-openvino-steps",
+        "fp32-onnxruntime", "int8-onnxruntime", "int8-torchao",
     ]  # fmt: skip
 
 
@@ -171,8 +171,8 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
         ("languages: [en]", "languages: [de]", "'report.languages.0' has the value 'de': use 'en'"),
         (
             "weights: float32}",
-            "weights: float32, schedule: [none]}",
-            "only for back end 'openvino' with `activations: int8`",
+            "weights: float32, schedule: [float32]}",
+            "`schedule` gives U-Net calls a precision of their own: only for back end 'openvino' with 'unet' in",
         ),
         (
             "weights: float32}",
@@ -189,7 +189,17 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
             "backend: torch, weights: float32}",
             "backend: openvino, weights: int8, activations: int8, device: cpu, compute: float32, "
             "activation_components: [vae], schedule: [none]}",
-            "`schedule` spares U-Net calls from INT8 activations, but the U-Net has none",
+            "schedule 'none' says whether activations of the U-Net are INT8, but it has none: use float32, mixed",
+        ),
+        (
+            "backend: torch, weights: float32}",
+            "backend: openvino, weights: float32, device: cpu, compute: float32, schedule: [int4]}",
+            "'variants.fp32.schedule.0' has the value 'int4': use 'int8', 'none', 'bfloat16', 'mixed' or 'float32'",
+        ),
+        (
+            "weights: float32}",
+            "weights: float32, compute: mixed}",
+            "compute 'mixed' is not something back end 'torch' can do",
         ),
         (
             "backend: torch, weights: float32}",

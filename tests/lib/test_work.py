@@ -29,6 +29,13 @@ def test_calls_of_other_components_are_not_shared_out():
     assert picture_calls(row(component="vae"), {"vae": 1}, ("none",)) == 1
 
 
+def test_a_schedule_may_name_several_precisions():
+    """Protects the sum: each graph counts as often as its entry, "int8" and what comes after as the main one."""
+    schedule = ("float32", "mixed", "int8", "none", "mixed")
+    graphs = {"main": 5, "float32": 1, "mixed": 2, "unquantized": 1}
+    assert {name: picture_calls(row(graph=name), {"unet": 9}, schedule) for name in graphs} == graphs
+
+
 def test_operators_stand_in_order_and_only_if_they_occur():
     """Protects the columns of the report."""
     assert list(by_operator([row("Linear"), row("Conv2d"), row("Linear")])) == ["Conv2d", "Linear"]

@@ -32,7 +32,7 @@ class Backend:
     `operators`: those whose weights always get an integer format, and are checked for it; others are counted as stored.
     `packages`: what pip installs for it beyond PyTorch and diffusers; optional, a variant without them is left out.
     `gpu_weights`: formats that only a GPU runs, and the compute capability it must have.
-    `instruction_sets`: for an arithmetic dtype of `compute`, those of which the processor must have one.
+    `instruction_sets`: for an arithmetic dtype of `compute` or `schedule`, those of which the processor must have one.
 
     Memory, for stages.lib.memory.check_memory, with some room over what was measured with Stable Diffusion v1.5's
     architecture: `quantize_peak` is what is in memory at most while a variant is made, in FP32 bytes of the largest
@@ -61,6 +61,9 @@ class Backend:
         """Import the module that implements this back end."""
         return importlib.import_module(self.module)
 
+
+# The extensions of which a processor must have one to multiply in BF16, as Linux names them.
+BFLOAT16_SETS = ("avx512_bf16", "amx_bf16", "bf16")
 
 BACKENDS = {
     "torch": Backend(
@@ -94,14 +97,14 @@ BACKENDS = {
         activations=("none", "int8"),
         granularity=("channel",),
         device=("cpu",),
-        compute=("float32", "bfloat16"),
+        compute=("float32", "bfloat16", "mixed"),
         quantize_peak=2.0,
         load_peak=1.0,
         calibrated=True,
         calibrated_peak=4.5,
         operators=("Conv2d", "Linear", "Embedding"),
         packages=("openvino", "nncf"),
-        instruction_sets={"bfloat16": ("avx512_bf16", "amx_bf16", "bf16")},
+        instruction_sets={"bfloat16": BFLOAT16_SETS, "mixed": BFLOAT16_SETS},
     ),
     "onnxruntime": Backend(
         module="stages.lib.backends.onnxruntime",

@@ -47,17 +47,23 @@ class OnCpu(nn.Module):
 
 
 class UNet(OnCpu):
-    """Predicts the noise. `schedule` says, per call of a picture, whether activations are INT8; then they are."""
+    """Predicts the noise.
+
+    `schedule` names, per call of a picture, which graph is called: one of `scheduled`, else `graph`; later calls are
+    those of `graph`.
+    """
 
     def __init__(
         self,
         network: nn.Module,
         graph: nn.Module,
-        unquantized: nn.Module | None = None,
+        scheduled: dict[str, nn.Module] | None = None,
         schedule: tuple[str, ...] = (),
     ) -> None:
         super().__init__(network.config)
-        self.time_proj, self.graph, self.unquantized, self.schedule = network.time_proj, graph, unquantized, schedule
+        self.time_proj, self.graph, self.schedule = network.time_proj, graph, schedule
+        # With a suffix, because a module may not be called as a method is, such as `bfloat16`.
+        self.scheduled = nn.ModuleDict({f"{entry}_calls": module for entry, module in (scheduled or {}).items()})
         self.calls = 0
 
     def begin_picture(self) -> None:
@@ -77,9 +83,9 @@ class UNet(OnCpu):
         extras = (timestep_cond, cross_attention_kwargs, added_cond_kwargs)
         if any(extra is not None for extra in extras):
             raise ValueError("this U-Net takes a sample, a timestep and a text, and nothing else")
-        spared = self.calls < len(self.schedule) and self.schedule[self.calls] == "none"
+        entry = self.schedule[self.calls] if self.calls < len(self.schedule) else ""
+        graph = getattr(self.scheduled, f"{entry}_calls", self.graph)
         self.calls += 1
-        graph = self.unquantized if spared else self.graph
         noise = graph(sample=sample, time=time_embedding(self, timestep), text=encoder_hidden_states)
         return UNet2DConditionOutput(sample=noise) if return_dict else (noise,)
 

@@ -140,10 +140,16 @@ def test_the_runtime_says_which_arithmetic_it_executes(made, name, dtype):
     assert {("unet", "Conv2d"), ("unet", "Linear"), ("vae", "Conv2d")} <= {
         (row["component"], row["operator"]) for row in rows
     }
-    # Attention multiplies with its values before they are rounded.
-    assert {row["dtype"] for row in rows if row["operator"] != "MatMul"} == {dtype}, rows
-    attention = {row["dtype"] for row in rows if row["operator"] == "MatMul" and row["component"] == "unet"}
-    assert attention == {dtype, "float32"}, rows
+    # Attention is left out, and so are the U-Net's and the decoder's first and last layers and the embedding of time.
+    work = Counter()
+    for row in rows:
+        if row["operator"] != "MatMul":
+            work[row["component"], row["dtype"]] += row["multiply_accumulates"]
+    for component in COMPONENTS:
+        whole = sum(count for (name, _), count in work.items() if name == component)
+        assert work[component, dtype] > 0.75 * whole, work
+    assert {executed for _, executed in work} <= {dtype, "float32"}
+    assert {row["dtype"] for row in rows if row["operator"] == "MatMul" and row["component"] == "unet"} == {"float32"}
     assert all(row["time_s"] > 0 for row in rows)
 
 
@@ -183,7 +189,7 @@ def test_a_schedule_spares_the_first_calls_over_the_same_weights(made):
     rows = executed_work(made["full"], full.model_copy(update={"schedule": ("none",)}))
     layers = [row for row in rows if row["operator"] != "MatMul"]
     dtypes = {graph: {row["dtype"] for row in layers if row["graph"] == graph} for graph in ("main", "unquantized")}
-    assert dtypes == {"main": {"int8"}, "unquantized": {"float32"}}
+    assert dtypes == {"main": {"int8", "float32"}, "unquantized": {"float32"}}
     assert torch.equal(_picture(scheduled, 3), _picture(scheduled, 3))
 
 

@@ -3,8 +3,9 @@
 - weights float32 or float16: a control, which tells what the runtime alone gives.
 - weights int8, activations none: NNCF stores the weights of convolutions, linear layers and embeddings as integers, one
   scale per output channel; arithmetic is in the compute dtype.
-- weights int8, activations int8: NNCF's post-training quantization of convolutions, linear layers and attention,
-  calibrated on inputs of the FP32 pipeline; what has no integer kernel is computed in the compute dtype.
+- weights int8, activations int8: NNCF's post-training quantization of convolutions and linear layers, calibrated
+  on inputs of the FP32 pipeline; attention, the layers that compression.py names and what has no integer kernel are
+  computed in the compute dtype.
 
 Each converted component is an OpenVINO graph: `openvino_model.bin` holds the constants, raw, one after the other, and
 `openvino_model.xml.gz` the graph, as text (for a small model, XML is a quarter of the bytes unless compressed). Neither

@@ -21,6 +21,14 @@ from stages.lib.params import COMPONENTS, Variant
 if TYPE_CHECKING:
     import openvino
 
+# The first and last convolution of the U-Net and of the decoder: a few thousand weights. Rounding the U-Net's last one
+# costs more than rounding all others together (its four channels are the prediction, and nothing averages over them),
+# and its first one's input is a picture whose noise, towards the end, is finer than a step of INT8.
+EXACT_LAYERS = (r".*\.network\.(decoder\.)?conv_(in|out)/.*",)
+# The U-Net's layers whose input stays in floating point: the embedding of time, which has one row, and the second
+# layer of feed-forward parts, whose input, a product of two activations, has outliers: by far the largest errors.
+FLOAT_LAYERS = (r".*\.time_embedding\..*", r".*\.time_emb_proj/.*", r".*\.ff\.net\.2/.*")
+
 
 def quantize(base: Path, variant: Variant, out: Path, calibration: Inputs | None = None) -> None:
     """Write `base` with the components of `variant` as OpenVINO graphs into the empty folder `out`.
@@ -41,7 +49,7 @@ def quantize(base: Path, variant: Variant, out: Path, calibration: Inputs | None
             continue
         model = convert(base, component, token_count(base))
         if component in variant.rounded_components:
-            model = quantize_fully(model, graph_inputs(base, component, calibration[component]))
+            model = compress(quantize_fully(model, graph_inputs(base, component, calibration[component])))
         elif variant.weights == "int8":
             model = compress(model)
         write_graph(model, out, component, half=variant.weights == "float16")
@@ -61,15 +69,22 @@ def _quiet_nncf() -> Iterator[None]:
 
 
 def compress(model: "openvino.Model") -> "openvino.Model":
-    """The same graph with the weights of convolutions, linear layers and embeddings as INT8, symmetric, per channel."""
+    """The same graph with the weights of convolutions, linear layers and embeddings as INT8, symmetric, per channel.
+
+    Weights that already are integers stay as they are, and those of EXACT_LAYERS stay FP32.
+    """
     with _quiet_nncf():
         import nncf
 
-        return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
+        spared = nncf.IgnoredScope(patterns=list(EXACT_LAYERS), validate=False)
+        return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM, ignored_scope=spared)
 
 
 def quantize_fully(model: "openvino.Model", inputs: list[dict[str, np.ndarray]]) -> "openvino.Model":
-    """The same graph with INT8 weights (per channel) and INT8 activations, whose ranges come from `inputs`."""
+    """The same graph with INT8 weights (per channel) and INT8 activations, whose ranges come from `inputs`.
+
+    EXACT_LAYERS and FLOAT_LAYERS are left as they are, and so is attention: integers make it neither faster nor better.
+    """
     with _quiet_nncf():
         import nncf
 
@@ -80,4 +95,7 @@ def quantize_fully(model: "openvino.Model", inputs: list[dict[str, np.ndarray]])
             target_device=nncf.TargetDevice.CPU,
             model_type=nncf.ModelType.TRANSFORMER,
             subset_size=len(inputs),
+            ignored_scope=nncf.IgnoredScope(
+                patterns=[*EXACT_LAYERS, *FLOAT_LAYERS], types=["ScaledDotProductAttention"], validate=False
+            ),
         )

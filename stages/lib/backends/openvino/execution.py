@@ -21,6 +21,8 @@ ARITHMETIC = {"i8": "int8", "u8": "int8", "bf16": "bfloat16", "f16": "float16", 
 MULTIPLYING = {"Convolution": "Conv2d", "FullyConnected": "Linear", "MatMul": "MatMul"}
 # Kernels into which the runtime fuses both products of attention with the softmax between them.
 FUSED = ("Subgraph", "ScaledDotProductAttention")
+# What the graphs of a network are called in rows of work; others are called as the entry of the schedule.
+ROLES = {"scheduled.none_calls": "unquantized"} | dict.fromkeys(("graph", "vision_model.graph"), "main")
 PROFILED_CALLS = 3
 
 
@@ -37,7 +39,8 @@ class Layer:
 def executed_work(folder: Path, variant: Variant) -> list[dict]:
     """What one call of each graph multiplies in; rows as in stages.lib.backends.
 
-    `graph` is "main", or "unquantized" for the U-Net calls that a schedule spares. The dtype is that of the kernel
+    `graph` is "main", or for the U-Net calls that a schedule spares "unquantized" (its entry "none") or the dtype that
+    its entry names. The dtype is that of the kernel
     ("..._I8"), not of its weights: a kernel that unpacks INT8 weights and multiplies in BF16 counts as BF16. Of
     attention that is one kernel with its softmax, each product counts in the dtype in which its factors enter, and the
     kernel's time, softmax included, is shared out by multiply-accumulates. Shapes are those of one picture with
@@ -48,7 +51,7 @@ def executed_work(folder: Path, variant: Variant) -> list[dict]:
     for component in variant.components:
         for name, graph in getattr(pipeline, component).named_modules():
             if isinstance(graph, Graph):
-                role = "unquantized" if name == "unquantized" else "main"
+                role = ROLES.get(name, name.removeprefix("scheduled.").removesuffix("_calls"))
                 for layer in executed_layers(graph):
                     layers[component, role, layer.operator, layer.dtype].append(layer)
     return [

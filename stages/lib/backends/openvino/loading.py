@@ -9,6 +9,7 @@ from torch import nn
 
 from stages.lib.backends.openvino.conversion import require_packages
 from stages.lib.backends.openvino.networks import Graph
+from stages.lib.backends.openvino.precision import mixed_precision, without_activation_rounding
 from stages.lib.backends.openvino.storage import read_graph
 from stages.lib.backends.torch import compute_in
 from stages.lib.components import assemble, empty_component, load_component, stored_float_dtype
@@ -45,11 +46,14 @@ def cpu_core(variant: Variant) -> "openvino.Core":
     import openvino
 
     core = openvino.Core()
-    if variant.compute == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        raise UserError(
-            f"{PARAMS_FILE}: variants.{variant.name}.compute is 'bfloat16', which this processor cannot compute in: "
-            "set it to float32, or use a processor with AVX512_BF16 or AMX"
-        )
+    asked = {"compute": [variant.compute], "schedule": variant.schedule}
+    for key, values in asked.items():
+        needy = next((value for value in values if value in ("bfloat16", "mixed")), None)
+        if needy and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise UserError(
+                f"{PARAMS_FILE}: variants.{variant.name}.{key} has '{needy}', and this processor cannot compute in "
+                "bfloat16: use float32 instead, or a processor with AVX512_BF16 or AMX"
+            )
     return core
 
 
@@ -57,23 +61,36 @@ def _network(core: "openvino.Core", folder: Path, component: str, variant: Varia
     network = empty_component(folder, component)
     model = read_graph(core, folder, component)
     shapes = input_shapes(component, network, token_count(folder))
-    graph = Graph(core, model, variant.compute, shapes)
-    if component == "unet":
-        spared = None
-        if "none" in variant.schedule:
-            spared = Graph(core, without_activation_rounding(model), variant.compute, shapes)
-        return UNet(network, graph, spared, variant.schedule)
-    return stand_in(folder, component, graph)
+    graph = compiled(core, model, component, variant.compute, shapes, component in variant.rounded_components)
+    if component != "unet":
+        return stand_in(folder, component, graph)
+    scheduled = {
+        entry: compiled(core, model, "unet", variant.compute if entry == "none" else entry, shapes, rounded=False)
+        for entry in sorted(set(variant.schedule) - {"int8"})
+    }
+    return UNet(network, graph, scheduled, variant.schedule)
 
 
-def without_activation_rounding(model: "openvino.Model") -> "openvino.Model":
-    """A copy of a fully quantized graph whose activations are not rounded; its INT8 weights are the same."""
-    copy = model.clone()
-    for node in copy.get_ops():
-        if node.get_type_name() == "FakeQuantize":
-            node.output(0).replace(node.input_value(0))
-    copy.validate_nodes_and_infer_types()
-    return copy
+def compiled(
+    core: "openvino.Core",
+    model: "openvino.Model",
+    component: str,
+    compute: str,
+    shapes: dict[str, tuple[int, ...]],
+    rounded: bool,
+) -> Graph:
+    """The stored graph `model` of a component for arithmetic in `compute`; `rounded`: with INT8 activations, if any.
+
+    "mixed" is FP32 around BF16 products in the U-Net, or around INT8 ones where it is `rounded`: it is called many
+    times, and what BF16 loses adds up. The decoder and the safety checker, called once, compute in BF16, the small text
+    encoder in FP32.
+    """
+    if not rounded:
+        model = without_activation_rounding(model)
+    if compute == "mixed":
+        compute = {"unet": "float32", "text_encoder": "float32"}.get(component, "bfloat16")
+        model = mixed_precision(model) if component == "unet" and not rounded else model
+    return Graph(core, model, compute, shapes)
 
 
 def _announce_pictures(pipeline: StableDiffusionPipeline) -> None:
