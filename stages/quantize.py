@@ -60,7 +60,7 @@ def main() -> None:
             variant,
             tensors=tensors,
             disk=disk_bytes(folder),
-            explained=explanations(folder, variant, tensors, entry.operators),
+            explained=explanations(folder, variant, tensors, entry.operators, entry.exact),
             loaded=loaded_size(variant.name, folder, "cuda" if variant.weights == "float8" else "cpu"),
             bits={component: _bits(folder, component, variant) for component in COMPONENTS},
             base_parameters=parameters,
@@ -85,11 +85,11 @@ def base_parameters(base: Path) -> dict[str, int]:
 
 
 def explanations(
-    folder: Path, variant: Variant, tensors: list[StoredTensor], operators: tuple[str, ...]
+    folder: Path, variant: Variant, tensors: list[StoredTensor], operators: tuple[str, ...], exact: str
 ) -> dict[str, Explanation]:
     """What each component's bytes on disk consist of. A tensor that is missing, or should not be there, is a UserError.
 
-    `operators` are those whose weights the back end always converts.
+    `operators` are those whose weights the back end always converts, but for those whose names match `exact`.
     """
     disk, container = disk_bytes(folder), container_bytes(folder)
     found = {}
@@ -99,7 +99,7 @@ def explanations(
         converted = component in variant.components
         declared = variant.stored_dtype if converted else stored_float_dtype(folder, component)
         own = [tensor for tensor in tensors if tensor.component == component]
-        found[component] = explain(where, own, declared, operators, disk[component], container[component])
+        found[component] = explain(where, own, declared, operators, disk[component], container[component], exact)
     return found
 
 

@@ -1,5 +1,6 @@
 """Do the bytes on disk follow from the declared format? What a component stores is explained, or `quantize` stops."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,18 +39,24 @@ class Explanation:
 
 
 def explain(
-    where: str, tensors: Sequence[StoredTensor], declared: str, operators: Sequence[str], disk: int, container: int
+    where: str,
+    tensors: Sequence[StoredTensor],
+    declared: str,
+    operators: Sequence[str],
+    disk: int,
+    container: int,
+    exact: str = "",
 ) -> Explanation:
     """What `disk` bytes of files with `tensors` consist of, `container` bytes of which hold no tensor.
 
     `declared` is the dtype that the component is stored in; where it is no mere cast, the weights of `operators` must
-    have it. A difference of more than 1 % is a UserError that begins with `where` and names the tensors behind it.
+    have it, but for those whose names match the regular expression `exact`. A difference of more than 1 % is a UserError that begins with `where` and names the tensors behind it.
     """
     parts = {"weights": 0.0, "scales": 0.0, "unquantized": 0.0}
     differences: dict[str, float] = {}
     unrounded = {tensor.name for tensor in tensors if tensor.parameters and tensor.dtype in CASTS}
     for tensor in tensors:
-        expected = _expected_bytes(tensor, declared, operators, unrounded)
+        expected = _expected_bytes(tensor, declared, operators, unrounded, exact)
         parts[_part(tensor, declared)] += expected
         differences[tensor.name] = tensor.stored_bytes - expected
     # Files may hold bytes that belong to no tensor, or be shorter than their tensors.
@@ -66,9 +73,12 @@ def explain(
     return explanation
 
 
-def _expected_bytes(tensor: StoredTensor, declared: str, operators: Sequence[str], unrounded: set[str]) -> float:
+def _expected_bytes(
+    tensor: StoredTensor, declared: str, operators: Sequence[str], unrounded: set[str], exact: str
+) -> float:
     """The bytes that a tensor takes by the declared format, or in the dtype it has where that does not say."""
-    chosen = declared in CASTS or (tensor.operator in operators and tensor.name.endswith(".weight"))
+    rounded = tensor.operator in operators and tensor.name.endswith(".weight")
+    chosen = declared in CASTS or (rounded and not re.fullmatch(exact, tensor.name))
     if chosen and tensor.parameters and tensor.elements:
         return tensor.parameters * DTYPE_BITS[declared] / 8
     if _owner_of_scale(tensor.name) in unrounded:

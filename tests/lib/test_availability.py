@@ -39,7 +39,13 @@ def variant(**fields: str) -> Variant:
         ({**TORCH, "device": "cuda"}, "cpu", OLD_GPU, {}, None),
         (OPENVINO, "cpu", CPU, {**INSTALLED, "nncf": None}, "nncf: not installed"),
         (OPENVINO, "cpu", CPU, dict.fromkeys(INSTALLED), "openvino and nncf: not installed"),
-        (OPENVINO, "cpu", CPU, INSTALLED, "cannot run here: compute bfloat16 needs a processor with AVX512_BF16 or AMX_BF16"),
+        (
+            OPENVINO,
+            "cpu",
+            CPU,
+            INSTALLED,
+            "cannot run here: compute bfloat16 needs a processor with AVX512_BF16 or AMX_BF16",
+        ),
         (OPENVINO, "cpu", {**CPU, "instruction_sets": ["amx_bf16"]}, INSTALLED, None),
         ({**OPENVINO, "compute": "float32"}, "cpu", CPU, INSTALLED, None),
     ],
@@ -54,7 +60,7 @@ def test_the_reason_follows_from_variant_and_machine(fields, device, machine, pa
 def test_a_format_that_only_a_new_gpu_has_is_left_out_elsewhere(monkeypatch):
     """FP8 on a CPU, or on a GPU that lacks it."""
     only_gpu = Backend(
-        "none", ("float16",), ("none",), ("channel",), ("auto",), ("auto",), gpu_weights={"float16": 8.9}
+        "none", ("float16",), ("none",), ("channel",), ("auto",), ("auto",), 1.0, 1.0, gpu_weights={"float16": 8.9}
     )
     monkeypatch.setitem(BACKENDS, "torch", only_gpu)
     reasons = [

@@ -24,8 +24,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 # Beside the shipped variants.
 MORE_VARIANTS = """
 variants:
-  w8a8-simulated: {label: W8A8 Simulated, backend: torch, weights: int8, activations: int8, simulated: true}
-  int4-simulated: {label: INT4 Simulated, backend: torch, weights: int4, granularity: group, simulated: true}
+  int4-groups: {label: INT4 groups, backend: torch, weights: int4, granularity: group, simulated: true}
 """
 
 
@@ -34,6 +33,7 @@ def _run(monkeypatch, base: Path, out: Path, variant: str) -> dict:
     out.mkdir(exist_ok=True)
     (out / "params.yaml").write_text(params, encoding="utf-8")
     monkeypatch.chdir(out)
+    monkeypatch.setenv("PYTHONPATH", str(PROJECT))
     size = out / "size" / f"{variant}.json"
     environment = out / "environment.json"
     environment.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ def _run(monkeypatch, base: Path, out: Path, variant: str) -> dict:
     return json.loads(size.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("variant", ["fp32", "fp16", "bf16", "int8-cpu", "int8-simulated", "int4-simulated"])
+@pytest.mark.parametrize("variant", ["fp32", "fp16", "bf16", "int8-cpu", "int8-simulated", "int4-groups"])
 def test_the_report_adds_up(monkeypatch, tiny_model, tmp_path, capsys, variant):
     """Totals are sums of components, operators hold every parameter, and the disk figure is that of the files."""
     report = _run(monkeypatch, tiny_model, tmp_path, variant)
@@ -93,7 +93,7 @@ def test_compression_is_what_the_format_really_gives(monkeypatch, tiny_model, tm
     assert memory["int8-simulated"] == memory["fp16"]
     assert reports["int8-simulated"]["stored_dtype"] == "float16"
     assert reports["int8-simulated"]["overhead_percent"] > 100
-    four = _run(monkeypatch, tiny_model, tmp_path, "int4-simulated")
+    four = _run(monkeypatch, tiny_model, tmp_path, "int4-groups")
     assert (four["disk_mib"], four["weights"]) == (reports["int8-simulated"]["disk_mib"], "int4")
     assert four["theoretical_mib"] == pytest.approx(471871 * (4 + 16 / 64) / 8 / 2**20, rel=1e-5)
     operators = {(row["component"], row["operator"], row["dtype"]) for row in reports["int8-cpu"]["operators"]}

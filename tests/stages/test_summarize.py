@@ -243,7 +243,8 @@ def test_random_weights_have_no_quality_and_everything_else(project: Path, monke
         monkeypatch.setattr(sys, "argv", command.split())
         generate.main()
         quality = f"reports/quality/{name}.json"
-        monkeypatch.setattr(sys, "argv", f"evaluate --variant {name} --images data/images --output {quality}".split())
+        command = f"evaluate --variant {name} --images data/images --base data/models/base --output {quality}"
+        monkeypatch.setattr(sys, "argv", command.split())
         evaluate.main()
         assert not list((project / "data/images" / name).glob("*.png"))
         assert read(project / quality)["measured"] is False

@@ -30,6 +30,7 @@ class Backend:
     """What a back end can do and needs, known without importing it. The first of each tuple is the default.
 
     `operators`: those whose weights always get an integer format, and are checked for it; others are counted as stored.
+    `exact`: a regular expression of the weights of those that stay as they are all the same.
     `packages`: what pip installs for it beyond PyTorch and diffusers; optional, a variant without them is left out.
     `gpu_weights`: formats that only a GPU runs, and the compute capability it must have.
     `instruction_sets`: for an arithmetic dtype of `compute` or `schedule`, those of which the processor must have one.
@@ -53,6 +54,7 @@ class Backend:
     calibrated: bool = False
     calibrated_peak: float = 0.0
     operators: tuple[str, ...] = ()
+    exact: str = ""
     packages: tuple[str, ...] = ()
     gpu_weights: Mapping[str, float] = field(default_factory=dict)
     instruction_sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -103,6 +105,7 @@ BACKENDS = {
         calibrated=True,
         calibrated_peak=4.5,
         operators=("Conv2d", "Linear", "Embedding"),
+        exact=r"(decoder\.)?conv_(in|out)\.weight",
         packages=("openvino", "nncf"),
         instruction_sets={"bfloat16": BFLOAT16_SETS, "mixed": BFLOAT16_SETS},
     ),

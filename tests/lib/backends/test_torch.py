@@ -95,7 +95,9 @@ def test_fp32_arithmetic_on_stored_halves_is_exact(tiny_model, tmp_path, weights
             part.safety_checker.visual_projection(part.safety_checker.vision_model(pixels)[1])
             for part in (pipeline, reference)
         )
-    assert torch.equal(features, expected)
+    # Not bit for bit: some processors' kernels sum in another order where the weights lie elsewhere in memory. FP16 would
+    # be 1e-3 off.
+    torch.testing.assert_close(features, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_fp16_stays_fp16_in_memory_after_drawing(tiny_model, tmp_path):
