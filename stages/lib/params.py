@@ -121,6 +121,10 @@ class Variant(_Section):
                 "`schedule` spares U-Net calls from INT8 activations: only for back end 'openvino' with "
                 "`activations: int8`"
             )
+        if self.backend == "onnxruntime" and (self.weights == "int8") != (self.activations == "int8"):
+            raise ValueError(
+                "back end 'onnxruntime' rounds weights and activations together: set both to int8, or neither"
+            )
         if self.backend == "torch" and (self.weights == "int8") != self.simulated:
             raise ValueError(
                 "back end 'torch' only simulates int8: set `simulated: true` with int8 weights and only with them"

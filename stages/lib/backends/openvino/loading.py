@@ -8,23 +8,18 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 from torch import nn
 
-from stages.lib.backends.openvino.conversion import input_shapes, require_packages
-from stages.lib.backends.openvino.networks import Decoder, Graph, TextEncoder, UNet, Vision
+from stages.lib.backends.openvino.conversion import require_packages
+from stages.lib.backends.openvino.networks import Graph
 from stages.lib.backends.openvino.storage import read_graph
 from stages.lib.backends.torch import compute_in
 from stages.lib.components import assemble, empty_component, load_component, stored_float_dtype, weight_files
 from stages.lib.errors import UserError
+from stages.lib.graphs.networks import Decoder, TextEncoder, UNet, Vision
+from stages.lib.graphs.tracing import input_shapes, token_count
 from stages.lib.params import COMPONENTS, PARAMS_FILE, Variant
 
 if TYPE_CHECKING:
     import openvino
-
-
-def token_count(folder: Path) -> int:
-    """How many tokens a text has."""
-    from transformers import CLIPTextConfig
-
-    return CLIPTextConfig.from_pretrained(folder / "text_encoder", local_files_only=True).max_position_embeddings
 
 
 def load(folder: Path, variant: Variant, device: str) -> StableDiffusionPipeline:
