@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import onnx
 
 QUANTIZED_OPERATIONS = ["Conv", "Gemm", "MatMul", "Gather"]
+# Their results stay in FP32. Those of convolutions do not: the runtime has an integer kernel only for rounded ones.
+UNROUNDED_RESULTS = ["Gemm", "MatMul"]
 
 
 def quantize(base: Path, variant: Variant, out: Path, calibration: Inputs | None = None) -> None:
