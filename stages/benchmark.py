@@ -19,13 +19,17 @@ from stages.lib.devices import compute_dtype, resolve_device
 from stages.lib.errors import run_stage
 from stages.lib.files import read_json, write_json
 from stages.lib.measurement import Measurement
-from stages.lib.params import Variant, load_params
+from stages.lib.params import load_params
 from stages.lib.prompts import timed_prompt
 from stages.lib.timing_process import TimingProcess
 from stages.lib.timing_worker import Task
 
 INSTRUMENTED_CALLS = 3
 ROLES = ("variant", "baseline")
+SIMULATED_REASON = (
+    "simulated: numbers are rounded to integers, but stored and computed in floating point, so time and memory would "
+    "say nothing about integer arithmetic"
+)
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,8 @@ def main() -> None:
     variant = params.variant(arguments.variant)
     names = {"variant": variant.name, "label": variant.label}
     if variant.simulated:
-        write_json(arguments.output, {**names, "measured": False, "reason": simulated_reason(variant), "calls": []})
-        print(f"benchmark: {variant.label} is not timed ({simulated_reason(variant)})")
+        write_json(arguments.output, {**names, "measured": False, "reason": SIMULATED_REASON, "calls": []})
+        print(f"benchmark: {variant.label} is not timed ({SIMULATED_REASON})")
         return
     environment = read_json(arguments.environment)
     prompt = timed_prompt(params)
@@ -92,14 +96,6 @@ def main() -> None:
         f"benchmark: {variant.label} on {timing['device']}, {timing['latency_s']:.3f} s per picture, "
         f"{timing['speedup']:.2f}x {params.baseline}, peak {timing['run_peak_mib']:.0f} MiB, "
         f"{time.perf_counter() - begin_s:.1f} s"
-    )
-
-
-def simulated_reason(variant: Variant) -> str:
-    """Why a simulated variant has no timing."""
-    return (
-        f"simulated: weights are rounded to {variant.weights}, but stored and computed in floating point, "
-        f"so time and memory would say nothing about {variant.weights}"
     )
 
 

@@ -1,6 +1,7 @@
 """What does one variant look like, and how much room does it take on disk and in memory?
 
-Writes the variant's model folder and its size report. The memory figures come from loading the result on the CPU.
+Writes the variant's model folder and its size report. The memory figures come from loading the result on the CPU;
+those of FP8, which no CPU runs, on the GPU.
 """
 
 import argparse
@@ -33,11 +34,11 @@ def main() -> None:
     variant = load_params().variant(arguments.variant)
     entry = BACKENDS[variant.backend]
     backend = entry.load_module()
-    needs_ranges = entry.calibrated and variant.activations == "int8"
+    needs_ranges = entry.calibrated and variant.activations != "none"
     inputs = {"calibration": read_inputs(arguments.calibration)} if needs_ranges else {}
     with whole_folder(arguments.output) as folder:
         backend.quantize(arguments.base, variant, folder, **inputs)
-        pipeline = backend.load(folder, variant, "cpu")
+        pipeline = backend.load(folder, variant, "cuda" if variant.weights == "float8" else "cpu")
         report = size_report(
             variant,
             tensors=backend.inventory(folder, variant),
@@ -65,10 +66,10 @@ def base_parameters(base: Path) -> dict[str, int]:
     }
 
 
-def _bits(folder: Path, component: str, variant: Variant) -> int:
+def _bits(folder: Path, component: str, variant: Variant) -> float:
     """Bits that a parameter of `component` is declared to have: the variant's, or those it was left with."""
     converted = component in variant.components
-    return DTYPE_BITS[variant.weights if converted else stored_float_dtype(folder, component)]
+    return variant.bits_per_weight if converted else DTYPE_BITS[stored_float_dtype(folder, component)]
 
 
 def size_report(
@@ -76,12 +77,13 @@ def size_report(
     tensors: list[StoredTensor],
     disk: dict[str, int],
     memory: dict[str, int],
-    bits: dict[str, int],
+    bits: dict[str, float],
     base_parameters: dict[str, int],
 ) -> dict:
     """The content of reports/size/V.json, from bytes on `disk` and in `memory` and `bits` a parameter per component.
 
-    `theoretical_mib` is what a naive count expects: every stored parameter in the declared bits, and nothing besides.
+    `theoretical_mib` is what a naive count expects: every stored parameter in the declared bits, a group's with its
+    share of the scale, and nothing besides.
     `parameters_left_out` are those of the base model that the variant does not store, such as a VAE's encoder where a
     back end leaves it out: a variant that has some is smaller for that reason, too.
     """

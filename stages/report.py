@@ -20,7 +20,7 @@ from stages.lib.document import TEMPLATES, environment, list_of, pdf_of, transla
 from stages.lib.errors import UserError, run_stage
 from stages.lib.files import write_bytes
 from stages.lib.metrics import METRICS
-from stages.lib.params import COMPONENTS, DTYPE_BITS, Params, load_params
+from stages.lib.params import COMPONENTS, Params, load_params
 from stages.lib.picture_folder import read_pictures, read_rgb
 from stages.lib.prompts import Prompt, load_prompts
 from stages.lib.result_charts import Drawing, component_names, result_charts
@@ -142,7 +142,6 @@ def render(
         components=component_names(_),
         metrics=METRICS,
         components_count=len(COMPONENTS),
-        bits=DTYPE_BITS,
         instrumented=instrumented_pictures(results),
         formulas={name: illustrations.formula(name) for name in illustrations.FORMULAS},
         charts=charts,

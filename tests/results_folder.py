@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from tests.conftest import PROJECT
 
 COMPONENTS = {"unet": 5_600_000, "vae": 1_900_000, "text_encoder": 900_000, "safety_checker": 500_000}
-BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0, "int8": 1.0}
+BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0, "int8": 1.0, "int6": 0.75, "int4": 0.5}
 SLOWNESS = {"fp32": 1.0, "fp16": 1.17, "bf16": 0.7, "int8-cpu": 0.83}
 NOISE = {"fp32": 0, "fp16": 0.3, "bf16": 3, "int8-cpu": 8, "int8-simulated": 5}
 PROMPTS = [

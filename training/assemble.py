@@ -23,7 +23,7 @@ from training.data import load_tokenizer
 from training.settings import Settings, load_settings
 from training.train_autoencoder import STEM as AUTOENCODER
 from training.train_clip import STEM as CLIP
-from training.train_diffusion import STEM as DIFFUSION
+from training.train_guidance import STEM as GUIDANCE
 
 MAX_FOLDER_MIB = 36.0
 MAX_FILE_MIB = 16.0
@@ -66,7 +66,7 @@ def assemble(work: Path, output: Path, settings: Settings) -> None:
     clip = networks.Clip(clip_config)
     clip_tensors, clip_metadata = load_weights(weights, CLIP)
     clip.load_state_dict(clip_tensors)
-    tensors, metadata = load_weights(weights, DIFFUSION)
+    tensors, metadata = load_weights(weights, GUIDANCE)
     unet = networks.unet(settings.diffusion, settings.autoencoder)
     unet.load_state_dict(part(tensors, "unet"))
     text_encoder = networks.text_encoder(settings.diffusion, tokenizer)

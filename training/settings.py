@@ -84,6 +84,15 @@ class Diffusion:
 
 
 @dataclass(frozen=True)
+class Guidance:
+    pipeline_scale: float
+    effective_scale_clean: float
+    effective_scale_noise: float
+    guided_weight: float
+    fit: Fit
+
+
+@dataclass(frozen=True)
 class Thresholds:
     reconstruction_psnr_db: float
     drawing_subject: float
@@ -113,6 +122,7 @@ class Settings:
     clip: Clip
     autoencoder: Autoencoder
     diffusion: Diffusion
+    guidance: Guidance
     evaluate: Evaluate
 
 

@@ -6,6 +6,7 @@ pixels (1, 3, h, w).
 """
 
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,11 @@ from stages.lib.errors import UserError
 
 if TYPE_CHECKING:
     import torch
+
+    from stages.lib.params import Variant
+
+# Inputs of each component, in order.
+Inputs = Mapping[str, "list[dict[str, torch.Tensor]]"]
 
 
 def write_inputs(path: Path, inputs: "dict[str, list[dict[str, torch.Tensor]]]") -> None:
@@ -47,3 +53,14 @@ def read_inputs(path: Path) -> "dict[str, list[dict[str, torch.Tensor]]]":
     if not found:
         raise UserError(f"{path} holds no inputs: delete it and run `dvc repro calibrate`")
     return {component: [items[number] for number in sorted(items)] for component, items in found.items()}
+
+
+def require_inputs(variant: "Variant", inputs: Inputs | None) -> None:
+    """UserError unless there are inputs of every component whose activations `variant` rounds."""
+    for component in variant.rounded_components:
+        if not (inputs or {}).get(component):
+            raise UserError(
+                f"variant '{variant.name}' rounds activations to {variant.activations.upper()}, but there are no "
+                f"calibration inputs of '{component}': add prompts to the file of params.yaml's 'calibration.file', "
+                "run `dvc repro calibrate`"
+            )

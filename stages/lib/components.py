@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
 COMPANIONS = ("tokenizer", "scheduler", "feature_extractor")
-# A dtype in a safetensors header: its bits, and its name in PyTorch.
+# A dtype in a safetensors header: its bits, and its name here, which but for float8 (e4m3fn) is PyTorch's.
 HEADER_DTYPES = {
     "F64": (64, "float64"),
     "F32": (32, "float32"),
@@ -29,9 +29,12 @@ HEADER_DTYPES = {
     "I16": (16, "int16"),
     "I8": (8, "int8"),
     "U8": (8, "uint8"),
+    "F8_E4M3": (8, "float8"),
     "BOOL": (8, "bool"),
 }
 MAX_SHARD_BYTES = 5 * 10**9
+# What a component that rounds activations has besides its weights: the scales of its layers' inputs.
+ACTIVATIONS_FILE = "activations.safetensors"
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,14 @@ def component_class(component: str) -> type:
 
 
 def weight_files(folder: Path, component: str) -> list[Path]:
-    """The safetensors files that hold a component, sorted: the only one, else those of its index."""
+    """The safetensors files that hold a component: the only one, else those of its index, sorted; then scales."""
     stem = folder / component / WEIGHT_STEMS[component]
     single, index = stem.with_suffix(".safetensors"), stem.with_suffix(".safetensors.index.json")
+    scales = [path for path in [folder / component / ACTIVATIONS_FILE] if path.is_file()]
     if single.is_file():
-        return [single]
+        return [single, *scales]
     if index.is_file():
-        return [index.parent / name for name in sorted(set(read_json(index)["weight_map"].values()))]
+        return [index.parent / name for name in sorted(set(read_json(index)["weight_map"].values()))] + scales
     raise UserError(f"{single} is missing: run `dvc repro` to make the model folder again")
 
 
@@ -139,6 +143,38 @@ def empty_component(folder: Path, component: str) -> "torch.nn.Module":
             model = kind(config)
         else:
             model = kind.from_config(kind.load_config(folder / component, local_files_only=True))
+    return model.eval().requires_grad_(False)
+
+
+def rebuild_component(
+    folder: Path, component: str, linears: list[str], suffixes: tuple[str, ...], build: "Callable[..., torch.nn.Module]"
+) -> "torch.nn.Module":
+    """One network from its config and its safetensors files, on the CPU, without an FP32 copy of a quantized weight.
+
+    `linears` are the names of its quantized Linear layers. The layer that takes the place of `linear` is
+    `build(linear, *tensors)`: `tensors` are the stored ones called `<name>.weight<suffix>` with each of `suffixes`; the
+    given layer has its bias, but a weight without memory or in no usable form. A tensor that is missing is a UserError.
+    """
+    from safetensors.torch import load_file
+
+    model = empty_component(folder, component)
+    state = {}
+    for path in weight_files(folder, component):
+        state.update(load_file(path))
+    needed = {f"{name}.weight{suffix}" for name in linears for suffix in suffixes}
+    needed |= {name for name, _ in model.named_parameters()}
+    lost = sorted(needed - state.keys())
+    if lost:
+        raise UserError(f"{folder / component}: tensor '{lost[0]}' is missing: delete {folder}, run `dvc repro`")
+    model.load_state_dict(
+        {name: state[name] for name in state.keys() & model.state_dict().keys() if state[name].is_floating_point()},
+        strict=False,
+        assign=True,
+    )
+    for name in linears:
+        parent, _, child = name.rpartition(".")
+        tensors = (state[f"{name}.weight{suffix}"] for suffix in suffixes)
+        model.get_submodule(parent).register_module(child, build(model.get_submodule(name), *tensors))
     return model.eval().requires_grad_(False)
 
 

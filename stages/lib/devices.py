@@ -26,10 +26,13 @@ def native_dtype(stored: str, device: str) -> str:
     """The dtype that weights stored as `stored` are computed in on `device` when nobody asks for another.
 
     A CPU has no FP16 arithmetic worth its name (measured: 0.05 of the speed of FP32), and a GPU older than
-    compute capability 8.0 only emulates BF16; there the answer is float32.
+    compute capability 8.0 only emulates BF16; there the answer is float32. Around integers it is float32, too; around
+    FP8 it is BF16, which every GPU that multiplies FP8 has.
     """
     import torch
 
+    if stored in ("int8", "float8"):
+        return {"int8": "float32", "float8": "bfloat16"}[stored]
     if stored == "float16":
         return "float32" if device == "cpu" else "float16"
     if stored == "bfloat16" and device == "cuda":

@@ -29,7 +29,15 @@ FONT_FILES = {
     ("Report Mono", "normal", 400): "DejaVuSansMono.ttf",
 }
 NO_BREAK_SPACE = "\u00a0"
-DTYPE_NAMES = {"float32": "FP32", "float16": "FP16", "bfloat16": "BF16", "int8": "INT8"}
+DTYPE_NAMES = {
+    "float32": "FP32",
+    "float16": "FP16",
+    "bfloat16": "BF16",
+    "float8": "FP8",
+    "int8": "INT8",
+    "int6": "INT6",
+    "int4": "INT4",
+}
 MISSING_LIBRARIES = (
     "WeasyPrint cannot load its system libraries ({reason}), so no PDF can be made. Install them:\n"
     "       Debian, Ubuntu: sudo apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0\n"

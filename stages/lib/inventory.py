@@ -19,7 +19,7 @@ GRAPH = "openvino_model.xml.gz"
 ONNX_CONSTANTS = "model.onnx.data"
 ONNX_GRAPH = "model.onnx.gz"
 GRAPH_FILES = (GRAPH_CONSTANTS, GRAPH, ONNX_CONSTANTS, ONNX_GRAPH)
-# What a quantized weight needs besides its integers: tensors that stand for no parameter of the base model.
+# What a quantized weight or input needs besides its integers: tensors that stand for no parameter of the base model.
 QUANTIZATION_SUFFIXES = ("_scale", "_zero_point")
 
 
@@ -54,7 +54,7 @@ def stored_component(folder: Path, component: str) -> Iterator[StoredTensor]:
     parameters = dict(model.named_parameters())
     known = parameters.keys() | dict(model.named_buffers()).keys()
     for header in headers(folder, component):
-        owner = _without_quantization_suffix(header.name)
+        owner = _owner(header.name)
         if owner not in known:
             raise UserError(f"{folder / component}: tensor '{header.name}' belongs to no layer: make the folder again")
         yield StoredTensor(
@@ -68,10 +68,11 @@ def stored_component(folder: Path, component: str) -> Iterator[StoredTensor]:
         )
 
 
-def _without_quantization_suffix(name: str) -> str:
+def _owner(name: str) -> str:
+    """The parameter that a tensor belongs to: itself, the weight that it scales, or that of the layer it scales for."""
     for suffix in QUANTIZATION_SUFFIXES:
         name = name.removesuffix(suffix)
-    return name
+    return f"{name.removesuffix('.input')}.weight" if name.endswith(".input") else name
 
 
 def operator_of(module: "torch.nn.Module") -> str:

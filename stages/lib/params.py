@@ -17,7 +17,9 @@ from stages.lib.errors import UserError, run_stage
 
 PARAMS_FILE = Path("params.yaml")
 COMPONENTS = ("unet", "vae", "text_encoder", "safety_checker")
-DTYPE_BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "int8": 8}
+DTYPE_BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "float8": 8, "int8": 8, "int6": 6, "int4": 4}
+FLOATS = ("float32", "float16", "bfloat16")
+GROUP_SCALE_BITS = 16
 
 
 def safe_name(name: str) -> str:
@@ -97,11 +99,14 @@ class Variant(_Section):
     weights: str
     activations: str = "none"
     granularity: str = "channel"
+    group_size: Annotated[int, Field(ge=2)] = 64
     components: Annotated[tuple[Component, ...], Field(min_length=1, strict=False)] = COMPONENTS
     device: Device = "auto"
     compute: str = "auto"
+    activation_components: Annotated[tuple[Component, ...], Field(min_length=1, strict=False)] | None = None
     schedule: Annotated[tuple[Literal["none", "int8"], ...], Field(strict=False)] = ()
     simulated: bool = False
+    compile: bool = False
 
     @model_validator(mode="after")
     def _back_end_can_do_it(self) -> "Variant":
@@ -114,29 +119,86 @@ class Variant(_Section):
                 raise ValueError(
                     f"{key} '{value}' is not something back end '{self.backend}' can do: use one of {', '.join(legal)}"
                 )
-        if self.activations == "int8" and self.weights != "int8":
-            raise ValueError("activations 'int8' need integer weights: set `weights: int8`")
+        integers = [name for name in backend.weights if name.startswith("int")]
+        if self.activations.startswith("int") and self.weights not in integers:
+            remedy = " or ".join(f"`weights: {name}`" for name in integers)
+            raise ValueError(f"activations '{self.activations}' need integer weights: set {remedy}")
+        if self.granularity == "group" and not self.scaled:
+            raise ValueError(f"granularity 'group' shares scales, and weights '{self.weights}' have none: remove it")
+        if "group_size" in self.model_fields_set and self.granularity != "group":
+            raise ValueError(
+                f"`group_size` says how many weights share a scale with `granularity: group`, but granularity is "
+                f"'{self.granularity}': set `granularity: group` or remove `group_size`"
+            )
+        if self.activations == "float8" and self.weights != "float8":
+            raise ValueError("activations 'float8' need weights of that format: set `weights: float8`")
+        if self.activations == "float8" and self.compute not in ("auto", "bfloat16"):
+            raise ValueError(f"compute '{self.compute}': products of float8 come out as bfloat16: use auto or bfloat16")
+        if self.weights == "float8" and self.device == "cpu":
+            raise ValueError("weights 'float8' need a GPU of compute capability 8.9 or more: set `device: cuda`")
+        if self.compile and self.backend != "torchao":
+            raise ValueError(f"back end '{self.backend}' cannot `compile`: only 'torchao' can")
+        if self.activation_components is not None:
+            if not (self.backend == "openvino" and self.activations == "int8"):
+                raise ValueError(
+                    "`activation_components` chooses where activations are INT8: only for back end 'openvino' with "
+                    "`activations: int8`"
+                )
+            strangers = [name for name in self.activation_components if name not in self.components]
+            if strangers:
+                raise ValueError(
+                    f"activation_components '{strangers[0]}' is not one of `components`: {', '.join(self.components)}"
+                )
         if self.schedule and not (self.backend == "openvino" and self.activations == "int8"):
             raise ValueError(
                 "`schedule` spares U-Net calls from INT8 activations: only for back end 'openvino' with "
                 "`activations: int8`"
             )
+        if self.schedule and "unet" not in self.rounded_components:
+            raise ValueError("`schedule` spares U-Net calls from INT8 activations, but the U-Net has none")
         if self.backend == "onnxruntime" and (self.weights == "int8") != (self.activations == "int8"):
             raise ValueError(
                 "back end 'onnxruntime' rounds weights and activations together: set both to int8, or neither"
             )
-        if self.backend == "torch" and (self.weights == "int8") != self.simulated:
+        if self.backend == "torch" and self.scaled != self.simulated:
             raise ValueError(
-                "back end 'torch' only simulates int8: set `simulated: true` with int8 weights and only with them"
+                f"back end 'torch' only simulates integers: set `simulated: true` with {', '.join(integers)} weights "
+                "and only with them"
             )
         if self.backend != "torch" and self.simulated:
             raise ValueError(f"back end '{self.backend}' runs what it stores: remove `simulated: true`")
         return self
 
     @property
+    def rounded_components(self) -> tuple[Component, ...]:
+        """The components whose activations are rounded: those of `activation_components`, else all converted ones."""
+        if self.activations == "none":
+            return ()
+        return self.components if self.activation_components is None else self.activation_components
+
+    @property
     def stored_dtype(self) -> str:
         """The dtype that weights have on disk: simulated integers are stored as FP16."""
         return "float16" if self.simulated else self.weights
+
+    @property
+    def scaled(self) -> bool:
+        """Whether weights are rounded to steps of a scale, which `granularity` says how many of them share."""
+        return self.weights not in FLOATS
+
+    @property
+    def scale_group_size(self) -> int | None:
+        """How many consecutive input elements of an output channel share a scale; None where no groups do."""
+        return self.group_size if self.granularity == "group" else None
+
+    @property
+    def bits_per_weight(self) -> float:
+        """The declared bits of a weight, for a group with its share of an FP16 scale: 4.25 for int4 by 64.
+
+        The scale of a whole tensor or channel is shared by so many weights that it is left out.
+        """
+        share = GROUP_SCALE_BITS / self.group_size if self.granularity == "group" else 0
+        return DTYPE_BITS[self.weights] + share
 
 
 class Prompts(_Section):

@@ -40,6 +40,10 @@ def test_a_device_that_is_not_there_is_one_clear_message(monkeypatch):
         ({"weights": "bfloat16", "compute": "float32"}, "cpu", "float32"),
         ({"weights": "float32"}, "cuda", "float32"),
         ({"weights": "int8", "simulated": True}, "cpu", "float32"),
+        ({"backend": "torchao", "weights": "int8"}, "cpu", "float32"),
+        ({"backend": "torchao", "weights": "int8"}, "cuda", "float32"),
+        ({"backend": "torchao", "weights": "int8", "compute": "bfloat16"}, "cuda", "bfloat16"),
+        ({"backend": "torchao", "weights": "float8"}, "cuda", "bfloat16"),
         ({"weights": "int8", "simulated": True}, "cuda", "float16"),
         (
             {

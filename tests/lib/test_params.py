@@ -70,6 +70,17 @@ def test_defaults_of_a_variant_are_those_that_the_file_explains(tmp_path):
     assert load_params(path).variant("int8-simulated").stored_dtype == "float16"
 
 
+def test_the_bits_of_a_weight_count_the_scales_of_groups(tmp_path):
+    """Protects a theoretical compression of INT4 from being eightfold although each group also stores a scale."""
+    bits = {name: variant.bits_per_weight for name, variant in load_params(SHIPPED).variants.items()}
+    assert (bits["fp32"], bits["bf16"], bits["w8a8-simulated"]) == (32, 16, 8)
+    assert bits["int4-simulated"] == 4 + 16 / 64
+    path = tmp_path / "params.yaml"
+    path.write_text(VALID.replace("weights: int8, simulated", "weights: int6, simulated"), encoding="utf-8")
+    variant = load_params(path).variant("int8-simulated")
+    assert (variant.bits_per_weight, variant.scale_group_size, variant.stored_dtype) == (6, None, "float16")
+
+
 def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
     """Protects a stage that is run by hand with a wrong name."""
     path = tmp_path / "params.yaml"
@@ -91,7 +102,7 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
         ("backend: torch,", "backend: tensorrt,", "'variants.fp32': backend 'tensorrt' is unknown: use one of torch"),
         ("weights: float32", "weights: float8", "weights 'float8' is not something back end 'torch' can do: use one"),
         ("device: cpu", "device: cuda", "device 'cuda' is not something back end 'torch_dynamic' can do"),
-        (", simulated: true", "", "set `simulated: true` with int8 weights"),
+        (", simulated: true", "", "set `simulated: true` with int8, int6, int4 weights"),
         ("compute: float32}", "compute: float32, simulated: true}", "remove `simulated: true`"),
         ("  fp32:", "  ../x:", "'variants.../x' has the value '../x': a name becomes a folder name"),
         ("  fp32:", "  a/b:", "'variants.a/b' has the value 'a/b': a name becomes a folder name"),
@@ -124,6 +135,23 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
             "only for back end 'openvino' with `activations: int8`",
         ),
         (
+            "weights: float32}",
+            "weights: float32, activation_components: [unet]}",
+            "`activation_components` chooses where activations are INT8: only for back end 'openvino'",
+        ),
+        (
+            "backend: torch, weights: float32}",
+            "backend: openvino, weights: int8, activations: int8, device: cpu, compute: float32, "
+            "components: [vae], activation_components: [unet]}",
+            "activation_components 'unet' is not one of `components`: vae",
+        ),
+        (
+            "backend: torch, weights: float32}",
+            "backend: openvino, weights: int8, activations: int8, device: cpu, compute: float32, "
+            "activation_components: [vae], schedule: [none]}",
+            "`schedule` spares U-Net calls from INT8 activations, but the U-Net has none",
+        ),
+        (
             "backend: torch, weights: float32}",
             "backend: openvino, weights: float32, activations: int8, device: cpu, compute: float32}",
             "activations 'int8' need integer weights: set `weights: int8`",
@@ -132,6 +160,62 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
             "backend: torch, weights: float32}",
             "backend: onnxruntime, weights: int8, device: cpu, compute: float32}",
             "rounds weights and activations together: set both to int8, or neither",
+        ),
+        (
+            "weights: int8, activations: int8, granularity: tensor",
+            "weights: int4, activations: int8, granularity: tensor",
+            "weights 'int4' is not something back end 'torch_dynamic' can do: use one of int8",
+        ),
+        (
+            "activations: int8, granularity: tensor",
+            "activations: int6, granularity: tensor",
+            "activations 'int6' is not something back end 'torch_dynamic' can do: use one of int8",
+        ),
+        ("weights: int8, simulated: true", "weights: int4", "set `simulated: true` with int8, int6, int4 weights"),
+        (
+            "weights: float32}",
+            "weights: float32, activations: int8}",
+            "activations 'int8' need integer weights: set `weights: int8` or `weights: int6` or `weights: int4`",
+        ),
+        (
+            "weights: float32}",
+            "weights: float32, granularity: group}",
+            "granularity 'group' shares scales, and weights 'float32' have none",
+        ),
+        (
+            "weights: int8, simulated: true",
+            "weights: int8, simulated: true, group_size: 32",
+            "granularity is 'channel': set `granularity: group` or remove `group_size`",
+        ),
+        (
+            "weights: int8, simulated: true",
+            "weights: int8, simulated: true, granularity: group, group_size: 1",
+            "'variants.int8-simulated.group_size' has the value 1: write 2 or more",
+        ),
+        (
+            "activations: int8, granularity: tensor",
+            "activations: int8, granularity: group",
+            "granularity 'group' is not something back end 'torch_dynamic' can do: use one of tensor, channel",
+        ),
+        (
+            "weights: float32}",
+            "weights: float32, compile: true}",
+            "back end 'torch' cannot `compile`: only 'torchao' can",
+        ),
+        (
+            "backend: torch, weights: float32}",
+            "backend: torchao, weights: float8, device: cpu}",
+            "weights 'float8' need a GPU of compute capability 8.9 or more: set `device: cuda`",
+        ),
+        (
+            "backend: torch, weights: float32}",
+            "backend: torchao, weights: int8, activations: float8}",
+            "activations 'float8' need weights of that format: set `weights: float8`",
+        ),
+        (
+            "backend: torch, weights: float32}",
+            "backend: torchao, weights: float8, activations: float8, compute: float32}",
+            "compute 'float32': products of float8 come out as bfloat16: use auto or bfloat16",
         ),
         ("unet_calls: 7", "unet_calls: 0", "'calibration.unet_calls' has the value 0: write 1 or more"),
         ("weights: float32}", "weights: float32, components: [vea]}", "'variants.fp32.components.0' has the value"),

@@ -10,8 +10,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from stages import quantize
+from stages.calibrate import collect
+from stages.lib.calibration import write_inputs
 from stages.lib.errors import UserError, run_stage
 from stages.lib.params import COMPONENTS
+from stages.lib.prompts import Prompt
+from tests.reference import reference_pipeline
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -40,7 +44,7 @@ def _run(monkeypatch, base: Path, out: Path, variant: str) -> dict:
     return json.loads(size.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("variant", ["fp32", "fp16", "bf16", "int8-cpu", "int8-simulated"])
+@pytest.mark.parametrize("variant", ["fp32", "fp16", "bf16", "int8-cpu", "int8-simulated", "int4-simulated"])
 def test_the_report_adds_up(monkeypatch, tiny_model, tmp_path, capsys, variant):
     """Totals are sums of components, operators hold every parameter, and the disk figure is that of the files."""
     report = _run(monkeypatch, tiny_model, tmp_path, variant)
@@ -68,6 +72,9 @@ def test_compression_is_what_the_format_really_gives(monkeypatch, tiny_model, tm
     assert memory["int8-simulated"] == memory["fp16"]
     assert reports["int8-simulated"]["stored_dtype"] == "float16"
     assert reports["int8-simulated"]["overhead_percent"] > 100
+    four = _run(monkeypatch, tiny_model, tmp_path, "int4-simulated")
+    assert (four["disk_mib"], four["weights"]) == (reports["int8-simulated"]["disk_mib"], "int4")
+    assert four["theoretical_mib"] == pytest.approx(471871 * (4 + 16 / 64) / 8 / 2**20, rel=1e-5)
     operators = {(row["component"], row["operator"], row["dtype"]) for row in reports["int8-cpu"]["operators"]}
     assert ("unet", "Conv2d", "float32") in operators and ("unet", "Linear", "int8") in operators
     linear = sum(row["parameters"] for row in reports["int8-cpu"]["operators"] if row["dtype"] == "int8")
@@ -87,9 +94,26 @@ def test_what_a_back_end_leaves_out_is_said(monkeypatch, tiny_model, tmp_path, c
 
 def test_ranges_of_activations_need_the_calibration_file(monkeypatch, tiny_model, tmp_path):
     """Full INT8 without it is one message."""
+    with pytest.raises(UserError, match="calibration.safetensors is missing: run `dvc repro calibrate`"):
+        _run(monkeypatch, tiny_model, tmp_path, "w8a8-simulated")
     pytest.importorskip("nncf", reason="the back end's package is optional")
     with pytest.raises(UserError, match="calibration.safetensors is missing: run `dvc repro calibrate`"):
         _run(monkeypatch, tiny_model, tmp_path, "int8-openvino")
+
+
+def test_scales_of_activations_are_counted(monkeypatch, tiny_model, tmp_path):
+    """The size report of a variant with calibrated activations misses no byte of its files and no parameter."""
+    pipeline = reference_pipeline(tiny_model)
+    pipeline.register_modules(safety_checker=None)
+    prompt = Prompt(id="dog", prompt="a dog", kind="animal", complexity="low", seed=7, set="calibration")
+    inputs = collect(pipeline, [prompt], steps=2, guidance_scale=7.5, unet_calls=1, seed=0)
+    write_inputs(tmp_path / "calibration.safetensors", inputs)
+    report = _run(monkeypatch, tiny_model, tmp_path, "w8a8-simulated")
+    assert report["parameters"] == 471871 and report["parameters_left_out"] == 0
+    files = sum(path.stat().st_size for path in (tmp_path / "w8a8-simulated").rglob("*.safetensors"))
+    assert report["disk_mib"] == pytest.approx(files / 2**20, rel=1e-5)
+    scales = [row for row in report["operators"] if row["dtype"] == "int8"]
+    assert {row["operator"] for row in scales} == {"Conv2d", "Linear"} and not any(row["parameters"] for row in scales)
 
 
 def test_a_mistake_leaves_nothing_half_written(monkeypatch, tiny_model, tmp_path, capsys):

@@ -25,6 +25,21 @@ VARIANTS = {
     "fp32": {"label": "FP32", "backend": "torch", "weights": "float32"},
     "bf16": {"label": "BF16", "backend": "torch", "weights": "bfloat16"},
     "int8-simulated": {"label": "INT8 Simulated", "backend": "torch", "weights": "int8", "simulated": True},
+    "w8a8-simulated": {
+        "label": "W8A8 Simulated",
+        "backend": "torch",
+        "weights": "int8",
+        "activations": "int8",
+        "simulated": True,
+    },
+    "int4-simulated": {
+        "label": "INT4 Simulated",
+        "backend": "torch",
+        "weights": "int4",
+        "granularity": "group",
+        "group_size": 32,
+        "simulated": True,
+    },
 }
 ORIGIN = report.Origin(commit="0" * 40, modified=False, epoch=1_700_000_000)
 ARGUMENTS = ["--reports", "reports", "--images", "data/images", "--base", "data/models/base"]
@@ -112,6 +127,23 @@ def table(html: str, key: str) -> str:
 def test_every_declared_variant_stands_in_each_table(html, key):
     for variant in VARIANTS.values():
         assert variant["label"] in table(html, key)
+
+
+def test_each_simulated_format_says_what_is_rounded_and_how(html):
+    """Protects a reader from taking rounded activations, or groups, for plain INT8 weights."""
+    rows = table(html, "formats")
+    int8, w8a8, int4 = (rows.partition(f"{name} Simulated")[2] for name in ("INT8", "W8A8", "INT4"))
+    assert int8.startswith(
+        " 8 4.00× CPU simulated: rounded to INT8, FP16 stored, FP32 computed, one step size per output"
+    )
+    assert w8a8.startswith(
+        " 8 4.00× CPU simulated: rounded to INT8, FP16 stored, FP32 computed, inputs of convolutions"
+    )
+    assert "rounded to INT8 (asymmetric, one range per tensor from calibration)" in w8a8.partition("INT4 Sim")[0]
+    assert int4.startswith(
+        " 4.5 7.11× CPU simulated: rounded to INT4, FP16 stored, FP32 computed, one step size per 32"
+    )
+    assert "asymmetric" not in int4
 
 
 def test_what_is_left_of_a_removed_variant_is_not_shown(copy, html):

@@ -17,7 +17,17 @@ from transformers import CLIPImageProcessor, CLIPTokenizer
 
 from stages.lib.clip import load_clip, preprocess
 from stages.lib.errors import UserError
-from training import assemble, evaluate, loop, render, tokenizer, train_autoencoder, train_clip, train_diffusion
+from training import (
+    assemble,
+    evaluate,
+    loop,
+    render,
+    tokenizer,
+    train_autoencoder,
+    train_clip,
+    train_diffusion,
+    train_guidance,
+)
 from training.checkpoint import MAX_FILE_BYTES, load_weights, save_weights
 from training.data import load_scenes
 from training.settings import Fit, load_settings
@@ -30,7 +40,7 @@ def tiny_params() -> dict:
     values = YAML(typ="safe").load(PARAMS.read_text(encoding="utf-8"))
     values["render"].update(train_count=32, heldout_count=16)
     values["tokenizer"]["vocab_size"] = 640
-    for section in (values["clip"], values["autoencoder"], values["diffusion"]):
+    for section in (values["clip"], values["autoencoder"], values["diffusion"], values["guidance"]):
         for name in ("fit", "decoder_fit"):
             if name in section:
                 section[name].update(steps=3, batch_size=2, compile=False, bfloat16=False)
@@ -65,6 +75,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(train_autoencoder, *params, *work, *export)
     run(train_clip, *params, *work, *export)
     run(train_diffusion, *params, *work, *export)
+    run(train_guidance, *params, *work, *export)
     run(assemble, *params, *work, "--output", folder / "model")
     return folder
 
@@ -104,6 +115,31 @@ def test_learning_rate_warms_up_then_falls_to_its_floor() -> None:
     assert max(shares) == shares[9] == pytest.approx(0.98, abs=0.01)
     assert shares[9:] == sorted(shares[9:], reverse=True)
     assert shares[100] == pytest.approx(loop.FINAL_LEARNING_RATE_SHARE)
+
+
+def test_guidance_of_the_blend_has_the_effect_of_the_effective_scale() -> None:
+    """Protects the target of the last training: the pipeline's scale then does what the effective one did."""
+    empty, captioned = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
+    wanted, guided = train_guidance.blend(empty, captioned, 7.5, 2.0)
+    torch.testing.assert_close(empty + 7.5 * (wanted - empty), guided)
+    torch.testing.assert_close(guided, empty + 2.0 * (captioned - empty))
+
+
+def test_a_schedule_ends_at_the_time_limit_when_asked_to(tmp_path: Path) -> None:
+    """Protects --anneal: the rate reaches its floor at the deadline, before or after the steps asked for."""
+    (tmp_path / "work").mkdir()
+    module, rates = torch.nn.Linear(3, 1), []
+
+    def loss_at(progress: float, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        time.sleep(0.01)
+        rates.append(progress)
+        return module(torch.ones(1, 3)).square().mean(), {}
+
+    fit = Fit(10**6, 1, 1e-2, 2, 0.0, 0.9, compile=False, bfloat16=False)
+    deadline_s = time.monotonic() + 0.5
+    run = loop.Run("toy", tmp_path / "work", torch.device("cpu"), 1, deadline_s, None, None, anneal=True)
+    loop.fit(module, loss_at, fit, run)
+    assert rates == sorted(rates) and rates[0] < 0.1 and 0.8 < rates[-1] <= 1
 
 
 def test_weights_are_split_into_small_files_and_read_back(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ A back end is a package with three functions:
 
 - `quantize(base: Path, variant: Variant, out: Path) -> None`: read the pipeline folder `base`, write the variant
   into the existing empty folder `out`; everything `load` needs is inside `out`.
-  With `calibrated`, and INT8 activations, it is given `calibration` as well: stages.lib.calibration.read_inputs().
+  With `calibrated`, and rounded activations, it is given `calibration` as well: stages.lib.calibration.read_inputs().
 - `load(folder: Path, variant: Variant, device: str) -> StableDiffusionPipeline`: rebuild it on `device`
   ("cpu" or "cuda").
 - `inventory(folder: Path, variant: Variant) -> list[StoredTensor]`: what the folder stores (stages.lib.inventory).
@@ -37,11 +37,12 @@ class Backend:
 BACKENDS = {
     "torch": Backend(
         module="stages.lib.backends.torch",
-        weights=("float32", "float16", "bfloat16", "int8"),
-        activations=("none",),
-        granularity=("channel", "tensor"),
+        weights=("float32", "float16", "bfloat16", "int8", "int6", "int4"),
+        activations=("none", "int8", "int6", "int4"),
+        granularity=("channel", "tensor", "group"),
         device=("auto", "cpu", "cuda"),
         compute=("auto", "float32", "float16", "bfloat16"),
+        calibrated=True,
     ),
     "torch_dynamic": Backend(
         module="stages.lib.backends.torch_dynamic",
@@ -68,5 +69,13 @@ BACKENDS = {
         device=("cpu",),
         compute=("float32",),
         calibrated=True,
+    ),
+    "torchao": Backend(
+        module="stages.lib.backends.torchao",
+        weights=("int8", "float8"),
+        activations=("none", "int8", "float8"),
+        granularity=("channel",),
+        device=("auto", "cpu", "cuda"),
+        compute=("auto", "float32", "bfloat16", "float16"),
     ),
 }

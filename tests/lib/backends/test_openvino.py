@@ -34,6 +34,12 @@ FORMATS = {
     "fp32": {"weights": "float32", "compute": "float32"},
     "bf16": {"weights": "float16", "compute": "float32"},
     "weights": {"weights": "int8", "compute": "float32"},
+    "unet only": {
+        "weights": "int8",
+        "activations": "int8",
+        "activation_components": ("unet",),
+        "compute": "float32",
+    },
     "full": {"weights": "int8", "activations": "int8", "compute": "float32"},
 }
 # Of 471,871 parameters, the VAE's encoder has the rest.
@@ -245,3 +251,12 @@ def test_another_batch_is_compiled_when_it_comes(made):
     noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(1))
     latents = pipeline("a cat", latents=noise, num_inference_steps=2, guidance_scale=1.0, output_type="latent").images
     assert latents.isfinite().all() and len(pipeline.unet.graph.compiled) == 2
+
+
+def test_activations_are_rounded_only_where_asked(made):
+    """Protects `activation_components`: integer kernels in the U-Net alone, INT8 weights everywhere."""
+    variant = _variant(**FORMATS["unet only"])
+    integers = {row["component"] for row in executed_precisions(made["unet only"], variant) if row["dtype"] == "int8"}
+    assert integers == {"unet"}
+    stored = {tensor.component for tensor in inventory(made["unet only"], variant) if tensor.dtype == "int8"}
+    assert stored == set(COMPONENTS)

@@ -1,4 +1,4 @@
-"""Back end `torch`: casts, simulated INT8, and arithmetic in another dtype than the stored one."""
+"""Back end `torch`: casts, simulated integer weights, and arithmetic in another dtype than the stored one."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ from tests.reference import drawn, reference_pipeline
 
 
 def _variant(weights: str, **keys) -> Variant:
-    simulated = weights == "int8"
+    simulated = weights.startswith("int")
     return Variant(name="v", label="V", backend="torch", weights=weights, simulated=simulated, **keys)
 
 
@@ -169,10 +169,15 @@ def test_a_weight_too_large_for_fp16_is_one_clear_message(tiny_model, tmp_path, 
     _made(tiny_model, _variant("bfloat16"), tmp_path / "w")
 
 
-@pytest.mark.parametrize("granularity", ["tensor", "channel"])
-def test_simulated_int8_stores_rounded_weights_in_fp16(tiny_model, tmp_path, granularity):
-    """Weights of Conv2d, Linear and Embedding are on their INT8 grid; everything else is only cast."""
-    variant = _variant("int8", granularity=granularity)
+@pytest.mark.parametrize(
+    ("weights", "bits", "granularity", "size"),
+    [("int8", 8, "tensor", None), ("int8", 8, "channel", None), ("int6", 6, "channel", None), ("int4", 4, "group", 24)],
+)
+def test_simulated_integers_are_stored_as_rounded_weights_in_fp16(
+    tiny_model, tmp_path, weights, bits, granularity, size
+):
+    """Weights of Conv2d, Linear and Embedding are on their integer grid; everything else is only cast."""
+    variant = _variant(weights, granularity=granularity, **({"group_size": size} if size else {}))
     folder = _made(tiny_model, variant, tmp_path / "v")
     base, made = _weights(tiny_model), _weights(folder)
     operators = {f"{tensor.component}.{tensor.name}": tensor.operator for tensor in inventory(folder, variant)}
@@ -180,7 +185,7 @@ def test_simulated_int8_stores_rounded_weights_in_fp16(tiny_model, tmp_path, gra
     for name, tensor in base.items():
         expected = tensor
         if operators[name] in ("Conv2d", "Linear", "Embedding") and name.endswith(".weight"):
-            expected = dequantize(*quantize_weight(tensor, 8, granularity))
+            expected = dequantize(*quantize_weight(tensor, bits, granularity, size), size)
             rounded += tensor.numel()
         assert made[name].dtype == torch.float16 and torch.equal(made[name], expected.half()), name
     assert rounded > 0.97 * sum(tensor.numel() for tensor in base.values())

@@ -11,8 +11,9 @@ import numpy as np
 
 from stages.lib.backends.onnxruntime.conversion import convert, require_packages
 from stages.lib.backends.onnxruntime.storage import write_graph, write_manifest
+from stages.lib.calibration import Inputs, require_inputs
 from stages.lib.components import copy_companions, load_component, stored_float_dtype, write_component
-from stages.lib.graphs.calibration import Inputs, check_calibration, graph_inputs
+from stages.lib.graphs.calibration import graph_inputs
 from stages.lib.graphs.networks import decision_state
 from stages.lib.graphs.tracing import token_count
 from stages.lib.params import COMPONENTS, Variant
@@ -34,7 +35,7 @@ def quantize(base: Path, variant: Variant, out: Path, calibration: Inputs | None
     """
     require_packages()
     if variant.activations == "int8":
-        check_calibration(variant, calibration)
+        require_inputs(variant, calibration)
     converted = [component for component in COMPONENTS if component in variant.components]
     dtypes = {name: "float32" if name in converted else stored_float_dtype(base, name) for name in COMPONENTS}
     copy_companions(base, out, dtypes)

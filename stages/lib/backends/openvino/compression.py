@@ -3,7 +3,7 @@
 import contextlib
 import io
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,15 +13,13 @@ from stages.lib.backends.openvino.conversion import convert, require_packages
 from stages.lib.backends.openvino.loading import token_count
 from stages.lib.backends.openvino.networks import time_embedding
 from stages.lib.backends.openvino.storage import write_graph, write_manifest
+from stages.lib.calibration import Inputs, require_inputs
 from stages.lib.components import copy_companions, empty_component, load_component, stored_float_dtype, write_component
-from stages.lib.errors import UserError
 from stages.lib.params import COMPONENTS, Variant
 
 if TYPE_CHECKING:
     import openvino
     import torch
-
-Inputs = Mapping[str, "list[dict[str, torch.Tensor]]"]
 
 
 def quantize(base: Path, variant: Variant, out: Path, calibration: Inputs | None = None) -> None:
@@ -33,7 +31,7 @@ def quantize(base: Path, variant: Variant, out: Path, calibration: Inputs | None
     """
     require_packages("openvino", "nncf")
     if variant.activations == "int8":
-        _check_calibration(variant, calibration)
+        require_inputs(variant, calibration)
     converted = [component for component in COMPONENTS if component in variant.components]
     dtypes = {name: "float32" if name in converted else stored_float_dtype(base, name) for name in COMPONENTS}
     copy_companions(base, out, dtypes)
@@ -42,7 +40,7 @@ def quantize(base: Path, variant: Variant, out: Path, calibration: Inputs | None
             write_component(out, component, load_component(base, component, dtypes[component]).state_dict())
             continue
         model = convert(base, component, token_count(base))
-        if variant.activations == "int8":
+        if component in variant.rounded_components:
             model = quantize_fully(model, graph_inputs(base, component, calibration[component]))
         elif variant.weights == "int8":
             model = compress(model)
@@ -50,15 +48,6 @@ def quantize(base: Path, variant: Variant, out: Path, calibration: Inputs | None
         if component == "safety_checker":
             write_component(out, component, _decision_state(base))
     write_manifest(out, converted)
-
-
-def _check_calibration(variant: Variant, calibration: Inputs | None) -> None:
-    for component in variant.components:
-        if not (calibration or {}).get(component):
-            raise UserError(
-                f"variant '{variant.name}' rounds activations to INT8, but there are no calibration inputs of "
-                f"'{component}': add prompts to the file of params.yaml's 'calibration.file', run `dvc repro calibrate`"
-            )
 
 
 def _decision_state(base: Path) -> dict:

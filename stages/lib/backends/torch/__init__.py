@@ -1,4 +1,7 @@
-"""Back end `torch`: weights cast to a floating-point dtype, or rounded to INT8 and stored in FP16 (simulated).
+"""Back end `torch`: weights cast to a floating-point dtype, or rounded to integers and stored in FP16 (simulated).
+
+Simulated are weights of 8, 6 or 4 bits, symmetric, with one scale per tensor, output channel or group (see
+stages.lib.quantization), and on request activations of 8, 6 or 4 bits (see the module `activations`).
 
 The arithmetic dtype may differ from the stored one (FP16 weights on a CPU): then a weight stays as it is stored and
 is cast each time a layer reads it, one layer at a time. Between networks, and in the scheduler, everything is FP32,
@@ -14,6 +17,8 @@ from diffusers import StableDiffusionPipeline
 from torch import nn
 from torch.nn.utils import parametrize
 
+from stages.lib.backends.torch.activations import measure_ranges, round_inputs, write_ranges
+from stages.lib.calibration import Inputs, require_inputs
 from stages.lib.components import (
     assemble,
     copy_companions,
@@ -24,7 +29,7 @@ from stages.lib.components import (
 from stages.lib.devices import compute_dtype, native_dtype
 from stages.lib.errors import UserError
 from stages.lib.inventory import StoredTensor, stored_tensors
-from stages.lib.params import COMPONENTS, Variant
+from stages.lib.params import COMPONENTS, DTYPE_BITS, Variant
 from stages.lib.quantization import dequantize, quantize_weight
 
 # Every weight matrix that a layer multiplies with or looks up in: nearly all of a model. Biases, normalizations and
@@ -32,11 +37,15 @@ from stages.lib.quantization import dequantize, quantize_weight
 ROUNDED_LAYERS = (nn.Conv2d, nn.Linear, nn.Embedding)
 
 
-def quantize(base: Path, variant: Variant, out: Path) -> None:
+def quantize(base: Path, variant: Variant, out: Path, calibration: Inputs | None = None) -> None:
     """Write `base` with the components of `variant` in its dtype into the empty folder `out`.
 
-    One component is in memory at a time. Raises UserError where a weight is too large for the dtype.
+    `calibration` has the inputs of each component, named as in stages.lib.calibration, and is needed where activations
+    are rounded. One component is in memory at a time. Raises UserError where a weight is too large for the dtype, or
+    inputs are missing.
     """
+    if variant.activations != "none":
+        require_inputs(variant, calibration)
     dtypes = {
         component: variant.stored_dtype if component in variant.components else stored_float_dtype(base, component)
         for component in COMPONENTS
@@ -47,16 +56,20 @@ def quantize(base: Path, variant: Variant, out: Path) -> None:
             write_component(out, component, load_component(base, component, dtypes[component]).state_dict())
             continue
         model = load_component(base, component, "float32")
-        if variant.weights == "int8":
-            round_weights(model, variant.granularity)
+        if variant.activations != "none":
+            ranges = measure_ranges(model, component, calibration[component])
+            write_ranges(ranges, DTYPE_BITS[variant.activations], out / component)
+        if variant.simulated:
+            round_weights(model, DTYPE_BITS[variant.weights], variant.granularity, variant.scale_group_size)
         write_component(out, component, cast_state(model.state_dict(), dtypes[component], base / component))
 
 
-def round_weights(model: nn.Module, granularity: str) -> None:
-    """Round the weights of convolutions, linear layers and embeddings to INT8 and back, in place."""
+def round_weights(model: nn.Module, bits: int, granularity: str, group_size: int | None = None) -> None:
+    """Round the weights of convolutions, linear layers and embeddings to integers and back, in place."""
     for module in model.modules():
         if isinstance(module, ROUNDED_LAYERS):
-            module.weight.copy_(dequantize(*quantize_weight(module.weight, 8, granularity)))
+            rounded = quantize_weight(module.weight, bits, granularity, group_size)
+            module.weight.copy_(dequantize(*rounded, group_size))
 
 
 def cast_state(state: Mapping[str, torch.Tensor], dtype: str, source: Path) -> dict[str, torch.Tensor]:
@@ -81,7 +94,10 @@ def load(folder: Path, variant: Variant, device: str) -> StableDiffusionPipeline
         stored = stored_float_dtype(folder, component)
         converted = component in variant.components
         computes[component] = compute_dtype(variant, device) if converted else native_dtype(stored, device)
-        networks[component] = load_component(folder, component, stored).to(device)
+        network = load_component(folder, component, stored)
+        if converted and variant.activations != "none":
+            round_inputs(network, component, folder / component, DTYPE_BITS[variant.activations])
+        networks[component] = network.to(device)
     pipeline = assemble(folder, networks)
     for component, network in networks.items():
         compute_in(network, component, computes[component])

@@ -12,20 +12,17 @@ from pathlib import Path
 
 import torch
 from diffusers import StableDiffusionPipeline
-from safetensors.torch import load_file
 from torch import nn
 
 from stages.lib.backends.torch import compute_in
 from stages.lib.components import (
     assemble,
     copy_companions,
-    empty_component,
     load_component,
+    rebuild_component,
     stored_float_dtype,
-    weight_files,
     write_component,
 )
-from stages.lib.errors import UserError
 from stages.lib.files import read_json, write_json
 from stages.lib.inventory import StoredTensor, stored_tensors
 from stages.lib.params import COMPONENTS, Variant
@@ -108,7 +105,9 @@ def load(folder: Path, variant: Variant, device: str) -> StableDiffusionPipeline
     networks = {}
     for component in COMPONENTS:
         if component in variant.components:
-            networks[component] = _load_quantized(folder, component)
+            names = read_json(folder / component / MANIFEST)["linear"]
+            suffixes = ("", "_scale", "_zero_point")
+            networks[component] = rebuild_component(folder, component, names, suffixes, _packed)
         else:
             stored = stored_float_dtype(folder, component)
             networks[component] = load_component(folder, component, stored)
@@ -119,29 +118,8 @@ def load(folder: Path, variant: Variant, device: str) -> StableDiffusionPipeline
     return pipeline
 
 
-def _load_quantized(folder: Path, component: str) -> nn.Module:
-    """One network from its config, its manifest and its safetensors files."""
-    model = empty_component(folder, component)
-    state = {}
-    for path in weight_files(folder, component):
-        state.update(load_file(path))
-    model.load_state_dict(
-        {name: state[name] for name in state.keys() & model.state_dict().keys() if state[name].is_floating_point()},
-        strict=False,
-        assign=True,
-    )
-    for name in read_json(folder / component / MANIFEST)["linear"]:
-        needed = [f"{name}.{key}" for key in ("weight", "weight_scale", "weight_zero_point")]
-        lost = [key for key in needed if key not in state]
-        if lost:
-            raise UserError(f"{folder / component}: tensor '{lost[0]}' is missing: delete {folder}, run `dvc repro`")
-        parent, _, child = name.rpartition(".")
-        linear = pack_linear(*(state[key] for key in needed), state.get(f"{name}.bias"))
-        model.get_submodule(parent).register_module(child, linear)
-    lost = [name for name, tensor in model.named_parameters() if tensor.is_meta]
-    if lost:
-        raise UserError(f"{folder / component}: tensor '{lost[0]}' is missing: delete {folder}, run `dvc repro`")
-    return model.eval().requires_grad_(False)
+def _packed(linear: nn.Linear, *stored: torch.Tensor) -> nn.Module:
+    return pack_linear(*stored, None if linear.bias is None else linear.bias.detach())
 
 
 def pack_linear(
