@@ -225,7 +225,7 @@ def _executed(variant: dict, slow: float) -> list[dict]:
     computed = "bfloat16" if variant["weights"] == "bfloat16" else "float32"
     return [
         ExecutedWork(
-            component, "main", operator, dtype, 10, part * gigas * 10**8, part * gigas * slow / 600, calls
+            component, "main", operator, dtype, 10, part * gigas * 10**8, part * gigas * slow / 6000, calls
         ).as_json()
         for component, (calls, gigas) in work.items()
         for operator, part in (("Conv2d", 6), ("Linear", 3), ("MatMul", 1))

@@ -37,7 +37,7 @@ def _verdict(item: Explained, _: Translate) -> str:
     prediction = item.prediction
     text = _(
         "%(label)s draws at %(measured)s times the speed of %(baseline)s, of whose picture multiplication takes "
-        "%(share)s; its kernels predict %(predicted)s."
+        "%(share)s; its kernels predict %(predicted)s times."
     )
     return text % {
         "label": item.label,

@@ -39,12 +39,14 @@ class Prediction:
 
     @property
     def predicted(self) -> float:
-        """The reference's time over what it were with the variant's multiplications and the reference's rest.
+        """The reference's rest and multiplications over its rest and the variant's multiplications.
 
         G. M. Amdahl, "Validity of the single processor approach to achieving large scale computing capabilities",
         AFIPS 1967, with the measured throughput of each kernel class in place of one factor.
         """
-        return self.reference.time / (self.reference.rest + self.variant.multiplication)
+        return (self.reference.rest + self.reference.multiplication) / (
+            self.reference.rest + self.variant.multiplication
+        )
 
     @property
     def measured(self) -> float:

@@ -45,10 +45,10 @@ def test_infinitely_fast_kernels_leave_the_rest():
 
 
 def test_clocks_that_add_time_make_no_negative_rest():
-    """Clocks around every layer may measure more than the whole; a share stays a share."""
+    """Clocks around every layer may measure more than the whole: a share stays a share, kernels are compared alone."""
     prediction = Prediction(Run(1.0, 1.1), Run(0.5, 0.55))
     assert prediction.reference.rest == 0 and prediction.multiplication_share == 1
-    assert prediction.predicted == pytest.approx(1 / 0.55)
+    assert prediction.predicted == pytest.approx(2)
 
 
 def test_the_spread_of_a_quotient_holds_every_pair():
