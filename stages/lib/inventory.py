@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 # A component that OpenVINO runs: the constants of its graph, and the graph as compressed XML.
 GRAPH_CONSTANTS = "openvino_model.bin"
 GRAPH = "openvino_model.xml.gz"
+# A component that ONNX Runtime runs: its larger constants, and the graph, compressed.
+ONNX_CONSTANTS = "model.onnx.data"
+ONNX_GRAPH = "model.onnx.gz"
+GRAPH_FILES = (GRAPH_CONSTANTS, GRAPH, ONNX_CONSTANTS, ONNX_GRAPH)
 # What a quantized weight or input needs besides its integers: tensors that stand for no parameter of the base model.
 QUANTIZATION_SUFFIXES = ("_scale", "_zero_point")
 
@@ -90,8 +94,8 @@ def disk_bytes(folder: Path) -> dict[str, int]:
 
 
 def _files(folder: Path, component: str) -> list[Path]:
-    graph = [folder / component / name for name in (GRAPH_CONSTANTS, GRAPH)]
-    if not any(path.is_file() for path in graph):
+    graph = [path for name in GRAPH_FILES if (path := folder / component / name).is_file()]
+    if not graph:
         return weight_files(folder, component)
     # The thresholds of a safety checker lie beside its graph.
     return graph + sorted((folder / component).glob("*.safetensors"))

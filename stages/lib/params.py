@@ -156,6 +156,10 @@ class Variant(_Section):
             )
         if self.schedule and "unet" not in self.rounded_components:
             raise ValueError("`schedule` spares U-Net calls from INT8 activations, but the U-Net has none")
+        if self.backend == "onnxruntime" and (self.weights == "int8") != (self.activations == "int8"):
+            raise ValueError(
+                "back end 'onnxruntime' rounds weights and activations together: set both to int8, or neither"
+            )
         if self.backend == "torch" and self.scaled != self.simulated:
             raise ValueError(
                 f"back end 'torch' only simulates integers: set `simulated: true` with {', '.join(integers)} weights "

@@ -47,6 +47,7 @@ def test_the_shipped_file_is_valid_and_chooses_the_embedded_model():
     assert list(params.variants) == [
         "fp32", "fp16", "bf16", "int8-cpu", "int8-simulated",
         "fp32-openvino", "int8-openvino-weights", "int8-openvino", "int8-openvino-steps",
+        "fp32-onnxruntime", "int8-onnxruntime",
     ]  # fmt: skip
 
 
@@ -155,6 +156,11 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
             "backend: torch, weights: float32}",
             "backend: openvino, weights: float32, activations: int8, device: cpu, compute: float32}",
             "activations 'int8' need integer weights: set `weights: int8`",
+        ),
+        (
+            "backend: torch, weights: float32}",
+            "backend: onnxruntime, weights: int8, device: cpu, compute: float32}",
+            "rounds weights and activations together: set both to int8, or neither",
         ),
         (
             "weights: int8, activations: int8, granularity: tensor",

@@ -61,6 +61,15 @@ BACKENDS = {
         compute=("float32", "bfloat16"),
         calibrated=True,
     ),
+    "onnxruntime": Backend(
+        module="stages.lib.backends.onnxruntime",
+        weights=("float32", "int8"),
+        activations=("none", "int8"),
+        granularity=("channel",),
+        device=("cpu",),
+        compute=("float32",),
+        calibrated=True,
+    ),
     "torchao": Backend(
         module="stages.lib.backends.torchao",
         weights=("int8", "float8"),

@@ -13,6 +13,7 @@ from stages.calibrate import collect
 from stages.lib import components
 from stages.lib.errors import UserError
 from stages.lib.files import sha256
+from stages.lib.graphs import packages, tracing
 from stages.lib.inventory import GRAPH, GRAPH_CONSTANTS, disk_bytes, memory_bytes
 from stages.lib.params import COMPONENTS, Variant
 from stages.lib.prompts import Prompt
@@ -21,7 +22,6 @@ pytest.importorskip("openvino", reason="the back end's package is optional")
 pytest.importorskip("nncf", reason="the back end's package is optional")
 
 from stages.lib.backends.openvino import (  # noqa: E402 - they need the packages
-    conversion,
     executed_precisions,
     inventory,
     load,
@@ -229,7 +229,7 @@ def test_full_int8_without_calibration_inputs_is_refused(tiny_model, tmp_path):
 def test_a_missing_package_is_told_with_the_command_that_installs_it(tiny_model, made, tmp_path, monkeypatch):
     """An optional package that is not there is no traceback."""
     find = importlib.util.find_spec
-    monkeypatch.setattr(conversion, "find_spec", lambda name: None if name in ("openvino", "nncf") else find(name))
+    monkeypatch.setattr(packages, "find_spec", lambda name: None if name in ("openvino", "nncf") else find(name))
     with pytest.raises(UserError, match="needs openvino and nncf, not installed here: run `pip install openvino nncf`"):
         quantize(tiny_model, _variant(**FORMATS["fp32"]), tmp_path)
     with pytest.raises(UserError, match="needs openvino, not installed"):
@@ -241,7 +241,7 @@ def test_a_unet_with_other_inputs_is_refused(tiny_model):
     network = components.empty_component(tiny_model, "unet")
     network.register_to_config(class_embed_type="timestep")
     with pytest.raises(UserError, match="'class_embed_type' is not something back end 'openvino' can do"):
-        conversion.check_supported("unet", network, tiny_model)
+        tracing.check_supported("openvino", "unet", network, tiny_model)
 
 
 def test_another_batch_is_compiled_when_it_comes(made):

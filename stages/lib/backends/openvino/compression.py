@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stages.lib.backends.openvino.conversion import convert, require_packages
-from stages.lib.backends.openvino.loading import token_count
-from stages.lib.backends.openvino.networks import time_embedding
 from stages.lib.backends.openvino.storage import write_graph, write_manifest
 from stages.lib.calibration import Inputs, require_inputs
-from stages.lib.components import copy_companions, empty_component, load_component, stored_float_dtype, write_component
+from stages.lib.components import copy_companions, load_component, stored_float_dtype, write_component
+from stages.lib.graphs.calibration import graph_inputs
+from stages.lib.graphs.networks import decision_state
+from stages.lib.graphs.tracing import token_count
 from stages.lib.params import COMPONENTS, Variant
 
 if TYPE_CHECKING:
     import openvino
-    import torch
 
 
 def quantize(base: Path, variant: Variant, out: Path, calibration: Inputs | None = None) -> None:
@@ -46,29 +46,8 @@ def quantize(base: Path, variant: Variant, out: Path, calibration: Inputs | None
             model = compress(model)
         write_graph(model, out, component, half=variant.weights == "float16")
         if component == "safety_checker":
-            write_component(out, component, _decision_state(base))
+            write_component(out, component, decision_state(base))
     write_manifest(out, converted)
-
-
-def _decision_state(base: Path) -> dict:
-    """The safety checker's concept vectors and thresholds, which PyTorch compares embeddings with."""
-    state = load_component(base, "safety_checker", "float32").state_dict()
-    return {name: tensor for name, tensor in state.items() if "." not in name}
-
-
-def graph_inputs(base: Path, component: str, inputs: "list[dict[str, torch.Tensor]]") -> list[dict[str, np.ndarray]]:
-    """The calibration inputs of one network as its graph takes them."""
-    if component != "unet":
-        return [{name: array.numpy() for name, array in item.items()} for item in inputs]
-    network = empty_component(base, "unet")
-    return [
-        {
-            "sample": item["sample"].numpy(),
-            "time": time_embedding(network, item["timestep"]).numpy(),
-            "text": item["text"].numpy(),
-        }
-        for item in inputs
-    ]
 
 
 @contextlib.contextmanager

@@ -1,121 +1,24 @@
 """A network of the pipeline as an OpenVINO graph, straight from its PyTorch module."""
 
 import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
 from stages.lib.components import load_component
-from stages.lib.errors import UserError
+from stages.lib.graphs import packages
+from stages.lib.graphs.tracing import TRACED, check_supported, example_inputs, quiet_tracing
 
 if TYPE_CHECKING:
     import openvino
 
-# What the U-Net of a pipeline may take besides picture, time and text; this back end passes none of it.
-UNET_EXTRAS = (
-    "class_embed_type",
-    "num_class_embeds",
-    "addition_embed_type",
-    "encoder_hid_dim",
-    "encoder_hid_dim_type",
-    "time_cond_proj_dim",
-)
-
 
 def require_packages(*names: str) -> None:
     """Raise a UserError unless the optional packages are installed. Switches off their usage statistics."""
-    missing = [name for name in names if find_spec(name) is None]
-    if missing:
-        raise UserError(
-            f"back end 'openvino' needs {' and '.join(missing)}, not installed here: run `pip install openvino nncf`, "
-            "or remove its variants from params.yaml"
-        )
+    packages.require_packages("openvino", names, "pip install openvino nncf")
     os.environ.setdefault("NNCF_CI", "1")
     os.environ.setdefault("CI", "true")
-
-
-class _UNet(nn.Module):
-    """Takes the sinusoidal embedding of the timestep: in BF16, inside the graph, it would lose its low digits."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-        network.get_time_embed = lambda sample, timestep: timestep
-
-    def forward(self, sample: torch.Tensor, time: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-        return self.network(sample, time, text, return_dict=False)[0]
-
-
-class _Decoder(nn.Module):
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, latents: torch.Tensor) -> torch.Tensor:
-        if self.network.post_quant_conv is not None:
-            latents = self.network.post_quant_conv(latents)
-        return self.network.decoder(latents)
-
-
-class _TextEncoder(nn.Module):
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        return self.network(tokens, return_dict=False)[0]
-
-
-class _Vision(nn.Module):
-    """The part of the safety checker that has weights: pixels to an embedding."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.network.visual_projection(self.network.vision_model(pixels)[1])
-
-
-TRACED = {"unet": _UNet, "vae": _Decoder, "text_encoder": _TextEncoder, "safety_checker": _Vision}
-
-
-def input_shapes(component: str, network: nn.Module, tokens: int) -> dict[str, tuple[int, ...]]:
-    """The shape of each input for one picture with guidance; `tokens` is the length of a text."""
-    config = network.config
-    if component == "unet":
-        size = config.sample_size
-        height, width = (size, size) if isinstance(size, int) else size
-        return {
-            "sample": (2, config.in_channels, height, width),
-            "time": (1, config.block_out_channels[0]),
-            "text": (2, tokens, config.cross_attention_dim),
-        }
-    if component == "vae":
-        size = config.sample_size // 2 ** (len(config.block_out_channels) - 1)
-        return {"latents": (1, config.latent_channels, size, size)}
-    if component == "text_encoder":
-        return {"tokens": (1, tokens)}
-    vision = config.vision_config
-    return {"pixels": (1, 3, vision.image_size, vision.image_size)}
-
-
-def check_supported(component: str, network: nn.Module, folder: Path) -> None:
-    """Raise a UserError for a U-Net that takes more than a picture, a time and a text."""
-    extras = [key for key in UNET_EXTRAS if component == "unet" and getattr(network.config, key, None) is not None]
-    if component == "unet" and network.config.time_embedding_type != "positional":
-        extras.append("time_embedding_type")
-    if extras:
-        raise UserError(
-            f"{folder / component / 'config.json'}: '{extras[0]}' is not something back end 'openvino' can do: "
-            "leave 'unet' out of `components`"
-        )
 
 
 def convert(base: Path, component: str, tokens: int) -> "openvino.Model":
@@ -123,27 +26,8 @@ def convert(base: Path, component: str, tokens: int) -> "openvino.Model":
     import openvino
 
     network = load_component(base, component, "float32")
-    check_supported(component, network, base)
-    generator = torch.Generator().manual_seed(0)
-    example = {
-        name: torch.zeros(shape, dtype=torch.long) if name == "tokens" else torch.randn(shape, generator=generator)
-        for name, shape in input_shapes(component, network, tokens).items()
-    }
-    with _quiet_tracing(), torch.no_grad():
-        return openvino.convert_model(TRACED[component](network), example_input=example)
-
-
-@contextmanager
-def _quiet_tracing() -> Iterator[None]:
-    """Tracing looks at every property of a network, old ones too, and at assertions of shapes; all warn."""
-    import transformers.utils.logging
-
-    verbosity = transformers.utils.logging.get_verbosity()
-    transformers.utils.logging.set_verbosity_error()
-    try:
-        with warnings.catch_warnings():
-            for kind in (torch.jit.TracerWarning, DeprecationWarning, FutureWarning):
-                warnings.simplefilter("ignore", kind)
-            yield
-    finally:
-        transformers.utils.logging.set_verbosity(verbosity)
+    check_supported("openvino", component, network, base)
+    with quiet_tracing(), torch.no_grad():
+        return openvino.convert_model(
+            TRACED[component](network), example_input=example_inputs(component, network, tokens)
+        )

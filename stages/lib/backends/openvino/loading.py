@@ -5,26 +5,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffusers import StableDiffusionPipeline
-from safetensors.torch import load_file
 from torch import nn
 
-from stages.lib.backends.openvino.conversion import input_shapes, require_packages
-from stages.lib.backends.openvino.networks import Decoder, Graph, TextEncoder, UNet, Vision
+from stages.lib.backends.openvino.conversion import require_packages
+from stages.lib.backends.openvino.networks import Graph
 from stages.lib.backends.openvino.storage import read_graph
 from stages.lib.backends.torch import compute_in
-from stages.lib.components import assemble, empty_component, load_component, stored_float_dtype, weight_files
+from stages.lib.components import assemble, empty_component, load_component, stored_float_dtype
 from stages.lib.errors import UserError
+from stages.lib.graphs.networks import UNet, stand_in
+from stages.lib.graphs.tracing import input_shapes, token_count
 from stages.lib.params import COMPONENTS, PARAMS_FILE, Variant
 
 if TYPE_CHECKING:
     import openvino
-
-
-def token_count(folder: Path) -> int:
-    """How many tokens a text has."""
-    from transformers import CLIPTextConfig
-
-    return CLIPTextConfig.from_pretrained(folder / "text_encoder", local_files_only=True).max_position_embeddings
 
 
 def load(folder: Path, variant: Variant, device: str) -> StableDiffusionPipeline:
@@ -69,14 +63,7 @@ def _network(core: "openvino.Core", folder: Path, component: str, variant: Varia
         if "none" in variant.schedule:
             spared = Graph(core, without_activation_rounding(model), variant.compute, shapes)
         return UNet(network, graph, spared, variant.schedule)
-    if component == "safety_checker":
-        network.vision_model, network.visual_projection = Vision(network, graph), nn.Identity()
-        state = {}
-        for path in weight_files(folder, component):
-            state.update(load_file(path))
-        network.load_state_dict(state, assign=True)
-        return network.eval().requires_grad_(False)
-    return {"vae": Decoder, "text_encoder": TextEncoder}[component](network, graph)
+    return stand_in(folder, component, graph)
 
 
 def without_activation_rounding(model: "openvino.Model") -> "openvino.Model":

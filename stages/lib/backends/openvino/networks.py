@@ -1,20 +1,13 @@
-"""OpenVINO graphs as networks of a StableDiffusionPipeline: thin modules that diffusers cannot tell from its own."""
+"""OpenVINO graphs, compiled."""
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from diffusers.models.autoencoders.vae import DecoderOutput
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from torch import nn
 
 if TYPE_CHECKING:
     import openvino
-
-
-def time_embedding(unet: nn.Module, timestep: Any) -> torch.Tensor:
-    """The sinusoidal embedding of one timestep, FP32 (1, channels); `unet` needs no weights for it."""
-    return unet.time_proj(torch.as_tensor(timestep).reshape(1)).float()
 
 
 class Graph(nn.Module):
@@ -68,83 +61,3 @@ def properties(compute: str) -> dict[str, Any]:
         "NUM_STREAMS": 1,
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
     }
-
-
-class _OnCpu(nn.Module):
-    """What diffusers asks of a network: where it is, what it takes, how it was made."""
-
-    dtype = torch.float32
-    device = torch.device("cpu")
-
-    def __init__(self, config: Any) -> None:
-        super().__init__()
-        self.config = config
-
-
-class UNet(_OnCpu):
-    """Predicts the noise. `schedule` says, per call of a picture, whether activations are INT8; then they are."""
-
-    def __init__(self, network: nn.Module, graph: Graph, unquantized: Graph | None, schedule: tuple[str, ...]) -> None:
-        super().__init__(network.config)
-        self.time_proj, self.graph, self.unquantized, self.schedule = network.time_proj, graph, unquantized, schedule
-        self.calls = 0
-
-    def begin_picture(self) -> None:
-        """The next call is the first of a picture."""
-        self.calls = 0
-
-    def forward(
-        self,
-        sample: torch.Tensor,
-        timestep: Any,
-        encoder_hidden_states: torch.Tensor,
-        timestep_cond: None = None,
-        cross_attention_kwargs: None = None,
-        added_cond_kwargs: None = None,
-        return_dict: bool = True,
-    ) -> Any:
-        extras = (timestep_cond, cross_attention_kwargs, added_cond_kwargs)
-        if any(extra is not None for extra in extras):
-            raise ValueError("this U-Net takes a sample, a timestep and a text, and nothing else")
-        spared = self.calls < len(self.schedule) and self.schedule[self.calls] == "none"
-        self.calls += 1
-        graph = self.unquantized if spared else self.graph
-        noise = graph(sample=sample, time=time_embedding(self, timestep), text=encoder_hidden_states)
-        return UNet2DConditionOutput(sample=noise) if return_dict else (noise,)
-
-
-class Decoder(_OnCpu):
-    """The VAE without its encoder."""
-
-    def __init__(self, network: nn.Module, graph: Graph) -> None:
-        super().__init__(network.config)
-        self.graph = graph
-
-    def decode(self, z: torch.Tensor, return_dict: bool = True, generator: None = None) -> Any:
-        """Latents (n, c, h, w) to a picture (n, 3, H, W) in [-1, 1], FP32."""
-        picture = self.graph(latents=z)
-        return DecoderOutput(sample=picture) if return_dict else (picture,)
-
-
-class TextEncoder(_OnCpu):
-    """Tokens to the hidden states of the last layer."""
-
-    def __init__(self, network: nn.Module, graph: Graph) -> None:
-        super().__init__(network.config)
-        self.graph = graph
-
-    def forward(self, input_ids: torch.Tensor, attention_mask: None = None) -> tuple[torch.Tensor]:
-        if attention_mask is not None:
-            raise ValueError("this text encoder takes no attention mask")
-        return (self.graph(tokens=input_ids),)
-
-
-class Vision(_OnCpu):
-    """Pixels to the embedding that the safety checker compares; stands for its vision model and projection."""
-
-    def __init__(self, network: nn.Module, graph: Graph) -> None:
-        super().__init__(network.config.vision_config)
-        self.graph = graph
-
-    def forward(self, pixels: torch.Tensor) -> tuple[None, torch.Tensor]:
-        return None, self.graph(pixels=pixels)

@@ -1,7 +1,7 @@
 """What the stored graphs hold: every constant, its bytes, and the parameter of the base model that it stands for."""
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
@@ -9,8 +9,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from stages.lib.backends.openvino.storage import check_manifest, graph_text
-from stages.lib.components import empty_component, headers
-from stages.lib.inventory import StoredTensor, operator_of, stored_component
+from stages.lib.graphs.parameters import ParameterLedger
+from stages.lib.inventory import StoredTensor, stored_component
 from stages.lib.params import COMPONENTS, Variant
 
 DTYPES = {
@@ -60,15 +60,9 @@ def inventory(folder: Path, variant: Variant) -> list[StoredTensor]:
 def graph_tensors(folder: Path, component: str) -> list[StoredTensor]:
     """Every constant of a component's graph, each range of bytes once, and the safety checker's thresholds.
 
-    A graph folds some parameters into other constants (a bias with a reshaping) or drops them (a factor of 1). Those
-    parameters are a row of their own per operator, without bytes, so that the sum is that of the network that runs.
+    A parameter that the graph folds or drops has a row without bytes, see stages.lib.graphs.parameters.
     """
-    network = empty_component(folder, component)
-    wanted = {name: item for name, item in network.named_parameters() if not _is_left_out(component, name)}
-    operators = {name: operator_of(module) for name, module in network.named_modules()}
-    missing = Counter()
-    for name, item in wanted.items():
-        missing[operators[name.rpartition(".")[0]]] += item.numel()
+    ledger = ParameterLedger(folder, component)
     tensors, ranges = [], set()
     nodes = _nodes(graph_text(folder, component))
     for node in nodes.values():
@@ -76,41 +70,14 @@ def graph_tensors(folder: Path, component: str) -> list[StoredTensor]:
             continue
         ranges.add(span)
         elements = prod(int(size) for size in re.findall(r"\d+", node.data["shape"]))
+        dtype, stored_bytes = DTYPES[node.data["element_type"]], int(node.data["size"])
         name = _parameter_name(node, nodes)
-        known = name in wanted and wanted[name].numel() == elements
-        operator = operators[name.rpartition(".")[0]] if known else _operator(node, nodes)
-        if known:
-            missing[operator] -= elements
-            del wanted[name]
-        tensors.append(
-            StoredTensor(
-                component=component,
-                name=name if known else node.name,
-                operator=operator,
-                elements=elements,
-                parameters=elements if known else 0,
-                dtype=DTYPES[node.data["element_type"]],
-                stored_bytes=int(node.data["size"]),
-            )
-        )
-    if component == "safety_checker":
-        for header in headers(folder, component):
-            missing["Other"] -= header.elements
-            tensors.append(
-                StoredTensor(
-                    component, header.name, "Other", header.elements, header.elements, header.dtype, header.stored_bytes
-                )
-            )
-    return tensors + [
-        StoredTensor(component, f"folded into other constants ({operator})", operator, 0, count, "float32", 0)
-        for operator, count in sorted(missing.items())
-        if count
-    ]
-
-
-def _is_left_out(component: str, name: str) -> bool:
-    """The VAE's encoder, which nothing in drawing a picture needs."""
-    return component == "vae" and name.startswith(("encoder.", "quant_conv."))
+        if ledger.stands_for(name, elements):
+            tensors.append(ledger.claimed(name, elements, dtype, stored_bytes))
+        else:
+            operator = _operator(node, nodes)
+            tensors.append(StoredTensor(component, node.name, operator, elements, 0, dtype, stored_bytes))
+    return tensors + ledger.rest()
 
 
 def _nodes(text: bytes) -> dict[str, Node]:

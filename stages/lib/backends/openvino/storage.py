@@ -6,8 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from stages.lib.errors import UserError
-from stages.lib.files import read_json, sha256, write_json
+from stages.lib.graphs import manifest
 from stages.lib.inventory import GRAPH, GRAPH_CONSTANTS
 
 if TYPE_CHECKING:
@@ -44,19 +43,17 @@ def _name_nodes(model: "openvino.Model") -> None:
 
 def write_manifest(folder: Path, components: list[str]) -> None:
     """Record the SHA-256 of every graph file, by its path in `folder`."""
-    names = [f"{component}/{name}" for component in components for name in (GRAPH, GRAPH_CONSTANTS)]
-    write_json(folder / MANIFEST, {"sha256": {name: sha256(folder / name) for name in names}})
+    names = [name for component in components for name in _file_names(component)]
+    manifest.write_manifest(folder / MANIFEST, names)
 
 
 def check_manifest(folder: Path, component: str) -> None:
     """Raise a UserError that names the file unless both files of a graph are those that were written."""
-    digests = read_json(folder / MANIFEST)["sha256"]
-    for name in (f"{component}/{GRAPH}", f"{component}/{GRAPH_CONSTANTS}"):
-        path = folder / name
-        if not path.is_file():
-            raise UserError(f"{path} is missing: delete {folder}, run `dvc repro`")
-        if sha256(path) != digests.get(name):
-            raise UserError(f"{path} is not the file that {folder / MANIFEST} lists: delete {folder}, run `dvc repro`")
+    manifest.check_files(folder / MANIFEST, _file_names(component))
+
+
+def _file_names(component: str) -> list[str]:
+    return [f"{component}/{GRAPH}", f"{component}/{GRAPH_CONSTANTS}"]
 
 
 def graph_text(folder: Path, component: str) -> bytes:
