@@ -50,7 +50,8 @@ def explain(
     """What `disk` bytes of files with `tensors` consist of, `container` bytes of which hold no tensor.
 
     `declared` is the dtype that the component is stored in; where it is no mere cast, the weights of `operators` must
-    have it, but for those whose names match the regular expression `exact`. A difference of more than 1 % is a UserError that begins with `where` and names the tensors behind it.
+    have it, but for those whose names match the regular expression `exact`. A difference of more than 1 % is a
+    UserError that begins with `where` and names the tensors behind it.
     """
     parts = {"weights": 0.0, "scales": 0.0, "unquantized": 0.0}
     differences: dict[str, float] = {}

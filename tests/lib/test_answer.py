@@ -23,6 +23,7 @@ def result(label: str, mib: float, ratios: tuple | None, psnr: float | None, ide
             "latency_s": 1 / sorted(ratios)[1],
             "measurements": measurements,
         }
+        timing["baseline_extrapolated"] = False
     return VariantResult(
         variant=Variant(name=label.lower(), label=label, backend="torch", weights="float32"),
         is_baseline=label == "FP32",
