@@ -1,5 +1,6 @@
 """What a model folder stores on disk, and what a loaded network holds in memory."""
 
+import gzip
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,7 +110,17 @@ def _container_bytes(path: Path) -> int:
     if path.suffix == ".safetensors":  # eight bytes with the length of the header, and the header
         with path.open("rb") as file:
             return 8 + int.from_bytes(file.read(8), "little")
+    if path.name == ONNX_GRAPH:
+        return max(0, path.stat().st_size - _bytes_inside(path))
     return 0 if path.name in (GRAPH_CONSTANTS, ONNX_CONSTANTS) else path.stat().st_size
+
+
+def _bytes_inside(path: Path) -> int:
+    """Bytes of the small constants that an ONNX graph itself holds, and which have rows of their own."""
+    import onnx
+
+    graph = onnx.load_model_from_string(gzip.decompress(path.read_bytes())).graph
+    return sum(len(tensor.raw_data) for tensor in graph.initializer)
 
 
 def is_graph(folder: Path, component: str) -> bool:

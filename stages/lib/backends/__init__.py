@@ -132,7 +132,6 @@ BACKENDS = {
         compute=("auto", "float32", "bfloat16", "float16"),
         quantize_peak=1.6,
         load_peak=1.0,
-        operators=("Linear",),
         packages=("torchao",),
         gpu_weights={"float8": 8.9},
         compile=(False, True),

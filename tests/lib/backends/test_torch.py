@@ -95,8 +95,8 @@ def test_fp32_arithmetic_on_stored_halves_is_exact(tiny_model, tmp_path, weights
             part.safety_checker.visual_projection(part.safety_checker.vision_model(pixels)[1])
             for part in (pipeline, reference)
         )
-    # Not bit for bit: some processors' kernels sum in another order where weights lie elsewhere in memory. FP16 would be
-    # 1e-3 off.
+    # Not bit for bit: some processors' kernels sum in another order where weights lie elsewhere in memory. FP16 would
+    # be 1e-3 off.
     torch.testing.assert_close(features, expected, rtol=1e-5, atol=1e-5)
 
 
