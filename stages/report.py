@@ -56,6 +56,8 @@ PICTURED = 3  # prompts in figures 1 and 3
 DETAIL_SHARE = 3  # the enlarged detail is a third of the picture wide
 EARLIEST = 315532800  # 1980-01-01, the date of a report that has neither commit nor SOURCE_DATE_EPOCH
 
+MOST_PAIRS = 30  # rows of a table of every two formats, beyond which only some are printed
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -214,7 +216,7 @@ def quality_figures(results: Results, _: Translate) -> dict[str, Any]:
     return {
         "floor_runs": floor_runs(results, _),
         "below_rerun": {result.name: below_rerun_db(result.quality, results.floor) for result in results.others},
-        "comparison_rows": comparison_rows(results),
+        "comparison_rows": comparison_rows(results, MOST_PAIRS),
         "verdict_names": verdict_names(_),
         "sets_rows": sets_rows(results, _),
     }
@@ -278,8 +280,12 @@ def kind_counts(prompts: list[Prompt]) -> dict[str, int]:
 
 
 def pair_rows(results: Results, prompts: list[Prompt]) -> list[dict[str, Any]]:
-    """Table 8: every two variants with their mean PSNR for each kind of prompt."""
+    """Table 8: every two variants with their mean PSNR for each kind of prompt.
+
+    Where that were more than MOST_PAIRS rows, only those with one of the first two variants: the study's columns.
+    """
     kinds = {prompt.id: prompt.kind for prompt in prompts}
+    first = [result.name for result in results.variants[:2]] if len(results.pairs) > MOST_PAIRS else None
     return [
         {
             "reference": results.label(pair["reference"]),
@@ -288,6 +294,7 @@ def pair_rows(results: Results, prompts: list[Prompt]) -> list[dict[str, Any]]:
             "whole": pair,
         }
         for pair in results.pairs
+        if first is None or pair["reference"] in first
     ]
 
 

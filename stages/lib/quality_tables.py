@@ -1,5 +1,6 @@
 """What the report shows of distances, floor, alignment and trajectories: rows and curves from the results."""
 
+import math
 from typing import Any
 
 from stages.lib import charts
@@ -46,11 +47,18 @@ def sets_rows(results: Results, _: Translate) -> list[tuple[str, dict[str, Any]]
     return [(label, sets) for label, sets in rows if sets]
 
 
-def comparison_rows(results: Results) -> list[dict[str, Any]]:
-    """Every two variants with their labels and the paired comparison of each measure."""
+def comparison_rows(results: Results, most: int) -> list[dict[str, Any]]:
+    """Every two variants with their labels and the paired comparison of each measure.
+
+    Where that were more than `most` rows, only neighbours in the order of the mean PSNR, the most faithful first.
+    """
+    order = sorted(results.others, key=lambda result: -(result.quality["psnr_db"] or math.inf))
+    names = [result.name for result in order]
+    neighbours = [set(two) for two in zip(names, names[1:], strict=False)]
     return [
         entry | {"reference": results.label(entry["reference"]), "variant": results.label(entry["variant"])}
         for entry in results.comparisons
+        if len(results.comparisons) <= most or {entry["reference"], entry["variant"]} in neighbours
     ]
 
 
