@@ -14,13 +14,14 @@ from tqdm import tqdm
 
 from stages.lib.backends import BACKENDS
 from stages.lib.devices import compute_dtype, resolve_device
-from stages.lib.drawing import draw_picture, is_flagged, quiet_safety_checker, use_deterministic_algorithms
+from stages.lib.drawing import draw_picture, quiet_safety_checker, use_deterministic_algorithms
 from stages.lib.errors import run_stage
 from stages.lib.files import whole_folder, write_json
 from stages.lib.noise import read_noise
 from stages.lib.params import load_params
 from stages.lib.picture_folder import LISTING, rgb_sha256
 from stages.lib.prompts import Prompt, load_prompts
+from stages.lib.safety import decide, margin_fields
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
@@ -50,7 +51,7 @@ def draw_all(
                 "prompt": prompt.prompt,
                 "seed": prompt.seed,
                 "sha256": rgb_sha256(np.asarray(picture)),
-                "flagged": is_flagged(pipeline, picture),
+                **margin_fields(decide(pipeline, picture)),
             }
         )
     return entries
