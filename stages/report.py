@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stages.lib import illustrations, outline
+from stages.lib import appearance_words, illustrations, outline
 from stages.lib.answer import answer
 from stages.lib.charts import Translate
 from stages.lib.coverage import coverage, coverage_sentence, operator_names
@@ -156,6 +156,7 @@ def render(
         pairs=pair_rows(results, prompts),
         kinds=kind_counts(prompts),
         audit=audit(STUDY, _),
+        **appearance_texts(results, _),
         coverage={result.name: coverage(result.size, result.work) for result in results.variants},
         coverage_sentences=coverage_sentences(results, _),
         executed_dtypes=executed_dtypes(results),
@@ -167,6 +168,20 @@ def render(
         shares=shares,
         **picture_figures(results, images, pictured_prompts(prompts)),
     )
+
+
+def appearance_texts(results: Results, _: Translate) -> dict[str, Any]:
+    """What the chapters on looks, safety checker and controls are written with."""
+    words = appearance_words
+    return {
+        "measure_names": words.measure_names(_),
+        "measure_digits": words.measure_digits(),
+        "damage_words": {item.name: words.damage_words(item.appearance["measures"], _) for item in results.variants},
+        "causes": words.causes(_),
+        "control_names": words.control_names(_),
+        "expectations": words.expectations(_),
+        "damage_names": words.damage_names(_),
+    }
 
 
 def instrumented_pictures(results: Results) -> int:

@@ -78,6 +78,7 @@ def environment(templates: Path, translations: gettext.NullTranslations) -> "Env
         "integer": lambda count: f"{count:,d}",
         "percent": lambda value: f"{value:.1f}{NO_BREAK_SPACE}%",
         "decimal": lambda value, digits: f"{value:,.{digits}f}".replace("-", "−"),
+        "signed": lambda value, digits: f"{value:+,.{digits}f}".replace("-", "−"),
         "dtype": dtype_name,
         "data_uri": svg_data_uri,
         "rating": rate_psnr,

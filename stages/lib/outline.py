@@ -1,6 +1,6 @@
 """The order of the report: which sections, tables, figures and charts it has, and the numbers they bear.
 
-Tables 1 to 8 and figures 1 to 3 have the numbers of the study; what it did not have are charts, tables that come after
+Tables 1 to 9 and figures 1 to 3 have the numbers of the study; what it did not have are charts, tables that come after
 those, and tables named after their appendix.
 """
 
@@ -19,7 +19,8 @@ class Section:
     level: int
 
 
-TABLES = ("machine", "formats", "prompts", "sizes", "overhead", "performance", "quality", "kinds", "coverage", "why")
+TABLES = ("machine", "formats", "prompts", "sizes", "overhead", "performance", "quality", "kinds")
+TABLES += ("appearance", "safety", "controls", "detection", "coverage", "why")
 FIGURES = ("grid", "rounding", "visual")
 CHARTS = ("pipeline", "sizes", "speed", "split", "psnr", "calls")
 APPENDIX_TABLES = {"audit": "A1", "samples": "B1", "all-prompts": "C1", "measures": "D1", "software": "E1"}
@@ -65,6 +66,9 @@ def sections(_: Translate) -> dict[str, Section]:
                 ("results-size", _("Size")),
                 ("results-speed", _("Speed and memory")),
                 ("results-quality", _("Quality")),
+                ("results-appearance", _("What it looks like")),
+                ("results-safety", _("Safety checker")),
+                ("results-controls", _("Controls")),
                 ("results-coverage", _("What INT8 really is: coverage")),
                 ("results-why", _("Why a format is fast or slow")),
                 ("results-visual", _("Visual comparison")),

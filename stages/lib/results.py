@@ -3,7 +3,7 @@
 A variant that was removed from params.yaml leaves its files behind; they are never listed here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class VariantResult:
     quality: dict[str, Any]
     drawn: dict[str, Any]
     runtime: RuntimeSpeedup | None = None
+    appearance: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -73,6 +74,7 @@ class Results:
     environment: dict[str, Any]
     variants: tuple[VariantResult, ...]
     pairs: tuple[dict[str, Any], ...]
+    controls: dict[str, Any] = field(default_factory=dict)
 
     @property
     def baseline(self) -> VariantResult:
@@ -105,12 +107,18 @@ def load_results(reports: Path, images: Path, params: Params) -> Results:
             timing=read_json(reports / "timing" / f"{name}.json"),
             quality=read_json(reports / "quality" / f"{name}.json"),
             drawn=read_json(images / name / "images.json"),
+            appearance=read_json(reports / "appearance" / f"{name}.json"),
             runtime=RuntimeSpeedup(**summary["runtimes"][name]) if name in summary["runtimes"] else None,
         )
         for name, variant in params.variants.items()
     )
     pairs = tuple(pair for pair in summary["pairs"] if {pair["reference"], pair["variant"]} <= set(params.variants))
-    return Results(environment=read_json(reports / "environment.json"), variants=variants, pairs=pairs)
+    return Results(
+        environment=read_json(reports / "environment.json"),
+        variants=variants,
+        pairs=pairs,
+        controls=read_json(reports / "controls.json"),
+    )
 
 
 def kind_means(pair: dict[str, Any], kinds: dict[str, str]) -> dict[str, dict[str, Any]]:

@@ -73,8 +73,7 @@ def read_decisions(folder: Path) -> dict[str, dict[str, Any]]:
         lost = [key for key in ("id", "flagged", "safety_margin", "safety_margin_reason") if key not in item]
         if lost:
             raise UserError(
-                f"{folder / LISTING} has a picture without {', '.join(lost)}: "
-                f"run `dvc repro -f generate@{folder.name}`"
+                f"{folder / LISTING} has a picture without {', '.join(lost)}: run `dvc repro -f generate@{folder.name}`"
             )
         found[item["id"]] = {key: item[key] for key in ("flagged", "safety_margin", "safety_margin_reason")}
     return found

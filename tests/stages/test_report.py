@@ -122,7 +122,20 @@ def table(html: str, key: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "key", ["formats", "sizes", "overhead", "performance", "quality", "kinds", "coverage", "samples", "all-prompts"]
+    "key",
+    [
+        "formats",
+        "sizes",
+        "overhead",
+        "performance",
+        "quality",
+        "kinds",
+        "appearance",
+        "safety",
+        "coverage",
+        "samples",
+        "all-prompts",
+    ],
 )
 def test_every_declared_variant_stands_in_each_table(html, key):
     for variant in VARIANTS.values():
@@ -237,7 +250,7 @@ def test_tables_and_figures_are_numbered_in_order(html):
     for word in ("Table", "Figure", "Chart"):
         numbers = [int(n) for n in re.findall(rf"<b>{word} (\d+)\.</b>", html)]
         assert numbers == list(range(1, len(numbers) + 1)), word
-    assert len(re.findall(r"<b>Table \d+\.</b>", html)) == 10
+    assert len(re.findall(r"<b>Table \d+\.</b>", html)) == 14
 
 
 def test_every_reference_leads_somewhere_once(html):
