@@ -79,7 +79,7 @@ def judge_stop(name: str, draw: Callable[[], Any]) -> dict[str, Any]:
 
 
 def refusal(references: Sequence[Drawing], drawn: Sequence[Drawing]) -> str | None:
-    """The error that stops the comparison of these pictures under their true prompts and seeds; None if nothing does."""
+    """The error that stops comparing these pictures under their true prompts and seeds; None if nothing does."""
     pairs = [{picture.id: picture for picture, _ in side} for side in (references, drawn)]
     folders = [next(iter(side.values())).path.parent for side in pairs]
     try:

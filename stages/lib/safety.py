@@ -1,4 +1,4 @@
-"""What the safety checker decides of a finished picture, how near it was to the other decision, and which pictures flip.
+"""What the safety checker decides of a picture, how near it was to deciding otherwise, and which decisions flip.
 
 The margin is the number that the decision is taken on: the largest of (cosine to a concept - its threshold), raised by
 0.01 where a special-care concept is met, as StableDiffusionSafetyChecker has it (Rando et al., "Red-Teaming the Stable
@@ -48,7 +48,7 @@ def decide(pipeline: "StableDiffusionPipeline", picture: "Image") -> Decision:
 
 
 def margin_of(checker: "torch.nn.Module", embedding: "torch.Tensor") -> float:
-    """Largest cosine minus threshold over the concepts, for one image embedding (1, d); computed as the checker does."""
+    """Largest cosine minus threshold over the concepts, of one image embedding (1, d), computed as the checker does."""
     from torch.nn.functional import normalize
 
     def above(concepts: "torch.Tensor", thresholds: "torch.Tensor") -> "torch.Tensor":
@@ -67,7 +67,7 @@ def margin_fields(decision: Decision) -> dict[str, Any]:
 
 
 def read_decisions(folder: Path) -> dict[str, dict[str, Any]]:
-    """The decision stored with each picture of `folder`, by id: flagged, margin, reason. UserError for an old listing."""
+    """The decision stored with each picture of `folder`, by id. An old listing, without margins, is a UserError."""
     found = {}
     for item in read_listing(folder)["pictures"]:
         lost = [key for key in ("id", "flagged", "safety_margin", "safety_margin_reason") if key not in item]
