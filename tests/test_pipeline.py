@@ -25,6 +25,8 @@ INVENTED = """\
         granularity=("channel",),
         device=("auto",),
         compute=("auto",),
+        quantize_peak=1.6,
+        load_peak=1.0,
         packages=("invented-package",),
     ),
 """
@@ -45,7 +47,7 @@ class Clone:
     def run(self, *command: str, fails: bool = False) -> str:
         """What the command prints. It must succeed, or fail without a traceback where `fails` is set."""
         done = subprocess.run(
-            command, cwd=self.folder, env=self.environment, text=True, capture_output=True, timeout=300, check=False
+            command, cwd=self.folder, env=self.environment, text=True, capture_output=True, timeout=1500, check=False
         )
         output = done.stdout + done.stderr
         assert (done.returncode != 0) == fails, output
