@@ -37,9 +37,9 @@ MEASURES = {
     for measure in (
         Measure("blur", "", "up", (0.02, 0.06, 0.12)),
         Measure("detail_db", "dB", "down", (0.6, 2.0, 4.0)),
-        Measure("blockiness", "", "up", (0.1, 0.5, 1.0)),
+        Measure("blockiness", "", "up", (0.15, 0.5, 1.0)),
         Measure("posterization_bits", "bit", "up", (0.45, 1.3, 2.2)),
-        Measure("noise", "", "up", (0.25, 1.0, 3.0)),
+        Measure("noise", "", "up", (0.5, 1.5, 3.0)),
         Measure("lightness", "", "both", (1.0, 3.0, 6.0)),
         Measure("green_red", "", "both", (1.0, 3.0, 6.0)),
         Measure("blue_yellow", "", "both", (1.0, 3.0, 6.0)),

@@ -54,7 +54,7 @@ def control_names(_: Translate) -> dict[str, str]:
         "seeds": _("Shuffled seeds"),
         "prompts": _("Swapped prompts"),
         "int2": _("U-Net weights rounded to INT2"),
-        "nan": _("A NaN among the weights"),
+        "nan": _("One weight that is not a number"),
     }
 
 

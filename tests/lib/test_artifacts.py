@@ -39,16 +39,16 @@ def scenes() -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def generated() -> list[np.ndarray]:
-    """Pictures that the embedded model draws in ten steps."""
+    """Pictures that the embedded model draws in eight steps."""
     from stages.lib.backends import torch as backend
     from stages.lib.drawing import draw_picture
     from stages.lib.noise import initial_latents
 
     exact = Variant(name="fp32", label="FP32", backend="torch", weights="float32")
     pipeline = backend.load(PROJECT / "data/embedded", exact, "cpu")
-    prompts = load_prompts(PROJECT / "data/prompts.csv", None)[::4][:8]
+    prompts = load_prompts(PROJECT / "data/prompts.csv", None)[::5][:6]
     return [
-        np.asarray(draw_picture(pipeline, "fp32", item.prompt, initial_latents((4, 32, 32), item.seed), 10, 7.5))
+        np.asarray(draw_picture(pipeline, "fp32", item.prompt, initial_latents((4, 32, 32), item.seed), 8, 7.5))
         for item in prompts
     ]
 
@@ -56,7 +56,7 @@ def generated() -> list[np.ndarray]:
 @pytest.fixture(scope="module", params=["scenes", "generated"])
 def clean(request) -> tuple[list[np.ndarray], list[Figures]]:
     pictures = request.getfixturevalue(request.param)
-    assert len(pictures) >= 8
+    assert len(pictures) >= 6
     return pictures, [figures_of(picture) for picture in pictures]
 
 
