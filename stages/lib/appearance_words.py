@@ -12,11 +12,11 @@ def measure_names(_: Translate) -> dict[str, str]:
         "blur": _("Blur"),
         "detail_db": _("Fine detail, dB"),
         "blockiness": _("Blocks, levels"),
-        "posterization_bits": _("Posterization, bit"),
+        "posterization_bits": _("Tones lost, bit"),
         "noise": _("Grain, levels"),
-        "lightness": _("Lightness L*"),
-        "green_red": _("Green to red a*"),
-        "blue_yellow": _("Blue to yellow b*"),
+        "lightness": _("L*"),
+        "green_red": _("a*"),
+        "blue_yellow": _("b*"),
     }
 
 
@@ -42,7 +42,7 @@ def damage_words(measures: dict[str, dict[str, Any]], _: Translate) -> list[str]
         "moderate": _("clearly %(effect)s"),
         "strong": _("strongly %(effect)s"),
     }
-    graded = [(GRADES.index(item["grade"]), key) for key, item in measures.items() if item["grade"] in degrees]
+    graded = [(GRADES.index(measures[key]["grade"]), key) for key in MEASURES if measures[key]["grade"] in degrees]
     graded.sort(key=lambda pair: -pair[0])  # stable: equal grades stay in the order of the measures
     return [degrees[GRADES[number]] % {"effect": effects[key][measures[key]["shift"] > 0]} for number, key in graded]
 
