@@ -105,6 +105,7 @@ def test_drawing_that_does_not_repeat_itself_fails_the_run(run, monkeypatch):
         run()
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast")
 def test_drawing_that_lets_a_nan_pass_fails_the_run(run, monkeypatch):
     """Without the check for finite numbers a NaN becomes a picture."""
     from stages.lib import drawing
