@@ -16,7 +16,7 @@ from tqdm import tqdm
 from stages.lib.availability import obstacle_left_in, passed_on
 from stages.lib.backends import BACKENDS
 from stages.lib.devices import compute_dtype, resolve_device
-from stages.lib.drawing import draw_picture, is_flagged, quiet_safety_checker, use_deterministic_algorithms
+from stages.lib.drawing import draw_picture, quiet_safety_checker, use_deterministic_algorithms
 from stages.lib.errors import run_stage
 from stages.lib.files import whole_folder, write_json
 from stages.lib.memory import check_memory, loaded_bytes
@@ -24,6 +24,7 @@ from stages.lib.noise import read_noise
 from stages.lib.params import load_params
 from stages.lib.picture_folder import LISTING, rgb_sha256
 from stages.lib.prompts import Prompt, load_prompts
+from stages.lib.safety import decide, margin_fields
 from stages.lib.trajectory import Recorder, write_trajectories
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def draw_all(
                 "prompt": prompt.prompt,
                 "seed": prompt.seed,
                 "sha256": rgb_sha256(np.asarray(picture)),
-                "flagged": is_flagged(pipeline, picture),
+                **margin_fields(decide(pipeline, picture)),
             }
         )
     write_trajectories(folder, recorded)

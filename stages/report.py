@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stages.lib import illustrations, outline
+from stages.lib import appearance_words, illustrations, outline
 from stages.lib.answer import answer
 from stages.lib.charts import Translate
 from stages.lib.coverage import coverage, coverage_sentence, operator_names
@@ -206,7 +206,7 @@ def render(
         throughput=throughput,
         by_operator=by_operator,
         shares=shares,
-        **(quality_figures(results, _) if results.pictured else {}),
+        **(quality_figures(results, _) | appearance_texts(results, _) if results.pictured else {}),
         **(picture_figures(results, images, pictured_prompts(prompts)) if results.pictured else no_pictures(results)),
     )
 
@@ -229,6 +229,20 @@ def tap_names(_: Translate) -> dict[str, str]:
         "latents": _("latents"),
         "picture": _("picture"),
         "safety": _("safety margin"),
+    }
+
+
+def appearance_texts(results: Results, _: Translate) -> dict[str, Any]:
+    """What the chapters on looks, safety checker and controls are written with."""
+    words = appearance_words
+    return {
+        "measure_names": words.measure_names(_),
+        "measure_digits": words.measure_digits(),
+        "damage_words": {item.name: words.damage_words(item.appearance["measures"], _) for item in results.variants},
+        "causes": words.causes(_),
+        "control_names": words.control_names(_),
+        "expectations": words.expectations(_),
+        "damage_names": words.damage_names(_),
     }
 
 

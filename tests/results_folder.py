@@ -46,11 +46,13 @@ def write_project(folder: Path, variants: dict[str, dict], draw=None, prompts=PR
         _write(folder / f"reports/size/{name}.json", _size(name, variant))
         _write(folder / f"reports/timing/{name}.json", _timing(name, variant))
         _write(folder / f"reports/quality/{name}.json", _quality(name, variant, drawn, prompts))
+        _write(folder / f"reports/appearance/{name}.json", _appearance(folder / "data/images", name, variant))
     write_floor(folder / "reports/floor.json", json.loads((folder / "reports/quality/fp32.json").read_text("utf-8")))
     for name, found in sensitivity().items():
         _write(folder / f"reports/sensitivity/{name}.json", found)
     _write(folder / "reports/environment.json", _ENVIRONMENT)
     _write(folder / "reports/architectures.json", _ARCHITECTURES)
+    _write(folder / "reports/controls.json", _CONTROLS)
     _write(folder / "reports/summary.json", _summary(folder, variants, drawn))
 
 
@@ -122,6 +124,31 @@ _ARCHITECTURES = {
 }
 
 
+_DIFFERENT = {"images": 3, "identical": 0, "psnr_db": 14.2, "ssim": 0.41, "rating": "poor", "reason": None}
+_CONTROLS = {
+    "baseline": "fp32",
+    "measured": True,
+    "controls": [
+        {"name": "rerun", "expected": "identical", "caught": True, "refusal": None}
+        | {"images": 3, "identical": 3, "psnr_db": None, "ssim": 1.0, "rating": "identical", "reason": None},
+        {"name": "seeds", "expected": "different", "caught": True, "refusal": "other seeds", **_DIFFERENT},
+        {"name": "prompts", "expected": "different", "caught": True, "refusal": "other prompts", **_DIFFERENT},
+        {"name": "int2", "expected": "different", "caught": True, "refusal": None, **_DIFFERENT},
+        {"name": "nan", "expected": "stopped", "caught": True, "message": "gives NaN", "reason": None},
+    ],
+    "stored": {"images": 3, "identical": 3, "psnr_db": None, "psnr_db_std": None, "ssim": 1.0, "ssim_std": 0.0},
+    "limits": {"blur": {"measures": ["blur"], "weakest": 0.5, "tried": [0.3, 0.5], "images": 5}}
+    | {"jpeg": {"measures": ["blockiness"], "weakest": None, "tried": [90, 10], "images": 5}},
+}
+
+
+def _appearance(images: Path, name: str, variant: dict) -> dict:
+    from stages.inspect import appearance_of
+
+    names = {"variant": name, "label": variant["label"], "baseline": "fp32"}
+    return names | {"measured": True} | appearance_of(images / "fp32", images / name)
+
+
 def _write(path: Path, value: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value, allow_nan=False), encoding="utf-8")
@@ -157,6 +184,8 @@ def _write_images(folder: Path, name: str, pictures: dict, prompts: list) -> dic
             "seed": row[4],
             "sha256": hashlib.sha256(drawn[row[0]].tobytes()).hexdigest(),
             "flagged": False,
+            "safety_margin": -0.2,
+            "safety_margin_reason": None,
         }
         for row in prompts
     ]

@@ -131,6 +131,11 @@ def test_a_second_run_runs_nothing(clone):
     assert clone.ran() == set()
 
 
+def test_the_figures_follow_from_the_pictures_and_every_control_is_caught(clone):
+    assert "every quality figure is the same" in clone.run("python", "-m", "stages.verify")
+    assert all(control["caught"] for control in clone.json("reports/controls.json")["controls"])
+
+
 def test_metrics_are_one_row_a_variant(clone):
     rows = clone.run("dvc", "metrics", "show").splitlines()
     assert len(rows) == 4
@@ -149,7 +154,7 @@ def test_editing_one_variant_reruns_only_it(restored):
     restored.edit("params.yaml", "granularity: channel", "granularity: tensor")
     assert restored.ran() == {
         "quantize@int8-simulated", "generate@int8-simulated", "benchmark@int8-simulated", "evaluate@int8-simulated",
-        "summarize", "report",
+        "inspect@int8-simulated", "summarize", "report",
     }  # fmt: skip
     after = restored.pictures()
     changed = {name.split("/")[0] for name in before if before[name] != after[name]}

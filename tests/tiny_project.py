@@ -103,6 +103,7 @@ def write_pictures(folder: Path, pictures: dict[str, np.ndarray], **changes: Any
         text, seed = PROMPTS[id]
         entries.append(
             {"id": id, "kind": id, "prompt": text, "seed": seed, "sha256": digest, "flagged": id == "fantasy"}
+            | {"safety_margin": 0.1 if id == "fantasy" else -0.2, "safety_margin_reason": None}
         )
     entries[0].update(changes)
     listing = {"variant": folder.name, "device": "cpu", "compute": "float32", "threads": 1, "pictures": entries}

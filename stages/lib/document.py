@@ -80,6 +80,7 @@ def environment(templates: Path, translations: gettext.NullTranslations) -> "Env
         "integer": lambda count: f"{count:,d}",
         "percent": lambda value: f"{value:.1f}{NO_BREAK_SPACE}%",
         "decimal": lambda value, digits: f"{value:,.{digits}f}".replace("-", "−"),
+        "signed": signed,
         "dtype": dtype_name,
         "snr": lambda noise: f"{-10 * math.log10(noise):.1f}" if noise > 0 else "∞",
         "data_uri": svg_data_uri,
@@ -105,6 +106,12 @@ def even_rows(items: Sequence[Any], most: int) -> list[list[Any]]:
     length = -(-len(items) // count)
     filled = [*items, *[None] * (count * length - len(items))]
     return [filled[start : start + length] for start in range(0, len(filled), length)]
+
+
+def signed(value: float, digits: int) -> str:
+    """A difference with its sign, '+0.13' or '−0.13'; one that rounds to zero has none."""
+    text = f"{value:+,.{digits}f}".replace("-", "−")
+    return text if any(digit in text for digit in "123456789") else text[1:]
 
 
 def quantity(value: float, key: str) -> str:

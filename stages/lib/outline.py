@@ -1,6 +1,6 @@
 """The order of the report: which sections, tables, figures and charts it has, and the numbers they bear.
 
-Tables 1 to 8 and 11 and figures 1 to 3 have the numbers of the study; what it did not have are charts, other tables,
+Tables 1 to 9 and figures 1 to 3 have the numbers of the study; what it did not have are charts, other tables,
 and tables named after their appendix.
 """
 
@@ -21,8 +21,9 @@ class Section:
 
 SENSITIVITY = ("components", "taps", "budgets")
 QUALITY = ("floor", "distances", "alignment", "sets", "comparisons")
-TABLES = ("machine", "formats", "prompts", "sizes", "overhead", "performance", "quality", "kinds", *QUALITY)
-TABLES += ("coverage", "why", *SENSITIVITY)
+APPEARANCE = ("appearance", "safety", "controls")
+TABLES = ("machine", "formats", "prompts", "sizes", "overhead", "performance", "quality", "kinds", "appearance")
+TABLES += (*QUALITY, "safety", "controls", "detection", "coverage", "why", *SENSITIVITY)
 SENSITIVITY_CHARTS = ("shares", "steps", "blocks", "layers")
 FIGURES = ("grid", "rounding", "visual")
 CHARTS = ("pipeline", "sizes", "speed", "split", "psnr", "trajectory", *SENSITIVITY_CHARTS, "calls")
@@ -37,9 +38,9 @@ APPENDIX_TABLES = {
 # What a report without pictures leaves out.
 OF_PICTURES = {
     *("results-visual", "all-prompts"),
-    *(f"results-{key}" for key in (*QUALITY, "trajectory", "sensitivity")),
+    *(f"results-{key}" for key in (*QUALITY, *APPEARANCE, "trajectory", "sensitivity")),
     *("table-prompts", "table-quality", "table-kinds", "table-all-prompts"),
-    *(f"table-{key}" for key in (*QUALITY, *SENSITIVITY)),
+    *(f"table-{key}" for key in (*QUALITY, *APPEARANCE, "detection", *SENSITIVITY)),
     *(f"chart-{key}" for key in SENSITIVITY_CHARTS),
     *("figure-grid", "figure-visual", "chart-psnr", "chart-trajectory"),
 }
@@ -96,12 +97,15 @@ def sections(_: Translate, pictured: bool, other_machines: bool = False) -> dict
                 ("results-size", _("Size")),
                 ("results-speed", _("Speed and memory")),
                 ("results-quality", _("Quality")),
+                ("results-appearance", _("What it looks like")),
                 ("results-floor", _("The noise floor")),
                 ("results-distances", _("How far the pictures are")),
                 ("results-alignment", _("Worse, or only different?")),
                 ("results-sets", _("The pictures as a set")),
                 ("results-trajectory", _("Where along the denoising formats part")),
                 ("results-comparisons", _("Every two formats, picture by picture")),
+                ("results-safety", _("Safety checker")),
+                ("results-controls", _("Controls")),
                 ("results-coverage", _("What INT8 really is: coverage")),
                 ("results-why", _("Why a format is fast or slow")),
                 ("results-sensitivity", _("Where the damage comes from")),

@@ -30,6 +30,7 @@ class VariantResult:
     quality: dict[str, Any]
     drawn: dict[str, Any]
     runtime: RuntimeSpeedup | None = None
+    appearance: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -91,6 +92,7 @@ class Results:
     pairs: tuple[dict[str, Any], ...]
     architectures: tuple[dict[str, Any], ...] = ()
     comparisons: tuple[dict[str, Any], ...] = ()
+    controls: dict[str, Any] = field(default_factory=dict)
     floor: dict[str, Any] = field(default_factory=dict)
     sensitivity: dict[str, Any] = field(default_factory=dict)
     unavailable: tuple[UnavailableVariant, ...] = ()
@@ -132,6 +134,7 @@ def load_results(reports: Path, images: Path, params: Params) -> Results:
             timing=read_json(reports / "timing" / f"{name}.json"),
             quality=read_json(reports / "quality" / f"{name}.json"),
             drawn=read_json(images / name / "images.json"),
+            appearance=read_json(reports / "appearance" / f"{name}.json"),
             runtime=RuntimeSpeedup(**summary["runtimes"][name]) if name in summary["runtimes"] else None,
         )
         for name, variant in params.variants.items()
@@ -156,6 +159,7 @@ def load_results(reports: Path, images: Path, params: Params) -> Results:
         architectures=tuple(read_json(reports / "architectures.json")["architectures"]),
         unavailable=unavailable,
         comparisons=comparisons,
+        controls=read_json(reports / "controls.json"),
         floor=read_json(reports / "floor.json"),
         sensitivity={name: read_json(reports / "sensitivity" / f"{name}.json") for name in SENSITIVITIES},
     )

@@ -14,6 +14,7 @@ from jinja2 import UndefinedError
 from pypdf import PdfReader
 
 from stages import report
+from stages.lib.appearance import MEASURES
 from stages.lib.document import TEMPLATES, even_rows, pdf_of
 from stages.lib.errors import UserError
 from stages.lib.params import load_params
@@ -123,7 +124,20 @@ def table(html: str, key: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "key", ["formats", "sizes", "overhead", "performance", "quality", "kinds", "coverage", "samples", "all-prompts"]
+    "key",
+    [
+        "formats",
+        "sizes",
+        "overhead",
+        "performance",
+        "quality",
+        "kinds",
+        "appearance",
+        "safety",
+        "coverage",
+        "samples",
+        "all-prompts",
+    ],
 )
 def test_every_declared_variant_stands_in_each_table(html, key):
     for variant in VARIANTS.values():
@@ -229,6 +243,41 @@ def test_a_simulated_format_never_shows_a_speed(html):
     assert not re.search(r"\d\.\d", row)
 
 
+def test_what_a_format_does_to_pictures_stands_in_its_own_column_in_words_and_figures(copy):
+    """Protects Table 9: JSON has the measures in another order than the columns; the strongest word comes first."""
+
+    def damage(appearance: dict) -> None:
+        for number, key in enumerate(MEASURES):
+            appearance["measures"][key] |= {"shift": number + 0.5, "low": number, "high": number + 1, "grade": "none"}
+        appearance["measures"]["noise"] |= {"grade": "slight", "pictures": 3}
+        appearance["measures"]["blue_yellow"] |= {"shift": -7.5, "grade": "strong", "pictures": 4}
+
+    change(copy / "reports/appearance/bf16.json", damage)
+    row = table(rendered(), "appearance").partition("BF16")[2].partition("INT8")[0]
+    assert row.startswith(" strongly bluer, slightly grainy +0.500 ± 0.500 +1.50 ± 0.50 +2.50 ± 0.50 +3.50 ± 0.50 ")
+    assert row.strip().endswith("+4.50 ± 0.50 in 3 +5.5 ± 0.5 +6.5 ± 0.5 −7.5 ± 0.5 in 4")
+
+
+def test_a_margin_that_was_not_measured_and_a_flip_are_shown(copy):
+    """Protects the safety table from an invented margin, and from hiding a decision that changed."""
+
+    def hide(appearance: dict) -> None:
+        appearance["safety"]["without_blocked"] |= {
+            "flips": 2, "margin_shift_mean": None, "margin_shift_largest": None, "nearest_margin": None,
+            "margin_reason": "no embedding",
+        }  # fmt: skip
+
+    change(copy / "reports/appearance/bf16.json", hide)
+    row = table(rendered(), "safety").partition("BF16")[2].partition("INT8")[0]
+    assert "no such prompt 0 2 not measured: no embedding none" in row
+
+
+def test_each_control_is_shown_as_caught(html):
+    rows = table(html, "controls")
+    assert rows.count(" yes") == 5 and " no " not in rows.replace("no good word", "").replace("no picture", "")
+    assert "not seen" in table(html, "detection")
+
+
 def test_a_simulated_format_multiplies_in_no_int8(html):
     row = table(html, "coverage").partition("INT8 Simulated")[2]
     assert "simulated: FP32 arithmetic on rounded weights" in row
@@ -281,7 +330,7 @@ def test_tables_and_figures_are_numbered_in_order(html):
     for word in ("Table", "Figure", "Chart"):
         numbers = [int(n) for n in re.findall(rf"<b>{word} (\d+)\.</b>", html)]
         assert numbers == list(range(1, len(numbers) + 1)), word
-    assert len(re.findall(r"<b>Table \d+\.</b>", html)) == 18
+    assert len(re.findall(r"<b>Table \d+\.</b>", html)) == 22
 
 
 def test_every_reference_leads_somewhere_once(html):

@@ -1,0 +1,173 @@
+"""Would this instrument notice? Pictures that must be caught are drawn wrongly on purpose and judged like a variant's.
+
+Reads data/models/BASELINE, data/models/base, the noise, the prompts and the baseline's pictures; writes
+reports/controls.json: the baseline under another name (must be identical), shuffled seeds, swapped prompts, a U-Net
+rounded to INT2 (must get no good word) and a NaN in its weights (must stop the drawing); and how weak known damage may
+be before nothing is said about it. A control that is not caught fails the run: no figure can be trusted then.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.lib.backends import BACKENDS
+from stages.lib.comparison import average, compare
+from stages.lib.detection import CONTROLS, Drawing, detection_limits, judge_pictures, judge_stop
+from stages.lib.devices import resolve_device
+from stages.lib.distances import Prepared
+from stages.lib.drawing import draw_picture, quiet_safety_checker, use_deterministic_algorithms
+from stages.lib.errors import UserError, run_stage
+from stages.lib.files import write_json
+from stages.lib.noise import read_noise
+from stages.lib.params import Generation, Variant, load_params
+from stages.lib.picture_folder import Picture, read_pictures, read_rgb, rgb_sha256
+from stages.lib.prompts import Prompt, load_prompts
+
+if TYPE_CHECKING:
+    from diffusers import StableDiffusionPipeline
+
+PICTURES = 3  # per control
+DAMAGED_PICTURES = 8
+BITS = 2
+ONE_PROMPT = "there is only one prompt, and nothing to swap with"
+
+
+class Painter:
+    """Draws what a control asks for, with one pipeline and the settings of the run."""
+
+    def __init__(self, name: str, pipeline: "StableDiffusionPipeline", noise: Path, generation: Generation) -> None:
+        self.name, self.pipeline, self.noise, self.generation = name, pipeline, noise, generation
+
+    def draw(self, id: str, text: Prompt, seed: Prompt) -> Drawing:
+        """The picture called `id` from the words of one prompt and the noise of another; its true names go with it."""
+        import numpy as np
+
+        settings = self.generation.steps, self.generation.guidance_scale
+        latents = read_noise(self.noise, seed.id)
+        rgb = np.asarray(draw_picture(self.pipeline, self.name, text.prompt, latents, *settings))
+        path = Path(self.name) / f"{id}.png"
+        return Picture(path, id, text.kind, text.prompt, seed.seed, rgb_sha256(rgb), flagged=False), rgb
+
+    def draw_all(self, prompts: list[Prompt], texts: list[Prompt], seeds: list[Prompt]) -> list[Drawing]:
+        """One picture per prompt."""
+        return [self.draw(prompt.id, *pair) for prompt, *pair in zip(prompts, texts, seeds, strict=True)]
+
+
+def run_controls(
+    prompts: list[Prompt], baseline: Painter, again: Painter, broken: Painter
+) -> tuple[list[Drawing], list[dict[str, Any]]]:
+    """The baseline's pictures of `prompts`, and every control against them, in the order of CONTROLS.
+
+    `again` is the baseline loaded anew under another name, `broken` a pipeline whose U-Net is rounded to INT2. A
+    control for which there are too few prompts has a `reason` instead of figures.
+    """
+    references = baseline.draw_all(prompts, prompts, prompts)
+    turned = prompts[1:] + prompts[:1]
+    drawn = {"rerun": again.draw_all(prompts, prompts, prompts), "int2": broken.draw_all(prompts, prompts, prompts)}
+    if len(prompts) > 1:
+        drawn["seeds"] = again.draw_all(prompts, prompts, turned)
+        drawn["prompts"] = again.draw_all(prompts, turned, prompts)
+    results = {name: judge_pictures(name, references, pictures) for name, pictures in drawn.items()}
+    inject_nan(broken.pipeline)
+    results["nan"] = judge_stop("nan", lambda: broken.draw(prompts[0].id, prompts[0], prompts[0]))
+    skipped = {"caught": None, "reason": ONE_PROMPT}
+    return references, [
+        {"reason": None} | results.get(name, {"name": name, "expected": CONTROLS[name]} | skipped) for name in CONTROLS
+    ]
+
+
+def int2_pipeline(base: Path, device: str) -> "StableDiffusionPipeline":
+    """The base model in FP32 with every weight of the U-Net rounded to INT2, per channel: too few for any picture."""
+    from stages.lib.backends import torch as backend
+    from stages.lib.components import load_component
+
+    exact = Variant(name="control", label="Control", backend="torch", weights="float32", compute="float32")
+    pipeline = backend.load(base, exact, device)
+    unet = load_component(base, "unet", "float32")
+    backend.round_weights(unet, BITS, "channel")
+    pipeline.unet = unet.to(device)
+    return pipeline
+
+
+def inject_nan(pipeline: "StableDiffusionPipeline") -> None:
+    """Replace one weight of the U-Net by NaN."""
+    next(pipeline.unet.parameters()).view(-1)[0] = float("nan")
+
+
+def stored_against_drawn(stored: dict[str, Picture], references: list[Drawing]) -> dict[str, Any]:
+    """The baseline's stored pictures against those just drawn: identical where they were drawn on this machine."""
+    pixels = [(Prepared(read_rgb(stored[item.id])), Prepared(rgb)) for item, rgb in references]
+    return average([compare(stored[item.id], item, pair) for (item, _), pair in zip(references, pixels, strict=True)])
+
+
+def check_caught(results: list[dict[str, Any]], output: Path) -> None:
+    """UserError that names every control that was not caught, with what was said of it."""
+    missed = [result for result in results if result["caught"] is False]
+    if missed:
+        said = "; ".join(
+            f"'{result['name']}' must be {result['expected']} and "
+            + ("drew a picture" if result["expected"] == "stopped" else _said(result))
+            for result in missed
+        )
+        raise UserError(
+            f"the instrument failed its controls: {said}. See {output}; no quality figure of this run can be trusted "
+            "until drawing (stages/lib/drawing.py) or comparing (stages/lib/metrics.py, appearance.py) is mended"
+        )
+
+
+def _said(result: dict[str, Any]) -> str:
+    psnr = "no PSNR" if result["psnr_db"] is None else f"PSNR {result['psnr_db']:.1f} dB"
+    names = "" if result["refusal"] or result["expected"] == "identical" else ", its names not refused"
+    return f"has {psnr}, SSIM {result['ssim']:.3f}, rating {result['rating']}{names}"
+
+
+def main() -> None:
+    """Draw, judge, write, print one line; fail if something was not caught."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--base", type=Path, required=True, help="pipeline folder of the base model")
+    parser.add_argument("--models", type=Path, required=True, help="folder with the baseline's model folder")
+    parser.add_argument("--noise", type=Path, required=True)
+    parser.add_argument("--images", type=Path, required=True, help="folder with the baseline's pictures")
+    parser.add_argument("--output", type=Path, required=True)
+    arguments = parser.parse_args()
+    begin_s = time.perf_counter()
+    params = load_params()
+    baseline = params.variant(params.baseline)
+    if reason := params.not_drawn:
+        write_json(arguments.output, {"baseline": baseline.name, "measured": False, "reason": reason})
+        print(f"controls: nothing is drawn wrongly ({reason})")
+        return
+    prompts = load_prompts(Path(params.prompts.file), params.prompts.sets)[:PICTURES]
+    stored = read_pictures(arguments.images / baseline.name)
+    device = resolve_device(baseline.device, params.device)
+    use_deterministic_algorithms()
+    quiet_safety_checker()
+    load, folder = BACKENDS[baseline.backend].load_module().load, arguments.models / baseline.name
+    painters = [
+        Painter(name, pipeline, arguments.noise, params.generation)
+        for name, pipeline in (
+            (baseline.name, load(folder, baseline, device)),
+            ("rerun", load(folder, baseline, device)),
+            ("int2", int2_pipeline(arguments.base, device)),
+        )
+    ]
+    references, results = run_controls(prompts, *painters)
+    damaged = [read_rgb(picture) for picture in list(stored.values())[:DAMAGED_PICTURES]]
+    written = {
+        "baseline": baseline.name,
+        "measured": True,
+        "controls": results,
+        "stored": stored_against_drawn(stored, references),
+        "limits": detection_limits(damaged) if len(damaged) > 1 else {},
+    }
+    write_json(arguments.output, written)
+    check_caught(results, arguments.output)
+    print(
+        f"controls: {sum(result['caught'] is True for result in results)} of {len(results)} caught, "
+        f"{time.perf_counter() - begin_s:.1f} s"
+    )
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,94 @@
+"""What does a variant do to the look of its pictures, and to what the safety checker decides of them?
+
+Reads data/images/V and data/images/BASELINE with their images.json, writes reports/appearance/V.json: for each respect
+in which pictures can be damaged (sharpness, fine detail, blocks, posterization, noise, colours) the mean shift against
+the baseline with its 99 % interval and its grade; the same figures per picture; blank pictures and why they are blank;
+flips and margin shifts of the safety checker on pictures with and without the blocked thing.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+from stages.lib.appearance import is_blank, judge_all, picture_row, seen
+from stages.lib.artifacts import Figures, figures_of
+from stages.lib.availability import obstacle_left_in, passed_on
+from stages.lib.comparison import SMALLEST_SIDE
+from stages.lib.errors import UserError, run_stage
+from stages.lib.files import write_json
+from stages.lib.params import load_params
+from stages.lib.picture_folder import Picture, check_same_prompts, not_drawn, read_pictures, read_rgb
+from stages.lib.safety import compare_decisions, read_decisions
+
+BLOCKED = "blocked"  # the kind of prompt that asks for what the safety checker should find
+CAUSES = ("scene", "flagged", "broken")
+
+
+def look_at(pictures: dict[str, Picture]) -> list[Figures]:
+    """The figures of each picture, in order. One picture is in memory at a time."""
+    return [_figures(picture) for picture in pictures.values()]
+
+
+def _figures(picture: Picture) -> Figures:
+    rgb = read_rgb(picture)
+    if min(rgb.shape[:2]) < SMALLEST_SIDE:
+        raise UserError(
+            f"{picture.path} has {rgb.shape[1]} x {rgb.shape[0]} pixels: "
+            f"looking for damage needs at least {SMALLEST_SIDE} x {SMALLEST_SIDE}"
+        )
+    return figures_of(rgb)
+
+
+def appearance_of(reference: Path, folder: Path) -> dict:
+    """What reports/appearance says of the pictures in `folder`, without the names of the variants."""
+    references, pictures = read_pictures(reference), read_pictures(folder)
+    check_same_prompts((reference, folder), (references, pictures))
+    before = look_at({id: references[id] for id in pictures})
+    after = look_at(pictures)
+    judged = judge_all(before, after)
+    rows = [
+        picture_row(picture.id, *pair, picture.flagged)
+        for picture, *pair in zip(pictures.values(), before, after, strict=True)
+    ]
+    blocked = {picture.id for picture in pictures.values() if picture.kind == BLOCKED}
+    return {
+        "images": len(rows),
+        "measures": judged,
+        "seen": seen(judged),
+        "blank": {cause: sum(row["black"] == cause for row in rows) for cause in CAUSES},
+        "baseline_blank": sum(is_blank(figures) for figures in before),
+        "pictures": rows,
+        "safety": compare_decisions(read_decisions(reference), read_decisions(folder), blocked),
+    }
+
+
+def main() -> None:
+    """Look, write the figures, print one line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--variant", required=True)
+    parser.add_argument("--images", type=Path, required=True, help="folder with one folder of pictures per variant")
+    parser.add_argument("--output", type=Path, required=True)
+    arguments = parser.parse_args()
+    begin_s = time.perf_counter()
+    params = load_params()
+    variant = params.variant(arguments.variant)
+    folder = arguments.images / variant.name
+    if passed_on("inspect", variant, obstacle_left_in(folder), arguments.output):
+        return
+    names = {"variant": variant.name, "label": variant.label, "baseline": params.baseline}
+    if reason := not_drawn(folder):
+        write_json(arguments.output, {**names, "measured": False, "reason": reason})
+        print(f"inspect: {variant.label} is not looked at ({reason})")
+        return
+    found = appearance_of(arguments.images / params.baseline, folder)
+    write_json(arguments.output, {**names, "measured": True, **found})
+    words = ", ".join(f"{key} {found['measures'][key]['grade']}" for key in found["seen"]) or "no damage"
+    flips = sum(found["safety"][group]["flips"] for group in ("with_blocked", "without_blocked"))
+    print(
+        f"inspect: {variant.label}, {words} in {found['images']} pictures, {sum(found['blank'].values())} blank, "
+        f"{flips} safety decisions flipped, {time.perf_counter() - begin_s:.1f} s"
+    )
+
+
+if __name__ == "__main__":
+    run_stage(main)
