@@ -18,7 +18,7 @@ from stages.lib import appearance_words, illustrations, outline
 from stages.lib.answer import answer
 from stages.lib.charts import Translate
 from stages.lib.coverage import coverage, coverage_sentence, operator_names
-from stages.lib.document import TEMPLATES, environment, list_of, pdf_of, translations_of
+from stages.lib.document import TEMPLATES, environment, list_of, pdf_of, translations_of, uncollected
 from stages.lib.errors import UserError, run_stage
 from stages.lib.explanation import Explained, explain
 from stages.lib.files import read_json, write_bytes
@@ -144,6 +144,7 @@ def write_both(html_path: Path, html: bytes, pdf_path: Path, pdf: bytes) -> None
         raise
 
 
+@uncollected
 def render(
     params: Params,
     results: Results,
