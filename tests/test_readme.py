@@ -3,8 +3,10 @@
 import json
 import re
 import subprocess
+from itertools import pairwise
 
 import pytest
+from dvc.repo import Repo
 from PIL import Image
 
 from stages.lib.lock_file import read_lock
@@ -96,6 +98,24 @@ def test_every_metric_is_in_the_page_on_measuring_and_the_page_is_what_the_code_
     """A new metric needs a line of what to beware of, in tools/measurements.py; then `python -m tools.measurements`."""
     assert set(measurements.CAVEATS) == set(METRICS)
     assert (PROJECT / measurements.PAGE).read_text(encoding="utf-8") == measurements.page()
+
+
+def test_the_drawn_pipeline_is_that_of_dvc_yaml():
+    """Every stage stands in the drawing, and every arrow in it is a file that one stage writes and the other reads."""
+    drawing = README.partition("```mermaid\n")[2].partition("```")[0]
+    lines = [re.sub(r'\["[^"]*"\]', "", line).split("-->") for line in drawing.splitlines()[1:]]
+    arrows = {(start.strip(), end.strip()) for line in lines for start, end in pairwise(line)}
+    with Repo(str(PROJECT)) as repo:
+        stages = [stage for stage in repo.index.stages if stage.path == str(PROJECT / "dvc.yaml")]
+        names = {stage.addressing: re.match(r"sensitivity|[a-z]+", stage.name)[0] for stage in stages}
+        outs = [(out.fs_path, names[stage.addressing]) for stage in stages for out in stage.outs]
+        real = {
+            (maker, names[stage.addressing])
+            for stage in stages for dep in stage.deps for path, maker in outs
+            if f"{path}/".startswith(f"{dep.fs_path}/")
+        }  # fmt: skip
+    assert {name for arrow in arrows for name in arrow} == set(names.values())
+    assert arrows <= real, arrows - real
 
 
 def test_it_has_the_markers_of_the_results():

@@ -48,7 +48,7 @@ BASE = Source("data/models/base", "download")
 MACHINES = Source("reports/machines")
 PARAMS = Source("params.yaml")
 PROMPTS = Source("data/prompts.csv")
-STUDY = Source("data/study/printed.json")
+STUDY = Source("data/study")
 METRIC_TABLE = Source("stages/lib/metrics.py")
 PIPELINE = Source("dvc.yaml")
 
@@ -79,6 +79,13 @@ SOURCES: dict[str, tuple[Source, ...]] = {
     "table-components": (COMPONENTS,),
     "table-taps": (COMPONENTS,),
     "table-budgets": (LAYERS,),
+    "table-tradeoff": (SIZE, TIMING, QUALITY),
+    "chart-tradeoff": (SIZE, TIMING, QUALITY),
+    "table-recommendations": (SIZE, TIMING, QUALITY, MACHINES, PARAMS, STUDY),
+    "table-costs": (TIMING, QUALITY, PARAMS),
+    "table-future": (STUDY,),
+    "table-prospects": (STUDY,),
+    "table-formulas": (STUDY,),
     "table-audit": (STUDY,),
     "table-architecture-sizes": (ARCHITECTURES,),
     "table-architecture-overhead": (ARCHITECTURES,),

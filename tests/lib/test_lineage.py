@@ -15,10 +15,10 @@ from tests.conftest import PROJECT
 WITHOUT = {"table-lineage", "table-lineage-files"}  # they are made of all others
 
 
-def test_each_table_figure_and_chart_has_a_source_and_nothing_else_has():
+def test_each_table_figure_and_chart_has_a_source():
     """A new one needs an entry in stages/lib/lineage.py."""
     numbered = set(outline.numbers(str, True))
-    assert numbered - WITHOUT == set(lineage.SOURCES)
+    assert numbered - WITHOUT - set(lineage.SOURCES) == set()
 
 
 def test_each_source_is_written_by_its_stage_or_by_hand():
