@@ -35,7 +35,7 @@ def formula(name: str) -> str:
     from matplotlib.figure import Figure
 
     out = io.StringIO()
-    with rc_context(SETTINGS):
+    with rc_context(SETTINGS | {"svg.fonttype": "path"}):  # mathematics has fonts that no browser has
         figure = Figure(figsize=(0.1, 0.1))
         figure.text(0, 0, FORMULAS[name], fontsize=FORMULA_SIZE_PT)
         options = {"metadata": {"Date": None, "Creator": None}, "bbox_inches": "tight", "pad_inches": 0.02}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stages.lib.charts import ACCENT, FAINT, INK, MUTED, PARTS, Translate, blank_chart
+from stages.lib.charts import ACCENT, FAINT, INK, MUTED, PARTS, Translate, blank_chart, rows_in
 from stages.lib.result_charts import NO_BREAK_SPACE, Drawing, component_names
 
 SHOWN_LAYERS = 15
@@ -35,7 +35,7 @@ def grouped_bars(rows: Rows, names: Sequence[str], axis: str) -> str:
     from matplotlib.patches import Patch
 
     height = 0.82 / len(names)
-    with blank_chart((0.13 + 0.075 * len(names)) * len(rows) + 0.95) as (figure, out):
+    with blank_chart(rows_in(len(rows), 0.13 + 0.075 * len(names)) + 0.95) as (figure, out):
         axes = figure.add_subplot()
         axes.set_yticks(range(len(rows)), [label for label, _values, _note in rows], parse_math=False)
         axes.set_ylim(len(rows) - 0.5, -0.5)

@@ -63,9 +63,17 @@ def test_dollar_signs_in_a_label_are_no_formula(label, monkeypatch):
         assert label in texts
 
 
-def test_a_chart_needs_no_font_of_the_reader():
-    """Letters are paths: no text element that a machine without the font would draw otherwise."""
-    assert "<text" not in DRAWINGS["stacked"]()
+def test_letters_are_text_in_a_font_that_every_browser_replaces_by_one_no_wider():
+    """The chart is laid out for DejaVu Sans; Verdana has its metrics, others are narrower. Formulas are paths."""
+    families = set(re.findall(r"font-family: ([^;\"]+)", DRAWINGS["stacked"]()))
+    assert families == {"'Report Sans', 'DejaVu Sans', Verdana, sans-serif"}
+    assert "<text" not in DRAWINGS["formula"]()
+
+
+def test_many_rows_are_lower_and_leave_room_for_a_second_chart():
+    """A chart of sixteen formats takes less than half of the 251 mm that a page has."""
+    assert charts.rows_in(4, 0.42) == pytest.approx(4 * 0.42)
+    assert (charts.rows_in(16, 0.42) + 0.95) * 25.4 < 251 / 2
 
 
 def test_bars_begin_at_zero(monkeypatch):
