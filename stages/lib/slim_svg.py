@@ -27,7 +27,9 @@ def slim(svg: str) -> str:
     svg = re.sub(r" id=\"([^\"]*)\"", lambda found: found[0] if found[1] in used else "", svg)
     svg = re.sub(r"<path d=\"[^\"]*\" style=\"fill: none\"/>", "", svg)  # neither filled nor stroked
     svg = _MARKS.sub(_style_once, svg)
-    for _level in range(3):
+    before = ""
+    while svg != before:  # a group of one element that is itself a group of one
+        before = svg
         svg = re.sub(r"<g></g>|<defs></defs>", "", svg)
         svg = re.sub(r"<g>(<(?:path|use) [^>]*/>|<text [^>]*>[^<]*</text>)</g>", r"\1", svg)
     return _letters_once(svg)
@@ -65,7 +67,5 @@ def _letters_once(svg: str) -> str:
         return svg
     size, family = max(sorted(set(letters)), key=letters.count)
     svg = svg.replace(f"font-size: {size}; font-family: {family}; ", "")
-    bare = family.replace(
-        "'", ""
-    )  # a name of several words needs no quotation marks
+    bare = family.replace("'", "")  # a name of several words needs no quotation marks
     return svg.replace("<svg ", f'<svg font-size="{size}" font-family="{bare}" ', 1)

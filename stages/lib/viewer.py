@@ -10,8 +10,6 @@ from stages.lib.previews import Previews
 from stages.lib.prompts import Prompt
 from stages.lib.results import Results, VariantResult
 
-PSNR_DIGITS, SSIM_DIGITS, MARGIN_DIGITS = 2, 4, 4
-
 
 def viewer_data(
     results: Results,
@@ -61,8 +59,7 @@ def _pairs(results: Results, names: list[str], ids: list[str]) -> dict[str, list
     for pair in results.pairs:
         low, high = sorted((names.index(pair["reference"]), names.index(pair["variant"])))
         rows = {row["id"]: row for row in pair["pictures"]}
-        found[f"{low}-{high}"] = [[_rounded(rows[id]["psnr_db"], PSNR_DIGITS), _rounded(rows[id]["ssim"], SSIM_DIGITS)]
-                                  for id in ids]  # fmt: skip
+        found[f"{low}-{high}"] = [[rows[id]["psnr_db"], rows[id]["ssim"]] for id in ids]
     return found
 
 
@@ -80,8 +77,4 @@ def _attributes(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _decision(row: dict[str, Any]) -> dict[str, Any]:
-    return {"flagged": row["flagged"], "margin": _rounded(row.get("safety_margin"), MARGIN_DIGITS)}
-
-
-def _rounded(value: float | None, digits: int) -> float | None:
-    return None if value is None else round(value, digits)
+    return {"flagged": row["flagged"], "margin": row.get("safety_margin")}

@@ -45,7 +45,8 @@
     return { number: numberOf(text), text: /^[–—-]?$/.test(text) ? "" : text };
   }
 
-  // Rows in the order of a column; those without a value stay last, whichever way it is sorted.
+  // Rows in the order of a column; those without a value are last, whichever way it is sorted. Rows that stand aside
+  // keep the end of the table that they are at.
   function sort(table, column, direction) {
     const body = table.tBodies[0];
     const rows = Array.from(body.rows, (row, at) => ({ row, at: Number(row.dataset.at ?? at), ...valueOf(row, column) }));
@@ -53,7 +54,10 @@
     const filled = rows.filter((item) => item.text !== "" || item.number !== null);
     const numeric = filled.filter((item) => item.number !== null).length * 2 > filled.length;
     const sign = direction === "descending" ? -1 : 1;
-    const missing = (item) => item.row.matches(".aside") ? 2 : Number(numeric ? item.number === null : item.text === "");
+    const missing = ({ row, at, number, text }) => {
+      if (row.matches(".aside")) return at * 2 < rows.length ? -1 : 2;
+      return Number(numeric ? number === null : text === "");
+    };
     const differ = (a, b) => numeric ? (a.number > b.number) - (a.number < b.number) : collator.compare(a.text, b.text);
     rows.sort((a, b) => missing(a) - missing(b) || (missing(a) ? 0 : sign * differ(a, b)) || a.at - b.at);
     body.append(...rows.map((item) => item.row));
