@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stages.lib import appearance_words, illustrations, outline
+from stages.lib import appearance_words, illustrations, lineage, outline
 from stages.lib.answer import answer
 from stages.lib.charts import Translate
 from stages.lib.coverage import coverage, coverage_sentence, operator_names
@@ -57,6 +57,8 @@ from stages.lib.work import EXECUTED_DTYPES, by_operator, shares, throughput, wo
 STUDY = Path("data/study")
 PICTURED = 3  # prompts in figures 1 and 3
 DETAIL_SHARE = 3  # the enlarged detail is a third of the picture wide
+# A commit of anything else, such as the README or a test, changes nothing that the report says.
+MEASURED_WITH = ("params.yaml", "dvc.yaml", "requirements.txt", "stages", "data")
 EARLIEST = 315532800  # 1980-01-01, the date of a report that has neither commit nor SOURCE_DATE_EPOCH
 
 MOST_PAIRS = 30  # rows of a table of every two formats, beyond which only some are printed
@@ -111,8 +113,8 @@ def other_machines(reports: Path, fingerprint: str) -> tuple[Machine, ...]:
 
 
 def find_origin() -> Origin:
-    """The last commit that changed anything but results, and whether the sources differ from it now."""
-    sources = ("--", ".", ":(exclude)reports", ":(exclude)dvc.lock")
+    """The last commit that changed what the report is made with, and whether that differs from it now."""
+    sources = ("--", *MEASURED_WITH)
     last = _git("log", "-1", "--format=%H %ct", *sources)
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     if epoch is not None and not epoch.isdigit():
@@ -172,6 +174,7 @@ def render(
     charts |= sensitivity_charts(results.sensitivity, _) if results.pictured else {}
     explained = explained_variants(results)
     comparisons = compare_machines(machines, results, params.model)
+    numbers = outline.numbers(_, results.pictured, len(comparisons) + sum(len(machine.models) for machine in machines))
     jinja = environment(templates, translations)
     return jinja.get_template("report.html.j2").render(
         language=language,
@@ -182,9 +185,11 @@ def render(
         study_prompts=[prompt for prompt in prompts if prompt.set == "study"],
         answer=answer(results, translations, partial(list_of, language=language)),
         sections=outline.sections(_, results.pictured, bool(machines)),
-        numbers=outline.numbers(
-            _, results.pictured, len(comparisons) + sum(len(machine.models) for machine in machines)
-        ),
+        numbers=numbers,
+        sources_of=lineage.sources_of,
+        lineage=lineage.grouped(numbers),
+        files_of_variants=lineage.OF_VARIANTS,
+        single_files=lineage.SINGLE,
         machines=machines,
         comparisons_of_machines=comparisons,
         components=component_names(_),

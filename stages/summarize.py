@@ -2,9 +2,9 @@
 
 Reads reports/environment.json, the size, timing and quality of every declared variant and its pictures; writes
 reports/summary.json (one row per variant, and the pictures of every two variants compared) and, for `dvc metrics show`,
-one short row per variant in reports/metrics. Variants that cannot run here are listed with the reason, and nothing is
-computed of them. A figure that belongs to another machine, baseline, format or set of pictures stops the stage: nothing
-stale is joined.
+one short row per variant in reports/metrics, and for `dvc plots show` the same rows in one file. Variants that cannot
+run here are listed with the reason, and nothing is computed of them. A figure that belongs to another machine,
+baseline, format or set of pictures stops the stage: nothing stale is joined.
 """
 
 import argparse
@@ -91,6 +91,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, required=True, help="folder with one folder of pictures per variant")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--metrics", type=Path, required=True, help="folder for one short row per variant")
+    parser.add_argument("--rows", type=Path, required=True, help="file for these rows together, every key in each")
     arguments = parser.parse_args()
     begin_s = time.perf_counter()
     params = load_params()
@@ -113,6 +114,7 @@ def main() -> None:
         for row in rows:
             shown = {key: row[key] for key in METRICS_KEYS if row[key] is not None}
             write_json(folder / f"{row['variant']}.json", shown)
+    write_json(arguments.rows, [{key: row[key] for key in METRICS_KEYS} for row in rows])
     print(
         f"summarize: {len(rows)} variants, {len(unavailable)} left out, {len(pairs)} pairs of "
         f"{rows[0]['images'] or 0} pictures, {time.perf_counter() - begin_s:.1f} s"

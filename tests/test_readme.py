@@ -5,9 +5,13 @@ import re
 import subprocess
 
 import pytest
+from PIL import Image
 
+from stages.lib.lock_file import read_lock
+from stages.lib.metrics import METRICS
 from tests.conftest import PROJECT
-from tools.readme import BEGIN, END, result_table, with_results
+from tools import measurements, pictures
+from tools.readme import BEGIN, END, GRID, GRID_BEGIN, result_table, with_pictures, with_results
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 
@@ -54,6 +58,44 @@ def test_every_path_it_names_exists():
     assert named
     for path in named:
         assert (PROJECT / path).exists(), path
+
+
+def test_the_pictures_are_those_of_the_committed_run(tmp_path):
+    """Protects the picture grid from going stale: `python -m tools.readme` after a run, then commit."""
+    readme = committed("README.md")
+    (tmp_path / "dvc.lock").write_text(committed("dvc.lock"), encoding="utf-8")
+    assert with_pictures(readme, pictures.stamp(read_lock(tmp_path / "dvc.lock"))) == readme
+
+
+def test_the_picture_grid_is_small_and_shown():
+    path = PROJECT / GRID
+    assert path.stat().st_size <= 300 * 1024
+    assert f"]({GRID})" in README and README.count(GRID_BEGIN) == 1
+
+
+def test_the_grid_shows_each_picture_in_its_own_place(tmp_path):
+    """One colour for each format and prompt is found where row and column say."""
+    columns = []
+    for column in range(10):
+        files = []
+        for row in range(3):
+            file = tmp_path / f"{column}-{row}.png"
+            Image.new("RGB", (64, 64), (20 * column, 80 * row, 7)).save(file)
+            files.append(file)
+        columns.append((f"Format {column}", files))
+    image = pictures.grid(columns)
+    step, band = pictures.SIDE + pictures.GAP, pictures.LABEL + 3 * (pictures.SIDE + pictures.GAP)
+    for column in range(10):
+        for row in range(3):
+            x = (column % 5) * step + pictures.SIDE // 2
+            y = (column // 5) * band + pictures.LABEL + row * step + pictures.SIDE // 2
+            assert image.getpixel((x, y)) == (20 * column, 80 * row, 7)
+
+
+def test_every_metric_is_in_the_page_on_measuring_and_the_page_is_what_the_code_says():
+    """A new metric needs a line of what to beware of, in tools/measurements.py; then `python -m tools.measurements`."""
+    assert set(measurements.CAVEATS) == set(METRICS)
+    assert (PROJECT / measurements.PAGE).read_text(encoding="utf-8") == measurements.page()
 
 
 def test_it_has_the_markers_of_the_results():

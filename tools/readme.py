@@ -1,14 +1,22 @@
-"""Write the results of reports/summary.json into README.md, between its two markers: `python -m tools.readme`."""
+"""Bring README.md, its picture grid and docs/measurements.md up to date after a run: `python -m tools.readme`.
+
+The table of results and the line about the pictures stand between markers in README.md.
+"""
 
 import json
 from pathlib import Path
 
-from stages.lib.files import write_text
+from stages.lib.files import write_bytes, write_text
+from stages.lib.lock_file import read_lock
 from stages.lib.metrics import METRICS
+from stages.lib.params import load_params
+from tools import measurements, pictures
 
+GRID = Path("docs/pictures.webp")
 README = Path("README.md")
 SUMMARY = Path("reports/summary.json")
 BEGIN, END = "<!-- results: made by `python -m tools.readme` -->\n", "<!-- end of results -->\n"
+GRID_BEGIN, GRID_END = "<!-- pictures: made by `python -m tools.readme` of ", " -->\n"
 COLUMNS = ("disk_mib", "compression", "latency_s", "speedup", "run_peak_mib", "psnr_db", "ssim")
 
 
@@ -28,6 +36,13 @@ def with_results(readme: str, summary: dict) -> str:
     return before + BEGIN + result_table(summary) + END + after
 
 
+def with_pictures(readme: str, stamp: str) -> str:
+    """`readme` with the line that tells which run the picture grid is of."""
+    before, _, rest = readme.partition(GRID_BEGIN)
+    _, _, after = rest.partition(GRID_END)
+    return f"{before}{GRID_BEGIN}{stamp}{GRID_END}{after}"
+
+
 def _cell(row: dict, key: str, baseline: str) -> str:
     value = row.get(key)
     if value is not None:
@@ -40,7 +55,10 @@ def _cell(row: dict, key: str, baseline: str) -> str:
 
 def main() -> None:
     summary = json.loads(SUMMARY.read_text(encoding="utf-8"))
-    write_text(README, with_results(README.read_text(encoding="utf-8"), summary))
+    write_bytes(GRID, pictures.drawn(load_params(), Path("data/images")))
+    text = with_results(README.read_text(encoding="utf-8"), summary)
+    write_text(README, with_pictures(text, pictures.stamp(read_lock(Path("dvc.lock")))))
+    measurements.main()
 
 
 if __name__ == "__main__":

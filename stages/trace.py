@@ -1,0 +1,206 @@
+"""Where does this figure come from? The chain from a figure of the report down to the hashes in dvc.lock.
+
+Run by hand; no stage of the pipeline. What to trace, in one of these forms:
+
+    python -m stages.trace int8-openvino ssim          a format and a figure
+    python -m stages.trace floor runs.again.ssim       a file of reports/ and a figure in it
+    python -m stages.trace quality int8-openvino ssim  the same, as a table, figure or chart of the report shows it
+    python -m stages.trace table-quality               a table, figure or chart: all of its files
+    python -m stages.trace int8-openvino               a format: the figures that it has
+
+A figure is a metric (`docs/measurements.md` lists them) or a path such as averages.ms_ssim.mean, of which an end
+suffices. Exits with 1 if the file is not the one that dvc.lock describes, or if a stage has read what has been made
+anew since.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stages.lib.errors import UserError, run_stage
+from stages.lib.files import read_json
+from stages.lib.json_paths import figures, find, suggestion
+from stages.lib.lineage import METRIC_SOURCES, OF_VARIANTS, SINGLE, SOURCES, Source, digest
+from stages.lib.lock_file import LockedStage, makers_of, read_lock, stale_inputs, upstream
+from stages.lib.params import load_params
+
+LOCK = Path("dvc.lock")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure: its value, its path in the file of `source`, and the formats that it is about."""
+
+    source: Source
+    path: str
+    value: Any
+    variants: tuple[str, ...]
+
+
+def main() -> None:
+    """Find, print the chain, say with the exit status whether it holds."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="+", help="[table] format-or-file [figure]")
+    parser.add_argument("--code", action="store_true", help="also every module, with its hash, of the earlier stages")
+    arguments = parser.parse_args()
+    params = load_params()
+    variants = list(params.variants)
+    if len(arguments.what) == 1:
+        print("\n".join(overview(arguments.what[0], variants)))
+        return
+    figure = locate(arguments.what, variants, params.baseline)
+    lock = read_lock(LOCK)
+    print("\n".join(chain(figure, lock, arguments.code)))
+    if not holds(figure.source, lock) or any(stale_inputs(stage, lock) for stage in measured_by(figure, lock)):
+        sys.exit(1)
+
+
+def locate(words: list[str], variants: list[str], baseline: str) -> Figure:
+    """The figure that two words name, or three of which the first is a table. A UserError lists what is there."""
+    *table, subject, key = words
+    if len(table) > 1:
+        raise UserError(f"'{' '.join(words)}' is more than a table, a format and a figure: see --help")
+    allowed = SOURCES[_item(table[0])] if table else (*OF_VARIANTS, *SINGLE)
+    files = {Path(source.file).stem: source for source in SINGLE}
+    if subject in files:
+        sources, about = [files[subject]], tuple(variants)
+    elif subject in variants:
+        sources, about = [source for source in OF_VARIANTS if source in allowed], (subject, baseline)
+        source, path = METRIC_SOURCES.get(key, (None, ""))
+        if source in allowed:
+            sources, key = [source], path.replace(".V.", f".{subject}.")
+    else:
+        raise UserError(f"'{subject}' is no format and no file of reports/{suggestion(subject, [*variants, *files])}")
+    if not set(sources) & set(allowed):
+        raise UserError(f"'{table[0]}' shows nothing of '{subject}': it is made of {_files(allowed)}")
+    return _search([source.of(subject) for source in sources], key, about)
+
+
+def _search(sources: list[Source], key: str, about: tuple[str, ...]) -> Figure:
+    """The figure `key` of the first of the files that has it."""
+    contents = {source: read_json(Path(source.file)) for source in sources}
+    for source, content in contents.items():
+        if any(path == key or path.endswith(f".{key}") for path, _value in figures(content)):
+            return Figure(source, *find(content, key, source.file), about)
+    known = [*METRIC_SOURCES, *(path for content in contents.values() for path, _value in figures(content))]
+    raise UserError(f"no figure '{key}' in {_files(tuple(sources))}{suggestion(key, known)}")
+
+
+def _item(word: str) -> str:
+    """The key of the table, figure or chart that a word names, with or without its kind."""
+    for key in (word, *(f"{kind}-{word}" for kind in ("table", "chart", "figure"))):
+        if key in SOURCES:
+            return key
+    raise UserError(f"'{word}' is no table, figure or chart{suggestion(word, SOURCES)}")
+
+
+def _files(sources: tuple[Source, ...]) -> str:
+    return ", ".join(source.file for source in sources)
+
+
+def overview(word: str, variants: list[str]) -> Iterator[str]:
+    """What a format has, or what a table, figure or chart is made of."""
+    if word in variants:
+        for key, (source, path) in METRIC_SOURCES.items():
+            yield f"{key:24} {source.of(word).file}, {path.replace('.V.', f'.{word}.')}"
+        return
+    for source in SOURCES[_item(word)]:
+        for item in [source.of(name) for name in variants] if "/V" in source.file else [source]:
+            yield f"{item.stage or 'written by hand':32} {item.file}"
+
+
+def measured_by(figure: Figure, lock: dict[str, LockedStage]) -> list[LockedStage]:
+    """The stage that wrote the figure and all before it."""
+    stage = lock.get(figure.source.stage)
+    return [] if stage is None else [stage, *upstream(stage, lock, figure.variants)]
+
+
+def holds(source: Source, lock: dict[str, LockedStage]) -> bool:
+    """Whether the file on disk is the one that dvc.lock describes."""
+    stage = lock.get(source.stage)
+    return stage is not None and stage.outs.get(source.file) == digest(Path(source.file))
+
+
+def chain(figure: Figure, lock: dict[str, LockedStage], all_code: bool = False) -> Iterator[str]:
+    """The lines from the figure down to what no stage made."""
+    source = figure.source
+    yield f"figure    {figure.path} = {json.dumps(figure.value, ensure_ascii=False)}"
+    yield f"file      {source.file}"
+    stage, found = lock.get(source.stage), digest(Path(source.file))
+    if stage is None:
+        yield f"hash      {found}; dvc.lock has no stage {source.stage}: run `dvc repro {source.stage}`"
+    elif stage.outs[source.file] == found:
+        yield f"hash      {found}, as in dvc.lock"
+    else:
+        yield (
+            f"hash      {found}, but dvc.lock has {stage.outs[source.file]}: the file was changed after it was "
+            f"measured; run `dvc repro {source.stage}`"
+        )
+    yield from machine_lines(read_json(Path(source.file)))
+    yield from commit_lines()
+    for number, item in enumerate(measured_by(figure, lock)):
+        yield from stage_lines(item, lock, all_code or number == 0)
+
+
+def stage_lines(stage: LockedStage, lock: dict[str, LockedStage], all_code: bool) -> Iterator[str]:
+    """One stage: command, parameters, what it read with hashes."""
+    yield ""
+    yield f"stage     {stage.name}"
+    yield f"command   {stage.command}"
+    for file, values in stage.params.items():
+        for key, value in values.items():
+            yield f"param     {file}: {key} = {json.dumps(value, ensure_ascii=False)}"
+    stale = stale_inputs(stage, lock)
+    for path, md5 in stage.data.items():
+        makers = dict.fromkeys(maker.name.partition("@")[0] for maker in makers_of(path, lock))
+        if any(path in maker.outs for maker in makers_of(path, lock)):
+            makers = [maker.name for maker in makers_of(path, lock)]
+        made = f"made by {', '.join(makers)}" if makers else "made by no stage"
+        since = f", which has made {stale[path]} since: run `dvc repro {stage.name}`" if path in stale else ""
+        yield f"input     {md5}  {path} ({made}{since})"
+    if all_code:
+        for path, md5 in stage.code.items():
+            yield f"code      {md5}  {path}"
+    elif stage.code:
+        yield f"code      {len(stage.code)} files: --code lists them"
+    for path, md5 in stage.outs.items():
+        yield f"output    {md5}  {path}"
+
+
+def machine_lines(content: Any) -> Iterator[str]:
+    """The machine: that which a timing names, or the present one."""
+    path = Path("reports/environment.json")
+    if not path.is_file():
+        return
+    here = read_json(path)
+    timed_on = content.get("fingerprint") if isinstance(content, dict) else None
+    name = here.get("machine", {}).get("cpu", "")
+    if timed_on in (None, here["fingerprint"]):
+        yield f"machine   {here['fingerprint']} {name}".rstrip()
+    else:
+        yield f"machine   {timed_on}, another one than that of {path}, {here['fingerprint']}"
+
+
+def commit_lines() -> Iterator[str]:
+    """The last commit that changed dvc.lock, where this is a Git checkout."""
+    last = _git("log", "-1", "--format=%H of %cs", "--", str(LOCK))
+    if last:
+        changed = "; dvc.lock differs from it now" if _git("status", "--porcelain", "--", str(LOCK)) else ""
+        yield f"commit    {last}, the last that changed dvc.lock{changed}"
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,166 @@
+"""The printed report: the same bytes anywhere, nothing cut, Russian letters on a machine that has no fonts."""
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pypdf import PdfReader
+
+from stages import report
+from stages.lib.document import FONT_FILES, TEMPLATES, pdf_of
+from tests.conftest import PROJECT
+from tests.results_folder import write_project
+
+VARIANTS = {
+    "fp32": {"label": "FP32", "backend": "torch", "weights": "float32"},
+    "bf16": {"label": "BF16", "backend": "torch", "weights": "bfloat16"},
+}
+RENDER = """\
+import sys
+from pathlib import Path
+from stages import report
+report.find_origin = lambda: report.Origin(commit="0" * 40, modified=False, epoch=1_700_000_000)
+sys.argv = ["report", "--reports", "reports", "--images", "data/images", "--base", "data/models/base",
+            "--html", sys.argv[1] + ".html", "--pdf", sys.argv[1] + ".pdf"]
+report.main()
+"""
+NO_FONTS = (
+    '<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfig><cachedir>{}</cachedir></fontconfig>'
+)
+RUSSIAN = "Съешь ещё этих мягких французских булок, да выпей чаю: «№ 5» — 10 × 2 ≈ 20 → да"
+
+
+def run(folder: Path, program: str, *words: str, **environment: str) -> str:
+    """What a Python program prints in a process of its own in `folder`."""
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words], cwd=folder, text=True, capture_output=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", **environment},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def pages_of(pdf: bytes) -> list[str]:
+    """The text of each page, each run of white space as one space."""
+    return [" ".join(page.extract_text().split()) for page in PdfReader(io.BytesIO(pdf)).pages]
+
+
+def printed(body: str, style: str = "") -> list[str]:
+    """The pages of a body in the style of the report."""
+    css = (TEMPLATES / "report.css").read_text(encoding="utf-8")
+    return pages_of(pdf_of(f'<html lang="en"><title>t</title><style>{css}{style}</style><body>{body}</body></html>', 0))
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project, rendered twice in processes that hash in different orders, the second without fonts of the system."""
+    folder = tmp_path_factory.mktemp("print") / "project"
+    write_project(folder, VARIANTS)
+    (folder / "fonts.conf").write_text(NO_FONTS.format(folder / "cache"), encoding="utf-8")
+    run(folder, RENDER, "first", PYTHONHASHSEED="1")
+    run(folder, RENDER, "second", PYTHONHASHSEED="2", FONTCONFIG_FILE=str(folder / "fonts.conf"), TZ="Asia/Tokyo")
+    return folder
+
+
+def test_two_processes_give_the_same_bytes_even_without_fonts_of_the_system(rendered):
+    """DVC sees no change where there is none: no hash order, clock or font of the machine is in the files."""
+    for kind in ("html", "pdf"):
+        assert (rendered / f"first.{kind}").read_bytes() == (rendered / f"second.{kind}").read_bytes(), kind
+
+
+def test_the_first_page_says_what_was_measured_where_and_when(rendered):
+    title = pages_of((rendered / "first.pdf").read_bytes())[0]
+    for words in ("Embedded scene model", "Commit 000000000000", "Date 2023-11-14", "Machine"):
+        assert words in title, title
+
+
+def test_every_page_after_the_first_bears_title_chapter_and_number(rendered):
+    pages = pages_of((rendered / "first.pdf").read_bytes())
+    for number, page in enumerate(pages[1:], 2):
+        assert "How quantization changes a diffusion model" in page and str(number) in page
+    theory = next(number for number, page in enumerate(pages) if "2.1 Affine quantization" in page and number > 2)
+    assert "2 Theory" in pages[theory + 1]
+
+
+def test_a_commit_of_the_readme_leaves_the_report_as_it_is(tmp_path, monkeypatch):
+    """Protects against a report that changes because its own table was written into the README."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+
+    def git(*words: str) -> None:
+        subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@example.org", *words], check=True)
+
+    git("init", "--quiet")
+    for name in ("params.yaml", "README.md"):
+        Path(name).write_text("first")
+    git("add", ".")
+    git("commit", "--quiet", "-m", "first")
+    before = report.find_origin()
+    Path("README.md").write_text("second")
+    assert report.find_origin() == before
+    git("commit", "--quiet", "-am", "second")
+    assert report.find_origin() == before
+    Path("params.yaml").write_text("second")
+    assert report.find_origin().modified
+
+
+@pytest.mark.parametrize("file", sorted(set(FONT_FILES.values())))
+def test_each_font_has_the_russian_letters(file):
+    from fontTools.ttLib import TTFont
+    from matplotlib import get_data_path
+
+    letters = TTFont(Path(get_data_path()) / "fonts" / "ttf" / file).getBestCmap()
+    assert not [letter for letter in "ёЁ№«»—×" + "".join(map(chr, range(0x410, 0x450))) if ord(letter) not in letters]
+
+
+def test_a_russian_page_needs_no_font_of_the_system(tmp_path):
+    (tmp_path / "fonts.conf").write_text(NO_FONTS.format(tmp_path / "cache"), encoding="utf-8")
+    program = (
+        "import sys; from pathlib import Path; from stages.lib.document import TEMPLATES, pdf_of\n"
+        "css = (TEMPLATES / 'report.css').read_text(encoding='utf-8')\n"
+        "page = f'<html lang=ru><title>t</title><style>{css}</style><p>{sys.argv[1]}</p></html>'\n"
+        "Path('russian.pdf').write_bytes(pdf_of(page, 0))"
+    )
+    run(tmp_path, program, RUSSIAN, FONTCONFIG_FILE=str(tmp_path / "fonts.conf"))
+    (page,) = pages_of((tmp_path / "russian.pdf").read_bytes())
+    assert RUSSIAN in page.replace("-\u00ad", "").replace("\u00ad", "")
+
+
+def rows(count: int, words: int = 12) -> str:
+    return "".join(f"<tr><th>row {n}</th><td>begin{n} {'word ' * words} end{n}</td></tr>" for n in range(count))
+
+
+def test_a_long_table_is_cut_between_rows_and_its_head_is_repeated():
+    head = "<thead><tr><th>Headword</th><th>Text</th></tr></thead>"
+    pages = printed(f'<div class="table long"><table>{head}<tbody>{rows(60, 40)}</tbody></table></div>')
+    assert len(pages) > 2
+    for page in pages:
+        assert "Headword" in page
+        for n in range(60):
+            assert (f"begin{n} " in page) == (f"end{n}" in page.split() or f"end{n} " in f"{page} "), n
+
+
+def test_a_long_table_leaves_no_row_alone():
+    """Whatever stands before it, each page has three of its rows, or none, if it has three in all."""
+    table = f'<div class="table long"><table><thead><tr><th>H</th></tr></thead><tbody>{rows(20)}</tbody></table></div>'
+    for before_mm in range(170, 250, 20):
+        pages = printed(f'<div style="height: {before_mm}mm"></div>{table}')
+        shown = [sum(f"begin{n} " in page for n in range(20)) for page in pages]
+        assert sum(shown) == 20 and not {1, 2} & set(shown), (before_mm, shown)
+
+
+def test_a_short_table_is_kept_whole():
+    table = f'<div class="table"><table><tbody>{rows(10)}</tbody></table></div>'
+    for before_mm in range(170, 250, 40):
+        pages = printed(f'<div style="height: {before_mm}mm"></div>{table}')
+        assert sorted(sum(f"begin{n} " in page for n in range(10)) for page in pages)[-1] == 10
+
+
+def test_what_is_for_the_screen_alone_is_not_read():
+    pages = printed(
+        "<p>paper</p><script>let word = 'program'</script><!-- screen only --><p>slider</p><!-- end of screen only -->"
+    )
+    assert pages[0].split()[:1] == ["paper"] and "slider" not in pages[0] and "program" not in pages[0]

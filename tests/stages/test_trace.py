@@ -1,0 +1,141 @@
+"""Trace: from a figure to hashes; a changed file, a stale input and a misspelt word are named."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.command import run
+from tests.conftest import PROJECT
+from tests.tiny_project import edit_json, write_json, write_settings
+
+QUALITY = {"ssim": 0.9, "averages": {"ms_ssim": {"mean": 0.95}}, "pictures": [{"id": "cat", "ssim": 0.8}]}
+TIMING = {"latency_s": 1.5, "fingerprint": "ffffffffffff", "components": [{"component": "unet", "median": 1.2}]}
+
+
+def md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+def write_lock(folder: Path, seen_by_evaluate: str) -> None:
+    """A lock file of two stages: `generate` drew the pictures that `evaluate` read as `seen_by_evaluate`."""
+    deps = [{"path": "data/images/bf16", "hash": "md5", "md5": seen_by_evaluate}]
+    deps += [{"path": "stages/evaluate.py", "hash": "md5", "md5": "c0de" * 8}]
+    quality, timing = "reports/quality/bf16.json", "reports/timing/bf16.json"
+    stages = {
+        "generate@bf16": {
+            "cmd": "python -m stages.generate --variant bf16",
+            "deps": [{"path": "data/prompts.csv", "hash": "md5", "md5": "0123" * 8}],
+            "outs": [{"path": "data/images/bf16", "hash": "md5", "md5": "abcd" * 8 + ".dir"}],
+        },
+        "evaluate@bf16": {
+            "cmd": "python -m stages.evaluate --variant bf16",
+            "deps": deps,
+            "params": {"params.yaml": {"quality": {"seed": 7}}},
+            "outs": [{"path": quality, "hash": "md5", "md5": md5(folder / quality)}],
+        },
+        "benchmark@bf16": {
+            "cmd": "python -m stages.benchmark --variant bf16",
+            "outs": [{"path": timing, "hash": "md5", "md5": md5(folder / timing)}],
+        },
+    }
+    write_json(folder / "dvc.lock", {"schema": "2.0", "stages": stages})  # JSON is YAML
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    write_settings(folder)
+    for kind, content in (("size", {"disk_mib": 3.0}), ("timing", TIMING), ("quality", QUALITY), ("appearance", {})):
+        write_json(folder / f"reports/{kind}/bf16.json", content)
+    write_lock(folder, "abcd" * 8 + ".dir")
+    return folder
+
+
+def test_the_chain_leads_from_the_figure_to_what_no_stage_made(project):
+    done = run(project, "stages.trace", "bf16", "ssim")
+    assert done.returncode == 0, done.stderr
+    for words in (
+        "ssim = 0.9",
+        "reports/quality/bf16.json",
+        f"{md5(project / 'reports/quality/bf16.json')}, as in dvc.lock",
+        "python -m stages.evaluate --variant bf16",
+        'params.yaml: quality = {"seed": 7}',
+        "data/images/bf16 (made by generate@bf16)",
+        f"{'c0de' * 8}  stages/evaluate.py",
+        "python -m stages.generate --variant bf16",
+        f"{'0123' * 8}  data/prompts.csv (made by no stage)",
+        "machine   0123456789ab",
+    ):
+        assert words in done.stdout, f"{words} is not in\n{done.stdout}"
+
+
+def test_a_figure_within_averages_rows_and_tables_is_found(project):
+    assert "averages.ms_ssim.mean = 0.95" in run(project, "stages.trace", "bf16", "ms_ssim").stdout
+    assert "pictures.cat.ssim = 0.8" in run(project, "stages.trace", "bf16", "cat.ssim").stdout
+    assert "components.unet.median = 1.2" in run(project, "stages.trace", "split", "bf16", "unet.median").stdout
+
+
+def test_a_timing_of_another_machine_says_so(project):
+    assert "ffffffffffff, another one than that of reports" in run(project, "stages.trace", "bf16", "latency_s").stdout
+
+
+def test_a_changed_file_is_told_and_the_exit_code_says_so(project):
+    edit_json(project / "reports/quality/bf16.json", ssim=0.99)
+    done = run(project, "stages.trace", "bf16", "ssim")
+    assert done.returncode == 1
+    assert "changed after it was measured; run `dvc repro evaluate@bf16`" in done.stdout
+
+
+def test_an_input_that_was_made_anew_since_is_told(project):
+    write_lock(project, "beef" * 8 + ".dir")
+    done = run(project, "stages.trace", "bf16", "ssim")
+    assert done.returncode == 1
+    assert f"which has made {'abcd' * 8}.dir since: run `dvc repro evaluate@bf16`" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("bf61", "ssim"), "did you mean bf16"),
+        (("bf16", "smis"), "did you mean ssim"),
+        (("qualty", "bf16", "ssim"), "did you mean table-quality"),
+        (("sizes", "bf16", "ssim"), "no figure 'ssim' in reports/size/bf16.json"),
+        (("a", "b", "c", "d"), "see --help"),
+        (("nothing",), "is no table, figure or chart"),
+    ],
+)
+def test_a_wrong_word_lists_the_closest(project, words, says):
+    done = run(project, "stages.trace", *words)
+    assert done.returncode == 1
+    assert says in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+def test_a_table_alone_lists_its_files(project):
+    lines = run(project, "stages.trace", "table-performance").stdout.splitlines()
+    assert any("benchmark@bf16" in line and "reports/timing/bf16.json" in line for line in lines)
+    assert any(line.startswith("summarize") for line in lines)
+
+
+def test_the_published_figures_can_be_traced():
+    """On this repository's own lock file and reports, for a figure of each kind of file."""
+    if not (PROJECT / "dvc.lock").is_file() or not (PROJECT / "reports/size/fp16.json").is_file():
+        pytest.skip("the project has not been measured")
+    for words in (("fp16", "disk_mib"), ("fp16", "latency_s"), ("fp16", "ssim"), ("fp16", "compression")):
+        done = run(PROJECT, "stages.trace", *words)
+        assert "as in dvc.lock" in done.stdout and "stage     download" in done.stdout, done.stdout + done.stderr
+    summary = json.loads((PROJECT / "reports/summary.json").read_text(encoding="utf-8"))
+    value = next(row["ssim"] for row in summary["variants"] if row["variant"] == "fp16")
+    assert f"ssim = {value}" in run(PROJECT, "stages.trace", "fp16", "ssim").stdout
+
+
+def test_a_project_without_a_lock_file_says_what_to_do(project):
+    (project / "dvc.lock").unlink()
+    assert "dvc.lock is missing: run `dvc repro`" in run(project, "stages.trace", "bf16", "ssim").stderr
+
+
+def test_the_project_is_not_needed_at_a_certain_place(project, tmp_path):
+    moved = shutil.move(project, tmp_path / "elsewhere")
+    assert run(Path(moved), "stages.trace", "bf16", "ssim").returncode == 0

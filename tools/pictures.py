@@ -1,0 +1,85 @@
+"""Draw docs/pictures.webp, the picture grid of the README: the study's prompts in every format, side by side.
+
+Run by `python -m tools.readme`. Rows are prompts, columns formats, in bands of eight; the first is the baseline.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from stages.lib.document import even_rows
+from stages.lib.lock_file import LockedStage
+from stages.lib.params import Params
+from stages.lib.picture_folder import read_pictures
+from stages.lib.prompts import load_prompts
+
+SIDE, GAP, LABEL = 108, 4, 30  # pixels: a picture, the space between two, the height of the labels
+MOST_COLUMNS, ROWS = 8, 3
+QUALITY = 80
+
+
+def grid(pictures: Sequence[tuple[str, Sequence[Path]]]) -> Image.Image:
+    """One column for each (label, files), in bands of at most eight columns."""
+    bands = even_rows(pictures, MOST_COLUMNS)
+    columns, rows = len(bands[0]), len(pictures[0][1])
+    height = LABEL + rows * (SIDE + GAP)
+    image = Image.new("RGB", (columns * (SIDE + GAP) - GAP, len(bands) * height), "white")
+    draw = ImageDraw.Draw(image)
+    for band, items in enumerate(bands):
+        for column, item in enumerate(items):
+            if item is None:
+                continue
+            label, files = item
+            left, top = column * (SIDE + GAP), band * height
+            draw.multiline_text(
+                (left + SIDE / 2, top + LABEL / 2), wrapped(label), "#1b2733", font(), "mm", 0, "center"
+            )
+            for row, file in enumerate(files):
+                with Image.open(file) as picture:
+                    small = picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+                image.paste(small, (left, top + LABEL + row * (SIDE + GAP)))
+    return image
+
+
+def font() -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which matplotlib carries."""
+    from matplotlib import get_data_path
+
+    return ImageFont.truetype(str(Path(get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), 11)
+
+
+def wrapped(label: str) -> str:
+    """The label in two lines if it is wider than a picture."""
+    words = label.split()
+    if font().getlength(label) <= SIDE or len(words) < 2:
+        return label
+    cut = min(range(1, len(words)), key=lambda n: abs(len(" ".join(words[:n])) - len(" ".join(words[n:]))))
+    return f"{' '.join(words[:cut])}\n{' '.join(words[cut:])}"
+
+
+def drawn(params: Params, images: Path) -> bytes:
+    """The grid as WebP, of every variant that has pictures."""
+    prompts = load_prompts(Path(params.prompts.file), params.prompts.sets)[:ROWS]
+    names = [params.baseline, *(name for name in params.variants if name != params.baseline)]
+    listed = {name: read_pictures(images / name) for name in names if (images / name / "images.json").is_file()}
+    columns = [
+        (params.variants[name].label, [pictures[prompt.id].path for prompt in prompts])
+        for name, pictures in listed.items()
+        if pictures
+    ]
+    out = io.BytesIO()
+    grid(columns).save(out, format="webp", quality=QUALITY, method=6)
+    return out.getvalue()
+
+
+def stamp(lock: Mapping[str, LockedStage]) -> str:
+    """What tells the pictures of one run from those of another: the hashes of all folders of pictures in dvc.lock."""
+    import hashlib
+
+    folders = {
+        path: md5 for stage in lock.values() for path, md5 in stage.outs.items() if path.startswith("data/images/")
+    }
+    text = "".join(f"{path} {md5}\n" for path, md5 in sorted(folders.items()))
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:12]
