@@ -18,7 +18,7 @@ from stages.lib import appearance_words, illustrations, lineage, outline
 from stages.lib.answer import answer
 from stages.lib.charts import Translate
 from stages.lib.coverage import coverage, coverage_sentence, operator_names
-from stages.lib.document import TEMPLATES, environment, list_of, pdf_of, translations_of, uncollected
+from stages.lib.document import TEMPLATES, environment, for_screen, list_of, pdf_of, translations_of, uncollected
 from stages.lib.errors import UserError, run_stage
 from stages.lib.explanation import Explained, explain
 from stages.lib.files import read_json, write_bytes
@@ -39,6 +39,7 @@ from stages.lib.quality_tables import (
 from stages.lib.result_charts import Drawing, component_names, result_charts
 from stages.lib.results import Results, kind_means, load_results
 from stages.lib.rounded_weight import largest_convolution, round_weight
+from stages.lib.screen_pictures import screen_figures
 from stages.lib.sensitivity_charts import sensitivity_charts
 from stages.lib.study import audit
 from stages.lib.thumbnails import (
@@ -47,6 +48,8 @@ from stages.lib.thumbnails import (
     difference_map,
     differences,
     photograph,
+    screen_detail,
+    screen_map,
     window_of_largest_difference,
 )
 from stages.lib.work import EXECUTED_DTYPES, by_operator, shares, throughput, work_of
@@ -95,7 +98,7 @@ def main() -> None:
     origin = find_origin()
     machines = other_machines(arguments.reports, results.environment["fingerprint"])
     html = render(params, results, arguments.images, arguments.base, origin, machines=machines)
-    write_both(arguments.html, html.encode("utf-8"), arguments.pdf, pdf_of(html, origin.epoch))
+    write_both(arguments.html, for_screen(html).encode("utf-8"), arguments.pdf, pdf_of(html, origin.epoch))
     sizes = [f"{path} {path.stat().st_size / 1024**2:.1f} MiB" for path in (arguments.html, arguments.pdf)]
     print(f"report: {len(results.variants)} variants, {', '.join(sizes)}, {time.perf_counter() - begin_s:.1f} s")
 
@@ -214,6 +217,7 @@ def render(
         shares=shares,
         **(quality_figures(results, _) | appearance_texts(results, _) if results.pictured else {}),
         **(picture_figures(results, images, pictured_prompts(prompts)) if results.pictured else no_pictures(results)),
+        **screen_figures(results, images, prompts, pictured_prompts(prompts)),
     )
 
 
@@ -339,6 +343,7 @@ def picture_figures(results: Results, images: Path, prompts: list[Prompt]) -> di
     }
     factor = amplification([item for found in maps.values() for item in found.values()])
     grid, visual, window = [], [], (0, 0, 0)
+    screen: dict[str, dict[str, dict[str, str]]] = {"screen_details": {}, "screen_maps": {}}
     for prompt in prompts:
         pictures = shown[prompt.id]
         height, width, _channels = pictures[results.baseline.name].shape
@@ -348,6 +353,8 @@ def picture_figures(results: Results, images: Path, prompts: list[Prompt]) -> di
         details = {name: detail(picture, window) for name, picture in pictures.items()}
         drawn_maps = {name: difference_map(item, factor) for name, item in maps[prompt.id].items()}
         visual.append((prompt, details, drawn_maps))
+        screen["screen_details"][prompt.id] = {name: screen_detail(item, window) for name, item in pictures.items()}
+        screen["screen_maps"][prompt.id] = {name: screen_map(item, factor) for name, item in maps[prompt.id].items()}
     comparisons = {
         (result.name, picture["id"]): picture for result in results.others for picture in result.quality["pictures"]
     }
@@ -355,6 +362,7 @@ def picture_figures(results: Results, images: Path, prompts: list[Prompt]) -> di
     return {
         "grid": grid,
         "visual": visual,
+        **screen,
         "factor": factor,
         "detail_side": window[2],
         "comparisons": comparisons,

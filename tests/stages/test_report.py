@@ -15,7 +15,7 @@ from pypdf import PdfReader
 
 from stages import report
 from stages.lib.appearance import MEASURES
-from stages.lib.document import TEMPLATES, even_rows, pdf_of
+from stages.lib.document import SCREEN_ONLY, TEMPLATES, even_rows, for_screen, pdf_of
 from stages.lib.errors import UserError
 from stages.lib.params import load_params
 from stages.lib.results import load_results
@@ -228,7 +228,7 @@ def test_a_user_s_text_is_escaped(copy):
 
     change(copy / "params.yaml", hostile)
     page = rendered()
-    assert "<script" not in page
+    assert "<script>alert" not in page
     assert "&lt;script&gt;" in page
     assert "<b>BF16" not in page
 
@@ -340,10 +340,17 @@ def test_every_reference_leads_somewhere_once(html):
 
 
 def test_the_page_is_self_contained_and_small(html):
-    """Nothing is fetched: every source is data in the page or a place in it."""
+    """Nothing is fetched: every source is data in the page or a place in it, and no script asks for anything."""
     assert [source[:40] for source in Text(html).sources if not source.startswith(("data:", "#"))] == []
-    assert not re.search(r"url\(|@import|<script", html)
-    assert len(html.encode()) <= 4 * 1024**2
+    assert not re.search(r"url\(|@import|<script[^>]* src|\bfetch\(|XMLHttpRequest|\bimport\b *[({'\"]", html)
+    assert len(for_screen(html).encode()) <= 4 * 1024**2
+
+
+def test_paper_and_screen_have_their_own_pictures(html):
+    """Protects the page from carrying the pictures of the PDF, and the PDF from scripts and lossy details."""
+    screen, paper = for_screen(html), SCREEN_ONLY.sub("", html)
+    assert "image/webp" in screen and "image/jpeg" not in screen and "image/png" not in screen
+    assert "image/jpeg" in paper and "image/png" in paper and "image/webp" not in paper and "<script" not in paper
 
 
 def test_many_variants_stand_in_rows_of_equal_length():
