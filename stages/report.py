@@ -41,6 +41,7 @@ from stages.lib.results import Results, kind_means, load_results
 from stages.lib.rounded_weight import largest_convolution, round_weight
 from stages.lib.sensitivity_charts import sensitivity_charts
 from stages.lib.study import audit
+from stages.lib.study_beside import study_texts
 from stages.lib.thumbnails import (
     amplification,
     detail,
@@ -195,7 +196,7 @@ def render(
         pairs=pair_rows(results, prompts),
         kinds=kind_counts(prompts),
         audit=audit(STUDY, _),
-        study_components=read_json(STUDY / "printed.json")["table_11"],
+        **study_texts(STUDY, params, results, prompts, machines, language, _),
         tap_names=tap_names(_),
         coverage={result.name: coverage(result.size, result.work) for result in results.variants},
         coverage_sentences=coverage_sentences(results, _),
