@@ -74,7 +74,7 @@ def kinds(sources: Sources) -> list[Line]:
     _, table = sources._, sources.printed["table_8"]
     own = _kind_psnr(sources)
     pattern = _("%(values)s dB")
-    why = _("a loss in dB needs the PSNR of FP32 with itself, which is unbounded: it has no value")
+    why = _("a loss from FP32 has no value: its own PSNR is unbounded")
     lines = []
     for kind, said in (table["kinds"] | {"mean": table["mean"]}).items():
         values = [means.get(kind) for means in own]
