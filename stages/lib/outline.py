@@ -1,7 +1,7 @@
 """The order of the report: which sections, tables, figures and charts it has, and the numbers they bear.
 
-Tables 1 to 9 and figures 1 to 3 have the numbers of the study; what it did not have are charts, other tables,
-and tables named after their appendix.
+Tables 1 to 13 and figures 1 to 3 have the numbers of the study; what it did not have are charts, other tables after
+those, and tables named after their appendix.
 """
 
 from dataclasses import dataclass
@@ -19,14 +19,29 @@ class Section:
     level: int
 
 
-SENSITIVITY = ("components", "taps", "budgets")
+ANALYSIS = ("tradeoff", "components", "recommendations", "costs")
+SENSITIVITY = ("taps", "budgets")
 QUALITY = ("floor", "distances", "alignment", "sets", "comparisons")
 APPEARANCE = ("appearance", "safety", "controls")
 TABLES = ("machine", "formats", "prompts", "sizes", "overhead", "performance", "quality", "kinds", "appearance")
+TABLES += (*ANALYSIS,)  # the study's 10 to 13
 TABLES += (*QUALITY, "safety", "controls", "detection", "coverage", "why", *SENSITIVITY)
 SENSITIVITY_CHARTS = ("shares", "steps", "blocks", "layers")
 FIGURES = ("grid", "rounding", "visual")
-CHARTS = ("pipeline", "sizes", "speed", "split", "psnr", "trajectory", *SENSITIVITY_CHARTS, "calls")
+CHARTS = (
+    "pipeline",
+    "sizes",
+    "speed",
+    "split",
+    "psnr",
+    "tradeoff",
+    "shares",
+    "trajectory",
+    "steps",
+    "blocks",
+    "layers",
+    "calls",
+)
 APPENDIX_TABLES = {
     "audit": ("audit",),
     "architectures": ("architecture-sizes", "architecture-overhead"),
@@ -40,6 +55,7 @@ OF_PICTURES = {
     *("results-visual", "all-prompts"),
     *(f"results-{key}" for key in (*QUALITY, *APPEARANCE, "trajectory", "sensitivity")),
     *("table-prompts", "table-quality", "table-kinds", "table-all-prompts"),
+    *("analysis-components", "table-tradeoff", "table-components", "table-recommendations", "chart-tradeoff"),
     *(f"table-{key}" for key in (*QUALITY, *APPEARANCE, "detection", *SENSITIVITY)),
     *(f"chart-{key}" for key in SENSITIVITY_CHARTS),
     *("figure-grid", "figure-visual", "chart-psnr", "chart-trajectory"),
@@ -98,6 +114,23 @@ def sections(_: Translate, pictured: bool, other_machines: bool = False) -> dict
                 ("results-speed", _("Speed and memory")),
                 ("results-quality", _("Quality")),
                 ("results-appearance", _("What it looks like")),
+                ("results-visual", _("Visual comparison")),
+            ),
+        ),
+        (
+            "analysis",
+            _("Analysis and advice"),
+            (
+                ("analysis-tradeoff", _("Trade-off between cost and quality")),
+                ("analysis-components", _("Which component decides")),
+                ("analysis-advice", _("Which format to choose")),
+                ("analysis-cost", _("What it costs")),
+            ),
+        ),
+        (
+            "further",
+            _("Further measurements"),
+            (
                 ("results-floor", _("The noise floor")),
                 ("results-distances", _("How far the pictures are")),
                 ("results-alignment", _("Worse, or only different?")),
@@ -109,7 +142,6 @@ def sections(_: Translate, pictured: bool, other_machines: bool = False) -> dict
                 ("results-coverage", _("What INT8 really is: coverage")),
                 ("results-why", _("Why a format is fast or slow")),
                 ("results-sensitivity", _("Where the damage comes from")),
-                ("results-visual", _("Visual comparison")),
                 *((("results-machines", _("Other machines")),) if other_machines else ()),
             ),
         ),
