@@ -19,18 +19,32 @@ class Section:
     level: int
 
 
-SENSITIVITY = ("components", "taps", "budgets")
+ANALYSIS = ("tradeoff", "components", "recommendations", "costs")
+SENSITIVITY = ("taps", "budgets")
 QUALITY = ("floor", "distances", "alignment", "sets", "comparisons")
 APPEARANCE = ("appearance", "safety", "controls")
 # The study's tables in its order: a key's place is its number, also where another table of the study is left out.
 STUDY_TABLES = ("machine", "formats", "prompts", "sizes", "overhead", "performance", "quality", "kinds", "appearance")
-STUDY_TABLES += ("tradeoff", "components", "recommendations", "costs", "future", "prospects")
+STUDY_TABLES += (*ANALYSIS, "future", "prospects")
 # Those the study lacks, in the order of this report: numbered on from there.
-OTHER_TABLES = ("formulas", *QUALITY, "safety", "controls", "detection", "taps", "budgets", "coverage", "why")
+OTHER_TABLES = ("formulas", *QUALITY, "safety", "controls", "detection", "coverage", "why", *SENSITIVITY)
 TABLES = STUDY_TABLES + OTHER_TABLES
 SENSITIVITY_CHARTS = ("shares", "steps", "blocks", "layers")
 FIGURES = ("grid", "rounding", "visual")
-CHARTS = ("pipeline", "sizes", "speed", "split", "psnr", "trajectory", *SENSITIVITY_CHARTS, "calls")
+CHARTS = (
+    "pipeline",
+    "sizes",
+    "speed",
+    "split",
+    "psnr",
+    "tradeoff",
+    "shares",
+    "trajectory",
+    "steps",
+    "blocks",
+    "layers",
+    "calls",
+)
 APPENDIX_TABLES = {
     "audit": ("audit",),
     "architectures": ("architecture-sizes", "architecture-overhead"),
@@ -44,6 +58,7 @@ OF_PICTURES = {
     *("results-visual", "all-prompts"),
     *(f"results-{key}" for key in (*QUALITY, *APPEARANCE, "trajectory", "sensitivity")),
     *("table-prompts", "table-quality", "table-kinds", "table-all-prompts"),
+    *("analysis-components", "table-tradeoff", "table-components", "table-recommendations", "chart-tradeoff"),
     *(f"table-{key}" for key in (*QUALITY, *APPEARANCE, "detection", *SENSITIVITY)),
     *(f"chart-{key}" for key in SENSITIVITY_CHARTS),
     *("figure-grid", "figure-visual", "chart-psnr", "chart-trajectory"),
@@ -106,8 +121,24 @@ def sections(_: Translate, pictured: bool, other_machines: bool = False) -> dict
                 ("results-size", _("Size")),
                 ("results-speed", _("Speed and memory")),
                 ("results-quality", _("Quality")),
-                ("results-visual", _("Visual comparison")),
                 ("results-appearance", _("What it looks like")),
+                ("results-visual", _("Visual comparison")),
+            ),
+        ),
+        (
+            "analysis",
+            _("Analysis and advice"),
+            (
+                ("analysis-tradeoff", _("Trade-off between cost and quality")),
+                ("analysis-components", _("Which component decides")),
+                ("analysis-advice", _("Which format to choose")),
+                ("analysis-cost", _("What it costs")),
+            ),
+        ),
+        (
+            "further",
+            _("Further measurements"),
+            (
                 ("results-floor", _("The noise floor")),
                 ("results-distances", _("How far the pictures are")),
                 ("results-alignment", _("Worse, or only different?")),
@@ -116,16 +147,10 @@ def sections(_: Translate, pictured: bool, other_machines: bool = False) -> dict
                 ("results-comparisons", _("Every two formats, picture by picture")),
                 ("results-safety", _("Safety checker")),
                 ("results-controls", _("Controls")),
-                *((("results-machines", _("Other machines")),) if other_machines else ()),
-            ),
-        ),
-        (
-            "analysis",
-            _("Analysis"),
-            (
-                ("results-sensitivity", _("Where the damage comes from")),
                 ("results-coverage", _("What INT8 really is: coverage")),
                 ("results-why", _("Why a format is fast or slow")),
+                ("results-sensitivity", _("Where the damage comes from")),
+                *((("results-machines", _("Other machines")),) if other_machines else ()),
             ),
         ),
         ("limits", _("Limits of this measurement"), ()),

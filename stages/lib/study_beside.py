@@ -89,6 +89,15 @@ def blocks(sources: Sources) -> dict[str, Block]:
     }
 
 
+def advised_variants(
+    winners: Mapping[str, str], params: Params, machines: Sequence[Machine]
+) -> dict[str, Variant | None]:
+    """The variant of each scenario's advice, by the name of the winner, which another machine may have measured."""
+    found = {item.variant.name: item.variant for machine in machines for m in machine.models for item in m.variants}
+    found |= params.variants
+    return {scenario: found.get(name) for scenario, name in winners.items()}
+
+
 def verdict_names(_: Translate) -> dict[str, str]:
     """What readers are told each verdict is."""
     return {

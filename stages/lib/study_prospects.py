@@ -40,7 +40,7 @@ def _content(sources: Sources) -> Answer:
         "speedup": number(best.timing["speedup"], ".2f"),
         "size": number(best.compression, ".2f"),
     }
-    return "measured", text % values, ("results-speed", "costs")
+    return "measured", text % values, ("results-speed", "analysis-cost")
 
 
 def _mobile(sources: Sources) -> Answer:
@@ -60,7 +60,7 @@ def _education(sources: Sources) -> Answer:
         "peak": number(least.timing["run_peak_mib"], ",.0f"),
         "seconds": number(least.timing["latency_s"], ".3f"),
     }
-    return "measured", text % values, ("results-speed", "recommendations")
+    return "measured", text % values, ("results-speed", "analysis-advice")
 
 
 def _research(sources: Sources) -> Answer:
@@ -94,7 +94,7 @@ def _edge(sources: Sources) -> Answer:
         "label": best.label,
         "seconds": number(best.timing["latency_s"], ".3f"),
     }
-    return "partly", text % values, ("results-speed", "recommendations")
+    return "partly", text % values, ("results-speed", "analysis-advice")
 
 
 def _cloud(sources: Sources) -> Answer:
@@ -106,7 +106,7 @@ def _cloud(sources: Sources) -> Answer:
     ]
     if not sentences:
         return "no", _("No throughput was measured."), ("results-speed",)
-    return "measured", " ".join(sentences), ("results-machines", "costs")
+    return "measured", " ".join(sentences), ("results-machines", "analysis-cost")
 
 
 def _throughputs(sources: Sources) -> Iterator[tuple[str, str, str, float]]:

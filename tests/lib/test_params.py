@@ -30,6 +30,9 @@ benchmark: {prompt: landscape, warmup: 1, repeats: 5, longest_picture_s: 60, rep
 quality: {trajectory_prompts: 3, floor_prompts: 8, floor_seeds: 16, resamples: 2000, seed: 0,
   margins: {psnr_db: 1, ssim: 0.01, clip_score: 1}, fid_pictures: 10000}
 sensitivity: {pictures: 4, window: 3, formats: {half: {label: Half, weights: float16}, w4: {label: W4, weights: int4}}}
+scenarios: {laptop: {label: A laptop, device: cpu, memory_limit_mib: 4096, ssim_floor: 0.95, minimise: time_s}}
+main_scenario: laptop
+cost: {currency: USD, price_per_hour: 1, utilisation: 0.5}
 report: {title: Title, author: "", languages: [en]}
 """
 
