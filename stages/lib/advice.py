@@ -33,6 +33,7 @@ class Advice:
     decision: Decision
     source: Source | None
     unanswered: str
+    elsewhere: list[str]
     shown: dict[str, str]
     sure: list[str]
     tie: str
@@ -74,7 +75,8 @@ def advice(
                 study=words.get(recommended, recommended),
                 decision=decision,
                 source=source,
-                unanswered=scenario_words.unanswered(decision, source, others, _),
+                unanswered=scenario_words.unanswered(decision, source, _),
+                elsewhere=[] if source else [scenario_words.elsewhere(scenario, other, _) for other in others],
                 shown={item.name: scenario_words.shown(scenario, item) for item in decision.eligible},
                 sure=scenario_words.how_sure(decision, list_of, _),
                 tie=scenario_words.break_the_tie(decision, _),

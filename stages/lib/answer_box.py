@@ -1,5 +1,6 @@
 """The first page's box: five questions of a reader who has a machine and wants one answer."""
 
+import math
 from gettext import NullTranslations
 
 from stages.lib.advice import Advice, ListOf
@@ -59,10 +60,12 @@ def _which(main: Advice, results: Results, _) -> str:
         "machine": main.source.machine,
     }
     if winner.is_baseline:
-        text = _("%(scenario)s (%(asked)s): stay with %(label)s. No other format that keeps the limits does better.")
+        text = _(
+            "Stay with %(label)s, for: %(scenario)s (%(asked)s). No other format that keeps the limits does better."
+        )
         return text % values
     text = _(
-        "%(scenario)s (%(asked)s): %(label)s. On this machine it draws %(speedup)s times as fast as %(baseline)s, "
+        "%(label)s, for: %(scenario)s (%(asked)s). On %(machine)s it draws %(speedup)s times as fast as %(baseline)s, "
         "takes %(size)s MiB on disk (%(ratio)s times smaller) and %(peak)s MiB at its peak."
     )
     return text % values
@@ -73,12 +76,26 @@ def _lost(winner: Candidate, results: Results, _) -> str:
         text = _("Nothing: all %(n)d pictures are those of %(baseline)s.")
         return text % {"n": len(winner.ssims), "baseline": results.baseline.label}
     text = _(
-        "Its pictures differ from those of %(baseline)s by %(psnr)s dB PSNR on average (%(rating)s), SSIM %(ssim)s, "
+        "Its pictures agree with those of %(baseline)s to %(psnr)s dB PSNR on average (%(rating)s), SSIM %(ssim)s, "
         "the worst of n = %(n)d %(worst)s."
     )
     values = {"baseline": results.baseline.label, "psnr": figure("psnr_db", winner.psnr_db), "n": len(winner.ssims)}
     values |= {"rating": _(rate_psnr(winner.psnr_db)), "ssim": figure("ssim", winner.ssim.value)}
-    return text % (values | {"worst": figure("ssim", min(winner.ssims))})
+    found = [text % (values | {"worst": figure("ssim", min(winner.ssims))})]
+    if asked := _attributes(winner, results):
+        text = _(
+            "Of %(asked)d things that the prompts ask for, %(right)d are seen in its pictures, %(before)d in those of "
+            "%(baseline)s."
+        )
+        found.append(text % {**asked, "baseline": results.baseline.label})
+    return " ".join(found)
+
+
+def _attributes(winner: Candidate, results: Results) -> dict[str, int]:
+    """How many attributes the prompts ask for and how many came out right, where that was measured here."""
+    quality = next((item.quality for item in results.variants if item.name == winner.name), {})
+    found = (quality.get("attributes") or {}).get("all")
+    return {"asked": found["asked"], "right": found["right"], "before": found["baseline_right"]} if found else {}
 
 
 def _cost(params: Params, own: CostRow, baseline: CostRow, _) -> str:
@@ -99,7 +116,7 @@ def _cost(params: Params, own: CostRow, baseline: CostRow, _) -> str:
     found = [text % values]
     if own.break_even:
         text = _("Making it once takes %(making)s s, which is paid back after %(pictures)s pictures.")
-        found.append(text % (values | {"pictures": f"{own.break_even:,.0f}"}))
+        found.append(text % (values | {"pictures": f"{math.ceil(own.break_even):,d}"}))
     return " ".join(found)
 
 

@@ -1,5 +1,6 @@
 """Advice in sentences: why one variant, why not each other one, how sure, and what would change it."""
 
+import math
 from collections.abc import Callable
 
 from stages.lib.answer import figure
@@ -8,6 +9,8 @@ from stages.lib.charts import Translate
 from stages.lib.params import Scenario
 from stages.lib.scenarios import OBSTACLES, Decision, Turn, turns
 
+CLEARLY_SMALLER = 0.95  # of the winner's size
+CLOSE_SSIM = 0.001  # distances below it need more than three digits
 NO_BREAK_SPACE = "\u00a0"
 
 
@@ -157,7 +160,9 @@ def _best(decision: Decision, list_of: Callable[[list[str]], str], _: Translate)
 def break_the_tie(decision: Decision, _: Translate) -> str:
     """Of those that cannot be told from the winner, the smallest, if it is smaller; else ''."""
     smallest = min(decision.tied, key=lambda item: item.disk_mib, default=None)
-    if smallest is None or decision.scenario.minimise != "time_s" or smallest.disk_mib >= decision.winner.disk_mib:
+    if smallest is None or decision.scenario.minimise != "time_s":
+        return ""
+    if smallest.disk_mib > CLEARLY_SMALLER * decision.winner.disk_mib:
         return ""
     text = _(
         "Where size counts as well, %(label)s does as well in time as far as can be told, with %(own)s on disk against "
@@ -187,23 +192,24 @@ def _turn(decision: Decision, turn: Turn, _: Translate) -> str:
         sentences = {
             "time_s": _(
                 "%(then)s would be advised if the speed-up of %(label)s fell from %(now)s below %(at)s (by "
-                "%(percent)s), or if its own rose above %(now)s."
+                "%(percent)s), or if that of %(then)s rose above %(now)s."
             ),
             "disk_mib": _(
                 "%(then)s would be advised if the size of %(label)s rose from %(now)s above %(at)s (by "
-                "%(percent)s), or if its own fell below %(now)s."
+                "%(percent)s), or if that of %(then)s fell below %(now)s."
             ),
             "peak_mib": _(
                 "%(then)s would be advised if the peak of %(label)s rose from %(now)s above %(at)s (by "
-                "%(percent)s), or if its own fell below %(now)s."
+                "%(percent)s), or if that of %(then)s fell below %(now)s."
             ),
         }
         return sentences[scenario.minimise] % values
     if turn.kind.startswith("floor"):
-        values |= {"now": _floor(turn.now), "at": _floor(turn.at)}
-        values["by"] = _floor(abs(turn.at - turn.now))
+        by = abs(turn.at - turn.now)
+        near = min(by, 1 - turn.at) < CLOSE_SSIM
+        values |= {"at": _ssim(turn.at, near), "by": _ssim(by, near)}
     else:
-        values |= {"now": _peak(turn.now), "at": _peak(turn.at), "by": _peak(abs(turn.at - turn.now))}
+        values |= {"at": _peak(turn.at), "by": _peak(abs(turn.at - turn.now))}
     sentences = {
         "floor-up": _("Above an SSIM floor of %(at)s, %(by)s more than asked, it would be %(then)s."),
         "floor-down": _("With an SSIM floor of %(at)s, %(by)s less than asked, it would be %(then)s."),
@@ -215,25 +221,24 @@ def _turn(decision: Decision, turn: Turn, _: Translate) -> str:
     return sentences[turn.kind] % values
 
 
-def unanswered(decision: Decision, source: Source | None, others: list[Source], _: Translate) -> str:
-    """Why a scenario has no advice; '' if it has. `others` are sources of other models on the device asked for."""
+def unanswered(decision: Decision, source: Source | None, _: Translate) -> str:
+    """Why a scenario has no advice; '' if it has. `source` is what measured the device, None if nothing did."""
     scenario = decision.scenario
     if decision.winner:
         return ""
     if scenario.device == "mobile":
         return _("Not answered: nothing was measured on a phone, and no back end here runs on one.")
     if source is None:
-        reason = {
+        return {
             "cuda": _("Not answered: no format of this model was measured on a GPU."),
             "cpu": _("Not answered: no format of this model was measured on a CPU."),
             "any": _("Not answered: no format of this model was timed."),
         }[scenario.device]
-        return " ".join([reason, *(_elsewhere(scenario, other, _) for other in others)])
     return _("No measured format serves this.")
 
 
-def _elsewhere(scenario: Scenario, source: Source, _: Translate) -> str:
-    """What another model's measurements on that device say, which have no advice in them but a fact."""
+def elsewhere(scenario: Scenario, source: Source, _: Translate) -> str:
+    """What the measurements of another model on that device say: no advice, but a fact."""
     limit = scenario.memory_limit_mib
     fits = [
         item
@@ -260,10 +265,9 @@ def _elsewhere(scenario: Scenario, source: Source, _: Translate) -> str:
     return " ".join([text % values, *unknown])
 
 
-def _floor(value: float) -> str:
-    """An SSIM with as many digits as tell it from 1."""
-    digits = 3 if value >= 1 or 1 - value >= 0.0005 else 6
-    return f"{value:.{digits}f}"
+def _ssim(value: float, near: bool) -> str:
+    """An SSIM or a distance of two; a `near` one with four digits, the rest cut off lest it round to 1."""
+    return f"{math.floor(1e4 * value + 1e-6) / 1e4:.4f}" if near else figure("ssim", value)
 
 
 def _times(value: float) -> str:

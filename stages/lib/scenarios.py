@@ -93,8 +93,16 @@ def decide(scenario: Scenario, candidates: Sequence[Candidate]) -> Decision:
     """Apply the rule to `candidates`, which are in the order of params.yaml."""
     found = [(item, obstacles(scenario, item)) for item in candidates]
     eligible = [item for item, held in found if not held]
-    eligible.sort(key=lambda item: (value(scenario, item), -item.ssim.value))
+    eligible.sort(key=lambda item: _rank(scenario, item))
     return Decision(scenario, tuple(eligible), tuple((item, held) for item, held in found if held))
+
+
+def _rank(scenario: Scenario, item: Candidate) -> tuple[float, float]:
+    return value(scenario, item), -item.ssim.value
+
+
+def _best(scenario: Scenario, items: list[Candidate]) -> Candidate:
+    return min(items, key=lambda item: _rank(scenario, item))
 
 
 def turns(decision: Decision) -> list[Turn]:
@@ -111,11 +119,13 @@ def turns(decision: Decision) -> list[Turn]:
                 Turn("limit-down", scenario.memory_limit_mib, winner.peak_mib, _without(decision, "memory_limit_mib"))
             )
     if better := _held_by(decision, "quality"):
-        best = max(better, key=lambda item: item.ssim.value)
-        found.append(Turn("floor-down", scenario.ssim_floor, best.ssim.value, best))
+        floor = max(item.ssim.value for item in better)
+        let_in = [item for item in better if item.ssim.value >= floor]
+        found.append(Turn("floor-down", scenario.ssim_floor, floor, _best(scenario, let_in)))
     if better := _held_by(decision, "memory"):
-        best = min(better, key=lambda item: item.peak_mib)
-        found.append(Turn("limit-up", scenario.memory_limit_mib, best.peak_mib, best))
+        limit = min(item.peak_mib for item in better)
+        let_in = [item for item in better if item.peak_mib <= limit]
+        found.append(Turn("limit-up", scenario.memory_limit_mib, limit, _best(scenario, let_in)))
     return found
 
 

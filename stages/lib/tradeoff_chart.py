@@ -27,7 +27,7 @@ def tradeoff_chart(
     numbers = {item.name: number for number, item in enumerate(candidates, 1)}
     labels = {item.name: item.label for item in candidates}
     shown = {key: value for key, value in found.items() if value}
-    with blank_chart(3.5) as (figure, out):
+    with blank_chart(4.1) as (figure, out):
         grid = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
         for axes, (key, standing) in zip(grid, shown.items(), strict=True):
             scale = baseline_s if key == "time_s" else 1.0
@@ -50,11 +50,12 @@ def _panel(axes, points: dict[str, tuple[float, float, bool]], numbers: dict[str
         fill, text = (ACCENT, "white") if kept else ("white", INK)
         edge = ACCENT if kept else MUTED
         axes.plot(
-            [cost], [loss], "o", markersize=11, markerfacecolor=fill, markeredgecolor=edge, mew=0.8, zorder=2 + kept
+            [cost], [loss], "o", markersize=10, markerfacecolor=fill, markeredgecolor=edge, mew=0.8, zorder=2 + kept
         )
-        axes.text(cost, loss, str(numbers[name]), ha="center", va="center_baseline", fontsize=7, color=text, zorder=4)
+        axes.text(cost, loss, str(numbers[name]), ha="center", va="center_baseline", fontsize=6.5, color=text, zorder=4)
     costs = [cost for cost, _loss, _kept in points.values()]
-    axes.set_xlim(0, max(costs) * 1.1)
+    margin = 0.08 * (max(costs) - min(costs)) or 1.0
+    axes.set_xlim(min(costs) - margin, max(costs) + margin)
     axes.grid(color=FAINT, linewidth=0.5)
 
 

@@ -133,6 +133,8 @@ def table(html: str, key: str) -> str:
         "quality",
         "kinds",
         "appearance",
+        "tradeoff",
+        "costs",
         "safety",
         "coverage",
         "samples",
@@ -206,10 +208,10 @@ def test_a_variant_that_cannot_run_here_is_a_row_with_the_reason(copy):
         (copy / path).unlink()
     shutil.rmtree(copy / "data/images/bf16")
     page = rendered()
-    for key in ("formats", "sizes", "overhead", "performance", "quality"):
+    for key in ("formats", "sizes", "overhead", "performance", "quality", "tradeoff", "costs"):
         assert "BF16 x: not installed: get x" in table(page, key), key
     assert "BF16" not in table(page, "kinds") + table(page, "all-prompts") + table(page, "samples")
-    assert page.count("x: not installed: get x") == 6
+    assert page.count("x: not installed: get x") == 9
     assert "BF16" not in " ".join(re.findall(r'alt="([^"]*)"', page))
 
 
@@ -598,7 +600,7 @@ def test_an_extrapolated_time_is_marked_wherever_it_stands(copy):
     assert "from 3 of 21 U-Net calls" in table(page, "performance")
     assert "3 of 21 calls of the U-Net were made" in page
     assert ", extrapolated from a few steps" in page
-    assert len(re.findall(r"<td>≈ ", page)) == 6
+    assert len(re.findall(r"<td>≈ ", page)) == 8
 
 
 def test_the_exact_sizes_of_published_models_stand_in_an_appendix(html):
