@@ -11,11 +11,14 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from gettext import NullTranslations
 from pathlib import Path
 from typing import Any
 
 from stages.lib import appearance_words, illustrations, lineage, outline
+from stages.lib.advice import advice, costs, main_cost, tradeoff
 from stages.lib.answer import answer
+from stages.lib.answer_box import answer_box
 from stages.lib.charts import Translate
 from stages.lib.coverage import coverage, coverage_sentence, operator_names
 from stages.lib.document import TEMPLATES, environment, for_screen, list_of, pdf_of, translations_of, uncollected
@@ -42,6 +45,7 @@ from stages.lib.rounded_weight import largest_convolution, round_weight
 from stages.lib.screen_pictures import screen_figures
 from stages.lib.sensitivity_charts import sensitivity_charts
 from stages.lib.study import audit
+from stages.lib.study_beside import advised_variants, study_texts
 from stages.lib.thumbnails import (
     amplification,
     detail,
@@ -173,6 +177,10 @@ def render(
     )
     charts |= sensitivity_charts(results.sensitivity, _) if results.pictured else {}
     explained = explained_variants(results)
+    advised = advice_figures(params, results, machines, translations)
+    if advised["tradeoff"]["chart"]:
+        charts["tradeoff"] = advised["tradeoff"]["chart"]
+    winners = {item.key: item.decision.winner.name for item in advised["advice"] if item.decision.winner}
     comparisons = compare_machines(machines, results, params.model)
     numbers = outline.numbers(_, results.pictured, len(comparisons) + sum(len(machine.models) for machine in machines))
     jinja = environment(templates, translations)
@@ -204,12 +212,15 @@ def render(
         pairs=pair_rows(results, prompts),
         kinds=kind_counts(prompts),
         audit=audit(STUDY, _),
-        study_components=read_json(STUDY / "printed.json")["table_11"],
+        **study_texts(
+            STUDY, params, results, prompts, machines, language, _, advised_variants(winners, params, machines)
+        ),
         tap_names=tap_names(_),
         coverage={result.name: coverage(result.size, result.work) for result in results.variants},
         coverage_sentences=coverage_sentences(results, _),
         executed_dtypes=executed_dtypes(results),
         operator_names=operator_names(_),
+        **advised,
         explained=explained,
         explanations=[explain(item, _) for item in explained.values()],
         throughput=throughput,
@@ -219,6 +230,25 @@ def render(
         **(picture_figures(results, images, pictured_prompts(prompts)) if results.pictured else no_pictures(results)),
         **screen_figures(results, images, prompts, pictured_prompts(prompts)),
     )
+
+
+def advice_figures(
+    params: Params, results: Results, machines: tuple[Machine, ...], translations: NullTranslations
+) -> dict[str, Any]:
+    """The first page's box, and what the chapter of analysis shows besides components."""
+    _, listed = translations.gettext, partial(list_of, language=params.report.languages[0])
+    advised = advice(params, results, machines, STUDY, listed, _)
+    main = next(item for item in advised if item.key == params.main_scenario)
+    here = results.environment["machine"]["gpu"] or results.environment["machine"]["cpu"]
+    own = main.decision.winner if main.source and main.source.machine == here else None
+    charged = main_cost(params, results, own.name) if own else None
+    return {
+        "here": here,
+        "box": answer_box(params, results, main, charged, translations, listed),
+        "tradeoff": tradeoff(results, _),
+        "advice": advised,
+        "costs": costs(params, results),
+    }
 
 
 def quality_figures(results: Results, _: Translate) -> dict[str, Any]:
