@@ -199,7 +199,9 @@ def test_dominated_variants_are_named_with_what_dominates_them(project):
     page = rendered()
     fp16 = row(page, "tradeoff", "FP16")
     assert re.search(r"front 0\.90× by FP32", fp16), fp16
-    assert "not measured: simulated undefined: no speed" in row(page, "tradeoff", "INT8 Simulated")
+    assert "not measured: simulated, so without a speed the efficiency is undefined" in row(
+        page, "tradeoff", "INT8 Simulated"
+    )
     assert re.search(r"2\.00× front .* 3\.8\d$", row(page, "tradeoff", "BF16")), "2 x 2.00 x 0.96"
 
 
