@@ -153,6 +153,7 @@ def test_a_floor_that_nothing_reaches_says_so_and_how_far_it_would_have_to_fall(
     change(project / "reports/quality/fp32.json", lambda quality: _set_ssim(quality, 0.9))
     change(project / "params.yaml", lambda params: params["scenarios"]["cpu-only"].update(ssim_floor=1.0))
     page = rendered()
+    assert "Above an SSIM floor of 0.9995, 0.0005 more than asked, no format would be advised." in words(page)
     assert "Deployment on a CPU alone: No measured format serves this." in box(page)
     assert "No measured format serves this." in row(page, "recommendations", "Deployment on a CPU")
     assert "With an SSIM floor of 0.9995, 0.0005 less than asked, it would be FP16." in words(page)
