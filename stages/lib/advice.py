@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.lib import scenario_words
+from stages.lib import certainty_words, scenario_words
 from stages.lib.candidates import Candidate, Source, candidates_here, sources
 from stages.lib.charts import Translate
 from stages.lib.cost import CostRow, cost_of_drawing, cost_row, digits_of
@@ -78,9 +78,9 @@ def advice(
                 unanswered=scenario_words.unanswered(decision, source, _),
                 elsewhere=[] if source else [scenario_words.elsewhere(scenario, other, _) for other in others],
                 shown={item.name: scenario_words.shown(scenario, item) for item in decision.eligible},
-                sure=scenario_words.how_sure(decision, list_of, _),
-                tie=scenario_words.break_the_tie(decision, _),
-                turning=scenario_words.turning(decision, _),
+                sure=certainty_words.how_sure(decision, list_of, _),
+                tie=certainty_words.break_the_tie(decision, _),
+                turning=certainty_words.turning(decision, _),
                 why_not={item.name: scenario_words.why_not(decision, item, _) for item in given if decision.winner},
             )
         )

@@ -153,6 +153,7 @@ def test_a_floor_that_nothing_reaches_says_so_and_how_far_it_would_have_to_fall(
     change(project / "reports/quality/fp32.json", lambda quality: _set_ssim(quality, 0.9))
     change(project / "params.yaml", lambda params: params["scenarios"]["cpu-only"].update(ssim_floor=1.0))
     page = rendered()
+    assert "Above an SSIM floor of 0.9995, 0.0005 more than asked, no format would be advised." in words(page)
     assert "Deployment on a CPU alone: No measured format serves this." in box(page)
     assert "No measured format serves this." in row(page, "recommendations", "Deployment on a CPU")
     assert "With an SSIM floor of 0.9995, 0.0005 less than asked, it would be FP16." in words(page)
@@ -199,7 +200,9 @@ def test_dominated_variants_are_named_with_what_dominates_them(project):
     page = rendered()
     fp16 = row(page, "tradeoff", "FP16")
     assert re.search(r"front 0\.90× by FP32", fp16), fp16
-    assert "not measured: simulated undefined: no speed" in row(page, "tradeoff", "INT8 Simulated")
+    assert "not measured: simulated, so without a speed the efficiency is undefined" in row(
+        page, "tradeoff", "INT8 Simulated"
+    )
     assert re.search(r"2\.00× front .* 3\.8\d$", row(page, "tradeoff", "BF16")), "2 x 2.00 x 0.96"
 
 

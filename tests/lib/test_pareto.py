@@ -22,6 +22,12 @@ def test_a_known_front():
     assert dominator(good, [good, bad, poor, twin]) is None
 
 
+def test_equal_in_one_and_better_in_the_other_dominates_and_equal_in_both_does_not():
+    point = Point("p", 0.9, 2)
+    assert dominates(point, Point("dearer", 0.9, 3)) and dominates(point, Point("poorer", 0.8, 2))
+    assert not dominates(point, Point("twin", 0.9, 2)) and not dominates(point, Point("cheaper", 0.8, 1))
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_nothing_beats_the_front_and_the_front_beats_all_else(seed):
     """Protects the two halves of the definition, on points with many ties."""
