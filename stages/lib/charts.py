@@ -160,10 +160,10 @@ def call_order(panels: Sequence[tuple[str, Sequence[tuple[int, bool, float]]]], 
     """Small panels, one per variant: time of each call in the order it ran; True marks the baseline's calls."""
     columns = min(4, len(panels))
     lines = -(-len(panels) // columns)
-    with blank_chart(1.55 * lines + 0.35) as (figure, out):
-        grid = figure.subplots(lines, columns, sharey=True, squeeze=False)
+    with blank_chart(1.3 * lines + 0.5) as (figure, out):
+        grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
         highest = max(seconds for _, calls in panels for _, _, seconds in calls)
-        for axes, (title, calls) in zip(grid.flat, panels, strict=False):
+        for number, (axes, (title, calls)) in enumerate(zip(grid.flat, panels, strict=False)):
             for is_baseline, style in ((True, {"mfc": "white"}), (False, {"mfc": ACCENT})):
                 points = [(call, seconds) for call, base, seconds in calls if base == is_baseline]
                 axes.plot(*zip(*points, strict=True) if points else ([], []), "o", ms=4.2, mec=INK, mew=0.7, **style)
@@ -171,7 +171,9 @@ def call_order(panels: Sequence[tuple[str, Sequence[tuple[int, bool, float]]]], 
             axes.set_ylim(0, highest * 1.12)
             axes.xaxis.get_major_locator().set_params(integer=True, nbins=6)
             axes.grid(axis="y", color=FAINT, linewidth=0.5)
-            axes.set_xlabel(axes_names[0])
+            lowest = number + columns >= len(panels)
+            axes.tick_params(labelbottom=lowest)
+            axes.set_xlabel(axes_names[0] if lowest else "")
         for axes in list(grid.flat)[len(panels) :]:
             axes.set_axis_off()
         for axes in grid[:, 0]:

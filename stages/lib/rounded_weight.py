@@ -1,5 +1,9 @@
-"""What rounding to INT8 does to one real weight tensor: the numbers behind Figure 2."""
+"""What rounding to INT8 does to one real weight tensor: the numbers behind Figure 2.
 
+The arithmetic is that of stages/lib/quantization.py, in NumPy: loading PyTorch would take longer than all of this.
+"""
+
+import math
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -9,7 +13,8 @@ from stages.lib.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
+
+LARGEST = 127  # the largest integer of symmetric INT8
 
 
 @dataclass(frozen=True)
@@ -30,49 +35,60 @@ class RoundedWeight:
         return (self.restored - self.values) / self.scale
 
 
-def largest_convolution(folder: Path) -> "tuple[str, torch.Tensor]":
+def largest_convolution(folder: Path) -> "tuple[str, np.ndarray]":
     """Name and FP32 values (out, in, h, w) of the U-Net's largest convolution weight in the pipeline `folder`.
 
     Of several equally large ones, the first by name.
     """
     from safetensors import safe_open
 
-    found: list[tuple[int, str, Path]] = []
+    found: list[tuple[int, str, Path, str]] = []
     for path in sorted((folder / "unet").glob("*.safetensors")):
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="np") as file:
             for name in file.keys():  # noqa: SIM118 (a safe_open handle is no dictionary)
-                shape = file.get_slice(name).get_shape()
+                part = file.get_slice(name)
+                shape = part.get_shape()
                 if len(shape) == 4 and shape[2] * shape[3] > 1:
-                    found.append((-prod(shape), name, path))
+                    found.append((-prod(shape), name, path, part.get_dtype()))
     if not found:
         raise UserError(f"{folder / 'unet'} has no convolution weight in safetensors: run `dvc repro download`")
-    _, name, path = min(found)
-    with safe_open(path, framework="pt") as file:
-        return name, file.get_tensor(name).float()
+    _, name, path, dtype = min(found)
+    if dtype == "BF16":  # NumPy has no such numbers
+        with safe_open(path, framework="pt") as file:
+            return name, file.get_tensor(name).float().numpy()
+    with safe_open(path, framework="np") as file:
+        return name, file.get_tensor(name).astype("float32")
 
 
-def round_weight(name: str, weight: "torch.Tensor") -> RoundedWeight:
+def round_weight(name: str, weight: "np.ndarray") -> RoundedWeight:
     """Round to symmetric INT8 with one scale for the tensor; the ratio in dB also with one scale per output channel."""
-    from stages.lib.quantization import dequantize, quantize_weight
-
     if not weight.any():
         raise UserError(
             f"weight '{name}' of the U-Net is zero everywhere: the model in data/models/base is not trained"
         )
-    integers, scale, zero_point = quantize_weight(weight, 8, "tensor")
-    restored = dequantize(integers, scale, zero_point)
-    per_channel = dequantize(*quantize_weight(weight, 8, "channel"))
+    restored, scale = _rounded(weight, abs(weight).max())
+    channels = abs(weight).max(axis=tuple(range(1, weight.ndim)), keepdims=True)
+    per_channel, _scales = _rounded(weight, channels)
     return RoundedWeight(
         name=name,
         shape=tuple(weight.shape),
-        values=weight.double().flatten().numpy(),
-        restored=restored.double().flatten().numpy(),
-        scale=scale.item(),
+        values=weight.astype("float64").ravel(),
+        restored=restored.astype("float64").ravel(),
+        scale=float(scale),
         signal_to_noise_db=_signal_to_noise_db(weight, restored),
         signal_to_noise_per_channel_db=_signal_to_noise_db(weight, per_channel),
     )
 
 
-def _signal_to_noise_db(weight: "torch.Tensor", restored: "torch.Tensor") -> float:
-    signal, noise = weight.double().square().mean(), (weight - restored).double().square().mean()
-    return 10 * (signal / noise.clamp(min=1e-300)).log10().item()
+def _rounded(weight: "np.ndarray", largest: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
+    """The weight after rounding, and its step sizes; a channel of zeros has the step size 1."""
+    import numpy as np
+
+    scale = np.where(largest > 0, largest / np.float32(LARGEST), np.float32(1)).astype("float32")
+    return np.clip(np.rint(weight / scale), -LARGEST - 1, LARGEST) * scale, scale
+
+
+def _signal_to_noise_db(weight: "np.ndarray", restored: "np.ndarray") -> float:
+    signal = (weight.astype("float64") ** 2).mean()
+    noise = ((weight - restored).astype("float64") ** 2).mean()
+    return 10 * math.log10(signal / max(noise, 1e-300))

@@ -23,7 +23,7 @@ def plain(text: str) -> str:
 
 def weight():
     values = np.random.default_rng(0).normal(0, 0.1, (8, 4, 3, 3)).astype(np.float32)
-    return round_weight("conv.weight", torch.from_numpy(values))
+    return round_weight("conv.weight", values)
 
 
 DRAWINGS = {
@@ -111,6 +111,33 @@ def test_rounding_stays_within_half_a_step_and_channels_do_no_worse():
     assert np.abs(rounded.errors_in_steps).max() <= 0.5 + 1e-9
     assert np.abs(np.round(rounded.restored / rounded.scale)).max() == 127
     assert rounded.signal_to_noise_per_channel_db > rounded.signal_to_noise_db
+
+
+def test_rounding_is_that_of_the_formats():
+    """Figure 2 computes in NumPy what the back ends do in PyTorch: not one weight differs."""
+    from stages.lib.quantization import dequantize, quantize_weight
+
+    values = np.random.default_rng(1).normal(0, 0.1, (8, 4, 3, 3)).astype(np.float32)
+    values[3] = 0
+    rounded = round_weight("conv.weight", values)
+    integers, scale, zero_point = quantize_weight(torch.from_numpy(values), 8, "tensor")
+    assert rounded.scale == scale.item()
+    assert np.array_equal(rounded.restored, dequantize(integers, scale, zero_point).double().flatten().numpy())
+    by_channel = dequantize(*quantize_weight(torch.from_numpy(values), 8, "channel")).numpy()
+    error = np.square(values.astype("f8")).mean() / np.square((values - by_channel).astype("f8")).mean()
+    assert rounded.signal_to_noise_per_channel_db == pytest.approx(10 * np.log10(error), rel=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_figure_2_reads_weights_of_any_format(dtype, tmp_path):
+    from safetensors.torch import save_file as save_torch_file
+
+    weight = torch.linspace(-1, 1, 72).reshape(2, 4, 3, 3).to(dtype)
+    (tmp_path / "unet").mkdir()
+    save_torch_file({"conv.weight": weight}, tmp_path / "unet/model.safetensors")
+    name, values = largest_convolution(tmp_path)
+    assert name == "conv.weight" and values.dtype == np.float32
+    assert np.array_equal(values, weight.float().numpy())
 
 
 def test_figure_2_takes_the_largest_convolution_of_the_real_model(tiny_model):

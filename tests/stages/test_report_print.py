@@ -73,7 +73,7 @@ def test_two_processes_give_the_same_bytes_even_without_fonts_of_the_system(rend
 
 def test_the_first_page_says_what_was_measured_where_and_when(rendered):
     title = pages_of((rendered / "first.pdf").read_bytes())[0]
-    for words in ("Embedded scene model", "Commit 000000000000", "Date 2023-11-14", "Machine"):
+    for words in ("Embedded scene model", "000000000000", "2023-11-14", "Invented CPU", "0123456789ab"):
         assert words in title, title
 
 
@@ -81,7 +81,7 @@ def test_every_page_after_the_first_bears_title_chapter_and_number(rendered):
     pages = pages_of((rendered / "first.pdf").read_bytes())
     for number, page in enumerate(pages[1:], 2):
         assert "How quantization changes a diffusion model" in page and str(number) in page
-    theory = next(number for number, page in enumerate(pages) if "2.1 Affine quantization" in page and number > 2)
+    theory = next(number for number, page in enumerate(pages) if "Quantization maps a real number" in page)
     assert "2 Theory" in pages[theory + 1]
 
 
