@@ -22,7 +22,7 @@ def photograph(picture: np.ndarray) -> str:
 def detail(picture: np.ndarray, window: tuple[int, int, int]) -> str:
     """The pixels of `window` (top, left, side), lossless."""
     top, left, side = window
-    return _data_uri(Image.fromarray(picture[top : top + side, left : left + side]), "png", optimize=True)
+    return _data_uri(Image.fromarray(picture[top : top + side, left : left + side]), "png", compress_level=6)
 
 
 def screen_detail(picture: np.ndarray, window: tuple[int, int, int]) -> str:

@@ -59,7 +59,7 @@ class Text(HTMLParser):
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list) -> None:
-        self.hidden = tag == "style"
+        self.hidden = tag in ("style", "script")
         self.sources += [value for key, value in attrs if key in ("src", "href")]
         if tag == "table":
             self.tables.append("")
@@ -580,6 +580,7 @@ def test_without_pictures_the_report_says_why_and_leaves_quality_out(copy):
     page = rendered()
     assert "not measured: random weights" in page and "The quality was not measured (random weights)." in page
     text = " ".join(Text(page).words)
+    assert 'id="viewer"' not in page and "viewer-data" not in page.partition("</main>")[0]
     assert "PSNR against" not in text and "Visual comparison" not in text and 'id="figure-grid"' not in page
     assert "BF16" in table(page, "performance") and "BF16" in table(page, "sizes")
     test_tables_and_figures_are_numbered_without_gaps(page)
