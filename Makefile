@@ -15,7 +15,7 @@ report: .venv/.installed
 	@echo "The report: reports/report.pdf, and reports/report.html for the screen."
 
 test: .venv/.installed
-	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 benchmark: .venv/.installed
 	@dvc repro quantize noise environment

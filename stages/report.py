@@ -11,14 +11,17 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from gettext import NullTranslations
 from pathlib import Path
 from typing import Any
 
 from stages.lib import appearance_words, illustrations, lineage, outline
+from stages.lib.advice import advice, costs, main_cost, tradeoff
 from stages.lib.answer import answer
+from stages.lib.answer_box import answer_box
 from stages.lib.charts import Translate
 from stages.lib.coverage import coverage, coverage_sentence, operator_names
-from stages.lib.document import TEMPLATES, environment, list_of, pdf_of, translations_of, uncollected
+from stages.lib.document import TEMPLATES, environment, for_screen, list_of, pdf_of, translations_of, uncollected
 from stages.lib.errors import UserError, run_stage
 from stages.lib.explanation import Explained, explain
 from stages.lib.files import read_json, write_bytes
@@ -39,14 +42,18 @@ from stages.lib.quality_tables import (
 from stages.lib.result_charts import Drawing, component_names, result_charts
 from stages.lib.results import Results, kind_means, load_results
 from stages.lib.rounded_weight import largest_convolution, round_weight
+from stages.lib.screen_pictures import screen_figures
 from stages.lib.sensitivity_charts import sensitivity_charts
 from stages.lib.study import audit
+from stages.lib.study_beside import advised_variants, study_texts
 from stages.lib.thumbnails import (
     amplification,
     detail,
     difference_map,
     differences,
     photograph,
+    screen_detail,
+    screen_map,
     window_of_largest_difference,
 )
 from stages.lib.work import EXECUTED_DTYPES, by_operator, shares, throughput, work_of
@@ -95,7 +102,7 @@ def main() -> None:
     origin = find_origin()
     machines = other_machines(arguments.reports, results.environment["fingerprint"])
     html = render(params, results, arguments.images, arguments.base, origin, machines=machines)
-    write_both(arguments.html, html.encode("utf-8"), arguments.pdf, pdf_of(html, origin.epoch))
+    write_both(arguments.html, for_screen(html).encode("utf-8"), arguments.pdf, pdf_of(html, origin.epoch))
     sizes = [f"{path} {path.stat().st_size / 1024**2:.1f} MiB" for path in (arguments.html, arguments.pdf)]
     print(f"report: {len(results.variants)} variants, {', '.join(sizes)}, {time.perf_counter() - begin_s:.1f} s")
 
@@ -170,6 +177,10 @@ def render(
     )
     charts |= sensitivity_charts(results.sensitivity, _) if results.pictured else {}
     explained = explained_variants(results)
+    advised = advice_figures(params, results, machines, translations)
+    if advised["tradeoff"]["chart"]:
+        charts["tradeoff"] = advised["tradeoff"]["chart"]
+    winners = {item.key: item.decision.winner.name for item in advised["advice"] if item.decision.winner}
     comparisons = compare_machines(machines, results, params.model)
     numbers = outline.numbers(_, results.pictured, len(comparisons) + sum(len(machine.models) for machine in machines))
     jinja = environment(templates, translations)
@@ -201,12 +212,15 @@ def render(
         pairs=pair_rows(results, prompts),
         kinds=kind_counts(prompts),
         audit=audit(STUDY, _),
-        study_components=read_json(STUDY / "printed.json")["table_11"],
+        **study_texts(
+            STUDY, params, results, prompts, machines, language, _, advised_variants(winners, params, machines)
+        ),
         tap_names=tap_names(_),
         coverage={result.name: coverage(result.size, result.work) for result in results.variants},
         coverage_sentences=coverage_sentences(results, _),
         executed_dtypes=executed_dtypes(results),
         operator_names=operator_names(_),
+        **advised,
         explained=explained,
         explanations=[explain(item, _) for item in explained.values()],
         throughput=throughput,
@@ -214,7 +228,27 @@ def render(
         shares=shares,
         **(quality_figures(results, _) | appearance_texts(results, _) if results.pictured else {}),
         **(picture_figures(results, images, pictured_prompts(prompts)) if results.pictured else no_pictures(results)),
+        **screen_figures(results, images, prompts, pictured_prompts(prompts)),
     )
+
+
+def advice_figures(
+    params: Params, results: Results, machines: tuple[Machine, ...], translations: NullTranslations
+) -> dict[str, Any]:
+    """The first page's box, and what the chapter of analysis shows besides components."""
+    _, listed = translations.gettext, partial(list_of, language=params.report.languages[0])
+    advised = advice(params, results, machines, STUDY, listed, _)
+    main = next(item for item in advised if item.key == params.main_scenario)
+    here = results.environment["machine"]["gpu"] or results.environment["machine"]["cpu"]
+    own = main.decision.winner if main.source and main.source.machine == here else None
+    charged = main_cost(params, results, own.name) if own else None
+    return {
+        "here": here,
+        "box": answer_box(params, results, main, charged, translations, listed),
+        "tradeoff": tradeoff(results, _),
+        "advice": advised,
+        "costs": costs(params, results),
+    }
 
 
 def quality_figures(results: Results, _: Translate) -> dict[str, Any]:
@@ -339,6 +373,7 @@ def picture_figures(results: Results, images: Path, prompts: list[Prompt]) -> di
     }
     factor = amplification([item for found in maps.values() for item in found.values()])
     grid, visual, window = [], [], (0, 0, 0)
+    screen: dict[str, dict[str, dict[str, str]]] = {"screen_details": {}, "screen_maps": {}}
     for prompt in prompts:
         pictures = shown[prompt.id]
         height, width, _channels = pictures[results.baseline.name].shape
@@ -348,6 +383,8 @@ def picture_figures(results: Results, images: Path, prompts: list[Prompt]) -> di
         details = {name: detail(picture, window) for name, picture in pictures.items()}
         drawn_maps = {name: difference_map(item, factor) for name, item in maps[prompt.id].items()}
         visual.append((prompt, details, drawn_maps))
+        screen["screen_details"][prompt.id] = {name: screen_detail(item, window) for name, item in pictures.items()}
+        screen["screen_maps"][prompt.id] = {name: screen_map(item, factor) for name, item in maps[prompt.id].items()}
     comparisons = {
         (result.name, picture["id"]): picture for result in results.others for picture in result.quality["pictures"]
     }
@@ -355,6 +392,7 @@ def picture_figures(results: Results, images: Path, prompts: list[Prompt]) -> di
     return {
         "grid": grid,
         "visual": visual,
+        **screen,
         "factor": factor,
         "detail_side": window[2],
         "comparisons": comparisons,

@@ -97,3 +97,8 @@ def _write_tokenizer(folder: Path) -> Path:
         encoding="utf-8",
     )
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The file that takes longest goes first: the other worker does all the rest meanwhile."""
+    items.sort(key=lambda item: item.path.name != "test_pipeline.py")

@@ -35,6 +35,9 @@ sensitivity:
   formats:
     fp16: {label: FP16, weights: float16}
     int8: {label: INT8, weights: int8, activations: int8}
+scenarios: {cpu: {label: A CPU, device: cpu, ssim_floor: 0.9, minimise: time_s}}
+main_scenario: cpu
+cost: {currency: USD, price_per_hour: 1, utilisation: 0.5}
 report: {title: Test, author: "", languages: [en]}
 """
 PROMPTS = {"landscape": ("A hill", 42), "animal": ("A cat", 43), "fantasy": ("A robot", 44)}

@@ -49,4 +49,17 @@ if ! have_pango; then
         exit 1
     }
 fi
+
+# The tests use the HTML report in a browser; without one they are skipped and say so.
+have_chromium() {
+    for name in chromium chromium-browser google-chrome google-chrome-stable chrome; do
+        command -v "$name" >/dev/null 2>&1 && return 0
+    done
+    [ -n "${CHROMIUM:-}" ]
+}
+if ! have_chromium && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    echo "Installing Chromium for the tests of the HTML report"
+    { apt-get update -qq && apt-get install -y -qq chromium; } >/dev/null 2>&1 || true
+fi
+have_chromium || echo "No Chromium: the tests of the HTML report in a browser will be skipped (Debian: apt-get install chromium)"
 touch "$venv/.installed"

@@ -25,6 +25,13 @@ FORMULAS = {
     "ssim": r"$\mathrm{SSIM}(x, y) = \dfrac{(2\mu_x\mu_y + C_1)(2\sigma_{xy} + C_2)}"
     r"{(\mu_x^2 + \mu_y^2 + C_1)(\sigma_x^2 + \sigma_y^2 + C_2)}$",
     "size": r"$\mathrm{theoretical\ bytes} = \sum_{i=1}^{N} \dfrac{\mathrm{numel}_i \times \mathrm{bits}_i}{8}$",
+    "study-quantize": r"$Q(x) = \mathrm{round}\left(\dfrac{x}{\Delta}\right) \cdot \Delta + z$",
+    "study-psnr": r"$\mathrm{PSNR} = 20 \log_{10} \dfrac{\mathrm{MAX}_I}{\sqrt{\mathrm{MSE}}}$",
+    "study-size": r"$\mathrm{size} = \sum_{i=1}^{N} \mathrm{numel}_i \times \mathrm{element\_size}_i$",
+    "efficiency": r"$\mathrm{efficiency} = \mathrm{compression} \times \mathrm{speed\!-\!up} \times"
+    r" \overline{\mathrm{SSIM}}$",
+    "cost": r"$\mathrm{cost\ per\ picture} = \dfrac{\mathrm{time\ per\ picture}}{3600\,\mathrm{s}} \times"
+    r" \dfrac{\mathrm{price\ per\ hour}}{\mathrm{utilisation}}$",
     "speedup": r"$\mathrm{speed\!-\!up} = \mathrm{median}_k\, \dfrac{t_k^{\mathrm{baseline}}}{t_k^{\mathrm{variant}}}$",
 }
 

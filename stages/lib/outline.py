@@ -1,7 +1,7 @@
 """The order of the report: which sections, tables, figures and charts it has, and the numbers they bear.
 
-Tables 1 to 9 and figures 1 to 3 have the numbers of the study; what it did not have are charts, other tables,
-and tables named after their appendix.
+Tables 1 to 15 and figures 1 to 3 have the numbers of the study, whether or not this report has all of them; what it did
+not have are charts, tables from 16 on, and tables named after their appendix.
 """
 
 from dataclasses import dataclass
@@ -19,14 +19,32 @@ class Section:
     level: int
 
 
-SENSITIVITY = ("components", "taps", "budgets")
+ANALYSIS = ("tradeoff", "components", "recommendations", "costs")
+SENSITIVITY = ("taps", "budgets")
 QUALITY = ("floor", "distances", "alignment", "sets", "comparisons")
 APPEARANCE = ("appearance", "safety", "controls")
-TABLES = ("machine", "formats", "prompts", "sizes", "overhead", "performance", "quality", "kinds", "appearance")
-TABLES += (*QUALITY, "safety", "controls", "detection", "coverage", "why", *SENSITIVITY)
+# The study's tables in its order: a key's place is its number, also where another table of the study is left out.
+STUDY_TABLES = ("machine", "formats", "prompts", "sizes", "overhead", "performance", "quality", "kinds", "appearance")
+STUDY_TABLES += (*ANALYSIS, "future", "prospects")
+# Those the study lacks, in the order of this report: numbered on from there.
+OTHER_TABLES = ("formulas", *QUALITY, "safety", "controls", "detection", "coverage", "why", *SENSITIVITY)
+TABLES = STUDY_TABLES + OTHER_TABLES
 SENSITIVITY_CHARTS = ("shares", "steps", "blocks", "layers")
 FIGURES = ("grid", "rounding", "visual")
-CHARTS = ("pipeline", "sizes", "speed", "split", "psnr", "trajectory", *SENSITIVITY_CHARTS, "calls")
+CHARTS = (
+    "pipeline",
+    "sizes",
+    "speed",
+    "split",
+    "psnr",
+    "tradeoff",
+    "shares",
+    "trajectory",
+    "steps",
+    "blocks",
+    "layers",
+    "calls",
+)
 APPENDIX_TABLES = {
     "audit": ("audit",),
     "architectures": ("architecture-sizes", "architecture-overhead"),
@@ -41,6 +59,7 @@ OF_PICTURES = {
     *("results-visual", "all-prompts"),
     *(f"results-{key}" for key in (*QUALITY, *APPEARANCE, "trajectory", "sensitivity")),
     *("table-prompts", "table-quality", "table-kinds", "table-all-prompts"),
+    *("analysis-components", "table-tradeoff", "table-components", "table-recommendations", "chart-tradeoff"),
     *(f"table-{key}" for key in (*QUALITY, *APPEARANCE, "detection", *SENSITIVITY)),
     *(f"chart-{key}" for key in SENSITIVITY_CHARTS),
     *("figure-grid", "figure-visual", "chart-psnr", "chart-trajectory"),
@@ -55,8 +74,12 @@ def numbers(_: Translate, pictured: bool, machine_tables: int = 0) -> dict[str, 
         ("figure", _("Figure %(number)s"), FIGURES),
         ("chart", _("Chart %(number)s"), CHARTS),
     ):
-        there = [f"{kind}-{key}" for key in keys if pictured or f"{kind}-{key}" not in OF_PICTURES]
-        found |= {key: word % {"number": n} for n, key in enumerate(there, 1)}
+        numbered = [(n, f"{kind}-{key}") for n, key in enumerate(keys, 1)]
+        there = [(n, key) for n, key in numbered if pictured or key not in OF_PICTURES]
+        fixed = len(STUDY_TABLES) if kind == "table" else 0  # a number of the study that is not used stays free
+        found |= {key: word % {"number": n} for n, key in there if n <= fixed}
+        rest = [key for n, key in there if n > fixed]
+        found |= {key: word % {"number": n} for n, key in enumerate(rest, fixed + 1)}
     # those of other machines, of which there may be none
     found |= {f"table-machine-{n}": _("Table %(number)s") % {"number": f"M{n}"} for n in range(1, machine_tables + 1)}
     letters = {key: section.number for key, section in sections(_, pictured).items()}
@@ -78,6 +101,7 @@ def sections(_: Translate, pictured: bool, other_machines: bool = False) -> dict
                 ("theory-quantization", _("Affine quantization")),
                 ("theory-diffusion", _("Diffusion")),
                 ("theory-metrics", _("Measures of quality")),
+                ("theory-study", _("The study's formulas")),
             ),
         ),
         (
@@ -99,6 +123,23 @@ def sections(_: Translate, pictured: bool, other_machines: bool = False) -> dict
                 ("results-speed", _("Speed and memory")),
                 ("results-quality", _("Quality")),
                 ("results-appearance", _("What it looks like")),
+                ("results-visual", _("Visual comparison")),
+            ),
+        ),
+        (
+            "analysis",
+            _("Analysis and advice"),
+            (
+                ("analysis-tradeoff", _("Trade-off between cost and quality")),
+                ("analysis-components", _("Which component decides")),
+                ("analysis-advice", _("Which format to choose")),
+                ("analysis-cost", _("What it costs")),
+            ),
+        ),
+        (
+            "further",
+            _("Further measurements"),
+            (
                 ("results-floor", _("The noise floor")),
                 ("results-distances", _("How far the pictures are")),
                 ("results-alignment", _("Worse, or only different?")),
@@ -110,11 +151,12 @@ def sections(_: Translate, pictured: bool, other_machines: bool = False) -> dict
                 ("results-coverage", _("What INT8 really is: coverage")),
                 ("results-why", _("Why a format is fast or slow")),
                 ("results-sensitivity", _("Where the damage comes from")),
-                ("results-visual", _("Visual comparison")),
                 *((("results-machines", _("Other machines")),) if other_machines else ()),
             ),
         ),
         ("limits", _("Limits of this measurement"), ()),
+        ("future", _("Future directions"), ()),
+        ("prospects", _("Prospects of application"), ()),
     )
     appendices = (
         ("audit", _("Audit of the earlier study")),

@@ -334,6 +334,27 @@ class Sensitivity(_Section):
     formats: Annotated[dict[Name, Format], Field(min_length=1)]
 
 
+class Scenario(_Section):
+    """One use that the report gives advice for: a device, what must hold there, and what is to be small.
+
+    Without `memory_limit_mib` memory is no limit. `device: any` takes what this machine measured, wherever it ran.
+    """
+
+    label: Label
+    device: Literal["any", "cpu", "cuda", "mobile"]
+    memory_limit_mib: Annotated[float, Field(gt=0, strict=False, allow_inf_nan=False)] | None = None
+    ssim_floor: Annotated[float, Field(ge=0, le=1, strict=False, allow_inf_nan=False)]
+    minimise: Literal["time_s", "disk_mib", "peak_mib"]
+
+
+class Cost(_Section):
+    """What a machine is assumed to cost, in `currency`, and which share of the paid hours it draws."""
+
+    currency: Label
+    price_per_hour: Annotated[float, Field(gt=0, strict=False, allow_inf_nan=False)]
+    utilisation: Annotated[float, Field(gt=0, le=1, strict=False, allow_inf_nan=False)]
+
+
 class Report(_Section):
     """What stands on the title page and in which languages."""
 
@@ -357,10 +378,17 @@ class Params(_Section):
     benchmark: Benchmark
     quality: Quality
     sensitivity: Sensitivity
+    scenarios: Annotated[dict[Name, Scenario], Field(min_length=1)]
+    main_scenario: str
+    cost: Cost
     report: Report
 
     @model_validator(mode="after")
     def _names_refer_to_something(self) -> "Params":
+        if self.main_scenario not in self.scenarios:
+            raise ValueError(
+                f"main_scenario '{self.main_scenario}' is not one of `scenarios`: {', '.join(self.scenarios)}"
+            )
         if self.model not in self.models:
             raise ValueError(f"model '{self.model}' is not one of `models`: {', '.join(self.models)}")
         if self.baseline not in self.variants:
@@ -508,6 +536,8 @@ def _legal_keys(location: list[str]) -> list[str]:
         "quality": [Margins] if location[1:] == ["margins"] else [Quality],
         "sensitivity": [Sensitivity],
         "sensitivity.formats": [Format],
+        "scenarios": [Scenario],
+        "cost": [Cost],
         "report": [Report],
     }
     section = ".".join(location[:2]) if location[:2] == ["sensitivity", "formats"] else "".join(location[:1])

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from stages.lib import study_limits
+from stages.lib import study_advice, study_limits
 from stages.lib.charts import Translate
 from stages.lib.files import read_json
 from stages.lib.study_limits import Finding, near
@@ -21,8 +21,9 @@ def audit(folder: Path, _: Translate) -> list[Finding]:
     printed, model = read_json(folder / "printed.json"), read_json(folder / "stable_diffusion_v1_5.json")
     limits = study_limits
     checks = (limits.sizes, _sums, limits.dynamic, limits.theoretical, _overhead, _efficiency, _speedups)
-    checks += (limits.memory, limits.halves, limits.gpu_time, limits.cpu_time, _ratings, limits.fid)
-    checks += (_losses, _loss_means, _trade_off, _returns)
+    checks += (limits.memory, limits.halves, study_advice.cpu_memory, limits.gpu_time, limits.cpu_time)
+    checks += (_ratings, limits.fid)
+    checks += (_losses, _loss_means, study_advice.quality_share, _trade_off, study_advice.recommended, _returns)
     return [finding for check in checks for finding in check(printed, model, _)]
 
 

@@ -30,6 +30,9 @@ benchmark: {prompt: landscape, warmup: 1, repeats: 5, longest_picture_s: 60, rep
 quality: {trajectory_prompts: 3, floor_prompts: 8, floor_seeds: 16, resamples: 2000, seed: 0,
   margins: {psnr_db: 1, ssim: 0.01, clip_score: 1}, fid_pictures: 10000}
 sensitivity: {pictures: 4, window: 3, formats: {half: {label: Half, weights: float16}, w4: {label: W4, weights: int4}}}
+scenarios: {laptop: {label: A laptop, device: cpu, memory_limit_mib: 4096, ssim_floor: 0.95, minimise: time_s}}
+main_scenario: laptop
+cost: {currency: USD, price_per_hour: 1, utilisation: 0.5}
 report: {title: Title, author: "", languages: [en]}
 """
 
@@ -275,6 +278,20 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
             "backend: torchao, weights: float8, activations: float8, compute: float32}",
             "compute 'float32': products of float8 come out as bfloat16: use auto or bfloat16",
         ),
+        ("main_scenario: laptop", "main_scenario: pc", "main_scenario 'pc' is not one of `scenarios`: laptop"),
+        ("ssim_floor: 0.95", "ssim_floor: 95", "'scenarios.laptop.ssim_floor' has the value 95: write 1.0 or"),
+        (
+            "minimise: time_s",
+            "minimise: cost",
+            "'scenarios.laptop.minimise' has the value 'cost': use 'time_s', 'disk_",
+        ),
+        ("device: cpu, memory", "device: phone, memory", "'scenarios.laptop.device' has the value 'phone': use 'any'"),
+        ("memory_limit_mib: 4096", "memory_limit_mib: 0", "'scenarios.laptop.memory_limit_mib' has the value 0: write"),
+        ("memory_limit_mib: 4096", "memory_limit: 4096", "unknown key 'scenarios.laptop.memory_limit': did"),
+        ("utilisation: 0.5", "utilisation: 0", "'cost.utilisation' has the value 0: write more than 0"),
+        ("utilisation: 0.5", "utilisation: 50", "'cost.utilisation' has the value 50: write 1.0 or less"),
+        ("price_per_hour: 1", "price_per_hour: cheap", "'cost.price_per_hour' has the value 'cheap': write a number"),
+        ("currency: USD", 'currency: ""', "'cost.currency' has the value '': give it a text"),
         ("unet_calls: 7", "unet_calls: 0", "'calibration.unet_calls' has the value 0: write 1 or more"),
         ("weights: float32}", "weights: float32, components: [vea]}", "'variants.fp32.components.0' has the value"),
         ("model: embedded\n", "model: embedded\nmodel: sd15\n", "line 2 is not valid YAML: found duplicate key"),

@@ -15,7 +15,7 @@ from pypdf import PdfReader
 
 from stages import report
 from stages.lib.appearance import MEASURES
-from stages.lib.document import TEMPLATES, even_rows, pdf_of
+from stages.lib.document import SCREEN_ONLY, TEMPLATES, even_rows, for_screen, pdf_of
 from stages.lib.errors import UserError
 from stages.lib.params import load_params
 from stages.lib.results import load_results
@@ -133,6 +133,8 @@ def table(html: str, key: str) -> str:
         "quality",
         "kinds",
         "appearance",
+        "tradeoff",
+        "costs",
         "safety",
         "coverage",
         "samples",
@@ -206,10 +208,10 @@ def test_a_variant_that_cannot_run_here_is_a_row_with_the_reason(copy):
         (copy / path).unlink()
     shutil.rmtree(copy / "data/images/bf16")
     page = rendered()
-    for key in ("formats", "sizes", "overhead", "performance", "quality"):
+    for key in ("formats", "sizes", "overhead", "performance", "quality", "tradeoff", "costs"):
         assert "BF16 x: not installed: get x" in table(page, key), key
     assert "BF16" not in table(page, "kinds") + table(page, "all-prompts") + table(page, "samples")
-    assert page.count("x: not installed: get x") == 6
+    assert page.count("x: not installed: get x") == 9
     assert "BF16" not in " ".join(re.findall(r'alt="([^"]*)"', page))
 
 
@@ -228,7 +230,7 @@ def test_a_user_s_text_is_escaped(copy):
 
     change(copy / "params.yaml", hostile)
     page = rendered()
-    assert "<script" not in page
+    assert "<script>alert" not in page
     assert "&lt;script&gt;" in page
     assert "<b>BF16" not in page
 
@@ -326,11 +328,18 @@ def test_the_text_has_no_raw_or_impossible_numbers(html):
     assert re.findall(r"\bnan\b|\binf\b", text, re.IGNORECASE) == []
 
 
-def test_tables_and_figures_are_numbered_in_order(html):
-    for word in ("Table", "Figure", "Chart"):
-        numbers = [int(n) for n in re.findall(rf"<b>{word} (\d+)\.</b>", html)]
-        assert numbers == list(range(1, len(numbers) + 1)), word
-    assert len(re.findall(r"<b>Table \d+\.</b>", html)) == 22
+def table_numbers(html: str) -> list[int]:
+    """The numbers of all tables that have no letter, in the order of the page."""
+    return [int(n) for n in re.findall(r"<b>Table (\d+)\.</b>", html)]
+
+
+def test_tables_of_the_study_keep_its_numbers_and_its_order(html):
+    """Protects a reader who holds the study beside this report: other tables come after 15."""
+    assert [n for n in table_numbers(html) if n <= 15] == list(range(1, 16))
+    captions = {"machine": 1, "sizes": 4, "appearance": 9, "components": 11, "future": 14, "prospects": 15}
+    for key, number in captions.items():
+        assert f'id="caption-{key}"><b>Table {number}.</b>' in html
+    assert len([n for n in table_numbers(html) if n > 15]) == 13
 
 
 def test_every_reference_leads_somewhere_once(html):
@@ -340,10 +349,17 @@ def test_every_reference_leads_somewhere_once(html):
 
 
 def test_the_page_is_self_contained_and_small(html):
-    """Nothing is fetched: every source is data in the page or a place in it."""
+    """Nothing is fetched: every source is data in the page or a place in it, and no script asks for anything."""
     assert [source[:40] for source in Text(html).sources if not source.startswith(("data:", "#"))] == []
-    assert not re.search(r"url\(|@import|<script", html)
-    assert len(html.encode()) <= 4 * 1024**2
+    assert not re.search(r"url\(|@import|<script[^>]* src|\bfetch\(|XMLHttpRequest|\bimport\b *[({'\"]", html)
+    assert len(for_screen(html).encode()) <= 4 * 1024**2
+
+
+def test_paper_and_screen_have_their_own_pictures(html):
+    """Protects the page from carrying the pictures of the PDF, and the PDF from scripts and lossy details."""
+    screen, paper = for_screen(html), SCREEN_ONLY.sub("", html)
+    assert "image/webp" in screen and "image/jpeg" not in screen and "image/png" not in screen
+    assert "image/jpeg" in paper and "image/png" in paper and "image/webp" not in paper and "<script" not in paper
 
 
 def test_many_variants_stand_in_rows_of_equal_length():
@@ -401,12 +417,52 @@ def test_the_pdf_has_contents_fonts_tags_and_text(html):
     assert re.search(rf"Theory[ .]+{page}\b", contents), contents
 
 
+def beside(html: str, key: str) -> str:
+    """The text of what the study printed under one table."""
+    return " ".join(" ".join(Text(html.split(f'id="beside-{key}"')[1].split("</table>")[0]).words).split())
+
+
 def test_table_11_has_the_study_s_words_beside_the_measured_ones(html):
     """Protects the words from being the study's own."""
     rows = table(html, "components")
     unet = rows.partition("U-Net")[2].partition("VAE")[0]
-    assert re.search(r"negligible.*55.0 dB.*significant.*26.0 dB.*high.*minimal; significant; high", unet)
+    assert re.search(r"negligible.*55.0 dB.*significant.*26.0 dB.*high", unet) and "minimal" not in unet
     assert "0 decisions changed" in rows.partition("Safety checker")[2]
+    printed = beside(html, "components").partition("U-Net")[2].partition("VAE")[0].strip()
+    assert printed == "minimal; significant; high negligible; significant; high differs : 2 of 3 words are the same"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "machine",
+        "formats",
+        "prompts",
+        "sizes",
+        "overhead",
+        "performance",
+        "quality",
+        "kinds",
+        "appearance",
+        "tradeoff",
+        "components",
+        "recommendations",
+        "costs",
+    ],
+)
+def test_what_the_study_printed_follows_each_of_its_tables(html, key):
+    after = html.split(f'id="table-{key}"')[1].partition("</table>")[2]
+    assert after.lstrip().removeprefix("</div>").lstrip().removeprefix("</div>").lstrip().startswith('<div class="bes')
+    assert "Printed Here Verdict" in beside(html, key)
+
+
+def test_future_directions_lead_to_the_chapters_that_measure_them(html):
+    part = html.split('id="table-future"')[1].split("</table>")[0]
+    rows = re.findall(r"<tr>.*?</tr>", part, re.DOTALL)[1:]
+    assert len(rows) == 6
+    assert "not measured" in rows[0] and "All 5 formats are made from finished weights" in rows[0]
+    assert 'href="#results-sensitivity"' in rows[5] and "W8A8 Simulated" in rows[5] and ">measured<" in rows[5]
+    assert "TensorRT" in rows[4] and ">in part<" in rows[4]
 
 
 def test_a_mixed_format_says_what_is_mixed(copy):
@@ -527,14 +583,19 @@ def test_without_pictures_the_report_says_why_and_leaves_quality_out(copy):
     assert "PSNR against" not in text and "Visual comparison" not in text and 'id="figure-grid"' not in page
     assert "BF16" in table(page, "performance") and "BF16" in table(page, "sizes")
     test_tables_and_figures_are_numbered_without_gaps(page)
+    assert [n for n in table_numbers(page) if n <= 15] == [1, 2, 4, 5, 6, 13, 14, 15]
+    assert 'id="beside-performance"' in page and 'id="beside-quality"' not in page
     test_every_reference_leads_somewhere_once(page)
     assert pdf_of(page, ORIGIN.epoch).startswith(b"%PDF")
 
 
 def test_tables_and_figures_are_numbered_without_gaps(html):
-    for word in ("Table", "Figure", "Chart"):
+    """But for the study's tables: the number of one that is left out stays free."""
+    for word in ("Figure", "Chart"):
         numbers = [int(n) for n in re.findall(rf"<b>{word} (\d+)\.</b>", html)]
         assert numbers and numbers == list(range(1, len(numbers) + 1)), word
+    others = [n for n in table_numbers(html) if n > 15]
+    assert others and others == list(range(16, 16 + len(others)))
 
 
 def test_an_extrapolated_time_is_marked_wherever_it_stands(copy):
@@ -546,7 +607,7 @@ def test_an_extrapolated_time_is_marked_wherever_it_stands(copy):
     assert "from 3 of 21 U-Net calls" in table(page, "performance")
     assert "3 of 21 calls of the U-Net were made" in page
     assert ", extrapolated from a few steps" in page
-    assert len(re.findall(r"<td>≈ ", page)) == 6
+    assert len(re.findall(r"<td>≈ ", page)) == 8
 
 
 def test_the_exact_sizes_of_published_models_stand_in_an_appendix(html):
