@@ -6,15 +6,16 @@ says in words is the alternative text beside it. Every function takes plain valu
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from stages.lib.languages import Translate as Translate
+from stages.lib.languages import localized
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-Translate = Callable[[str], str]
 
 WIDTH_IN = 6.69  # the width of the text on A4: 170 mm, so that 8.5 pt in a chart are 8.5 pt in print
 INK, MUTED, FAINT, ACCENT, REFERENCE = "#1b2733", "#5b6875", "#d5dbe1", "#2f6f9f", "#b3bcc5"
@@ -213,6 +214,9 @@ def blank_chart(height_in: float) -> Iterator[tuple["Figure", io.StringIO]]:
         figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
         figure.get_layout_engine().set(w_pad=0.02, h_pad=0.04)
         yield figure, out
+        for axes in figure.axes:
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.get_major_formatter().fix_minus = localized  # the last step from a number to its tick's label
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
 
 

@@ -24,20 +24,29 @@ FORMULAS = {
     r" \mathrm{MSE} = \dfrac{1}{3HW} \sum_{i=1}^{3HW} (a_i - b_i)^2$",
     "ssim": r"$\mathrm{SSIM}(x, y) = \dfrac{(2\mu_x\mu_y + C_1)(2\sigma_{xy} + C_2)}"
     r"{(\mu_x^2 + \mu_y^2 + C_1)(\sigma_x^2 + \sigma_y^2 + C_2)}$",
-    "size": r"$\mathrm{theoretical\ bytes} = \sum_{i=1}^{N} \dfrac{\mathrm{numel}_i \times \mathrm{bits}_i}{8}$",
-    "speedup": r"$\mathrm{speed\!-\!up} = \mathrm{median}_k\, \dfrac{t_k^{\mathrm{baseline}}}{t_k^{\mathrm{variant}}}$",
+    "size": r"$\mathrm{%(bytes)s} = \sum_{i=1}^{N} \dfrac{\mathrm{numel}_i \times \mathrm{bits}_i}{8}$",
+    "speedup": r"$\mathrm{%(speedup)s} = \mathrm{%(median)s}_k\, \dfrac{t_k^{\mathrm{%(baseline)s}}}"
+    r"{t_k^{\mathrm{%(variant)s}}}$",
 }
 
 
-def formula(name: str) -> str:
+def formula(name: str, _: Translate = str) -> str:
     """The formula as an SVG that is cropped to its ink."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
+    words = {
+        "bytes": _("theoretical bytes"),
+        "speedup": _("speed-up"),
+        "median": _("median"),
+        "baseline": _("baseline"),
+        "variant": _("variant"),
+    }
+    in_mathtext = {key: word.replace(" ", r"\ ").replace("-", r"\!-\!") for key, word in words.items()}
     out = io.StringIO()
     with rc_context(SETTINGS):
         figure = Figure(figsize=(0.1, 0.1))
-        figure.text(0, 0, FORMULAS[name], fontsize=FORMULA_SIZE_PT)
+        figure.text(0, 0, FORMULAS[name] % in_mathtext, fontsize=FORMULA_SIZE_PT)
         options = {"metadata": {"Date": None, "Creator": None}, "bbox_inches": "tight", "pad_inches": 0.02}
         figure.savefig(out, format="svg", transparent=True, **options)
     return out.getvalue()

@@ -96,11 +96,13 @@ def html(project: Path) -> str:
         return rendered()
 
 
-def rendered(templates: Path = TEMPLATES) -> str:
+def rendered(templates: Path = TEMPLATES, language: str = "en") -> str:
     """The page of the project in the working folder."""
     params = load_params()
     results = load_results(Path("reports"), Path("data/images"), params)
-    return report.render(params, results, Path("data/images"), Path("data/models/base"), ORIGIN, templates)
+    return report.render(
+        params, results, Path("data/images"), Path("data/models/base"), ORIGIN, templates, language=language
+    )
 
 
 def change(path: Path, edit: Callable[[dict], None]) -> None:
@@ -111,7 +113,9 @@ def change(path: Path, edit: Callable[[dict], None]) -> None:
 
 def run(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stage as `dvc repro` runs it, in the working folder."""
-    outputs = ["--html", "reports/report.html", "--pdf", "reports/report.pdf"]
+    names = ["report", "report.ru"][: len(load_params().report.languages)]
+    outputs = ["--html", *(f"reports/{name}.html" for name in names)]
+    outputs += ["--pdf", *(f"reports/{name}.pdf" for name in names)]
     monkeypatch.setattr("sys.argv", ["report", *ARGUMENTS, *outputs])
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     report.main()
@@ -374,9 +378,10 @@ def test_the_stage_writes_the_same_bytes_twice_in_time(copy, monkeypatch):
     begin_s = time.perf_counter()
     run(monkeypatch)
     assert time.perf_counter() - begin_s < 15
-    first = [(copy / "reports" / name).read_bytes() for name in ("report.html", "report.pdf")]
+    names = ("report.html", "report.pdf", "report.ru.html", "report.ru.pdf")
+    first = [(copy / "reports" / name).read_bytes() for name in names]
     run(monkeypatch)
-    assert [(copy / "reports" / name).read_bytes() for name in ("report.html", "report.pdf")] == first
+    assert [(copy / "reports" / name).read_bytes() for name in names] == first
 
 
 def test_the_pdf_has_contents_fonts_tags_and_text(html):
@@ -463,10 +468,28 @@ def test_neither_file_is_written_when_the_pdf_fails(copy, monkeypatch):
     def fail(html: str, epoch: int) -> bytes:
         raise UserError("no PDF")
 
+    change(copy / "params.yaml", lambda params: params["report"].update(languages=["en"]))
     monkeypatch.setattr(report, "pdf_of", fail)
     with pytest.raises(UserError):
         run(monkeypatch)
     assert not list((copy / "reports").glob("*report*"))
+
+
+def test_all_files_are_written_or_none(tmp_path):
+    """Protects a reader from two languages of different runs."""
+    old, new = tmp_path / "report.html", tmp_path / "report.ru.html"
+    old.write_bytes(b"old")
+    (tmp_path / "report.pdf").mkdir()
+    with pytest.raises(OSError):
+        report.write_all({old: b"changed", new: b"new", tmp_path / "report.pdf": b"pdf"})
+    assert old.read_bytes() == b"old" and not new.exists()
+
+
+def test_a_language_without_a_file_is_named(copy, monkeypatch):
+    arguments = ["--html", "reports/report.html", "--pdf", "reports/report.pdf"]
+    monkeypatch.setattr("sys.argv", ["report", *ARGUMENTS, *arguments])
+    with pytest.raises(UserError, match="has 2 languages, --html 1 files and --pdf 1"):
+        report.main()
 
 
 def test_a_missing_result_is_named(copy):
