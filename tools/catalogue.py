@@ -68,10 +68,15 @@ def update(language: str, texts: Catalog) -> list[str]:
     catalogue.obsolete.clear()
     for message in catalogue:
         message.locations = sorted({(path, None) for path, _line in message.locations})
+    save(language, catalogue)
+    return [str(message.id) for message in catalogue if message.id and not translated(message.string)]
+
+
+def save(language: str, catalogue: Catalog) -> None:
+    """Write a catalogue in the form in which Git shows what changed."""
     written = io.BytesIO()
     write_po(written, catalogue, width=WIDTH, include_lineno=False)
     catalogue_file(language).write_text(CHANGING.sub("", written.getvalue().decode("utf-8")), encoding="utf-8")
-    return [str(message.id) for message in catalogue if message.id and not translated(message.string)]
 
 
 def translated(string: str | tuple[str, ...]) -> bool:
