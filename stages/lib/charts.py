@@ -119,7 +119,7 @@ def strip(rows: Sequence[Dots], axis: str, names: tuple[str, str, str], bands: S
 
     The axis begins at the lowest band's bound or at the lowest value: dots show position, not length.
     """
-    with blank_chart(0.46 * len(rows) + 1.2) as (figure, out):
+    with blank_chart(0.46 * len(rows) + 1.4) as (figure, out):
         axes = figure.add_subplot()
         _rows(axes, [row.label for row in rows])
         for number, row in enumerate(rows):
@@ -140,9 +140,10 @@ def strip(rows: Sequence[Dots], axis: str, names: tuple[str, str, str], bands: S
             lower = max(bound, low)
             if upper > lower and name:
                 axes.axvspan(lower, upper, color=FAINT, alpha=0.55 - 0.25 * index, linewidth=0)
-                axes.text((lower + upper) / 2, -0.72, name, ha="center", va="center", color=MUTED)
+                height = -0.66 - 0.5 * (index % 2)  # long words of neighbours would meet
+                axes.text((lower + upper) / 2, height, name, ha="center", va="center", color=MUTED)
             upper = min(upper, lower)
-        axes.set_ylim(len(rows) - 0.45, -1.0)
+        axes.set_ylim(len(rows) - 0.45, -1.5)
         axes.set_xlabel(axis, parse_math=False)
         figure.legend(
             handles=[_diamond(names[0]), _dot("none", names[1], ACCENT), _line(names[2])],

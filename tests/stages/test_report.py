@@ -14,6 +14,7 @@ from jinja2 import UndefinedError
 from pypdf import PdfReader
 
 from stages import report
+from stages.benchmark import SIMULATED_REASON
 from stages.lib.appearance import MEASURES
 from stages.lib.document import TEMPLATES, even_rows, pdf_of
 from stages.lib.errors import UserError
@@ -178,13 +179,31 @@ def test_distances_stand_beside_the_floor_with_interval_and_n(html):
 
 def test_a_model_without_a_clip_has_reasons_instead_of_figures(copy, html):
     """Protects Stable Diffusion and local models: no crash, no empty cell, the reason."""
-    assert "Right, %" in table(html, "alignment") and "10000 are asked for" in html
+    assert "Right, %" in table(html, "alignment") and "10,000 are asked for" in html
     for name in VARIANTS:
         path = Path("reports/quality") / f"{name}.json"
         change(path, lambda value: value.update(quality_figures(value["pictures"], clip=False)))
     words = " ".join(" ".join(Text(rendered()).words).split())
     assert words.count("not measured: the model brings no CLIP of its own") >= 3
     assert "Right, %" not in words
+
+
+def test_the_russian_page_is_russian(copy):
+    """Protects readers from sentences in two languages, and from numbers in the form of another one."""
+    for name in VARIANTS:
+        timing = copy / f"reports/timing/{name}.json"
+        change(timing, lambda value: value.update(reason=SIMULATED_REASON) if not value["measured"] else None)
+    page = rendered(language="ru")
+    assert '<html lang="ru">' in page and "14 ноября 2023" in page
+    quoted = (
+        r'<ol class="references">.*?</ol>|<span class="(?:code|number|quiet)">.*?</span>|<th[^>]* class="text">.*?</th>'
+    )
+    text = " ".join(Text(re.sub(quoted, "", page, flags=re.DOTALL)).words)
+    assert (
+        re.findall(r"\b(?:the|of|and|is|are|not|with|for|measured|pictures?|table|chart)\b", text, re.IGNORECASE) == []
+    )
+    text = re.sub(r"(?:Python|PyTorch|diffusers|Linux|CUDA|v|[a-z]) ?\s*\d[\d.]*", "", text)
+    assert re.findall(r".{20}\b\d+\.\d+\b(?!\.)", text.partition("Список литературы")[0]) == []
 
 
 def test_what_is_left_of_a_removed_variant_is_not_shown(copy, html):
