@@ -135,8 +135,12 @@ def measure(tasks: dict[str, Task], schedules: dict[str, tuple[str, ...]], setti
             tqdm(total=2 * len(ROLES), desc=f"benchmark {tasks['variant'].variant}", unit="call", mininterval=1)
         )
         processes: dict[str, TimingProcess] = {}
-        for role in ROLES:  # one after the other, so that they do not compete while loading
+        for role in ROLES:
             processes[role] = stack.enter_context(TimingProcess(tasks[role]))
+        for role in ROLES:
+            processes[role].wait()
+        for role in ROLES:  # one after the other, so that they do not compete while loading
+            processes[role].load()
             progress.update()
         first = {role: processes[role].ask("call") for role in ROLES}
         progress.update(len(ROLES))
@@ -168,7 +172,6 @@ def measure(tasks: dict[str, Task], schedules: dict[str, tuple[str, ...]], setti
             progress.update()
     single = {
         "load_time_s": {role: processes[role].load_time_s for role in ROLES},
-        "import_time_s": {role: processes[role].loaded["import_time_s"] for role in ROLES},
         "first_call_s": {role: first[role]["latency_s"] for role in ROLES},
         "load_peak_mib": {role: processes[role].loaded["load_peak_mib"] for role in ROLES},
         "run_peak_mib": {role: peaks[role]["peak_mib"] for role in ROLES},
@@ -187,7 +190,6 @@ def measure(tasks: dict[str, Task], schedules: dict[str, tuple[str, ...]], setti
         "width": first["variant"]["width"],
         "memory_kind": peaks["variant"]["kind"],
         "memory_method": peaks["variant"]["method"],
-        "import_time_s": single["import_time_s"]["variant"],
         **{
             key: measurements[key].median
             for key in ("load_time_s", "first_call_s", "latency_s", "speedup", "load_peak_mib", "run_peak_mib")

@@ -21,13 +21,13 @@ from stages.lib.errors import UserError, run_stage
 from stages.lib.files import write_json
 from stages.lib.noise import read_noise
 from stages.lib.params import Generation, Variant, load_params
-from stages.lib.picture_folder import Picture, read_pictures, read_rgb, rgb_sha256
+from stages.lib.picture_folder import Picture, read_listing, read_pictures, read_rgb, rgb_sha256
 from stages.lib.prompts import Prompt, load_prompts
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
-PICTURES = 3  # per control
+PICTURES = 2  # per control
 DAMAGED_PICTURES = 8
 BITS = 2
 ONE_PROMPT = "there is only one prompt, and nothing to swap with"
@@ -138,11 +138,14 @@ def main() -> None:
         write_json(arguments.output, {"baseline": baseline.name, "measured": False, "reason": reason})
         print(f"controls: nothing is drawn wrongly ({reason})")
         return
+    import torch
+
     prompts = load_prompts(Path(params.prompts.file), params.prompts.sets)[:PICTURES]
     stored = read_pictures(arguments.images / baseline.name)
     device = resolve_device(baseline.device, params.device)
     use_deterministic_algorithms()
     quiet_safety_checker()
+    torch.set_num_threads(read_listing(arguments.images / baseline.name)["threads"])
     load, folder = BACKENDS[baseline.backend].load_module().load, arguments.models / baseline.name
     painters = [
         Painter(name, pipeline, arguments.noise, params.generation)

@@ -23,6 +23,7 @@ from stages.lib.backends import BACKENDS
 from stages.lib.errors import UserError, run_stage
 from stages.lib.files import write_json
 from stages.lib.params import Params, load_params
+from stages.lib.processes import thread_count
 from stages.lib.prompts import timed_prompt
 
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "safetensors", "numpy", "scikit-image", "dvc")
@@ -69,17 +70,6 @@ def available(params: Params, machine: dict) -> dict:
         backend: {package: _version(package) for package in entry.packages} for backend, entry in BACKENDS.items()
     }
     return {"packages": packages, "obstacles": find_obstacles(params, machine, packages)}
-
-
-def thread_count(physical_cores: int, variables: dict[str, str] | os._Environ) -> int:
-    """The threads torch computes with: what the variables ask for, else one per physical core."""
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        value = variables.get(name, "").split(",")[0].strip()
-        if value:
-            if not (value.isascii() and value.isdigit() and int(value) > 0):
-                raise UserError(f"environment variable {name} has the value '{value}': use a whole number from 1")
-            return int(value)
-    return physical_cores
 
 
 def _cpu_fields() -> dict[str, str]:

@@ -1,14 +1,14 @@
 """How much do pictures change when nothing does? The baseline against itself, and against other seeds.
 
 Reads the baseline's model and pictures, the stored noise and the prompts; draws some of the pictures again: in another
-run, with another number of threads, in two processes at once, and from other seeds. Writes reports/floor.json: how far
-those are from the stored pictures, in the same measures as every variant. No difference between formats that is
-smaller than that of a rerun means anything; one that is as large as that of another seed has changed everything.
+run, with another number of threads, in another number of processes, and from other seeds. Writes reports/floor.json:
+how far those are from the stored pictures, in the same measures as every variant. No difference between formats that
+is smaller than that of a rerun means anything; one that is as large as that of another seed has changed everything.
 """
 
 import argparse
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,33 +17,35 @@ from stages.lib.errors import run_stage
 from stages.lib.files import write_json
 from stages.lib.params import Quality, load_params
 from stages.lib.picture_folder import Picture, not_drawn, read_listing, read_pictures, read_rgb
+from stages.lib.processes import Crew
 from stages.lib.prompts import Prompt, load_prompts
 from stages.lib.quality import compare_sets, distribution, paired_figures
-from stages.lib.redrawing import Drawn, Recipe, draw_in_processes, other_thread_count, sample_of
+from stages.lib.recipe import Drawn, Order, Recipe, sample_of
 from stages.lib.trajectory import compare_trajectories, read_trajectories
 
 if TYPE_CHECKING:
     from stages.lib.clip_features import Clip
 
-PROCESSES = 2
+
+def draw_again(recipe: Recipe, prompts: list[Prompt], seed_prompts: list[Prompt], crew: Crew) -> dict[str, dict]:
+    """By run: how it was drawn, and its pictures. `crew` is who drew the stored ones.
+
+    `seeds` are from other seeds, the rest from the stored noise.
+    """
+    again = [Order(prompt) for prompt in prompts]
+    drawn = list(recipe.draw_all([*again, *(Order(prompt, other_seed=True) for prompt in seed_prompts)], crew))
+    found = {"again": (crew, drawn[: len(again)]), "seeds": (crew, drawn[len(again) :])}
+    for name, other in other_crews(crew).items():
+        found[name] = other, list(recipe.draw_all(again, other))
+    return {name: {**asdict(who), "drawn": pictures} for name, (who, pictures) in found.items()}
 
 
-def draw_again(recipe: Recipe, prompts: list[Prompt], seed_prompts: list[Prompt], threads: int) -> dict[str, dict]:
-    """By run: how it was drawn, and its pictures. `seeds` are from other seeds, the rest from the stored noise."""
-    import torch
-
-    pipeline, other = recipe.load(), other_thread_count(threads)
-    torch.set_num_threads(threads)
-    runs = {
-        "again": {"threads": threads, "processes": 1, "drawn": recipe.draw(pipeline, prompts)},
-        "seeds": {"threads": threads, "processes": 1, "drawn": recipe.draw(pipeline, seed_prompts, other_seed=True)},
+def other_crews(crew: Crew) -> dict[str, Crew]:
+    """Half as many threads (two in place of one), and one process in place of several (two in place of one)."""
+    return {
+        "threads": Crew(1, crew.threads // 2 if crew.threads > 1 else 2),
+        "processes": Crew(1 if crew.processes > 1 else 2, crew.threads),
     }
-    torch.set_num_threads(other)
-    runs["threads"] = {"threads": other, "processes": 1, "drawn": recipe.draw(pipeline, prompts)}
-    torch.set_num_threads(threads)
-    drawn = draw_in_processes(recipe, prompts, PROCESSES, threads)
-    runs["processes"] = {"threads": threads, "processes": PROCESSES, "drawn": drawn}
-    return runs
 
 
 def figures_of(
@@ -88,7 +90,8 @@ def main() -> None:
     device = resolve_device(baseline.device, params.device)
     recipe = Recipe(arguments.models / baseline.name, baseline, device, arguments.noise, params.generation)
     chosen = sample_of(prompts, settings.floor_prompts, settings.trajectory_prompts)
-    runs = draw_again(recipe, chosen, sample_of(prompts, settings.floor_seeds), listing["threads"])
+    crew = Crew(listing["processes"], listing["threads"])
+    runs = draw_again(recipe, chosen, sample_of(prompts, settings.floor_seeds), crew)
     for run in runs.values():
         run |= figures_of(run.pop("drawn"), pictures, latents, clip, settings)
     seeds = runs.pop("seeds")

@@ -1,66 +1,56 @@
 """What does a variant draw?
 
-Reads data/models/V, the stored noise and the prompts; writes data/images/V: one lossless PNG per prompt, drawn one at
-a time, images.json, and latents.safetensors: the latents of the first prompts after every step. The same machine gives
-the same bytes every time; the safety checker is asked about each finished picture and changes none. Of an architecture
-with random weights nothing is drawn, and images.json says why.
+Reads data/models/V, the stored noise and the prompts; writes data/images/V: one lossless PNG per prompt, images.json,
+and latents.safetensors: the latents of the first prompts after every step. Pictures are drawn one at a time by as many
+processes as the machine has room for. The same machine gives the same bytes every time; the safety checker is asked
+about each finished picture and changes none. Of an architecture with random weights nothing is drawn, and images.json
+says why.
 """
 
 import argparse
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from stages.lib.availability import obstacle_left_in, passed_on
-from stages.lib.backends import BACKENDS
 from stages.lib.devices import compute_dtype, resolve_device
-from stages.lib.drawing import draw_picture, quiet_safety_checker, use_deterministic_algorithms
 from stages.lib.errors import run_stage
 from stages.lib.files import whole_folder, write_json
-from stages.lib.memory import check_memory, loaded_bytes
-from stages.lib.noise import read_noise
+from stages.lib.memory import check_memory, drawing_crew, loaded_bytes
 from stages.lib.params import load_params
 from stages.lib.picture_folder import LISTING, rgb_sha256
+from stages.lib.processes import Crew
 from stages.lib.prompts import Prompt, load_prompts
-from stages.lib.safety import decide, margin_fields
-from stages.lib.trajectory import Recorder, write_trajectories
-
-if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
+from stages.lib.recipe import Order, Recipe
+from stages.lib.safety import margin_fields
+from stages.lib.trajectory import write_trajectories
 
 
-def draw_all(
-    pipeline: "StableDiffusionPipeline",
-    variant: str,
-    prompts: list[Prompt],
-    noise: Path,
-    steps: int,
-    guidance_scale: float,
-    folder: Path,
-    trajectories: int = 0,
-) -> list[dict]:
-    """Draw each prompt into `folder`, one in memory at a time; the entries of images.json, in order.
+def draw_all(recipe: Recipe, prompts: list[Prompt], crew: Crew, folder: Path, trajectories: int = 0) -> list[dict]:
+    """Draw each prompt into `folder`, few in memory at a time; the entries of images.json, in order.
 
     The latents of the first `trajectories` prompts after every step are stored beside the pictures.
     """
-    import numpy as np
+    from PIL import Image
 
+    orders = [Order(prompt, recorded=number < trajectories) for number, prompt in enumerate(prompts)]
+    pictures = recipe.draw_all(orders, crew)
     entries, recorded = [], {}
-    for number, prompt in enumerate(tqdm(prompts, desc=f"generate {variant}", unit="picture", mininterval=1)):
-        latents = read_noise(noise, prompt.id)
-        on_step = recorded.setdefault(prompt.id, Recorder()) if number < trajectories else None
-        picture = draw_picture(pipeline, variant, prompt.prompt, latents, steps, guidance_scale, on_step)
-        picture.save(folder / f"{prompt.id}.png")
+    name = f"generate {recipe.variant.name}"
+    progress = tqdm(pictures, desc=name, total=len(prompts), unit="picture", mininterval=1)
+    for prompt, drawn in zip(prompts, progress, strict=True):
+        if drawn.latents is not None:
+            recorded[drawn.id] = drawn.latents
+        Image.fromarray(drawn.rgb).save(folder / f"{prompt.id}.png")
         entries.append(
             {
                 "id": prompt.id,
                 "kind": prompt.kind,
                 "prompt": prompt.prompt,
                 "seed": prompt.seed,
-                "sha256": rgb_sha256(np.asarray(picture)),
-                **margin_fields(decide(pipeline, picture)),
+                "sha256": rgb_sha256(drawn.rgb),
+                **margin_fields(drawn.decision),
             }
         )
     write_trajectories(folder, recorded)
@@ -90,23 +80,12 @@ def main() -> None:
         return
     if device == "cpu":
         check_memory(loaded_bytes(arguments.model, variant), f"drawing with {variant.label}")
-    use_deterministic_algorithms()
-    import torch
-
-    quiet_safety_checker()
-    pipeline = BACKENDS[variant.backend].load_module().load(arguments.model, variant, device)
+    recipe = Recipe(arguments.model, variant, device, arguments.noise, params.generation)
+    crew = drawing_crew(arguments.model, variant, device, len(prompts))
     with whole_folder(arguments.output) as folder:
-        entries = draw_all(
-            pipeline,
-            variant.name,
-            prompts,
-            arguments.noise,
-            params.generation.steps,
-            params.generation.guidance_scale,
-            folder,
-            params.quality.trajectory_prompts,
-        )
-        write_json(folder / LISTING, {**listing, "threads": torch.get_num_threads(), "pictures": entries})
+        entries = draw_all(recipe, prompts, crew, folder, params.quality.trajectory_prompts)
+        work = {"threads": crew.threads, "processes": crew.processes}
+        write_json(folder / LISTING, {**listing, **work, "pictures": entries})
     flagged = sum(entry["flagged"] for entry in entries)
     print(
         f"generate: {variant.label}, {len(entries)} pictures on {device}, {flagged} flagged by the safety checker, "

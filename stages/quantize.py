@@ -18,7 +18,7 @@ from stages.lib.components import stored_float_dtype
 from stages.lib.errors import run_stage
 from stages.lib.files import whole_folder, write_json
 from stages.lib.inventory import StoredTensor, container_bytes, disk_bytes, stored_tensors
-from stages.lib.loaded_size import loaded_size
+from stages.lib.loaded_size import LoadingProcess
 from stages.lib.memory import check_memory, loaded_bytes, process_meter
 from stages.lib.metrics import compression
 from stages.lib.params import COMPONENTS, DTYPE_BITS, Variant, load_params
@@ -44,13 +44,13 @@ def main() -> None:
     if passed_on("quantize", variant, obstacle, arguments.output, arguments.size):
         return
     entry = BACKENDS[variant.backend]
-    backend = entry.load_module()
     needs_ranges = entry.calibrated and (variant.activations != "none" or variant.mean_bits is not None)
     parameters = base_parameters(arguments.base)
     peak = entry.calibrated_peak if needs_ranges else entry.quantize_peak
     check_memory(peak * 4 * max(parameters.values()), f"making {variant.label}")
     inputs = {"calibration": read_inputs(arguments.calibration)} if needs_ranges else {}
-    with whole_folder(arguments.output) as folder:
+    with LoadingProcess(variant.name) as process, whole_folder(arguments.output) as folder:
+        backend = entry.load_module()
         begin_s = time.perf_counter()
         backend.quantize(arguments.base, variant, folder, **inputs)
         making = {"quantize_s": time.perf_counter() - begin_s, "quantize_peak_mib": meter.peak_mib()}
@@ -61,7 +61,7 @@ def main() -> None:
             tensors=tensors,
             disk=disk_bytes(folder),
             explained=explanations(folder, variant, tensors, entry.operators, entry.exact),
-            loaded=loaded_size(variant.name, folder, "cuda" if variant.weights == "float8" else "cpu"),
+            loaded=process.loaded_size(folder, "cuda" if variant.weights == "float8" else "cpu"),
             bits={component: _bits(folder, component, variant) for component in COMPONENTS},
             base_parameters=parameters,
         )

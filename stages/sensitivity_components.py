@@ -8,6 +8,7 @@ decode and check again what is there.
 import argparse
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +17,15 @@ from tqdm import tqdm
 from stages.lib.errors import run_stage
 from stages.lib.files import write_json
 from stages.lib.params import COMPONENTS, load_params
+from stages.lib.processes import map_in_crew
 
 if TYPE_CHECKING:
     import torch
     from diffusers import StableDiffusionPipeline
 
+    from stages.lib.prompts import Prompt
     from stages.lib.sensitivity_combinations import Drawn
+    from stages.lib.sensitivity_drawing import Opened, Studio
 
 
 def draw_combinations(
@@ -64,6 +68,24 @@ def draw_combinations(
     return found
 
 
+def draw_prompt(studio: "Studio", opened: "Opened", prompt: "Prompt") -> "dict[str, dict[frozenset[str], Drawn]]":
+    """One prompt with every combination of each format, by the format's name; FP32 is drawn once for all."""
+    from stages.lib.noise import read_noise
+
+    pipeline = opened.pipeline
+    reference = {component: getattr(pipeline, component) for component in COMPONENTS}
+    noise, settings = read_noise(studio.noise, prompt.id), studio.generation
+    found: dict[str, dict[frozenset[str], Drawn]] = {}
+    latents = None
+    for name, quantized in opened.networks.items():
+        words = prompt.prompt, noise, settings.steps, settings.guidance_scale, name
+        found[name] = draw_combinations(pipeline, reference, quantized, *words, latents)
+        latents = found[name][frozenset()].latents
+    for component, network in reference.items():  # the next prompt starts from FP32 again
+        setattr(pipeline, component, network)
+    return found
+
+
 def main() -> None:
     """Draw, compare, write, print one line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -79,41 +101,27 @@ def main() -> None:
         print(f"sensitivity_components: not measured ({reason})")
         return
 
-    from stages.lib.calibration import read_inputs
     from stages.lib.devices import resolve_device
-    from stages.lib.drawing import quiet_safety_checker, use_deterministic_algorithms
-    from stages.lib.noise import read_noise
     from stages.lib.sensitivity_combinations import format_report
-    from stages.lib.sensitivity_drawing import quantized_networks, reference_pipeline, sensitivity_prompts
+    from stages.lib.sensitivity_drawing import Studio, sensitivity_prompts
 
     prompts = sensitivity_prompts(params)
-    use_deterministic_algorithms()
-    quiet_safety_checker()
-    device = resolve_device("auto", params.device)
-    calibration = read_inputs(arguments.calibration)
-    pipeline = reference_pipeline(arguments.base, device)
-    reference = {component: getattr(pipeline, component) for component in COMPONENTS}
-    formats = []
-    plain_latents: dict[str, torch.Tensor] = {}
-    for name, item in params.sensitivity.formats.items():
-        quantized = quantized_networks(arguments.base, item.variant(name), calibration, device)
-        drawn = []
-        for prompt in tqdm(prompts, desc=f"sensitivity {item.label}", unit="picture", mininterval=1):
-            combinations = draw_combinations(
-                pipeline,
-                reference,
-                quantized,
-                prompt.prompt,
-                read_noise(arguments.noise, prompt.id),
-                params.generation.steps,
-                params.generation.guidance_scale,
-                name,
-                plain_latents.get(prompt.id),
-            )
-            plain_latents[prompt.id] = combinations[frozenset()].latents
-            drawn.append(combinations)
-        names = {"format": name, "label": item.label, "weights": item.weights, "activations": item.activations}
-        formats.append(names | format_report(drawn))
+    items = params.sensitivity.formats
+    studio = Studio(
+        arguments.base,
+        arguments.calibration,
+        arguments.noise,
+        resolve_device("auto", params.device),
+        params.generation,
+        {name: item.variant(name) for name, item in items.items()},
+    )
+    pictures = map_in_crew(studio.open, partial(draw_prompt, studio), prompts, studio.crew(len(prompts)))
+    drawn = list(tqdm(pictures, "sensitivity components", len(prompts), unit="picture", mininterval=1))
+    formats = [
+        {"format": name, "label": item.label, "weights": item.weights, "activations": item.activations}
+        | format_report([combinations[name] for combinations in drawn])
+        for name, item in items.items()
+    ]
     report = {"pictures": len(prompts), "ids": [prompt.id for prompt in prompts], "formats": formats}
     write_json(arguments.output, report)
     worst = max(

@@ -7,6 +7,8 @@ once with every call in it; text encoder and VAE are FP32 throughout.
 import argparse
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,9 +18,13 @@ from stages.lib.errors import run_stage
 from stages.lib.files import write_json
 from stages.lib.measurement import Measurement
 from stages.lib.params import Variant, load_params
+from stages.lib.processes import map_in_crew
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from stages.lib.prompts import Prompt
+    from stages.lib.sensitivity_drawing import Opened, Studio
 
 
 def windows_of(calls: int, width: int) -> list[range]:
@@ -55,6 +61,40 @@ def stepped_formats(formats: dict[str, Variant]) -> dict[str, Variant]:
     return {name: variant for name, variant in formats.items() if variant.simulated}
 
 
+@dataclass(frozen=True)
+class Stepped:
+    """One prompt: the timesteps of its U-Net calls, and by format and window (the last one is every call) the noise of
+    the latents and the two pictures."""
+
+    timesteps: "list[int]"
+    formats: "dict[str, list[tuple[float, tuple[np.ndarray, np.ndarray]]]]"
+
+
+def draw_prompt(studio: "Studio", width: int, opened: "Opened", prompt: "Prompt") -> Stepped:
+    """One prompt in FP32, and in each format with each window of `width` calls, and every call, quantized."""
+    from stages.lib.noise import read_noise
+    from stages.lib.sensitivity_drawing import Recorder, Switching, decode, denoise, encode
+    from stages.lib.sensitivity_taps import noise_to_signal
+
+    pipeline, noise = opened.pipeline, read_noise(studio.noise, prompt.id)
+    steps, scale = studio.generation.steps, studio.generation.guidance_scale
+    unet, vae = pipeline.unet, pipeline.vae
+    text = encode(pipeline, pipeline.text_encoder, prompt.prompt, scale > 1)
+    recorder = Recorder(unet)
+    latents = denoise(pipeline, recorder, text, noise, steps, scale, "FP32")
+    picture = decode(pipeline, vae, latents, "FP32")
+    calls = len(recorder.timesteps)
+    found: dict[str, list] = {}
+    for name, networks in opened.networks.items():
+        for window in [*windows_of(calls, width), range(calls)]:
+            switching = Switching(unet, networks["unet"], window, recorder.answers)
+            other = denoise(pipeline, switching, text, noise, steps, scale, name)
+            pair = picture, decode(pipeline, vae, other, name)
+            found.setdefault(name, []).append((noise_to_signal(latents, other), pair))
+    pipeline.unet = unet
+    return Stepped(recorder.timesteps, found)
+
+
 def main() -> None:
     """Draw, compare, write, print one line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -70,69 +110,27 @@ def main() -> None:
         print(f"sensitivity_steps: not measured ({reason})")
         return
 
-    from stages.lib.calibration import read_inputs
     from stages.lib.devices import resolve_device
-    from stages.lib.drawing import quiet_safety_checker, use_deterministic_algorithms
-    from stages.lib.noise import read_noise
-    from stages.lib.sensitivity_drawing import (
-        Recorder,
-        Switching,
-        decode,
-        denoise,
-        encode,
-        quantized_networks,
-        reference_pipeline,
-        sensitivity_prompts,
-    )
-    from stages.lib.sensitivity_taps import noise_to_signal
+    from stages.lib.sensitivity_drawing import Studio, sensitivity_prompts
 
-    prompts = sensitivity_prompts(params)
-    use_deterministic_algorithms()
-    quiet_safety_checker()
-    device = resolve_device("auto", params.device)
-    steps, scale = params.generation.steps, params.generation.guidance_scale
-    pipeline = reference_pipeline(arguments.base, device)
-    unet, vae = pipeline.unet, pipeline.vae
-    noises = [read_noise(arguments.noise, prompt.id) for prompt in prompts]
-    texts = [encode(pipeline, pipeline.text_encoder, prompt.prompt, scale > 1) for prompt in prompts]
-    recorders, latents, pictures = [], [], []
-    for text, noise in zip(texts, noises, strict=True):
-        recorders.append(Recorder(unet))
-        latents.append(denoise(pipeline, recorders[-1], text, noise, steps, scale, "FP32"))
-        pictures.append(decode(pipeline, vae, latents[-1], "FP32"))
-    timesteps = recorders[0].timesteps
-    windows = windows_of(len(timesteps), params.sensitivity.window)
+    prompts, width = sensitivity_prompts(params), params.sensitivity.window
     formats = stepped_formats({name: item.variant(name) for name, item in params.sensitivity.formats.items()})
-    calibration = read_inputs(arguments.calibration)
+    device = resolve_device("auto", params.device)
+    studio = Studio(arguments.base, arguments.calibration, arguments.noise, device, params.generation, formats)
+    pictures = map_in_crew(studio.open, partial(draw_prompt, studio, width), prompts, studio.crew(len(prompts)))
+    drawn = list(tqdm(pictures, "sensitivity steps", len(prompts), unit="picture", mininterval=1))
+    timesteps = drawn[0].timesteps
+    windows = windows_of(len(timesteps), width)
     rows = []
-    progress = tqdm(
-        total=len(formats) * (len(windows) + 1) * len(prompts), desc="sensitivity steps", unit="picture", mininterval=1
-    )
     for name, variant in formats.items():
-        quantized = quantized_networks(arguments.base, variant, calibration, device)["unet"]
-
-        def drawn(window: range, name: str = name, quantized=quantized) -> dict:
-            found, pairs = [], []
-            for number, recorder in enumerate(recorders):
-                switching = Switching(unet, quantized, window, recorder.answers)
-                other = denoise(pipeline, switching, texts[number], noises[number], steps, scale, name)
-                found.append(noise_to_signal(latents[number], other))
-                pairs.append((pictures[number], decode(pipeline, vae, other, name)))
-                progress.update()
-            return window_row(window, timesteps, found, pairs)
-
-        rows.append(
-            {
-                "format": name,
-                "label": variant.label,
-                "windows": [drawn(window) for window in windows],
-                "whole": drawn(range(len(timesteps))),
-            }
-        )
-    progress.close()
+        points = [
+            window_row(window, timesteps, *zip(*(item.formats[name][number] for item in drawn), strict=True))
+            for number, window in enumerate([*windows, range(len(timesteps))])
+        ]
+        rows.append({"format": name, "label": variant.label, "windows": points[:-1], "whole": points[-1]})
     report = {
         "calls": len(timesteps),
-        "window": params.sensitivity.window,
+        "window": width,
         "pictures": len(prompts),
         "ids": [prompt.id for prompt in prompts],
         "formats": rows,

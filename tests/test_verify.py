@@ -15,7 +15,9 @@ from tests.tiny_project import pictures_of, write_pictures, write_settings
 STAGES = """\
 stages:
   evaluate@bf16:
-    cmd: python -m stages.evaluate --variant bf16 --images data/images --base data/models/base --output reports/quality/bf16.json
+    cmd: >-
+      python -m stages.evaluate --variant bf16 --images data/images --base data/models/base
+      --output reports/quality/bf16.json
     outs: [reports/quality/bf16.json]
   inspect@bf16:
     cmd: python -m stages.inspect --variant bf16 --images data/images --output reports/appearance/bf16.json

@@ -15,6 +15,7 @@ import mmap
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,15 +30,43 @@ if TYPE_CHECKING:
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "16384", "MALLOC_TRIM_THRESHOLD_": "0"}
 
 
-def loaded_size(variant: str, folder: Path, device: str) -> dict[str, dict[str, int]]:
-    """{"memory": {component: bytes}, "growth": {component: bytes}} of the model `folder` on "cpu" or "cuda"."""
-    command = [sys.executable, "-m", __name__, "--variant", variant, "--folder", str(folder), "--device", device]
-    done = subprocess.run(command, env={**os.environ, **ALLOCATOR}, capture_output=True, text=True, check=False)
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        reason = lines[-1].removeprefix("error: ") if lines else f"exit code {done.returncode}"
-        raise UserError(f"variant '{variant}' cannot be loaded in a process of its own: {reason}")
-    return json.loads(done.stdout.splitlines()[-1])
+class LoadingProcess:
+    """A fresh process that waits, its libraries imported, for a model to load; used as a `with` block.
+
+    Importing takes longer than loading a small model: it is done while the model is still being made.
+    """
+
+    def __init__(self, variant: str) -> None:
+        self.variant = variant
+
+    def __enter__(self) -> "LoadingProcess":
+        self._errors = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__, "--variant", self.variant],
+            env={**os.environ, **ALLOCATOR},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._errors.close()
+
+    def loaded_size(self, folder: Path, device: str) -> dict[str, dict[str, int]]:
+        """{"memory": {component: bytes}, "growth": {component: bytes}} of the model `folder` on "cpu" or "cuda"."""
+        output, _ = self._process.communicate(json.dumps({"folder": str(folder), "device": device}) + "\n")
+        if self._process.returncode:
+            self._errors.seek(0)
+            lines = [line for line in self._errors if line.strip()]
+            reason = lines[-1].strip() if lines else f"exit code {self._process.returncode}"
+            raise UserError(
+                f"variant '{self.variant}' cannot be loaded in a process of its own: {reason.removeprefix('error: ')}"
+            )
+        return json.loads(output.splitlines()[-1])
 
 
 def measure(variant: str, folder: Path, device: str) -> dict[str, dict[str, int]]:
@@ -79,13 +108,17 @@ def _used_bytes(device: str) -> int:
 
 
 def main() -> None:
-    """Print the figures as one line of JSON, the last one."""
+    """Import, wait for a line of JSON with folder and device, print the figures as the last line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--variant", required=True)
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--device", choices=("cpu", "cuda"), required=True)
-    arguments = parser.parse_args()
-    print(json.dumps(measure(arguments.variant, arguments.folder, arguments.device)))
+    variant = parser.parse_args().variant
+    BACKENDS[load_params().variant(variant).backend].load_module()
+    from diffusers import StableDiffusionPipeline  # noqa: F401
+
+    asked = sys.stdin.readline()
+    if asked:  # nothing: the model could not be made
+        asked = json.loads(asked)
+        print(json.dumps(measure(variant, Path(asked["folder"]), asked["device"])))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from stages.lib.backends import BACKENDS
 from stages.lib.errors import UserError
 from stages.lib.inventory import disk_bytes
 from stages.lib.params import Variant
+from stages.lib.processes import Crew, crew_for, threads_here
 
 MIB = 1024**2
 GIB = 1024**3
@@ -36,6 +37,16 @@ def check_memory(model_bytes: float, task: str, processes: int = 1) -> None:
 def loaded_bytes(folder: Path, variant: Variant) -> float:
     """What the variant in `folder` takes when it is loaded, as its back end states it."""
     return BACKENDS[variant.backend].load_peak * sum(disk_bytes(folder).values())
+
+
+def drawing_crew(folder: Path, variant: Variant, device: str, pictures: int) -> Crew:
+    """The processes that draw so many pictures with the variant in `folder`; on a GPU it is one."""
+    import psutil
+
+    if device != "cpu":
+        return Crew(1, threads_here())
+    each_bytes = loaded_bytes(folder, variant) + 2 * PROCESS_BYTES
+    return crew_for(pictures, threads_here(), each_bytes, psutil.virtual_memory().available)
 
 
 class PeakMeter(Protocol):

@@ -152,7 +152,7 @@ _ALL = (
         "s",
         "lower",
         ".2f",
-        "From the start of a fresh process to a model ready to draw, imports included.",
+        "Until the model is ready to draw, in a fresh process that has imported its libraries.",
     ),
     Metric(
         "first_call_s",

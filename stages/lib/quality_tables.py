@@ -15,7 +15,7 @@ def floor_runs(results: Results, _: Translate) -> list[tuple[str, dict[str, Any]
     names = {
         "again": _("run again"),
         "threads": _("another number of threads"),
-        "processes": _("two processes at once"),
+        "processes": _("another number of processes"),
     }
     runs = [(names.get(key, key), run) for key, run in results.floor["runs"].items()]
     order = list(names.values())

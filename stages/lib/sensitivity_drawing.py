@@ -6,10 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.lib.calibration import Inputs
+import psutil
+
+from stages.lib.calibration import Inputs, read_inputs
 from stages.lib.components import assemble, load_component
+from stages.lib.drawing import quiet_safety_checker, use_deterministic_algorithms
 from stages.lib.errors import UserError
-from stages.lib.params import COMPONENTS, Params, Variant
+from stages.lib.inventory import disk_bytes
+from stages.lib.memory import PROCESS_BYTES
+from stages.lib.params import COMPONENTS, Generation, Params, Variant
+from stages.lib.processes import Crew, crew_for, threads_here
 from stages.lib.prompts import Prompt, load_prompts
 
 if TYPE_CHECKING:
@@ -26,6 +32,43 @@ class Embeddings:
 
     prompt: "torch.Tensor"
     negative: "torch.Tensor | None"
+
+
+@dataclass(frozen=True)
+class Studio:
+    """What both stages that draw with exchanged networks need, in any process."""
+
+    base: Path
+    calibration: Path
+    noise: Path
+    device: str
+    generation: Generation
+    formats: dict[str, Variant]
+
+    def open(self) -> "Opened":
+        """The FP32 pipeline and every format's networks, loaded in this process, deterministic."""
+        use_deterministic_algorithms()
+        quiet_safety_checker()
+        inputs = read_inputs(self.calibration)
+        networks = {
+            name: quantized_networks(self.base, variant, inputs, self.device) for name, variant in self.formats.items()
+        }
+        return Opened(reference_pipeline(self.base, self.device), networks)
+
+    def crew(self, pictures: int) -> Crew:
+        """The processes that draw so many pictures: each holds the FP32 model and every format beside it."""
+        if self.device != "cpu":
+            return Crew(1, threads_here())
+        held_bytes = (1 + len(self.formats)) * sum(disk_bytes(self.base).values()) + 2 * PROCESS_BYTES
+        return crew_for(pictures, threads_here(), held_bytes, psutil.virtual_memory().available, items_per_process=1)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The networks of a Studio, loaded."""
+
+    pipeline: "StableDiffusionPipeline"
+    networks: Mapping[str, Networks]
 
 
 def sensitivity_prompts(params: Params) -> list[Prompt]:

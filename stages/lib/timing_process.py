@@ -16,9 +16,9 @@ SETTLE_S = 0.05
 
 
 class TimingProcess:
-    """A worker process with its model loaded, from entering the `with` block to leaving it.
+    """A worker process from entering the `with` block to leaving it. It imports libraries while others do.
 
-    `load_time_s` is the time from starting the process to a model ready to draw, imports included.
+    `load` brings the model; `load_time_s` is what that took, libraries being there.
     """
 
     loaded: dict[str, Any]
@@ -30,7 +30,6 @@ class TimingProcess:
     def __enter__(self) -> "TimingProcess":
         # Its standard error is a file: read only if it dies, and it can never fill a pipe.
         self._errors = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")  # noqa: SIM115
-        begin_s = time.perf_counter()
         self._process = subprocess.Popen(
             [sys.executable, "-m", timing_worker.__name__],
             stdin=subprocess.PIPE,
@@ -40,12 +39,21 @@ class TimingProcess:
             encoding="utf-8",
         )
         try:
-            self.loaded = self._exchange(self._task.as_line())
+            self._send(self._task.as_line())
         except BaseException:  # also Ctrl-C: `with` leaves a block only after entering it
             self.close()
             raise
-        self.load_time_s = time.perf_counter() - begin_s
         return self
+
+    def wait(self) -> None:
+        """Until the libraries are imported."""
+        self._receive()
+
+    def load(self) -> None:
+        """Load the model."""
+        begin_s = time.perf_counter()
+        self.loaded = self.ask("load")
+        self.load_time_s = time.perf_counter() - begin_s - SETTLE_S
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -63,11 +71,17 @@ class TimingProcess:
         self._errors.close()
 
     def _exchange(self, line: str) -> dict[str, Any]:
+        self._send(line)
+        return self._receive()
+
+    def _send(self, line: str) -> None:
         try:
             self._process.stdin.write(line + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
             raise self._death() from None
+
+    def _receive(self) -> dict[str, Any]:
         answer = self._process.stdout.readline()
         if not answer:
             raise self._death()

@@ -3,10 +3,10 @@
 A picture that would take too long is not drawn to its end: after a few steps the others are left out, and each is taken
 to last as long as the last TIMED_STEPS of those. The first picture decides it for all.
 
-Both ways, one line is one JSON object. The parent first sends the fields of `Task`; the answer comes when the model is
-ready to draw. Then it sends {"do": "call"}, {"do": "peak"}, {"do": "components"}, {"do": "batch", "size": 8} or
-{"do": "executed"}. A mistake of the user is answered with {"error": message}. When the parent goes, in whatever way,
-this process ends at once, also in the middle of a call.
+Both ways, one line is one JSON object. The parent first sends the fields of `Task`; the answer comes when libraries
+are imported. Then it sends {"do": "load"}, whose answer comes when the model is ready to draw, and {"do": "call"},
+{"do": "peak"}, {"do": "components"}, {"do": "batch", "size": 8} or {"do": "executed"}. A mistake of the user is
+answered with {"error": message}. When the parent goes, this process ends at once, also in the middle of a call.
 """
 
 import json
@@ -202,17 +202,24 @@ def _step_s(ends_s: list[float]) -> float:
     return (ends_s[-1] - ends_s[-1 - TIMED_STEPS]) / TIMED_STEPS
 
 
+def import_libraries(task: Task) -> None:
+    """Import what loading and drawing need, so that the time of loading is the model's own."""
+    from diffusers import StableDiffusionPipeline  # noqa: F401
+
+    from stages.lib import drawing, noise  # noqa: F401
+
+    BACKENDS[load_params().variant(task.variant).backend].load_module()
+
+
 def load(task: Task, meter: PeakMeter) -> tuple[Worker, dict[str, Any]]:
-    """The worker ready to draw, and what loading took. `meter` has counted since the process began."""
-    variant = load_params().variant(task.variant)
-    begin_s = time.perf_counter()
+    """The worker ready to draw, and the highest memory use so far. `meter` has counted since the process began."""
     import torch
 
     from stages.lib.drawing import place_noise, quiet_safety_checker, use_exact_float32
     from stages.lib.noise import read_noise
 
+    variant = load_params().variant(task.variant)
     backend = BACKENDS[variant.backend].load_module()
-    import_time_s = time.perf_counter() - begin_s
     torch.set_num_threads(task.threads)
     use_exact_float32()
     quiet_safety_checker()
@@ -220,7 +227,7 @@ def load(task: Task, meter: PeakMeter) -> tuple[Worker, dict[str, Any]]:
     latents = place_noise(pipeline, read_noise(Path(task.noise), task.prompt_id))
     if task.device == "cuda":
         torch.cuda.synchronize()
-    answer = {"import_time_s": import_time_s, "load_peak_mib": meter.peak_mib()}
+    answer = {"load_peak_mib": meter.peak_mib()}
     meter.reset()
     return Worker(task, pipeline, latents, meter, 1 + len(variant.schedule) + TIMED_STEPS), answer
 
@@ -239,7 +246,11 @@ def main() -> None:
 
 def _serve(requests: Iterator[bytes], answers: TextIO) -> None:
     task = Task(**json.loads(next(requests)))
-    worker, loaded = load(task, CudaMeter() if task.device == "cuda" else process_meter())
+    meter = CudaMeter() if task.device == "cuda" else process_meter()
+    import_libraries(task)
+    _answer(answers, {})
+    next(requests)  # "load" is the only thing to do without a model
+    worker, loaded = load(task, meter)
     _answer(answers, loaded)
     actions: dict[str, Callable[..., dict]] = {
         "call": worker.call,

@@ -25,13 +25,18 @@ class Recorder:
 
         self.steps.append(latents.detach().to(device="cpu", dtype=torch.float32, copy=True)[0])
 
+    def stacked(self) -> "np.ndarray":
+        """All that was kept, (steps, c, h, w)."""
+        import torch
 
-def write_trajectories(folder: Path, recorded: dict[str, Recorder]) -> None:
+        return torch.stack(self.steps).numpy()
+
+
+def write_trajectories(folder: Path, recorded: "dict[str, np.ndarray]") -> None:
     """latents.safetensors in `folder`: per prompt id FP32 (steps, c, h, w), in the order of the steps."""
-    import torch
-    from safetensors.torch import save_file
+    from safetensors.numpy import save_file
 
-    save_file({id: torch.stack(recorder.steps) for id, recorder in recorded.items()}, folder / TRAJECTORIES)
+    save_file(recorded, folder / TRAJECTORIES)
 
 
 def read_trajectories(folder: Path) -> dict[str, "np.ndarray"]:

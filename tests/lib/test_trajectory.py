@@ -20,7 +20,7 @@ def test_recorded_latents_come_back_as_float32_copies(tmp_path):
     recorder(latents)
     latents += 1
     recorder(latents)
-    write_trajectories(tmp_path, {"cat": recorder})
+    write_trajectories(tmp_path, {"cat": recorder.stacked()})
     found = read_trajectories(tmp_path)["cat"]
     assert found.dtype == np.float32 and found.shape == (2, 4, 2, 2)
     assert (found[0] == 1).all() and (found[1] == 2).all()

@@ -10,9 +10,10 @@ import sys
 import pytest
 
 from stages import environment
-from stages.environment import describe, thread_count
+from stages.environment import describe
 from stages.lib.errors import UserError
 from stages.lib.params import load_params
+from stages.lib.processes import thread_count
 from tests.command import run
 from tests.conftest import PROJECT
 

@@ -9,8 +9,9 @@ import pytest
 
 from stages import floor, generate
 from stages.lib.params import load_params
+from stages.lib.processes import Crew
 from stages.lib.prompts import load_prompts
-from stages.lib.redrawing import OTHER_SEED, Recipe, other_thread_count, sample_of
+from stages.lib.recipe import OTHER_SEED, Order, Recipe, sample_of
 from tests.tiny_project import write_models, write_settings
 
 
@@ -69,13 +70,14 @@ def test_without_a_clip_the_reason_stands_in_place_of_figures(measured):
 
 
 def test_the_order_does_not_change_a_picture(project: Path):
-    """Protects pairing: all prompts in one process, in another order, are the same bytes."""
+    """Protects pairing: in another order, and by two processes, the bytes are the same."""
     params = load_params()
     recipe = Recipe(Path("data/models/fp32"), params.variant("fp32"), "cpu", Path("data/noise.safetensors"),
                     params.generation)  # fmt: skip
     prompts = load_prompts(Path("data/prompts.csv"), None)
-    here = recipe.draw(recipe.load(), prompts)
-    there = recipe.draw(recipe.load(), prompts[::-1])
+    orders = [Order(prompt) for prompt in prompts]
+    here = list(recipe.draw_all(orders, Crew(1, 1)))
+    there = list(recipe.draw_all(orders[::-1], Crew(2, 1)))
     assert [item.id for item in there] == [prompt.id for prompt in prompts[::-1]]
     for one, other in zip(here, there[::-1], strict=True):
         assert one.id == other.id and np.array_equal(one.rgb, other.rgb)
@@ -87,7 +89,12 @@ def test_samples_begin_with_the_first_and_spread_over_the_rest():
     assert sample_of(range(3), 8, 3) == [0, 1, 2]
     assert sample_of(range(10), 2, 3) == [0, 1]
     assert sample_of(range(4), 4) == [0, 1, 2, 3]
-    assert [other_thread_count(count) for count in (1, 2, 8)] == [2, 1, 4]
+
+
+def test_the_floor_is_drawn_with_other_threads_and_other_processes():
+    crews = [floor.other_crews(crew) for crew in (Crew(1, 1), Crew(1, 2), Crew(2, 1), Crew(4, 8))]
+    assert [crew["threads"] for crew in crews] == [Crew(1, 2), Crew(1, 1), Crew(1, 2), Crew(1, 4)]
+    assert [crew["processes"] for crew in crews] == [Crew(2, 1), Crew(2, 2), Crew(1, 1), Crew(1, 8)]
 
 
 def test_no_other_seed_is_one_of_the_prompts():

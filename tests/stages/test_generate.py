@@ -16,6 +16,8 @@ from stages.lib.drawing import draw_picture, is_flagged
 from stages.lib.errors import UserError
 from stages.lib.metrics import psnr_db
 from stages.lib.noise import read_noise
+from stages.lib.processes import Crew
+from stages.lib.recipe import Recipe
 from tests.conftest import PROJECT
 from tests.tiny_project import PROMPTS, write_models, write_settings
 
@@ -75,17 +77,21 @@ def test_two_runs_give_equal_bytes_and_other_thread_counts_nearly_the_same(proje
     assert listing["threads"] == 1
 
 
-def test_order_and_number_of_prompts_do_not_change_a_picture(project: Path, pipeline, tmp_path: Path) -> None:
+def test_order_number_of_prompts_and_of_processes_do_not_change_a_picture(
+    project: Path, usual_torch, tmp_path: Path
+) -> None:
     """Protects pairing: a picture depends on its own prompt and noise alone."""
+    from stages.lib.params import load_params
     from stages.lib.prompts import load_prompts
 
+    params = load_params(project / "params.yaml")
+    noise = project / "data/noise.safetensors"
+    recipe = Recipe(project / "data/models/fp32", params.variant("fp32"), "cpu", noise, params.generation)
     prompts = load_prompts(project / "data/prompts.csv", None)
     drawn = {}
     for name, chosen in {"all": prompts, "reversed": prompts[::-1], "one": prompts[1:2]}.items():
         (tmp_path / name).mkdir()
-        entries = generate.draw_all(
-            pipeline, "fp32", chosen, project / "data/noise.safetensors", 3, 7.5, tmp_path / name
-        )
+        entries = generate.draw_all(recipe, chosen, Crew(2 if name == "all" else 1, 1), tmp_path / name)
         assert [entry["id"] for entry in entries] == [prompt.id for prompt in chosen]
         drawn[name] = {entry["id"]: entry["sha256"] for entry in entries}
     assert drawn["reversed"] == drawn["all"]
