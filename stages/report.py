@@ -201,7 +201,8 @@ def _render(
     machines: tuple[Machine, ...],
     language: Language,
 ) -> str:
-    _ = language.translations.gettext
+    translations = language.translations
+    _ = translations.gettext
     prompts = load_prompts(Path(params.prompts.file), params.prompts.sets)
     study_ids = {prompt.id for prompt in prompts if prompt.set == "study"}
     weight = round_weight(*largest_convolution(base))
@@ -221,7 +222,7 @@ def _render(
         origin=origin,
         prompts=prompts,
         study_prompts=[prompt for prompt in prompts if prompt.set == "study"],
-        answer=answer(results, language.translations, list_of),
+        answer=answer(results, translations, list_of),
         sections=outline.sections(_, results.pictured, bool(machines)),
         numbers=outline.numbers(
             _, results.pictured, len(comparisons) + sum(len(machine.models) for machine in machines)
