@@ -199,9 +199,9 @@ def _render(
     origin: Origin,
     templates: Path,
     machines: tuple[Machine, ...],
-    language: Language,
+    chosen: Language,
 ) -> str:
-    translations = language.translations
+    language, translations = chosen.code, chosen.translations
     _ = translations.gettext
     prompts = load_prompts(Path(params.prompts.file), params.prompts.sets)
     study_ids = {prompt.id for prompt in prompts if prompt.set == "study"}
@@ -214,9 +214,9 @@ def _render(
     charts |= sensitivity_charts(results.sensitivity, _) if results.pictured else {}
     explained = explained_variants(results)
     comparisons = compare_machines(machines, results, params.model)
-    jinja = environment(templates, language)
+    jinja = environment(templates, chosen)
     return jinja.get_template("report.html.j2").render(
-        language=language.code,
+        language=language,
         params=params,
         results=results,
         origin=origin,
