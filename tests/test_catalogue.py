@@ -96,6 +96,7 @@ def untranslated(template: str) -> list[str]:
     rest = re.sub(r"{%-?\s*trans\b.*?endtrans\s*-?%}", "", rest, flags=re.DOTALL)
     rest = re.sub(r"<(script|style)\b.*?</\1>", "", rest, flags=re.DOTALL)
     rest = re.sub(r"{%.*?%}|{{.*?}}", "", rest, flags=re.DOTALL)
+    rest = re.sub(r' (data-[\w-]+|title)="(python -m [\w. ]*)?"', "", rest)  # attributes that a macro gives: no words
     rest = re.sub(r'<meta (charset|name="viewport")[^>]*>', "", rest)
     found = [word for text in Visible(rest).words for word in re.findall(r"[^\W\d_]+\d*", text)]
     return [word for word in found if word not in NAMES]
