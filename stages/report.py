@@ -214,7 +214,7 @@ def _render(
     charts |= sensitivity_charts(results.sensitivity, _) if results.pictured else {}
     explained = explained_variants(results)
     comparisons = compare_machines(machines, results, params.model)
-    jinja = environment(templates, chosen)
+    jinja = environment(templates, translations)
     return jinja.get_template("report.html.j2").render(
         language=language,
         params=params,

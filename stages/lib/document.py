@@ -5,13 +5,14 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from gettext import NullTranslations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.lib.answer import figure
 from stages.lib.errors import UserError
 from stages.lib.known_words import said
-from stages.lib.languages import NO_BREAK_SPACE, Language, day, number, percent_of, unit
+from stages.lib.languages import NO_BREAK_SPACE, day, number, percent_of, unit
 from stages.lib.metrics import METRICS, rate_psnr
 from stages.lib.result_charts import component_names
 
@@ -46,7 +47,7 @@ MISSING_LIBRARIES = (
 )
 
 
-def environment(templates: Path, language: Language) -> "Environment":
+def environment(templates: Path, translations: NullTranslations) -> "Environment":
     """Jinja that refuses undefined names and escapes everything; its filters are the report's number formats."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -58,8 +59,8 @@ def environment(templates: Path, language: Language) -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    translate = language.translations.gettext
-    jinja.install_gettext_translations(language.translations, newstyle=True)
+    translate = translations.gettext
+    jinja.install_gettext_translations(translations, newstyle=True)
     jinja.filters |= {
         "figure": lambda value, key: figure(key, value),
         "quantity": quantity,
@@ -79,8 +80,8 @@ def environment(templates: Path, language: Language) -> "Environment":
         "even_rows": even_rows,
         "component_name": component_names(translate).__getitem__,
         "memory_kind": {
-            "rss": language.translations.gettext("resident"),
-            "cuda": language.translations.gettext("allocated"),
+            "rss": translations.gettext("resident"),
+            "cuda": translations.gettext("allocated"),
         }.__getitem__,
     }
     return jinja
