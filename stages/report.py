@@ -5,12 +5,15 @@ commit give the same bytes: dates come from the commit (or SOURCE_DATE_EPOCH), n
 """
 
 import argparse
+import multiprocessing
 import os
 import subprocess
 import time
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from datetime import date as Date
 from gettext import NullTranslations
 from pathlib import Path
 from typing import Any
@@ -19,12 +22,12 @@ from stages.lib import appearance_words, illustrations, lineage, outline
 from stages.lib.advice import advice, costs, main_cost, tradeoff
 from stages.lib.answer import answer
 from stages.lib.answer_box import answer_box
-from stages.lib.charts import Translate
 from stages.lib.coverage import coverage, coverage_sentence, operator_names
-from stages.lib.document import TEMPLATES, environment, for_screen, list_of, pdf_of, translations_of, uncollected
+from stages.lib.document import TEMPLATES, environment, for_screen, pdf_of, uncollected
 from stages.lib.errors import UserError, run_stage
 from stages.lib.explanation import Explained, explain
 from stages.lib.files import read_json, write_bytes
+from stages.lib.languages import SOURCE, Language, Translate, language_of, list_of, spoken
 from stages.lib.machines import Machine, compare_machines, load_machines
 from stages.lib.metrics import METRICS
 from stages.lib.params import COMPONENTS, Params, load_params
@@ -82,6 +85,11 @@ class Origin:
         return datetime.fromtimestamp(self.epoch, UTC).strftime("%Y-%m-%d")
 
     @property
+    def day(self) -> Date:
+        """The same for people, who are shown it in the form of their language."""
+        return datetime.fromtimestamp(self.epoch, UTC).date()
+
+    @property
     def dated(self) -> bool:
         """Whether `epoch` means anything."""
         return self.epoch != EARLIEST
@@ -93,18 +101,39 @@ def main() -> None:
     parser.add_argument("--reports", type=Path, required=True, help="folder with summary, size, timing, quality")
     parser.add_argument("--images", type=Path, required=True, help="folder with one folder of pictures per variant")
     parser.add_argument("--base", type=Path, required=True, help="the base model, whose weights Figure 2 shows")
-    parser.add_argument("--html", type=Path, required=True)
-    parser.add_argument("--pdf", type=Path, required=True)
+    parser.add_argument("--html", type=Path, required=True, nargs="+", help="a file for each of report.languages")
+    parser.add_argument("--pdf", type=Path, required=True, nargs="+", help="the same in the same order")
     arguments = parser.parse_args()
     begin_s = time.perf_counter()
     params = load_params()
-    results = load_results(arguments.reports, arguments.images, params)
+    languages = params.report.languages
+    if not len(languages) == len(arguments.html) == len(arguments.pdf):
+        raise UserError(
+            f"params.yaml: 'report.languages' has {len(languages)} languages, --html {len(arguments.html)} files and "
+            f"--pdf {len(arguments.pdf)}: give one of each for each language, in the stage `report` of dvc.yaml"
+        )
+    tasks = [(arguments.reports, arguments.images, arguments.base, language) for language in languages]
+    if len(tasks) == 1:
+        pages = [documents(*tasks[0])]
+    else:  # text, charts and layout keep a core busy for seconds: each language has a process of its own
+        with ProcessPoolExecutor(len(tasks), multiprocessing.get_context("spawn")) as pool:
+            pages = [work.result() for work in [pool.submit(documents, *task) for task in tasks]]
+    files = {}
+    for html_path, pdf_path, (html, pdf) in zip(arguments.html, arguments.pdf, pages, strict=True):
+        files |= {html_path: html, pdf_path: pdf}
+    write_all(files)
+    sizes = [f"{path} {len(content) / 1024**2:.1f} MiB" for path, content in files.items()]
+    print(f"report: {len(params.variants)} variants, {', '.join(sizes)}, {time.perf_counter() - begin_s:.1f} s")
+
+
+def documents(reports: Path, images: Path, base: Path, language: str) -> tuple[bytes, bytes]:
+    """The page and the PDF in one language."""
+    params = load_params()
+    results = load_results(reports, images, params)
     origin = find_origin()
-    machines = other_machines(arguments.reports, results.environment["fingerprint"])
-    html = render(params, results, arguments.images, arguments.base, origin, machines=machines)
-    write_both(arguments.html, for_screen(html).encode("utf-8"), arguments.pdf, pdf_of(html, origin.epoch))
-    sizes = [f"{path} {path.stat().st_size / 1024**2:.1f} MiB" for path in (arguments.html, arguments.pdf)]
-    print(f"report: {len(results.variants)} variants, {', '.join(sizes)}, {time.perf_counter() - begin_s:.1f} s")
+    machines = other_machines(reports, results.environment["fingerprint"])
+    html = render(params, results, images, base, origin, machines=machines, language=language)
+    return for_screen(html).encode("utf-8"), pdf_of(html, origin.epoch)
 
 
 def other_machines(reports: Path, fingerprint: str) -> tuple[Machine, ...]:
@@ -139,17 +168,20 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def write_both(html_path: Path, html: bytes, pdf_path: Path, pdf: bytes) -> None:
-    """Both files or none: if the second cannot be written, the first gets its old content back."""
-    before = html_path.read_bytes() if html_path.is_file() else None
-    write_bytes(html_path, html)
+def write_all(files: Mapping[Path, bytes]) -> None:
+    """All files or none: if one cannot be written, those before it get their old content back."""
+    before = {path: path.read_bytes() if path.is_file() else None for path in files}
+    done = []
     try:
-        write_bytes(pdf_path, pdf)
+        for path, content in files.items():
+            write_bytes(path, content)
+            done.append(path)
     except OSError:
-        if before is None:
-            html_path.unlink()
-        else:
-            write_bytes(html_path, before)
+        for path in done:
+            if before[path] is None:
+                path.unlink()
+            else:
+                write_bytes(path, before[path])
         raise
 
 
@@ -162,10 +194,25 @@ def render(
     origin: Origin,
     templates: Path = TEMPLATES,
     machines: tuple[Machine, ...] = (),
+    language: str = SOURCE,
 ) -> str:
-    """The report as one self-contained HTML page, which is also the source of the PDF."""
-    language = params.report.languages[0]
-    translations = translations_of(language)
+    """The report in one language as one self-contained HTML page, which is also the source of the PDF."""
+    chosen = language_of(language)
+    with spoken(chosen):
+        return _render(params, results, images, base, origin, templates, machines, chosen)
+
+
+def _render(
+    params: Params,
+    results: Results,
+    images: Path,
+    base: Path,
+    origin: Origin,
+    templates: Path,
+    machines: tuple[Machine, ...],
+    chosen: Language,
+) -> str:
+    language, translations = chosen.code, chosen.translations
     _ = translations.gettext
     prompts = load_prompts(Path(params.prompts.file), params.prompts.sets)
     study_ids = {prompt.id for prompt in prompts if prompt.set == "study"}
@@ -191,7 +238,7 @@ def render(
         origin=origin,
         prompts=prompts,
         study_prompts=[prompt for prompt in prompts if prompt.set == "study"],
-        answer=answer(results, translations, partial(list_of, language=language)),
+        answer=answer(results, translations, list_of),
         sections=outline.sections(_, results.pictured, bool(machines)),
         numbers=numbers,
         sources_of=lineage.sources_of,
@@ -205,7 +252,7 @@ def render(
         components_count=len(COMPONENTS),
         instrumented=instrumented_pictures(results),
         timed_calls=results.baseline.measurement("latency_s").n,
-        formulas={name: illustrations.formula(name) for name in illustrations.FORMULAS},
+        formulas={name: illustrations.formula(name, _) for name in illustrations.FORMULAS},
         charts=charts,
         rounding=Drawing(illustrations.rounding(weight, _), ""),
         weight=weight,
@@ -236,15 +283,15 @@ def advice_figures(
     params: Params, results: Results, machines: tuple[Machine, ...], translations: NullTranslations
 ) -> dict[str, Any]:
     """The first page's box, and what the chapter of analysis shows besides components."""
-    _, listed = translations.gettext, partial(list_of, language=params.report.languages[0])
-    advised = advice(params, results, machines, STUDY, listed, _)
+    _ = translations.gettext
+    advised = advice(params, results, machines, STUDY, list_of, _)
     main = next(item for item in advised if item.key == params.main_scenario)
     here = results.environment["machine"]["gpu"] or results.environment["machine"]["cpu"]
     own = main.decision.winner if main.source and main.source.machine == here else None
     charged = main_cost(params, results, own.name) if own else None
     return {
         "here": here,
-        "box": answer_box(params, results, main, charged, translations, listed),
+        "box": answer_box(params, results, main, charged, translations, list_of),
         "tradeoff": tradeoff(results, _),
         "advice": advised,
         "costs": costs(params, results),

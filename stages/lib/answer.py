@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from gettext import NullTranslations
 
+from stages.lib.known_words import said
+from stages.lib.languages import number
 from stages.lib.metrics import METRICS, rate_psnr
 from stages.lib.results import Results, VariantResult
 
@@ -29,8 +31,8 @@ def answer(results: Results, translations: NullTranslations, list_of: ListOf) ->
 
 
 def figure(key: str, value: float) -> str:
-    """`value` in the format of the metric `key`, with a true minus sign."""
-    return format(value, METRICS[key].format).replace("-", "−")
+    """`value` in the format of the metric `key`, as the language of the page writes numbers."""
+    return number(value, METRICS[key].format)
 
 
 def _smallest(results: Results, translations: NullTranslations, list_of: ListOf) -> str:
@@ -132,7 +134,7 @@ def _least_faithful(results: Results, translations: NullTranslations) -> str:
 
 def _no_quality(results: Results, translations: NullTranslations) -> str:
     text = translations.gettext("The quality was not measured (%(reason)s).")
-    return text % {"reason": results.baseline.quality["reason"]}
+    return text % {"reason": said(results.baseline.quality["reason"], translations.gettext)}
 
 
 def _unmeasured(results: Results, translations: NullTranslations, list_of: ListOf) -> str:
@@ -142,7 +144,9 @@ def _unmeasured(results: Results, translations: NullTranslations, list_of: ListO
         "The speed and the memory of %(labels)s were not measured (%(reason)s).",
         len(labels),
     )
-    reasons = dict.fromkeys(result.timing["reason"] for result in results.variants if not result.timed)
+    reasons = dict.fromkeys(
+        said(result.timing["reason"], translations.gettext) for result in results.variants if not result.timed
+    )
     return text % {"labels": list_of(labels), "reason": "; ".join(reasons)} if labels else ""
 
 
@@ -157,7 +161,7 @@ def _quality(result: VariantResult, results: Results, translations: NullTranslat
         "label": result.label,
         "baseline": results.baseline.label,
         "psnr": figure("psnr_db", quality["psnr_db"]),
-        "rating": translations.gettext(rate_psnr(quality["psnr_db"])),
+        "rating": said(rate_psnr(quality["psnr_db"]), translations.gettext),
         "ssim": figure("ssim", quality["ssim"]),
         "n": quality["images"],
     }

@@ -7,15 +7,16 @@ beside it. Every function takes plain values and a translating function.
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from stages.lib.languages import Translate as Translate
+from stages.lib.languages import localized
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-Translate = Callable[[str], str]
 
 WIDTH_IN = 6.69  # the width of the text on A4: 170 mm, so that 8.5 pt in a chart are 8.5 pt in print
 INK, MUTED, FAINT, ACCENT, REFERENCE = "#1b2733", "#5b6875", "#d5dbe1", "#2f6f9f", "#b3bcc5"
@@ -121,7 +122,7 @@ def strip(rows: Sequence[Dots], axis: str, names: tuple[str, str, str], bands: S
 
     The axis begins at the lowest band's bound or at the lowest value: dots show position, not length.
     """
-    with blank_chart(rows_in(len(rows), 0.46) + 1.2) as (figure, out):
+    with blank_chart(rows_in(len(rows), 0.46) + 1.4) as (figure, out):
         axes = figure.add_subplot()
         _rows(axes, [row.label for row in rows])
         for number, row in enumerate(rows):
@@ -142,9 +143,10 @@ def strip(rows: Sequence[Dots], axis: str, names: tuple[str, str, str], bands: S
             lower = max(bound, low)
             if upper > lower and name:
                 axes.axvspan(lower, upper, color=FAINT, alpha=0.55 - 0.25 * index, linewidth=0)
-                axes.text((lower + upper) / 2, -0.72, name, ha="center", va="center", color=MUTED)
+                height = -0.66 - 0.5 * (index % 2)  # long words of neighbours would meet
+                axes.text((lower + upper) / 2, height, name, ha="center", va="center", color=MUTED)
             upper = min(upper, lower)
-        axes.set_ylim(len(rows) - 0.45, -1.0)
+        axes.set_ylim(len(rows) - 0.45, -1.5)
         axes.set_xlabel(axis, parse_math=False)
         figure.legend(
             handles=[_diamond(names[0]), _dot("none", names[1], ACCENT), _line(names[2])],
@@ -218,6 +220,9 @@ def blank_chart(height_in: float) -> Iterator[tuple["Figure", io.StringIO]]:
         figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
         figure.get_layout_engine().set(w_pad=0.02, h_pad=0.04)
         yield figure, out
+        for axes in figure.axes:
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.get_major_formatter().fix_minus = localized  # the last step from a number to its tick's label
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     svg = out.getvalue().replace("font-family: 'DejaVu Sans'", f"font-family: {FONTS}")
     out.seek(0)

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stages.lib.document import NO_BREAK_SPACE, dtype_name
+from stages.lib.document import dtype_name
+from stages.lib.languages import list_of, percent_of
 from stages.lib.params import COMPONENTS
 from stages.lib.work import ExecutedWork, by_operator, shares
 
@@ -75,14 +76,16 @@ def coverage_sentence(label: str, size: Mapping[str, Any], work: Sequence[Execut
         )
         dtypes = ", ".join(dtype_name(dtype) for dtype, share in whole.executed.items() if share >= SHOWN)
         return text % {"label": label, "stored": percent(whole.stored_int8), "dtypes": dtypes}
-    text = _("%(label)s executes %(executed)s of its multiply-accumulates in INT8")
-    said = text % {"label": label, "executed": percent(executed)}
+    values = {"label": label, "executed": percent(executed)}
     parts = [
         _("%(operator)s (%(share)s) in %(dtype)s")
         % {"operator": operator_names(_)[operator], "share": percent(share), "dtype": dtype_name(dtype)}
         for operator, dtype, share in _not_integer(work)
     ]
-    return said + (_("; it leaves %(parts)s.") % {"parts": _(" and ").join(parts)} if parts else ".")
+    if not parts:
+        return _("%(label)s executes %(executed)s of its multiply-accumulates in INT8.") % values
+    text = _("%(label)s executes %(executed)s of its multiply-accumulates in INT8; it leaves %(parts)s.")
+    return text % (values | {"parts": list_of(parts)})
 
 
 def _not_integer(work: Sequence[ExecutedWork]) -> Iterator[tuple[str, str, float]]:
@@ -97,4 +100,4 @@ def _not_integer(work: Sequence[ExecutedWork]) -> Iterator[tuple[str, str, float
 def percent(share: float) -> str:
     """A share (0 to 1) in whole percent; one that is neither 0 nor 1 is not shown as such."""
     digits = 0 if 0.01 <= share <= 0.99 or share in (0, 1) else 1
-    return f"{100 * share:.{digits}f}{NO_BREAK_SPACE}%"
+    return percent_of(share, f".{digits}f")

@@ -2,19 +2,19 @@
 
 import functools
 import gc
-import gettext
 import math
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from gettext import NullTranslations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from babel.lists import format_list
-
 from stages.lib.answer import figure
 from stages.lib.errors import UserError
+from stages.lib.known_words import said
+from stages.lib.languages import NO_BREAK_SPACE, day, number, percent_of, unit
 from stages.lib.metrics import METRICS, rate_psnr
 from stages.lib.result_charts import component_names
 from stages.lib.slim_svg import slim
@@ -34,7 +34,6 @@ FONT_FILES = {
     ("Report Sans", "normal", 700): "DejaVuSans-Bold.ttf",
     ("Report Mono", "normal", 400): "DejaVuSansMono.ttf",
 }
-NO_BREAK_SPACE = "\u00a0"
 DTYPE_NAMES = {
     "float32": "FP32",
     "tensorfloat32": "TF32",
@@ -58,19 +57,7 @@ MISSING_LIBRARIES = (
 )
 
 
-def translations_of(language: str) -> gettext.NullTranslations:
-    """The catalogue of `language`. English is the language of the source and needs none."""
-    if language != "en":
-        raise UserError(f"params.yaml: 'report.languages' names '{language}', which has no catalogue: use en")
-    return gettext.NullTranslations()
-
-
-def list_of(labels: list[str], language: str) -> str:
-    """Labels as a list within a sentence: 'A', 'A and B', 'A, B, and C'."""
-    return format_list(labels, locale=language)
-
-
-def environment(templates: Path, translations: gettext.NullTranslations) -> "Environment":
+def environment(templates: Path, translations: NullTranslations) -> "Environment":
     """Jinja that refuses undefined names and escapes everything; its filters are the report's number formats."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -82,21 +69,26 @@ def environment(templates: Path, translations: gettext.NullTranslations) -> "Env
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    translate = translations.gettext
     jinja.install_gettext_translations(translations, newstyle=True)
     jinja.filters |= {
         "figure": lambda value, key: figure(key, value),
         "quantity": quantity,
-        "millions": lambda count: f"{count / 1e6:,.2f}",
-        "integer": lambda count: f"{count:,d}",
-        "percent": lambda value: f"{value:.1f}{NO_BREAK_SPACE}%",
-        "decimal": lambda value, digits: f"{value:,.{digits}f}".replace("-", "−"),
+        "millions": lambda count: number(count / 1e6, ",.2f"),
+        "integer": lambda count: number(count, ",d"),
+        "percent": lambda value: percent_of(value / 100, ".1f"),
+        "decimal": lambda value, digits: number(value, f",.{digits}f"),
+        "plain": lambda value: number(value, "g"),
+        "day": day,
+        "unit": unit,
+        "said": lambda text: said(text, translate),
         "signed": signed,
         "dtype": dtype_name,
-        "snr": lambda noise: f"{-10 * math.log10(noise):.1f}" if noise > 0 else "∞",
+        "snr": lambda noise: number(-10 * math.log10(noise), ".1f") if noise > 0 else "∞",
         "data_uri": svg_data_uri,
         "rating": rate_psnr,
         "even_rows": even_rows,
-        "component_name": component_names(translations.gettext).__getitem__,
+        "component_name": component_names(translate).__getitem__,
         "memory_kind": {
             "rss": translations.gettext("resident"),
             "cuda": translations.gettext("allocated"),
@@ -120,16 +112,16 @@ def even_rows(items: Sequence[Any], most: int) -> list[list[Any]]:
 
 def signed(value: float, digits: int) -> str:
     """A difference with its sign, '+0.13' or '−0.13'; one that rounds to zero has none."""
-    text = f"{value:+,.{digits}f}".replace("-", "−")
+    text = number(value, f"+,.{digits}f")
     return text if any(digit in text for digit in "123456789") else text[1:]
 
 
 def quantity(value: float, key: str) -> str:
     """`value` in the format of the metric `key`, with its unit: '17.02 MiB', '1.42×', '+4.7 %'."""
-    unit = METRICS[key].unit
-    if unit == "x":
+    sign = METRICS[key].unit
+    if sign == "x":
         return f"{figure(key, value)}×"
-    return f"{figure(key, value)}{NO_BREAK_SPACE}{unit}" if unit else figure(key, value)
+    return f"{figure(key, value)}{NO_BREAK_SPACE}{unit(sign)}" if sign else figure(key, value)
 
 
 def svg_data_uri(svg: str) -> "Markup":

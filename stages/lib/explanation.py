@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from stages.lib.answer import figure
 from stages.lib.coverage import operator_names, percent
 from stages.lib.document import dtype_name
+from stages.lib.languages import number
 from stages.lib.prediction import Prediction, RuntimeSpeedup
 from stages.lib.work import ExecutedWork, by_operator, shares, throughput
 
@@ -71,7 +72,7 @@ def _kernels(item: Explained, _: Translate) -> str:
                 "operator": operator_names(_)[operator],
                 "share": percent(work / total),
                 "dtype": " + ".join(dtype_name(dtype) for dtype in shares(rows)),
-                "ratio": f"{own / reference:.2f}",
+                "ratio": number(own / reference, ".2f"),
             }
         )
     text = _("Throughput of its kernels against %(baseline)s: %(parts)s.")

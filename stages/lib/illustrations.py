@@ -24,27 +24,44 @@ FORMULAS = {
     r" \mathrm{MSE} = \dfrac{1}{3HW} \sum_{i=1}^{3HW} (a_i - b_i)^2$",
     "ssim": r"$\mathrm{SSIM}(x, y) = \dfrac{(2\mu_x\mu_y + C_1)(2\sigma_{xy} + C_2)}"
     r"{(\mu_x^2 + \mu_y^2 + C_1)(\sigma_x^2 + \sigma_y^2 + C_2)}$",
-    "size": r"$\mathrm{theoretical\ bytes} = \sum_{i=1}^{N} \dfrac{\mathrm{numel}_i \times \mathrm{bits}_i}{8}$",
+    "size": r"$\mathrm{%(bytes)s} = \sum_{i=1}^{N} \dfrac{\mathrm{numel}_i \times \mathrm{bits}_i}{8}$",
     "study-quantize": r"$Q(x) = \mathrm{round}\left(\dfrac{x}{\Delta}\right) \cdot \Delta + z$",
     "study-psnr": r"$\mathrm{PSNR} = 20 \log_{10} \dfrac{\mathrm{MAX}_I}{\sqrt{\mathrm{MSE}}}$",
-    "study-size": r"$\mathrm{size} = \sum_{i=1}^{N} \mathrm{numel}_i \times \mathrm{element\_size}_i$",
-    "efficiency": r"$\mathrm{efficiency} = \mathrm{compression} \times \mathrm{speed\!-\!up} \times"
+    "study-size": r"$\mathrm{%(size)s} = \sum_{i=1}^{N} \mathrm{numel}_i \times \mathrm{element\_size}_i$",
+    "efficiency": r"$\mathrm{%(efficiency)s} = \mathrm{%(compression)s} \times \mathrm{%(speedup)s} \times"
     r" \overline{\mathrm{SSIM}}$",
-    "cost": r"$\mathrm{cost\ per\ picture} = \dfrac{\mathrm{time\ per\ picture}}{3600\,\mathrm{s}} \times"
-    r" \dfrac{\mathrm{price\ per\ hour}}{\mathrm{utilisation}}$",
-    "speedup": r"$\mathrm{speed\!-\!up} = \mathrm{median}_k\, \dfrac{t_k^{\mathrm{baseline}}}{t_k^{\mathrm{variant}}}$",
+    "cost": r"$\mathrm{%(cost)s} = \dfrac{\mathrm{%(time)s}}{3600\,\mathrm{%(second)s}} \times"
+    r" \dfrac{\mathrm{%(price)s}}{\mathrm{%(utilisation)s}}$",
+    "speedup": r"$\mathrm{%(speedup)s} = \mathrm{%(median)s}_k\, \dfrac{t_k^{\mathrm{%(baseline)s}}}"
+    r"{t_k^{\mathrm{%(variant)s}}}$",
 }
 
 
-def formula(name: str) -> str:
+def formula(name: str, _: Translate = str) -> str:
     """The formula as an SVG that is cropped to its ink."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
+    words = {
+        "bytes": _("theoretical bytes"),
+        "speedup": _("speed-up"),
+        "median": _("median"),
+        "baseline": _("baseline"),
+        "variant": _("variant"),
+        "size": _("size"),
+        "efficiency": _("efficiency"),
+        "compression": _("compression"),
+        "cost": _("cost per picture"),
+        "time": _("time per picture"),
+        "second": _("s"),
+        "price": _("price per hour"),
+        "utilisation": _("utilisation"),
+    }
+    in_mathtext = {key: word.replace(" ", r"\ ").replace("-", r"\!-\!") for key, word in words.items()}
     out = io.StringIO()
     with rc_context(SETTINGS | {"svg.fonttype": "path"}):  # mathematics has fonts that no browser has
         figure = Figure(figsize=(0.1, 0.1))
-        figure.text(0, 0, FORMULAS[name], fontsize=FORMULA_SIZE_PT)
+        figure.text(0, 0, FORMULAS[name] % in_mathtext, fontsize=FORMULA_SIZE_PT)
         options = {"metadata": {"Date": None, "Creator": None}, "bbox_inches": "tight", "pad_inches": 0.02}
         figure.savefig(out, format="svg", transparent=True, **options)
     return out.getvalue()

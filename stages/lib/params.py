@@ -360,7 +360,7 @@ class Report(_Section):
 
     title: str
     author: str
-    languages: Annotated[tuple[Literal["en"], ...], Field(min_length=1, strict=False)]
+    languages: Annotated[tuple[Literal["en", "ru"], ...], Field(min_length=1, strict=False)]
 
 
 class Params(_Section):

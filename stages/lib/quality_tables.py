@@ -87,8 +87,10 @@ def trajectory_chart(results: Results, _: Translate) -> dict[str, Drawing]:
     ]
     if not rows:
         return {}
+    span = _("%(label)s: %(first)s to %(last)s dB")
     said = "; ".join(
-        f"{row.label}: {figure('latent_snr_db', ends[0])} to {figure('latent_snr_db', ends[-1])} dB"
+        span
+        % {"label": row.label, "first": figure("latent_snr_db", ends[0]), "last": figure("latent_snr_db", ends[-1])}
         for row in rows
         if (ends := [value for value in row.values if value is not None])
     )

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from stages.lib import charts
 from stages.lib.answer import figure
 from stages.lib.charts import Bar, Dots, Translate
+from stages.lib.known_words import said
+from stages.lib.languages import NO_BREAK_SPACE, number, unit
 from stages.lib.metrics import PSNR_BANDS
 from stages.lib.results import Results, VariantResult
 
 PARTS = ("unet_step", "vae_decode", "text_encoder", "safety_checker", "other")
-NO_BREAK_SPACE = "\u00a0"
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ def _sizes(results: Results, _: Translate) -> Drawing:
     return Drawing(charts.stacked_bars(rows, parts, _("size on disk, MiB")), alt)
 
 
-def _note(value: str, unit: str, ratio: str) -> str:
-    return f"{value}{NO_BREAK_SPACE}{unit}   {ratio}×"
+def _note(value: str, sign: str, ratio: str) -> str:
+    return f"{value}{NO_BREAK_SPACE}{unit(sign)}   {ratio}×"
 
 
 def _speed(results: Results, _: Translate) -> Drawing:
@@ -99,7 +100,7 @@ def _split(results: Results, _: Translate) -> Drawing:
         }
         total = sum(found.values())
         share = 100 * found["unet_step"] / total
-        note = _("U-Net %(share)s %%") % {"share": f"{share:.0f}"}
+        note = _("U-Net %(share)s %%") % {"share": number(share, ".0f")}
         rows.append(Bar(result.label, tuple(found.get(part, 0.0) for part in PARTS), note, result.is_baseline))
     alt = _said(_("Stacked bars: time per picture by component; share of the U-Net."), rows)
     return Drawing(charts.stacked_bars(rows, [names[part] for part in PARTS], _("time per picture, s")), alt)
@@ -109,7 +110,7 @@ def _psnr(results: Results, study_ids: set[str], _: Translate) -> Drawing:
     rows = [_dots(result, study_ids, _) for result in results.others]
     names = (_("prompt of the study"), _("other prompt"), _("mean"))
     axis = _("PSNR against %(baseline)s, dB") % {"baseline": results.baseline.label}
-    bands = [(_(name), bound) for name, bound in PSNR_BANDS]
+    bands = [(said(name, _), bound) for name, bound in PSNR_BANDS]
     alt = _said(_("One dot per picture and format; mean PSNR."), rows)
     return Drawing(charts.strip(rows, axis, names, bands), alt)
 
@@ -117,7 +118,7 @@ def _psnr(results: Results, study_ids: set[str], _: Translate) -> Drawing:
 def _dots(result: VariantResult, study_ids: set[str], _: Translate) -> Dots:
     pictures = [picture for picture in result.quality["pictures"] if not picture["identical"]]
     mean = result.quality["psnr_db"]
-    words = [] if mean is None else [f"{figure('psnr_db', mean)}{NO_BREAK_SPACE}dB"]
+    words = [] if mean is None else [f"{figure('psnr_db', mean)}{NO_BREAK_SPACE}{unit('dB')}"]
     if result.quality["identical"]:
         words.append(_("%(count)d identical") % {"count": result.quality["identical"]})
     return Dots(

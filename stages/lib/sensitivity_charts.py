@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stages.lib.charts import ACCENT, FAINT, INK, MUTED, PARTS, Translate, blank_chart, rows_in
-from stages.lib.result_charts import NO_BREAK_SPACE, Drawing, component_names
+from stages.lib.known_words import said
+from stages.lib.languages import NO_BREAK_SPACE, number
+from stages.lib.result_charts import Drawing, component_names
 
 SHOWN_LAYERS = 15
 LINES = (("o", "-", INK), ("s", "--", ACCENT), ("^", ":", INK), ("D", "-.", ACCENT))
@@ -88,7 +90,7 @@ def _said(opening: str, rows: Rows) -> str:
 
 
 def _percent(value: float) -> str:
-    return f"{value:.2g}{NO_BREAK_SPACE}%".replace("-", "\u2212")
+    return f"{number(value, '.2g')}{NO_BREAK_SPACE}%"
 
 
 def _shares(report: Mapping[str, Any], _: Translate) -> Drawing:
@@ -116,7 +118,7 @@ def _steps(report: Mapping[str, Any], _: Translate) -> Drawing:
     windows = report["formats"][0]["windows"] if report["formats"] else []
     places = [(window["first"] + window["last"]) / 2 + 1 for window in windows]
     svg = curves(lines, places, (_("U-Net call (middle of the window)"), _("RMS difference, levels")))
-    rows = [(name, medians, ", ".join(f"{value:.2f}" for value in medians)) for name, medians, _samples in lines]
+    rows = [(name, medians, "; ".join(number(value, ".2f") for value in medians)) for name, medians, _samples in lines]
     return Drawing(svg, _said(_("Lines from zero: median difference of pictures, by window of calls."), rows))
 
 
@@ -131,7 +133,7 @@ def _blocks(report: Mapping[str, Any], _: Translate) -> Drawing:
         for row in group:
             values = _errors(row, keys)
             rows.append(
-                (_(row["name"]), values, " / ".join("–" if item is None else _percent(item) for item in values))
+                (said(row["name"], _), values, " / ".join("–" if item is None else _percent(item) for item in values))
             )
     names = (_("weights, 4 bits"), _("weights, 8 bits"), _("inputs, 8 bits"))
     svg = grouped_bars(rows, names, _("relative error of the U-Net's prediction, %"))

@@ -11,8 +11,9 @@ from statistics import fmean
 from typing import Any
 
 from stages.lib import study_advice, study_limits
-from stages.lib.charts import Translate
 from stages.lib.files import read_json
+from stages.lib.known_words import said
+from stages.lib.languages import NO_BREAK_SPACE, Translate, number
 from stages.lib.study_limits import Finding, near
 
 
@@ -35,8 +36,8 @@ def _sums(printed: dict[str, Any], model: dict[str, Any], _: Translate) -> Itera
     fits = all(near(table["total"][key], sums[key], 0.11) for key in columns)
     yield Finding(
         _("Table 4, totals"),
-        " / ".join(f"{table['total'][key]:,.1f}" for key in columns),
-        _("the columns add up to %(sums)s") % {"sums": " / ".join(f"{sums[key]:,.1f}" for key in columns)},
+        " / ".join(number(table["total"][key], ",.1f") for key in columns),
+        _("the columns add up to %(sums)s") % {"sums": " / ".join(number(sums[key], ",.1f") for key in columns)},
         "agrees" if fits else "impossible",
     )
 
@@ -47,8 +48,9 @@ def _overhead(printed: dict[str, Any], model: dict[str, Any], _: Translate) -> I
     fits = all(near(table["overhead_percent"][key], computed[key], 0.06) for key in computed)
     yield Finding(
         _("Table 5, overhead"),
-        " / ".join(f"{value:.1f} %" for value in table["overhead_percent"].values()),
-        _("its own sizes give %(values)s") % {"values": " / ".join(f"{value:.1f} %" for value in computed.values())},
+        " / ".join(f"{number(value, '.1f')}{NO_BREAK_SPACE}%" for value in table["overhead_percent"].values()),
+        _("its own sizes give %(values)s")
+        % {"values": " / ".join(f"{number(value, '.1f')}{NO_BREAK_SPACE}%" for value in computed.values())},
         "agrees" if fits else "differs",
     )
 
@@ -61,8 +63,9 @@ def _efficiency(printed: dict[str, Any], model: dict[str, Any], _: Translate) ->
     fits = all(near(table["efficiency_percent"][key], computed[key], 0.06) for key in computed)
     yield Finding(
         _("Table 5, compression efficiency"),
-        " / ".join(f"{value:.1f} %" for value in table["efficiency_percent"].values()),
-        _("its own sizes give %(values)s") % {"values": " / ".join(f"{value:.1f} %" for value in computed.values())},
+        " / ".join(f"{number(value, '.1f')}{NO_BREAK_SPACE}%" for value in table["efficiency_percent"].values()),
+        _("its own sizes give %(values)s")
+        % {"values": " / ".join(f"{number(value, '.1f')}{NO_BREAK_SPACE}%" for value in computed.values())},
         "agrees" if fits else "differs",
     )
 
@@ -73,8 +76,9 @@ def _speedups(printed: dict[str, Any], model: dict[str, Any], _: Translate) -> I
     fits = all(near(row["speedup"], computed[key], 0.006) for key, row in table.items())
     yield Finding(
         _("Table 6, speed-up"),
-        " / ".join(f"{row['speedup']:.2f}×" for row in table.values()),
-        _("its own times give %(values)s") % {"values": " / ".join(f"{value:.2f}×" for value in computed.values())},
+        " / ".join(f"{number(row['speedup'], '.2f')}×" for row in table.values()),
+        _("its own times give %(values)s")
+        % {"values": " / ".join(f"{number(value, '.2f')}×" for value in computed.values())},
         "agrees" if fits else "differs",
     )
 
@@ -87,9 +91,9 @@ def _ratings(printed: dict[str, Any], model: dict[str, Any], _: Translate) -> It
         band = next((word for word, bound in bands if row["psnr_db"] >= bound), "poor")
         yield Finding(
             _("Table 7, rating of %(format)s") % {"format": name},
-            _("%(psnr)s dB, “%(rating)s”") % {"psnr": f"{row['psnr_db']:.1f}", "rating": _(row["rating"])},
+            _("%(psnr)s dB, “%(rating)s”") % {"psnr": number(row["psnr_db"], ".1f"), "rating": said(row["rating"], _)},
             _("by the study's own bands %(psnr)s dB is “%(band)s”")
-            % {"psnr": f"{row['psnr_db']:.1f}", "band": _(band)},
+            % {"psnr": number(row["psnr_db"], ".1f"), "band": said(band, _)},
             "agrees" if band == row["rating"] else "differs",
         )
 
@@ -101,15 +105,15 @@ def _losses(printed: dict[str, Any], model: dict[str, Any], _: Translate) -> Ite
     claimed = printed["table_8"]["mean"][2]
     yield Finding(
         _("Table 8, mean loss from FP16 to INT8"),
-        _("%(loss)s dB") % {"loss": f"{claimed:.1f}".replace("-", "−")},
+        _("%(loss)s dB") % {"loss": number(claimed, ".1f")},
         _(
             "Table 7 gives %(int8)s − %(fp16)s = %(difference)s dB; a loss against FP32 itself, whose PSNR is "
             "unbounded, has no value"
         )
         % {
-            "int8": f"{table['INT8 CPU']['psnr_db']:.1f}",
-            "fp16": f"{table['FP16']['psnr_db']:.1f}",
-            "difference": f"{difference:.1f}".replace("-", "−"),
+            "int8": number(table["INT8 CPU"]["psnr_db"], ".1f"),
+            "fp16": number(table["FP16"]["psnr_db"], ".1f"),
+            "difference": number(difference, ".1f"),
         },
         "agrees" if near(claimed, difference, 0.11) else "differs",
     )
@@ -121,8 +125,8 @@ def _loss_means(printed: dict[str, Any], model: dict[str, Any], _: Translate) ->
     fits = all(near(claimed, mean, 0.06) for claimed, mean in zip(table["mean"], means, strict=True))
     yield Finding(
         _("Table 8, means"),
-        " / ".join(f"{value:.1f}" for value in table["mean"]).replace("-", "−"),
-        _("its rows give %(means)s") % {"means": " / ".join(f"{mean:.1f}" for mean in means).replace("-", "−")},
+        " / ".join(number(value, ".1f") for value in table["mean"]),
+        _("its rows give %(means)s") % {"means": " / ".join(number(mean, ".1f") for mean in means)},
         "agrees" if fits else "differs",
     )
 
@@ -133,13 +137,13 @@ def _trade_off(printed: dict[str, Any], model: dict[str, Any], _: Translate) -> 
         product = row["compression"] * row["speed"] * row["quality_percent"] / 100
         yield Finding(
             _("Table 10, efficiency of %(format)s") % {"format": name},
-            f"{row['efficiency']:.2f}",
+            number(row["efficiency"], ".2f"),
             _("%(compression)s × %(speed)s × %(quality)s %% = %(product)s")
             % {
-                "compression": f"{row['compression']:.2f}",
-                "speed": f"{row['speed']:.2f}",
-                "quality": f"{row['quality_percent']:.1f}",
-                "product": f"{product:.2f}",
+                "compression": number(row["compression"], ".2f"),
+                "speed": number(row["speed"], ".2f"),
+                "quality": number(row["quality_percent"], ".1f"),
+                "product": number(product, ".2f"),
             },
             "agrees" if near(row["efficiency"], product, 0.011) else "differs",
         )
@@ -151,8 +155,12 @@ def _returns(printed: dict[str, Any], model: dict[str, Any], _: Translate) -> It
         ratio = row["throughput"] / row["cost"]
         yield Finding(
             _("Table 13, return of %(format)s") % {"format": name},
-            f"{row['roi']:.2f}",
+            number(row["roi"], ".2f"),
             _("throughput / cost = %(throughput)s / %(cost)s = %(ratio)s")
-            % {"throughput": f"{row['throughput']:.2f}", "cost": f"{row['cost']:.2f}", "ratio": f"{ratio:.2f}"},
+            % {
+                "throughput": number(row["throughput"], ".2f"),
+                "cost": number(row["cost"], ".2f"),
+                "ratio": number(ratio, ".2f"),
+            },
             "agrees" if near(row["roi"], ratio, 0.011) else "differs",
         )

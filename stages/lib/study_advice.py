@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from stages.lib.charts import Translate
+from stages.lib.languages import number
 from stages.lib.study_limits import MIB, Finding, near
-from stages.lib.study_sources import number, row
+from stages.lib.study_sources import row
 
 
 def cpu_memory(printed: dict[str, Any], model: dict[str, Any], _: Translate) -> Iterator[Finding]:

@@ -1,8 +1,9 @@
 """Tables 10, 12 and 13 of the study beside what was measured: trade-off, recommendations, costs."""
 
 from stages.lib.document import dtype_name
+from stages.lib.languages import number
 from stages.lib.results import VariantResult
-from stages.lib.study_sources import SAME_RATIO, Line, Sources, number, same_ratio
+from stages.lib.study_sources import SAME_RATIO, Line, Sources, same_ratio
 
 SMALLER = 1 + SAME_RATIO
 

@@ -3,10 +3,11 @@
 import math
 
 from stages.lib.appearance_words import damage_words
+from stages.lib.languages import number
 from stages.lib.metrics import rate_psnr
 from stages.lib.result_charts import component_names
 from stages.lib.results import kind_means
-from stages.lib.study_sources import FORMATS, Line, Sources, number, row
+from stages.lib.study_sources import FORMATS, Line, Sources, row
 
 COMPARED = FORMATS[1:]
 # What of our measures shows an artefact that the study names.

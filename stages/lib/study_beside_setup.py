@@ -1,8 +1,9 @@
 """Tables 1 to 3 of the study beside this measurement: machine, formats, prompts."""
 
 from stages.lib.document import dtype_name
+from stages.lib.languages import number
 from stages.lib.params import DTYPE_BITS
-from stages.lib.study_sources import FORMATS, Line, Sources, exact_parameters, number, same_ratio
+from stages.lib.study_sources import FORMATS, Line, Sources, exact_parameters, same_ratio
 
 
 def machine(sources: Sources) -> list[Line]:

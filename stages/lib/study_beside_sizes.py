@@ -1,17 +1,10 @@
 """Tables 4 and 5 of the study beside exact sizes and measured compression: size, overhead."""
 
+from stages.lib.languages import number
 from stages.lib.result_charts import component_names
 from stages.lib.results import VariantResult
 from stages.lib.study_limits import BYTES, COMPONENT_NAMES, MIB, TOLERANCE
-from stages.lib.study_sources import (
-    BesideVerdict,
-    Line,
-    Sources,
-    changes,
-    exact_parameters,
-    number,
-    row,
-)
+from stages.lib.study_sources import BesideVerdict, Line, Sources, changes, exact_parameters, row
 
 MEASURED = {"FP32": "FP32", "FP16": "FP16", "INT8": "INT8 CPU"}  # the study's column, and its format in Table 6
 POINTS = 1.0  # percentages within one point of each other count as the same

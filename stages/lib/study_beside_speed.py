@@ -1,6 +1,7 @@
 """Table 6 of the study beside measured speed-ups, what arithmetic allows, and the same networks on other machines."""
 
-from stages.lib.study_sources import FORMATS, Line, Sources, number, same_ratio
+from stages.lib.languages import number
+from stages.lib.study_sources import FORMATS, Line, Sources, same_ratio
 
 TIMES = {
     "FP32": "Table 6, time of FP32 on a Tesla T4",

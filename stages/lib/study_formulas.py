@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.lib.charts import Translate
+from stages.lib.languages import number
 from stages.lib.study_limits import MIB
-from stages.lib.study_sources import number
 
 STEP, ZERO_POINT, EXAMPLE = 0.1, 3, 1.0  # what the affine formulas are tried on
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from stages.lib.charts import Translate
+from stages.lib.known_words import said
+from stages.lib.languages import Translate, list_of, number
 
 MIB = 1024**2
 BYTES = {"FP32": 4, "FP16": 2, "INT8": 1}
@@ -40,11 +41,15 @@ def sizes(printed: dict[str, Any], model: dict[str, Any], _: Translate) -> Itera
         per_parameter = row["FP32"] * MIB / (row["parameters_million"] * 1e6)
         fits = abs(row["FP32"] / expected - 1) <= TOLERANCE
         yield Finding(
-            _("Table 4, %(component)s in FP32") % {"component": _(COMPONENT_NAMES[key])},
+            _("Table 4, %(component)s in FP32") % {"component": said(COMPONENT_NAMES[key], _)},
             _("%(size)s MB, %(millions)s M parameters")
-            % {"size": f"{row['FP32']:,.1f}", "millions": f"{row['parameters_million']:.1f}"},
+            % {"size": number(row["FP32"], ",.1f"), "millions": number(row["parameters_million"], ".1f")},
             _("%(millions)s M × 4 bytes = %(expected)s MiB; what is printed is %(bytes)s bytes per parameter")
-            % {"millions": f"{parameters / 1e6:.2f}", "expected": f"{expected:,.1f}", "bytes": f"{per_parameter:.1f}"},
+            % {
+                "millions": number(parameters / 1e6, ".2f"),
+                "expected": number(expected, ",.1f"),
+                "bytes": number(per_parameter, ".1f"),
+            },
             "agrees" if fits else "impossible",
         )
 
@@ -59,12 +64,12 @@ def dynamic(printed: dict[str, Any], model: dict[str, Any], _: Translate) -> Ite
     claimed = printed["table_4"]["compression"]["INT8"]
     yield Finding(
         _("Tables 4 and 5, INT8"),
-        _("%(ratio)s× smaller, in every component") % {"ratio": f"{claimed:.2f}"},
+        _("%(ratio)s× smaller, in every component") % {"ratio": number(claimed, ".2f")},
         _(
             "PyTorch's dynamic quantization converts Linear layers only: at most %(whole)s× for the whole model, "
             "%(unet)s× for the U-Net"
         )
-        % {"whole": f"{total / after:.2f}", "unet": f"{unet_ratio:.2f}"},
+        % {"whole": number(total / after, ".2f"), "unet": number(unet_ratio, ".2f")},
         "agrees" if near(claimed, total / after, 0.05) else "impossible",
     )
 
@@ -74,9 +79,9 @@ def theoretical(printed: dict[str, Any], model: dict[str, Any], _: Translate) ->
     expected, claimed = parameters * 4 / MIB, printed["table_5"]["theoretical"]["FP32"]
     yield Finding(
         _("Table 5, theoretical size in FP32"),
-        _("%(size)s MB") % {"size": f"{claimed:,.1f}"},
+        _("%(size)s MB") % {"size": number(claimed, ",.1f")},
         _("%(millions)s M × 4 bytes = %(expected)s MiB")
-        % {"millions": f"{parameters / 1e6:,.1f}", "expected": f"{expected:,.1f}"},
+        % {"millions": number(parameters / 1e6, ",.1f"), "expected": number(expected, ",.1f")},
         "agrees" if abs(claimed / expected - 1) <= TOLERANCE else "impossible",
     )
 
@@ -88,9 +93,9 @@ def memory(printed: dict[str, Any], model: dict[str, Any], _: Translate) -> Iter
         claimed, weights = printed["table_6"][name]["gpu_mb"], parameters * BYTES[stored] / MIB
         yield Finding(
             _("Table 6, GPU memory of %(format)s") % {"format": name},
-            _("%(size)s MB at the peak") % {"size": f"{claimed:,.1f}"},
+            _("%(size)s MB at the peak") % {"size": number(claimed, ",.1f")},
             _("the weights alone, stored as %(stored)s, take %(weights)s MiB")
-            % {"stored": stored, "weights": f"{weights:,.1f}"},
+            % {"stored": stored, "weights": number(weights, ",.1f")},
             "agrees" if claimed >= weights else "impossible",
         )
 
@@ -103,12 +108,12 @@ def halves(printed: dict[str, Any], model: dict[str, Any], _: Translate) -> Iter
     exact = all(near(ratio, 2, 0.001) for ratio in ratios)
     yield Finding(
         _("Table 6, GPU memory, all rows"),
-        " / ".join(f"{peak:,.1f}" for peak in peaks),
+        " / ".join(number(peak, ",.1f") for peak in peaks),
         _(
             "ratios of %(ratios)s: halves to the last digit, although activations and work space are part of a peak "
             "and INT8 Simulated stores FP16"
         )
-        % {"ratios": _(" and ").join(f"{ratio:.3f}" for ratio in ratios)},
+        % {"ratios": list_of([number(ratio, ".3f") for ratio in ratios])},
         "implausible" if exact else "agrees",
     )
 
@@ -122,9 +127,9 @@ def gpu_time(printed: dict[str, Any], model: dict[str, Any], _: Translate) -> It
     work = _picture_tflop(model)
     yield Finding(
         _("Table 6, time of FP32 on a Tesla T4"),
-        _("%(seconds)s s per picture") % {"seconds": f"{seconds:.2f}"},
+        _("%(seconds)s s per picture") % {"seconds": number(seconds, ".2f")},
         _("%(work)s TFLOP in that time are %(rate)s TFLOP/s without a pause; the card's FP32 peak is %(peak)s")
-        % {"work": f"{work:.1f}", "rate": f"{work / seconds:.1f}", "peak": f"{peak:.1f}"},
+        % {"work": number(work, ".1f"), "rate": number(work / seconds, ".1f"), "peak": number(peak, ".1f")},
         "impossible" if work / seconds > peak else "agrees",
     )
 
@@ -137,23 +142,23 @@ def cpu_time(printed: dict[str, Any], model: dict[str, Any], _: Translate) -> It
     seconds = printed["table_6"]["INT8 CPU"]["seconds"]
     yield Finding(
         _("Table 6, time of INT8 CPU on 8 cores of 2.2 GHz"),
-        _("%(seconds)s s per picture") % {"seconds": f"{seconds:.2f}"},
+        _("%(seconds)s s per picture") % {"seconds": number(seconds, ".2f")},
         _(
             "%(rest)s TFLOP outside the U-Net's Linear layers stay in FP32; at a peak of %(peak)s TFLOP/s "
             "(64 per core and cycle) they alone take %(least)s s"
         )
-        % {"rest": f"{rest:.1f}", "peak": f"{peak:.2f}", "least": f"{rest / peak:.1f}"},
+        % {"rest": number(rest, ".1f"), "peak": number(peak, ".2f"), "least": number(rest / peak, ".1f")},
         "impossible" if rest / peak > seconds else "agrees",
     )
 
 
 def fid(printed: dict[str, Any], model: dict[str, Any], _: Translate) -> Iterator[Finding]:
     images, features = printed["images"], model["inception_features"]
-    values = [f"{row['fid']:.1f}" for row in printed["table_7"].values()]
+    values = [number(row["fid"], ".1f") for row in printed["table_7"].values()]
     yield Finding(
         _("Table 7, FID"),
         " / ".join(values),
         _("a covariance of %(features)s features from %(images)s pictures has rank %(rank)s at most: no FID exists")
-        % {"features": f"{features:,d}", "images": images, "rank": images - 1},
+        % {"features": number(features, ",d"), "images": images, "rank": images - 1},
         "impossible" if images - 1 < features else "agrees",
     )

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
+from stages.lib.languages import number
 from stages.lib.metrics import rate_psnr
 from stages.lib.results import VariantResult
-from stages.lib.study_sources import Answer, Outlook, Sources, number
+from stages.lib.study_sources import Answer, Outlook, Sources
 
 
 def prospects(sources: Sources) -> list[Outlook]:

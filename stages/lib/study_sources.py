@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from stages.lib.charts import Translate
+from stages.lib.languages import number
 from stages.lib.machines import Machine, MeasuredVariant
 from stages.lib.params import COMPONENTS, Params, Variant
 from stages.lib.prompts import Prompt
@@ -127,11 +128,6 @@ def is_format(variant: Variant, name: str) -> bool:
         "INT8 CPU": variant.backend == "torch_dynamic" and variant.weights == "int8",
         "INT8 Simulated": plain and variant.weights == "int8" and variant.simulated,
     }[name]
-
-
-def number(value: float, spec: str) -> str:
-    """`value` by a format specification, with a true minus sign."""
-    return format(value, spec).replace("-", "−")
 
 
 def row(values: Sequence[float], digits: int) -> str:
