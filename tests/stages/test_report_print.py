@@ -1,6 +1,7 @@
 """The printed report: the same bytes anywhere, nothing cut, Russian letters on a machine that has no fonts."""
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -18,15 +19,7 @@ VARIANTS = {
     "fp32": {"label": "FP32", "backend": "torch", "weights": "float32"},
     "bf16": {"label": "BF16", "backend": "torch", "weights": "bfloat16"},
 }
-RENDER = """\
-import sys
-from pathlib import Path
-from stages import report
-report.find_origin = lambda: report.Origin(commit="0" * 40, modified=False, epoch=1_700_000_000)
-sys.argv = ["report", "--reports", "reports", "--images", "data/images", "--base", "data/models/base",
-            "--html", sys.argv[1] + ".html", "--pdf", sys.argv[1] + ".pdf"]
-report.main()
-"""
+LANGUAGES = ("en", "ru")
 NO_FONTS = (
     '<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfig><cachedir>{}</cachedir></fontconfig>'
 )
@@ -54,31 +47,55 @@ def printed(body: str, style: str = "") -> list[str]:
     return pages_of(pdf_of(f'<html lang="en"><title>t</title><style>{css}{style}</style><body>{body}</body></html>', 0))
 
 
+def render(folder: Path, name: str, **environment: str) -> None:
+    """The report in every language, as the stage makes it: name.en.html, name.en.pdf and so on."""
+    words = ["--reports", "reports", "--images", "data/images", "--base", "data/models/base"]
+    for kind in ("html", "pdf"):
+        words += [f"--{kind}", *(f"{name}.{language}.{kind}" for language in LANGUAGES)]
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.report", *words], cwd=folder, text=True, capture_output=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", **environment},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project, rendered twice in processes that hash in different orders, the second without fonts of the system."""
+    """A repository, rendered twice in processes that hash in different orders, the second without any font."""
     folder = tmp_path_factory.mktemp("print") / "project"
     write_project(folder, VARIANTS)
+    settings = json.loads((folder / "params.yaml").read_text(encoding="utf-8"))
+    settings["report"]["languages"] = list(LANGUAGES)
+    (folder / "params.yaml").write_text(json.dumps(settings), encoding="utf-8")
     (folder / "fonts.conf").write_text(NO_FONTS.format(folder / "cache"), encoding="utf-8")
-    run(folder, RENDER, "first", PYTHONHASHSEED="1")
-    run(folder, RENDER, "second", PYTHONHASHSEED="2", FONTCONFIG_FILE=str(folder / "fonts.conf"), TZ="Asia/Tokyo")
+    dates = {"GIT_AUTHOR_DATE": "1700000000 +0000", "GIT_COMMITTER_DATE": "1700000000 +0000"}
+    for words in (["init", "--quiet"], ["add", "params.yaml"], ["commit", "--quiet", "-m", "settings"]):
+        command = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", *words]
+        subprocess.run(command, cwd=folder, env={**os.environ, **dates}, check=True)
+    render(folder, "first", PYTHONHASHSEED="1")
+    render(folder, "second", PYTHONHASHSEED="2", FONTCONFIG_FILE=str(folder / "fonts.conf"), TZ="Asia/Tokyo")
     return folder
 
 
 def test_two_processes_give_the_same_bytes_even_without_fonts_of_the_system(rendered):
     """DVC sees no change where there is none: no hash order, clock or font of the machine is in the files."""
-    for kind in ("html", "pdf"):
-        assert (rendered / f"first.{kind}").read_bytes() == (rendered / f"second.{kind}").read_bytes(), kind
+    for language in LANGUAGES:
+        for kind in ("html", "pdf"):
+            first, second = (rendered / f"{name}.{language}.{kind}" for name in ("first", "second"))
+            assert first.read_bytes() == second.read_bytes(), first.name
 
 
 def test_the_first_page_says_what_was_measured_where_and_when(rendered):
-    title = pages_of((rendered / "first.pdf").read_bytes())[0]
-    for words in ("Embedded scene model", "000000000000", "2023-11-14", "Invented CPU", "0123456789ab"):
+    title = pages_of((rendered / "first.en.pdf").read_bytes())[0]
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=rendered, capture_output=True, text=True, check=True
+    ).stdout
+    for words in ("Embedded scene model", commit[:12], "2023", "14", "Invented CPU", "0123456789ab"):
         assert words in title, title
 
 
 def test_every_page_after_the_first_bears_title_chapter_and_number(rendered):
-    pages = pages_of((rendered / "first.pdf").read_bytes())
+    pages = pages_of((rendered / "first.en.pdf").read_bytes())
     for number, page in enumerate(pages[1:], 2):
         assert "How quantization changes a diffusion model" in page and str(number) in page
     theory = next(number for number, page in enumerate(pages) if "Quantization maps a real number" in page)
