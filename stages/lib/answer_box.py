@@ -7,6 +7,8 @@ from stages.lib.advice import Advice, ListOf
 from stages.lib.answer import figure
 from stages.lib.candidates import Candidate
 from stages.lib.cost import CostRow, digits_of
+from stages.lib.known_words import said
+from stages.lib.languages import number
 from stages.lib.metrics import rate_psnr
 from stages.lib.params import Params
 from stages.lib.results import Results
@@ -31,7 +33,7 @@ def answer_box(
     which = _("Which format?")
     if not results.pictured:
         text = _("Advice is withheld: without pictures no format can be held to a quality floor (%(reason)s).")
-        return [(which, text % {"reason": results.baseline.quality["reason"]})]
+        return [(which, text % {"reason": said(results.baseline.quality["reason"], _)})]
     if main.decision.winner is None:
         return [(which, f"{main.label}: {main.unanswered}")]
     rows = [
@@ -80,7 +82,7 @@ def _lost(winner: Candidate, results: Results, _) -> str:
         "the worst of n = %(n)d %(worst)s."
     )
     values = {"baseline": results.baseline.label, "psnr": figure("psnr_db", winner.psnr_db), "n": len(winner.ssims)}
-    values |= {"rating": _(rate_psnr(winner.psnr_db)), "ssim": figure("ssim", winner.ssim.value)}
+    values |= {"rating": said(rate_psnr(winner.psnr_db), _), "ssim": figure("ssim", winner.ssim.value)}
     found = [text % (values | {"worst": figure("ssim", min(winner.ssims))})]
     if asked := _attributes(winner, results):
         text = _(
@@ -101,12 +103,12 @@ def _attributes(winner: Candidate, results: Results) -> dict[str, int]:
 def _cost(params: Params, own: CostRow, baseline: CostRow, _) -> str:
     digits = digits_of([own.thousand.value, baseline.thousand.value])
     values = {
-        "own": f"{own.thousand.value:,.{digits}f}",
-        "reference": f"{baseline.thousand.value:,.{digits}f}",
+        "own": number(own.thousand.value, f",.{digits}f"),
+        "reference": number(baseline.thousand.value, f",.{digits}f"),
         "baseline": baseline.candidate.label,
         "currency": params.cost.currency,
-        "price": f"{params.cost.price_per_hour:,.2f}",
-        "utilisation": f"{100 * params.cost.utilisation:.0f}",
+        "price": number(params.cost.price_per_hour, ",.2f"),
+        "utilisation": number(100 * params.cost.utilisation, ".0f"),
         "making": figure("quantize_s", own.candidate.making_s),
     }
     text = _(
@@ -116,7 +118,7 @@ def _cost(params: Params, own: CostRow, baseline: CostRow, _) -> str:
     found = [text % values]
     if own.break_even:
         text = _("Making it once takes %(making)s s, which is paid back after %(pictures)s pictures.")
-        found.append(text % (values | {"pictures": f"{math.ceil(own.break_even):,d}"}))
+        found.append(text % (values | {"pictures": number(math.ceil(own.break_even), ",d")}))
     return " ".join(found)
 
 

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 from stages.lib.answer import figure
 from stages.lib.charts import Translate
-from stages.lib.scenario_words import NO_BREAK_SPACE, disk, peak, shown, times
+from stages.lib.languages import number, percent_of
+from stages.lib.scenario_words import disk, peak, shown, times
 from stages.lib.scenarios import Decision, Turn, turns
 
 CLEARLY_SMALLER = 0.95  # of the winner's size
@@ -132,10 +133,10 @@ def _minimised(decision: Decision, turn: Turn, _: Translate) -> str:
         "label": decision.winner.label,
         "now": shown(scenario, decision.winner),
         "at": shown(scenario, decision.runner_up),
-        "percent": f"{100 * change:.1f}{NO_BREAK_SPACE}%",
+        "percent": percent_of(change, ".1f"),
     }
 
 
 def _ssim(value: float, near: bool) -> str:
     """An SSIM or a distance of two; a `near` one with four digits, the rest cut off lest it round to 1."""
-    return f"{math.floor(1e4 * value + 1e-6) / 1e4:.4f}" if near else figure("ssim", value)
+    return number(math.floor(1e4 * value + 1e-6) / 1e4, ".4f") if near else figure("ssim", value)

@@ -3,10 +3,10 @@
 from stages.lib.answer import figure
 from stages.lib.candidates import Candidate, Source
 from stages.lib.charts import Translate
+from stages.lib.known_words import said
+from stages.lib.languages import NO_BREAK_SPACE, number, unit
 from stages.lib.params import Scenario
 from stages.lib.scenarios import OBSTACLES, Decision
-
-NO_BREAK_SPACE = "\u00a0"
 
 
 def scenario_names(_: Translate) -> dict[str, str]:
@@ -97,7 +97,7 @@ def _values(scenario: Scenario, item: Candidate) -> dict[str, str]:
     if item.ssim is not None:
         short = scenario.ssim_floor - item.ssim.value
         found |= {"ssim": figure("ssim", item.ssim.value), "high": figure("ssim", item.ssim.high)}
-        found["short"] = f"{short:.3f}" if short >= 0.0005 else f"{short:.1g}"
+        found["short"] = number(short, ".3f" if short >= 0.0005 else ".1g")
     if item.peak_mib is not None and scenario.memory_limit_mib is not None:
         found |= {"peak": peak(item.peak_mib), "over": peak(item.peak_mib - scenario.memory_limit_mib)}
     return found
@@ -127,7 +127,7 @@ def elsewhere(scenario: Scenario, source: Source, _: Translate) -> str:
         for item in source.candidates
         if item.speedup and item.device == scenario.device and (limit is None or item.peak_mib <= limit)
     ]
-    values = {"machine": source.machine, "model": source.model_label, "baseline": source.baseline}
+    values = {"machine": source.machine, "model": said(source.model_label, _), "baseline": source.baseline}
     if not fits:
         return _("On %(machine)s no format of %(model)s stayed within the limit.") % values
     if scenario.minimise == "time_s":
@@ -154,9 +154,9 @@ def times(value: float) -> str:
 
 def disk(value: float) -> str:
     """A size on disk with its unit."""
-    return f"{figure('disk_mib', value)}{NO_BREAK_SPACE}MiB"
+    return f"{figure('disk_mib', value)}{NO_BREAK_SPACE}{unit('MiB')}"
 
 
 def peak(value: float) -> str:
     """A peak of memory with its unit."""
-    return f"{figure('run_peak_mib', value)}{NO_BREAK_SPACE}MiB"
+    return f"{figure('run_peak_mib', value)}{NO_BREAK_SPACE}{unit('MiB')}"

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from stages.lib.charts import Translate
+from stages.lib.known_words import said
 from stages.lib.languages import number
 from stages.lib.study_limits import MIB, Finding, near
 from stages.lib.study_sources import row
@@ -50,6 +51,6 @@ def recommended(printed: dict[str, Any], model: dict[str, Any], _: Translate) ->
         _("Table 12, GPU with more than 8 GB"),
         name,
         _("Tables 4, 6 and 7 call FP16 “%(rating)s” as well, at %(ratio)s× the compression and %(speedup)s× the speed")
-        % {"rating": _(rating), "ratio": number(ratio, ".2f"), "speedup": number(speedup, ".2f")},
+        % {"rating": said(rating, _), "ratio": number(ratio, ".2f"), "speedup": number(speedup, ".2f")},
         "differs" if dominated else "agrees",
     )

@@ -22,6 +22,7 @@ from stages.lib import (
 )
 from stages.lib.charts import Translate
 from stages.lib.files import read_json
+from stages.lib.known_words import said
 from stages.lib.machines import Machine
 from stages.lib.outline import STUDY_TABLES
 from stages.lib.params import Params, Variant
@@ -141,7 +142,7 @@ def _comparable(key: str, sources: Sources) -> str:
         ) % {
             "model": sources.printed["model"],
             "gpu": sources.printed["table_1"]["gpu"],
-            "own": sources.params.chosen_model.label,
+            "own": said(sources.params.chosen_model.label, _),
             "machine": sources.machine,
         }
     return ""

@@ -2,6 +2,7 @@
 
 import math
 
+from stages.lib import known_words
 from stages.lib.appearance_words import damage_words
 from stages.lib.languages import number
 from stages.lib.metrics import rate_psnr
@@ -58,7 +59,7 @@ def _measures(
     sources: Sources, psnr_db: float | None, psnr_std: float, ssim: float, ssim_std: float, rating: str
 ) -> str:
     _ = sources._
-    spreads = {"ssim": number(ssim, ".3f"), "ssim_std": number(ssim_std, ".3f"), "rating": _(rating)}
+    spreads = {"ssim": number(ssim, ".3f"), "ssim_std": number(ssim_std, ".3f"), "rating": known_words.said(rating, _)}
     if psnr_db is None:
         return _("identical; %(ssim)s ± %(ssim_std)s; “%(rating)s”") % spreads
     decibels = {"psnr": number(psnr_db, ".1f"), "psnr_std": number(psnr_std, ".1f")}
@@ -80,7 +81,7 @@ def kinds(sources: Sources) -> list[Line]:
     for kind, said in (table["kinds"] | {"mean": table["mean"]}).items():
         values = [means.get(kind) for means in own]
         here = " / ".join("–" if value is None else number(value, ".1f") for value in values)
-        what = _("Mean") if kind == "mean" else kind
+        what = _("Mean") if kind == "mean" else known_words.said(kind, _)
         lines.append(Line(what, pattern % {"values": row(said, 1)}, pattern % {"values": here}, "impossible", why))
     loss = sources.findings["Table 8, mean loss from FP16 to INT8"]
     lines.append(Line(_("Mean, FP16 → INT8, against Table 7"), loss.printed, "", loss.verdict, loss.arithmetic))
@@ -88,9 +89,10 @@ def kinds(sources: Sources) -> list[Line]:
     measured = {kind: own[1][kind] for kind in table["kinds"] if own[1].get(kind) is not None}
     what = _("Kind that INT8 damages most")
     if not measured:
-        return [*lines, sources.unmeasured(what, theirs)]
+        return [*lines, sources.unmeasured(what, known_words.said(theirs, _))]
     ours = min(measured, key=measured.__getitem__)
-    return [*lines, Line(what, theirs, ours, "agrees" if ours == theirs else "differs")]
+    words = (known_words.said(theirs, _), known_words.said(ours, _))
+    return [*lines, Line(what, *words, "agrees" if ours == theirs else "differs")]
 
 
 def _kind_psnr(sources: Sources) -> list[dict[str, float | None]]:
@@ -148,6 +150,6 @@ def components(sources: Sources) -> list[Line]:
         ours = [fp16["effect"], int8["effect"], int8["criticality"]]
         same = sum(a == b for a, b in zip(theirs, ours, strict=True))
         why = _("%(same)s of 3 words are the same") % {"same": same}
-        printed, here = ("; ".join(_(word) for word in words) for words in (theirs, ours))
+        printed, here = ("; ".join(known_words.said(word, _) for word in words) for words in (theirs, ours))
         lines.append(Line(names[fp16["component"]], printed, here, "agrees" if same == 3 else "differs", why))
     return lines

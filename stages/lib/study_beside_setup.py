@@ -1,7 +1,8 @@
 """Tables 1 to 3 of the study beside this measurement: machine, formats, prompts."""
 
+from stages.lib import known_words
 from stages.lib.document import dtype_name
-from stages.lib.languages import number
+from stages.lib.languages import NO_BREAK_SPACE, number, unit
 from stages.lib.params import DTYPE_BITS
 from stages.lib.study_sources import FORMATS, Line, Sources, exact_parameters, same_ratio
 
@@ -16,7 +17,13 @@ def machine(sources: Sources) -> list[Line]:
         "exact": number(exact_parameters(sources.exact) / 1e6, ",.2f"),
     }
     rows = [
-        (_("Model"), printed["model"], sources.params.chosen_model.label, sources.same_model, model),
+        (
+            _("Model"),
+            printed["model"],
+            known_words.said(sources.params.chosen_model.label, _),
+            sources.same_model,
+            model,
+        ),
         ("PyTorch", printed["torch"], software["torch"], printed["torch"] == software["torch"], ""),
         ("CUDA", printed["cuda"], software["cuda"] or _("none"), printed["cuda"] == software["cuda"], ""),
         (
@@ -35,8 +42,8 @@ def machine(sources: Sources) -> list[Line]:
         ),
         (
             _("Memory"),
-            f"{printed['memory_gb']} GB",
-            f"{hardware['memory_gib']} GiB",
+            _("%(memory)s GB") % {"memory": printed["memory_gb"]},
+            f"{number(hardware['memory_gib'], 'g')}{NO_BREAK_SPACE}{unit('GiB')}",
             printed["memory_gb"] == hardware["memory_gib"],
             "",
         ),
@@ -92,13 +99,16 @@ def prompts(sources: Sources) -> list[Line]:
     lines = []
     for said in sources.printed["table_3"]:
         prompt = own.get(said["prompt"])
-        text = f"{said['kind']}, {said['complexity']}, {said['seed']}"
+        quoted = _("“%(prompt)s”") % {"prompt": said["prompt"]}
+        text = ", ".join(
+            [known_words.said(said["kind"], _), known_words.said(said["complexity"], _), str(said["seed"])]
+        )
         if prompt is None:
-            lines.append(Line(f"“{said['prompt']}”", text, "", "unmeasured", _("this prompt is not drawn here")))
+            lines.append(Line(quoted, text, "", "unmeasured", _("this prompt is not drawn here")))
             continue
         same = (prompt.kind, prompt.complexity, prompt.seed) == (said["kind"], said["complexity"], said["seed"])
-        here = f"{prompt.kind}, {prompt.complexity}, {prompt.seed}"
-        lines.append(Line(f"“{said['prompt']}”", text, here, "agrees" if same else "differs"))
+        here = ", ".join([known_words.said(prompt.kind, _), known_words.said(prompt.complexity, _), str(prompt.seed)])
+        lines.append(Line(quoted, text, here, "agrees" if same else "differs"))
     return [*lines, _generation(sources)]
 
 
@@ -108,13 +118,13 @@ def _generation(sources: Sources) -> Line:
     pattern = _("%(steps)s steps, guidance %(scale)s, %(width)s × %(height)s pixels")
     text = pattern % {
         "steps": said["steps"],
-        "scale": said["guidance_scale"],
+        "scale": number(said["guidance_scale"], "g"),
         "width": said["width"],
         "height": said["height"],
     }
     here = pattern % {
         "steps": own.steps,
-        "scale": own.guidance_scale,
+        "scale": number(own.guidance_scale, "g"),
         "width": drawn["width"],
         "height": drawn["height"],
     }

@@ -1,5 +1,6 @@
 """Table 6 of the study beside measured speed-ups, what arithmetic allows, and the same networks on other machines."""
 
+from stages.lib import known_words
 from stages.lib.languages import number
 from stages.lib.study_sources import FORMATS, Line, Sources, same_ratio
 
@@ -35,7 +36,7 @@ def _time_line(sources: Sources, name: str) -> Line:
     if result is None:
         return sources.unmeasured(what, printed)
     if not here:
-        return Line(what, printed, here, "unmeasured", result.timing.get("reason", ""))
+        return Line(what, printed, here, "unmeasured", known_words.said(result.timing.get("reason", ""), _))
     if result.is_baseline:
         return Line(what, printed, here, "incomparable", _("another model or machine; 1.00× by definition"))
     within = speedup.minimum <= said["speedup"] <= speedup.maximum

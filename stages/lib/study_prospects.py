@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from stages.lib.known_words import said
 from stages.lib.languages import number
 from stages.lib.metrics import rate_psnr
 from stages.lib.results import VariantResult
@@ -115,10 +116,10 @@ def _throughputs(sources: Sources) -> Iterator[tuple[str, str, str, float]]:
     here = [(result.timing["latency_s"], result.label) for result in sources.results.variants if result.timed]
     if here:
         seconds, label = min(here)
-        yield sources.machine, sources.params.chosen_model.label, label, seconds
+        yield sources.machine, said(sources.params.chosen_model.label, sources._), label, seconds
     for machine in sources.machines:
         for model in machine.models:
             timed = [(item.timing["latency_s"], item.variant.label) for item in model.variants if item.timed]
             if timed:
                 seconds, label = min(timed)
-                yield machine.title, model.label, label, seconds
+                yield machine.title, said(model.label, sources._), label, seconds

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from stages.lib.candidates import Candidate
 from stages.lib.charts import ACCENT, FAINT, INK, MUTED, Translate, blank_chart
+from stages.lib.languages import number
 from stages.lib.pareto import Standing
 from stages.lib.result_charts import Drawing
 
@@ -66,6 +67,7 @@ def _ssim_axis(axes, largest: float) -> None:
     axes.set_ylim(bottom, LEAST_LOSS / 1.8)
     decades = [10.0**-power for power in range(1, round(-math.log10(LEAST_LOSS)) + 1)]
     ticks = [loss for loss in (0.5, 0.2, *decades) if LEAST_LOSS <= loss <= bottom]
-    words = ["1" if loss <= LEAST_LOSS else f"{1 - loss:.{max(1, -math.floor(math.log10(loss)))}f}" for loss in ticks]
+    digits = [max(1, -math.floor(math.log10(loss))) for loss in ticks]
+    words = ["1" if a <= LEAST_LOSS else number(1 - a, f".{n}f") for a, n in zip(ticks, digits, strict=True)]
     axes.set_yticks(ticks, words)
     axes.minorticks_off()

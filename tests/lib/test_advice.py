@@ -86,6 +86,8 @@ def rendered(with_machines: bool = False) -> str:
         numbers=outline.numbers(_, results.pictured),
         formulas={name: illustrations.formula(name) for name in ("efficiency", "cost")},
         timed_calls=5,
+        sources_of=lambda key: (),
+        study_beside={},
         **shown,
     )
 
