@@ -15,9 +15,11 @@ from stages.lib.machines import load_machines
 from stages.lib.pipeline_file import code_digest, stage_command
 from tests.conftest import PROJECT
 from tests.tiny_project import write_settings
-from tools import measure_machine
+from tools import measure_machine, measuring_round
 from tools.machine_folder import MachineFolder
 from tools.machine_plan import read_plan
+from tools.project import Project
+from tools.timing_session import Session
 
 # What a machine that only measures may lack.
 BLOCKED = ("dvc", "weasyprint", "matplotlib", "openvino", "nncf", "jinja2", "babel", "pypdf")
@@ -121,11 +123,15 @@ def test_a_failed_variant_is_noted_and_the_others_go_on(project: Path, monkeypat
     """Protects a night's measurement from its first failure, and the report from silence about it."""
     kept = []
 
-    def run(name: str, variant: str, folder: Path) -> None:
+    def run(self: Project, name: str, variant: str = "") -> None:
         if variant == "half":
             raise UserError(f"stage {name}: this GPU cannot do it")
 
-    monkeypatch.setattr(measure_machine, "run_stage_command", run)
+    report = {"latency_s": 1, "speedup": 1, "run_peak_mib": 1, "first_call_s": 1, "batches": [], "calls": []}
+    monkeypatch.setattr(Project, "stage", run)
+    monkeypatch.setattr(Session, "start", lambda self: None)
+    monkeypatch.setattr(measuring_round, "time_alone", lambda variant, baseline: report)
+    monkeypatch.setattr(measuring_round, "measure_batches", lambda items, folder, clock: None)
     monkeypatch.setattr(MachineFolder, "keep", lambda self, plan, name, folder: kept.append(name))
     monkeypatch.setattr(sys, "argv", ["m", "--plan", "plan.yaml", "--output", "machines", "--variants", "half,bf16"])
     with pytest.raises(UserError, match="not measured: tiny/half: stage quantize: this GPU cannot do it"):
