@@ -69,7 +69,7 @@ def test_a_machine_without_dvc_measures_and_goes_on_where_it_stopped(project: Pa
     assert half.timing["fingerprint"] == machine.fingerprint
     assert [batch["batch_size"] for batch in half.batches] == [2]
     before = {path: path.stat().st_mtime_ns for path in (project / "machines").glob("*/tiny/*/*.json")}
-    again = measure(project)
+    again = measure(project, "--jobs", "2")
     assert again.returncode == 0 and "benchmark" not in again.stdout
     assert {path: path.stat().st_mtime_ns for path in (project / "machines").glob("*/tiny/*/*.json")} == before
 
@@ -147,8 +147,10 @@ def test_a_failed_variant_is_noted_and_the_others_go_on(project: Path, monkeypat
 def test_the_shipped_plan_is_valid_and_its_commands_are_those_of_dvc(monkeypatch: pytest.MonkeyPatch) -> None:
     """Protects the first command on a GPU machine, where nothing can be mended."""
     monkeypatch.chdir(PROJECT)
-    for plan in read_plan(Path("data/machines/gpu.yaml"), None, None):
+    full, embedded = read_plan(Path("data/machines/gpu.yaml"), None, None)
+    for plan in (full, embedded):
         assert plan.variants[0] == "fp32" and plan.params.device == "cuda"
+    assert set(embedded.variants) < set(full.variants) and "fp16" in embedded.variants
     assert stage_command("evaluate", "tf32")[:5] == ["python", "-m", "stages.evaluate", "--variant", "tf32"]
     with pytest.raises(UserError, match="there is no variant 'fp61': declared are fp32"):
         read_plan(Path("data/machines/gpu.yaml"), None, ["fp61"])
