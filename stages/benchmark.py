@@ -13,6 +13,7 @@ how many calls of the U-Net to how many.
 
 import argparse
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from stages.lib.errors import run_stage
 from stages.lib.files import read_json, write_json
 from stages.lib.measurement import Measurement
 from stages.lib.memory import check_memory, loaded_bytes
-from stages.lib.params import Benchmark, Params, load_params
+from stages.lib.params import Benchmark, Params, Variant, load_params
 from stages.lib.prompts import timed_prompt
 from stages.lib.timing_process import TimingProcess
 from stages.lib.timing_worker import Task
@@ -83,20 +84,7 @@ def main() -> None:
     on_cpu = [item for role, item in variants.items() if tasks[role].device == "cpu"]
     held_bytes = sum(loaded_bytes(arguments.models / item.name, item) for item in on_cpu)
     check_memory(held_bytes, f"timing {variant.label} beside {variants['baseline'].label}", processes=len(ROLES))
-    schedules = {role: item.schedule for role, item in variants.items()}
-    timing = {
-        **names,
-        "measured": True,
-        "baseline": params.baseline,
-        "device": tasks["variant"].device,
-        "baseline_device": tasks["baseline"].device,
-        "compute": compute_dtype(variant, tasks["variant"].device),
-        "threads": environment["threads"],
-        "fingerprint": environment["fingerprint"],
-        "prompt": tasks["variant"].prompt_id,
-        "steps": params.generation.steps,
-        **measure(tasks, schedules, params.benchmark),
-    }
+    timing = {**names, **timing_report(params, variants, tasks, environment)}
     write_json(arguments.output, timing)
     print(
         f"benchmark: {variant.label} on {timing['device']}, {timing['latency_s']:.3f} s per picture"
@@ -104,6 +92,29 @@ def main() -> None:
         f"{timing['speedup']:.2f}x {params.baseline}, peak {timing['run_peak_mib']:.0f} MiB, "
         f"{time.perf_counter() - begin_s:.1f} s"
     )
+
+
+def timing_report(
+    params: Params,
+    variants: dict[str, Variant],
+    tasks: dict[str, Task],
+    environment: dict[str, Any],
+    start: Callable[[Task], TimingProcess] = TimingProcess,
+) -> dict[str, Any]:
+    """What reports/timing says of a variant that is timed, but for its names; `start` gives the process of a task."""
+    schedules = {role: item.schedule for role, item in variants.items()}
+    return {
+        "measured": True,
+        "baseline": params.baseline,
+        "device": tasks["variant"].device,
+        "baseline_device": tasks["baseline"].device,
+        "compute": compute_dtype(variants["variant"], tasks["variant"].device),
+        "threads": environment["threads"],
+        "fingerprint": environment["fingerprint"],
+        "prompt": tasks["variant"].prompt_id,
+        "steps": params.generation.steps,
+        **measure(tasks, schedules, params.benchmark, start),
+    }
 
 
 def task_of(params: Params, name: str, models: Path, noise: Path, threads: int) -> Task:
@@ -128,7 +139,12 @@ def turns(rounds: int) -> list[tuple[str, str]]:
     return [ROLES if number % 2 == 0 else ROLES[::-1] for number in range(rounds)]
 
 
-def measure(tasks: dict[str, Task], schedules: dict[str, tuple[str, ...]], settings: Benchmark) -> dict[str, Any]:
+def measure(
+    tasks: dict[str, Task],
+    schedules: dict[str, tuple[str, ...]],
+    settings: Benchmark,
+    start: Callable[[Task], TimingProcess] = TimingProcess,
+) -> dict[str, Any]:
     """Time the two tasks in turns; the part of reports/timing that two fresh processes measure."""
     with ExitStack() as stack:
         progress = stack.enter_context(
@@ -136,7 +152,7 @@ def measure(tasks: dict[str, Task], schedules: dict[str, tuple[str, ...]], setti
         )
         processes: dict[str, TimingProcess] = {}
         for role in ROLES:
-            processes[role] = stack.enter_context(TimingProcess(tasks[role]))
+            processes[role] = stack.enter_context(start(tasks[role]))
         for role in ROLES:
             processes[role].wait()
         for role in ROLES:  # one after the other, so that they do not compete while loading

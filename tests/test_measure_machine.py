@@ -15,9 +15,11 @@ from stages.lib.machines import load_machines
 from stages.lib.pipeline_file import code_digest, stage_command
 from tests.conftest import PROJECT
 from tests.tiny_project import write_settings
-from tools import measure_machine
+from tools import measure_machine, measuring_round
 from tools.machine_folder import MachineFolder
 from tools.machine_plan import read_plan
+from tools.project import Project
+from tools.timing_session import Session
 
 # What a machine that only measures may lack.
 BLOCKED = ("dvc", "weasyprint", "matplotlib", "openvino", "nncf", "jinja2", "babel", "pypdf")
@@ -67,7 +69,7 @@ def test_a_machine_without_dvc_measures_and_goes_on_where_it_stopped(project: Pa
     assert half.timing["fingerprint"] == machine.fingerprint
     assert [batch["batch_size"] for batch in half.batches] == [2]
     before = {path: path.stat().st_mtime_ns for path in (project / "machines").glob("*/tiny/*/*.json")}
-    again = measure(project)
+    again = measure(project, "--jobs", "2")
     assert again.returncode == 0 and "benchmark" not in again.stdout
     assert {path: path.stat().st_mtime_ns for path in (project / "machines").glob("*/tiny/*/*.json")} == before
 
@@ -121,11 +123,15 @@ def test_a_failed_variant_is_noted_and_the_others_go_on(project: Path, monkeypat
     """Protects a night's measurement from its first failure, and the report from silence about it."""
     kept = []
 
-    def run(name: str, variant: str, folder: Path) -> None:
+    def run(self: Project, name: str, variant: str = "") -> None:
         if variant == "half":
             raise UserError(f"stage {name}: this GPU cannot do it")
 
-    monkeypatch.setattr(measure_machine, "run_stage_command", run)
+    report = {"latency_s": 1, "speedup": 1, "run_peak_mib": 1, "first_call_s": 1, "batches": [], "calls": []}
+    monkeypatch.setattr(Project, "stage", run)
+    monkeypatch.setattr(Session, "start", lambda self: None)
+    monkeypatch.setattr(measuring_round, "time_alone", lambda variant, baseline: report)
+    monkeypatch.setattr(measuring_round, "measure_batches", lambda items, folder, clock: None)
     monkeypatch.setattr(MachineFolder, "keep", lambda self, plan, name, folder: kept.append(name))
     monkeypatch.setattr(sys, "argv", ["m", "--plan", "plan.yaml", "--output", "machines", "--variants", "half,bf16"])
     with pytest.raises(UserError, match="not measured: tiny/half: stage quantize: this GPU cannot do it"):
@@ -141,8 +147,10 @@ def test_a_failed_variant_is_noted_and_the_others_go_on(project: Path, monkeypat
 def test_the_shipped_plan_is_valid_and_its_commands_are_those_of_dvc(monkeypatch: pytest.MonkeyPatch) -> None:
     """Protects the first command on a GPU machine, where nothing can be mended."""
     monkeypatch.chdir(PROJECT)
-    for plan in read_plan(Path("data/machines/gpu.yaml"), None, None):
+    full, embedded = read_plan(Path("data/machines/gpu.yaml"), None, None)
+    for plan in (full, embedded):
         assert plan.variants[0] == "fp32" and plan.params.device == "cuda"
+    assert set(embedded.variants) < set(full.variants) and "fp16" in embedded.variants
     assert stage_command("evaluate", "tf32")[:5] == ["python", "-m", "stages.evaluate", "--variant", "tf32"]
     with pytest.raises(UserError, match="there is no variant 'fp61': declared are fp32"):
         read_plan(Path("data/machines/gpu.yaml"), None, ["fp61"])

@@ -36,9 +36,13 @@ class MachineFolder:
         write_json(self.path / "asked.json", asked)
 
     def has(self, plan: Plan, variant: str) -> bool:
-        """Whether the results of that variant are there, of the same code, weights and settings."""
+        """Whether the results of that variant are there, whole, of the same code, weights and settings."""
         folder = self.path / plan.model / variant
         if not all((folder / f"{name}.json").is_file() for name in FILES):
+            return False
+        timing = read_json(folder / "timing.json")
+        batches = {batch["batch_size"] for batch in timing.get("batches", ())}
+        if timing.get("measured") and not batches.issuperset(plan.params.benchmark.batch_sizes):
             return False
         stored = read_json(folder / "origin.json")
         return {key: value for key, value in stored.items() if key != "commit"} == plan.origin(variant)

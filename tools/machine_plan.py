@@ -102,8 +102,13 @@ def read_plan(path: Path | None, models: list[str] | None, variants: list[str] |
     for key, value in changes.items():
         both = isinstance(document.get(key), dict) and isinstance(value, dict)
         document[key] = {**document[key], **value} if both else value
-    document["variants"] = {name: declared[name] for name in dict.fromkeys([baseline, *chosen])}
-    return [_plan({**document, "model": model}, path) for model in models or planned]
+    wanted = planned if isinstance(planned, dict) else {}
+    plans = []
+    for model in models or planned:
+        names = [name for name in chosen if variants or name in (wanted.get(model) or chosen)]
+        kept = {name: declared[name] for name in dict.fromkeys([baseline, *names])}
+        plans.append(_plan({**document, "model": model, "variants": kept}, path))
+    return plans
 
 
 def _plan(document: dict[str, Any], path: Path | None) -> Plan:

@@ -129,14 +129,24 @@ class Variant(_Section):
     simulated: bool = False
     memory_format: str = "contiguous"
     mean_bits: Annotated[float, Field(gt=4, le=8, strict=False, allow_inf_nan=False)] | None = None
-    compile: bool = False
+    compile: bool | str = False
+    convolutions: str = "compute"
 
     @model_validator(mode="after")
     def _back_end_can_do_it(self) -> "Variant":
         if self.backend not in BACKENDS:
             raise ValueError(f"backend '{self.backend}' is unknown: use one of {', '.join(BACKENDS)}")
         backend = BACKENDS[self.backend]
-        for key in ("weights", "activations", "granularity", "device", "compute", "memory_format", "compile"):
+        for key in (
+            "weights",
+            "activations",
+            "granularity",
+            "device",
+            "compute",
+            "memory_format",
+            "compile",
+            "convolutions",
+        ):
             value, legal = getattr(self, key), getattr(backend, key)
             if value not in legal:
                 words = [str(item).lower() if isinstance(item, bool) else item for item in (value, *legal)]
@@ -168,6 +178,10 @@ class Variant(_Section):
             raise ValueError(f"compute '{self.compute}': products of float8 come out as bfloat16: use auto or bfloat16")
         if self.weights == "float8" and self.device == "cpu":
             raise ValueError("weights 'float8' need a GPU of compute capability 8.9 or more: set `device: cuda`")
+        if self.convolutions == "int8" and self.weights != "int8":
+            raise ValueError(f"convolutions 'int8' go with integer weights, not '{self.weights}': set `weights: int8`")
+        if isinstance(self.compile, str) and self.device == "cpu":
+            raise ValueError(f"compile '{self.compile}' records what a GPU is asked to do: use true, or `device: cuda`")
         if self.activation_components is not None:
             if not (self.backend == "openvino" and self.activations == "int8"):
                 raise ValueError(

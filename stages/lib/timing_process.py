@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 from stages.lib import timing_worker
@@ -24,14 +25,17 @@ class TimingProcess:
     loaded: dict[str, Any]
     load_time_s: float
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, folder: Path | None = None) -> None:
+        """`folder`: where params.yaml is, if not in the working folder."""
         self._task = task
+        self._folder = folder
 
     def __enter__(self) -> "TimingProcess":
         # Its standard error is a file: read only if it dies, and it can never fill a pipe.
         self._errors = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-m", timing_worker.__name__],
+            cwd=self._folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -63,9 +67,13 @@ class TimingProcess:
         time.sleep(SETTLE_S)
         return self._exchange(json.dumps({"do": action, **options}))
 
-    def close(self) -> None:
-        """End the process, whatever it does."""
+    def kill(self) -> None:
+        """End the process, whatever it does; who waits for its answer, in another thread, is told that it died."""
         self._process.kill()
+
+    def close(self) -> None:
+        """End the process, whatever it does, and let go of what belongs to it."""
+        self.kill()
         self._process.wait()
         self._process.stdout.close()
         self._errors.close()

@@ -220,6 +220,13 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
             "device: cpu, compile: true",
             "compile 'true' is not something back end 'torch_dynamic' can do",
         ),
+        (
+            "weights: float32}",
+            "weights: float32, device: cpu, compile: reduce-overhead}",
+            "compile 'reduce-overhead' records what a GPU is asked to do",
+        ),
+        ("weights: float32}", "weights: float32, compile: faster}", "use one of false, true, reduce-overhead"),
+        ("weights: float32}", "weights: float32, convolutions: int8}", "is not something back end 'torch' can do"),
         ("weights: float32}", "weights: float32, memory_format: nhwc}", "use one of contiguous, channels_last"),
         ("repeats: 5", "repeats: 5, batch_sizes: [1]", "'benchmark.batch_sizes.0' has the value 1: write 2 or more"),
         (

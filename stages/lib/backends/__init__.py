@@ -50,7 +50,8 @@ class Backend:
     quantize_peak: float
     load_peak: float
     memory_format: tuple[str, ...] = ("contiguous",)
-    compile: tuple[bool, ...] = (False,)
+    compile: tuple[bool | str, ...] = (False,)
+    convolutions: tuple[str, ...] = ("compute",)
     calibrated: bool = False
     calibrated_peak: float = 0.0
     operators: tuple[str, ...] = ()
@@ -64,6 +65,8 @@ class Backend:
         return importlib.import_module(self.module)
 
 
+# Not, in the usual way, and in two modes of torch.compile that record what a GPU is asked to do, and replay it.
+COMPILE = (False, True, "reduce-overhead", "max-autotune")
 # The extensions of which a processor must have one to multiply in BF16, as Linux names them.
 BFLOAT16_SETS = ("avx512_bf16", "amx_bf16", "bf16")
 
@@ -76,7 +79,7 @@ BACKENDS = {
         device=("auto", "cpu", "cuda"),
         compute=("auto", "float32", "float16", "bfloat16", "tensorfloat32"),
         memory_format=("contiguous", "channels_last"),
-        compile=(False, True),
+        compile=COMPILE,
         quantize_peak=1.6,
         load_peak=1.0,
         calibrated=True,
@@ -134,6 +137,7 @@ BACKENDS = {
         load_peak=1.0,
         packages=("torchao",),
         gpu_weights={"float8": 8.9},
-        compile=(False, True),
+        compile=COMPILE,
+        convolutions=("compute", "int8"),
     ),
 }

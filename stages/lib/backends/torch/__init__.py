@@ -114,7 +114,7 @@ def load(folder: Path, variant: Variant, device: str) -> StableDiffusionPipeline
     for component, network in networks.items():
         compute_in(network, component, computes[component])
         if variant.compile and component in variant.components:
-            compile_network(network, component)
+            compile_network(network, component, variant.compile)
     return pipeline
 
 

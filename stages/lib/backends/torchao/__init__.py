@@ -8,7 +8,8 @@
 
 A weight has one scale per output channel. Everything that is not a Linear layer is stored and computed in the compute
 dtype. Convolutions stay as they are: torchao 0.18 converts a Conv2d to INT8 without a word, and its forward then
-raises. Nor are all Linear layers converted where activations are: see `layers.py`.
+raises. With `convolutions: int8` their weights are stored as integers all the same: see `convolutions.py`. Nor are all
+Linear layers converted where activations are: see `layers.py`.
 
 Integers, scales and zero points are stored as plain tensors in safetensors, and put back at load into the tensors that
 `quantize_` makes: the same bits. `quantization.json` of a component names its quantized layers.

@@ -9,6 +9,7 @@ from diffusers import StableDiffusionPipeline
 from torch import nn
 
 from stages.lib.backends.torch import cast_state, compute_in
+from stages.lib.backends.torchao.convolutions import convolutions, pack, put_back
 from stages.lib.backends.torchao.layers import (
     chosen_layers,
     configuration,
@@ -60,9 +61,12 @@ def quantize(base: Path, variant: Variant, out: Path) -> None:
             "configuration": type(configuration(variant, reduce_range)).__name__,
             "reduce_range": reduce_range,
             "linear": names,
+            "convolutions": convolutions(model) if variant.convolutions == "int8" else [],
         }
         write_json(out / component / MANIFEST, manifest)
-        write_component(out, component, plain_state(model))
+        state = plain_state(model)
+        pack(state, manifest["convolutions"])
+        write_component(out, component, state)
 
 
 def quantizing_device(variant: Variant) -> str:
@@ -125,7 +129,7 @@ def load(folder: Path, variant: Variant, device: str) -> StableDiffusionPipeline
     for component, network in networks.items():
         compute_in(network, component, computes[component])
         if variant.compile and component in variant.components:
-            compile_network(network, component)
+            compile_network(network, component, variant.compile)
     return pipeline
 
 
@@ -139,7 +143,9 @@ def _load_quantized(folder: Path, component: str, variant: Variant, device: str)
             f"run `dvc repro --force quantize@{variant.name}`"
         )
     build, suffixes = _builder(variant, manifest["reduce_range"])
-    return rebuild_component(folder, component, manifest["linear"], suffixes, build)
+    network = rebuild_component(folder, component, manifest["linear"], suffixes, build)
+    put_back(network, folder, component, manifest["convolutions"], getattr(torch, float_dtype(variant)))
+    return network
 
 
 def _builder(variant: Variant, reduce_range: bool) -> tuple[Callable[..., nn.Module], tuple[str, ...]]:
