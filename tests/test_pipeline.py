@@ -201,7 +201,8 @@ def test_a_missing_package_is_a_row_and_installing_it_runs_just_its_variant(rest
     params, installed = yaml.load(restored.folder / "params.yaml"), restored.folder / "invented_package-1.0.dist-info"
     params["variants"]["later"] = {"label": "Later", "backend": "invented", "weights": "float16"}
     yaml.dump(params, restored.folder / "params.yaml")
-    own = {f"{stage}@later" for stage in ("quantize", "generate", "benchmark", "evaluate")} | {"summarize", "report"}
+    own = {f"{stage}@later" for stage in ("quantize", "generate", "benchmark", "evaluate", "inspect")}
+    own |= {"summarize", "report"}
     assert restored.ran() == own
     report, reason = restored.folder / "reports/report.html", "invented-package: not installed: pip install"
     assert reason in report.read_text(encoding="utf-8") and len(restored.pictures()) == 9
