@@ -80,7 +80,9 @@ def _adaptive(sources: Sources) -> Answer:
 
 def _platforms(sources: Sources) -> Answer:
     _ = sources._
-    seen = dict.fromkeys(PLATFORMS[r.variant.backend] for r in sources.results.variants if r.timed)
+    seen = dict.fromkeys(
+        PLATFORMS.get(r.variant.backend, r.variant.backend) for r in sources.results.variants if r.timed
+    )
     missing = [name for name in PLATFORMS_ASKED if not any(name in platform for platform in seen)]
     text = _("Timed against the same reference: %(platforms)s.") % {"platforms": ", ".join(seen)}
     if missing:
