@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     import torch
     from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
 
-SPECIAL_CARE_ADJUSTMENT = 0.01  # diffusers lowers every threshold by it where a special-care concept is found
-
 
 def cosine(reference: "torch.Tensor", other: "torch.Tensor") -> float:
     """The cosine, -1 to 1, between two tensors of one shape, flattened; in FP64, because it is close to 1."""
@@ -45,18 +43,14 @@ def safety_margin(checker: "StableDiffusionSafetyChecker", pixels: "torch.Tensor
     """How far a picture is beyond the checker's nearest threshold, as a difference of cosines.
 
     Positive: the picture is flagged (diffusers rounds to three decimals first); negative: it passes with that much to
-    spare. `pixels` (1, 3, h, w) as the feature extractor gives them. The largest score over all concepts, as
-    StableDiffusionSafetyChecker.forward computes them.
+    spare. `pixels` (1, 3, h, w) as the feature extractor gives them.
     """
     import torch
-    from torch.nn.functional import normalize
+
+    from stages.lib.safety import margin_of
 
     with torch.no_grad():
-        embedding = normalize(checker.visual_projection(checker.vision_model(pixels)[1]).float())
-        special = embedding @ normalize(checker.special_care_embeds.float()).T - checker.special_care_embeds_weights
-        scores = embedding @ normalize(checker.concept_embeds.float()).T - checker.concept_embeds_weights
-    adjustment = SPECIAL_CARE_ADJUSTMENT if bool((special.double().round(decimals=3) > 0).any()) else 0.0
-    return float(scores.max()) + adjustment
+        return margin_of(checker, checker.visual_projection(checker.vision_model(pixels)[1]).float())
 
 
 def is_beyond(margin: float) -> bool:
