@@ -1,15 +1,17 @@
-"""Which code measures here? A digest for each back end, so that the report can tell results of other code.
+"""Which code runs here? A digest for each stage, by which DVC sees what a change in code concerns.
 
-Runs every time and is cheap: it reads the modules that dvc.yaml declares for the measuring stages.
+Runs every time and is cheap: it reads modules, imports none of them. A second part, one digest for each back end, tells
+the report which results of other machines come from other code.
 """
 
 import argparse
 from pathlib import Path
 
 from stages.lib.backends import BACKENDS
+from stages.lib.code_graph import backend_digest, stage_digests
 from stages.lib.errors import run_stage
 from stages.lib.files import write_json
-from stages.lib.pipeline_file import code_digest
+from stages.lib.params import load_params
 
 
 def main() -> None:
@@ -17,9 +19,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--output", type=Path, required=True, help="the JSON to write")
     arguments = parser.parse_args()
-    digests = {backend: code_digest(backend) for backend in BACKENDS}
-    write_json(arguments.output, digests)
-    print("code: " + ", ".join(f"{backend} {digest[:12]}" for backend, digest in digests.items()))
+    backends = {backend: backend_digest(backend) for backend in BACKENDS}
+    write_json(arguments.output, {"backends": backends, "stages": stage_digests(load_params())})
+    print("code: " + ", ".join(f"{backend} {digest[:12]}" for backend, digest in backends.items()))
 
 
 if __name__ == "__main__":

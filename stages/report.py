@@ -141,7 +141,7 @@ def other_machines(reports: Path, fingerprint: str) -> tuple[Machine, ...]:
     folder = reports / "machines"
     if not any(path.is_dir() for path in folder.glob("*")):
         return ()
-    machines = load_machines(folder, read_json(reports / "code.json"))
+    machines = load_machines(folder, read_json(reports / "code.json")["backends"])
     return tuple(machine for machine in machines if machine.fingerprint != fingerprint)
 
 

@@ -22,12 +22,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stages.lib.code_graph import digest as digest_of_code
+from stages.lib.code_graph import stage_modules
 from stages.lib.errors import UserError, run_stage
 from stages.lib.files import read_json
 from stages.lib.json_paths import figures, find, suggestion
 from stages.lib.lineage import METRIC_SOURCES, OF_VARIANTS, SINGLE, SOURCES, Source, digest
-from stages.lib.lock_file import LockedStage, makers_of, read_lock, stale_inputs, upstream
-from stages.lib.params import load_params
+from stages.lib.lock_file import CODE, LockedStage, makers_of, read_lock, stale_inputs, upstream
+from stages.lib.params import Params, load_params
+from stages.lib.pipeline_file import PROJECT
 
 LOCK = Path("dvc.lock")
 
@@ -55,7 +58,7 @@ def main() -> None:
         return
     figure = locate(arguments.what, variants, params.baseline)
     lock = read_lock(LOCK)
-    print("\n".join(chain(figure, lock, arguments.code)))
+    print("\n".join(chain(figure, lock, params, arguments.code)))
     if not holds(figure.source, lock) or any(stale_inputs(stage, lock) for stage in measured_by(figure, lock)):
         sys.exit(1)
 
@@ -126,7 +129,7 @@ def holds(source: Source, lock: dict[str, LockedStage]) -> bool:
     return stage is not None and stage.outs.get(source.file) == digest(Path(source.file))
 
 
-def chain(figure: Figure, lock: dict[str, LockedStage], all_code: bool = False) -> Iterator[str]:
+def chain(figure: Figure, lock: dict[str, LockedStage], params: Params, all_code: bool = False) -> Iterator[str]:
     """The lines from the figure down to what no stage made."""
     source = figure.source
     yield f"figure    {figure.path} = {json.dumps(figure.value, ensure_ascii=False)}"
@@ -144,32 +147,43 @@ def chain(figure: Figure, lock: dict[str, LockedStage], all_code: bool = False) 
     yield from machine_lines(read_json(Path(source.file)))
     yield from commit_lines()
     for number, item in enumerate(measured_by(figure, lock)):
-        yield from stage_lines(item, lock, all_code or number == 0)
+        yield from stage_lines(item, lock, params, all_code or number == 0)
 
 
-def stage_lines(stage: LockedStage, lock: dict[str, LockedStage], all_code: bool) -> Iterator[str]:
+def stage_lines(stage: LockedStage, lock: dict[str, LockedStage], params: Params, all_code: bool) -> Iterator[str]:
     """One stage: command, parameters, what it read with hashes."""
     yield ""
     yield f"stage     {stage.name}"
     yield f"command   {stage.command}"
     for file, values in stage.params.items():
+        if file == CODE:
+            continue
         for key, value in values.items():
             yield f"param     {file}: {key} = {json.dumps(value, ensure_ascii=False)}"
     stale = stale_inputs(stage, lock)
-    for path, md5 in stage.data.items():
+    for path, md5 in stage.deps.items():
         makers = dict.fromkeys(maker.name.partition("@")[0] for maker in makers_of(path, lock))
         if any(path in maker.outs for maker in makers_of(path, lock)):
             makers = [maker.name for maker in makers_of(path, lock)]
         made = f"made by {', '.join(makers)}" if makers else "made by no stage"
         since = f", which has made {stale[path]} since: run `dvc repro {stage.name}`" if path in stale else ""
         yield f"input     {md5}  {path} ({made}{since})"
-    if all_code:
-        for path, md5 in stage.code.items():
-            yield f"code      {md5}  {path}"
-    elif stage.code:
-        yield f"code      {len(stage.code)} files: --code lists them"
+    yield from code_lines(stage, params, all_code)
     for path, md5 in stage.outs.items():
         yield f"output    {md5}  {path}"
+
+
+def code_lines(stage: LockedStage, params: Params, every_module: bool) -> Iterator[str]:
+    """The digest of the code that ran, and the modules that have it or, changed since, have another one."""
+    name, _, variant = stage.name.partition("@")
+    modules = sorted(stage_modules(name, params, variant)) if stage.code else []
+    if modules:
+        since = "" if digest_of_code(modules) == stage.code else ", which has changed since"
+        yield f"code      {stage.code} of {len(modules)} modules{since}" + (
+            "" if every_module else ": --code lists them"
+        )
+    for path in modules if every_module else []:
+        yield f"module    {digest(path)}  {path.relative_to(PROJECT)}"
 
 
 def machine_lines(content: Any) -> Iterator[str]:

@@ -1,20 +1,16 @@
 """dvc.yaml is code: its stages, modules, outputs and imports must agree."""
 
-import ast
-import re
 import shlex
-from collections import defaultdict
-from functools import cache
 from pathlib import Path
 
 import pytest
 from dvc.repo import Repo
 
-from stages.lib.backends import BACKENDS
+from stages.lib.code_graph import imports_of, stage_digests
 from stages.lib.params import load_params
 from tests.conftest import PROJECT
 
-BACKEND_REGISTRY = PROJECT / "stages/lib/backends/__init__.py"
+ALWAYS = {"code", "environment", "source"}  # they run every time
 
 
 @pytest.fixture(scope="module")
@@ -31,46 +27,9 @@ def module_of(stage) -> Path:
     return PROJECT / (words[2].replace(".", "/") + ".py")
 
 
-def code_dependencies(stage) -> set[Path]:
-    """Its dependencies that are modules; a package stands for every module in it."""
-    paths = [Path(dep.fs_path) for dep in stage.deps]
-    return {file for path in paths for file in ([path] if path.suffix == ".py" else path.rglob("*.py"))}
-
-
-def entry_of(module: str) -> Path:
-    """The file that importing `module` runs first."""
-    path = PROJECT / module.replace(".", "/")
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-
-
-@cache
-def imports_of(path: Path) -> frozenset[Path]:
-    """The project's own modules that the file at `path` imports, anywhere in it."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and path != BACKEND_REGISTRY:
-            names.add(node.value)  # a module run by its name, as in `python -m stages.lib.timing_worker`
-    files = set()
-    for name in names:
-        if re.fullmatch(r"stages(\.\w+)+", name or ""):
-            base = PROJECT / name.replace(".", "/")
-            files |= {file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()}
-    return frozenset(files - {PROJECT / "stages/__init__.py", PROJECT / "stages/lib/__init__.py"})
-
-
-def all_imports_of(path: Path) -> set[Path]:
-    """`path` and what it imports, directly or not."""
-    found, waiting = set(), [path]
-    while waiting:
-        file = waiting.pop()
-        if file not in found:
-            found.add(file)
-            waiting += imports_of(file)
-    return found
+def code_params(stage) -> list[str]:
+    """The keys of reports/code.json that it depends on."""
+    return [key for dep in stage.deps if dep.def_path == "reports/code.json" for key in dep.params]
 
 
 def test_the_stage_and_its_module_have_the_same_name(stages):
@@ -95,28 +54,18 @@ def test_every_output_is_on_the_command_line(stages):
             assert str(Path(out.fs_path).relative_to(PROJECT)) in words, f"{stage.addressing}: {out} is not on it"
 
 
-def test_every_import_is_a_declared_dependency_and_nothing_else_is(stages):
-    """A change in shared code reruns the stages that use it, and only them; a stage's variants have one list."""
-    params = load_params(PROJECT / "params.yaml")
-    used_by_any: dict[str, set[Path]] = defaultdict(set)
+def test_every_stage_depends_on_the_digest_of_its_own_code(stages):
+    """A change in shared code reruns the stages that use it, and only them."""
+    digests = stage_digests(load_params(PROJECT / "params.yaml"))
+    assert set(digests) == {stage.name.partition("@")[0] for stage in stages}
     for stage in stages:
         name, _, variant = stage.name.partition("@")
-        needed = all_imports_of(module_of(stage))
-        if any(".load_module()" in path.read_text(encoding="utf-8") for path in needed):
-            baselines = {"benchmark": [variant, params.baseline]} | dict.fromkeys(
-                ("controls", "floor"), [params.baseline]
-            )
-            used = baselines.get(name, [variant])
-            modules = {BACKENDS[params.variants[key].backend].module for key in used}
-            for module in modules:
-                needed |= all_imports_of(entry_of(module))
-        missing = {str(path.relative_to(PROJECT)) for path in needed - code_dependencies(stage)}
-        assert not missing, f"{stage.addressing}: add to its deps in dvc.yaml: {sorted(missing)}"
-        used_by_any[name] |= needed
-    for stage in stages:
-        unneeded = code_dependencies(stage) - used_by_any[stage.name.partition("@")[0]]
-        unused = {str(path.relative_to(PROJECT)) for path in unneeded}
-        assert not unused, f"{stage.addressing}: remove from its deps in dvc.yaml: {sorted(unused)}"
+        per_variant = isinstance(digests[name], dict)
+        expected = [] if name in ALWAYS else [f"stages.{name}.{variant}" if per_variant else f"stages.{name}"]
+        assert [key for key in code_params(stage) if key != "backends"] == expected, stage.addressing
+        assert not per_variant or variant in digests[name]
+        modules = [dep for dep in stage.deps if str(dep.fs_path).endswith(".py")]
+        assert not modules, f"{stage.addressing}: its digest covers {modules}"
 
 
 def test_stage_modules_do_not_import_each_other(stages):

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from stages.environment import describe
+from stages.lib.code_graph import backend_digest
 from stages.lib.errors import UserError
 from stages.lib.machines import load_machines
-from stages.lib.pipeline_file import code_digest, stage_command
+from stages.lib.pipeline_file import stage_command
 from tests.conftest import PROJECT
 from tests.tiny_project import write_settings
 from tools import measure_machine, measuring_round
@@ -60,7 +61,7 @@ def test_a_machine_without_dvc_measures_and_goes_on_where_it_stopped(project: Pa
     assert stopped.returncode == 0 and "not begun for want of time: tiny/fp32, tiny/half" in stopped.stdout
     done = measure(project)
     assert done.returncode == 0, done.stderr
-    (machine,) = load_machines(project / "machines", {"torch": code_digest("torch")})
+    (machine,) = load_machines(project / "machines", {"torch": backend_digest("torch")})
     (model,) = machine.models
     assert [item.variant.label for item in model.variants] == ["FP32", "Half"] and model.missing == {}
     assert model.of_other_code == []

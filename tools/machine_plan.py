@@ -12,10 +12,10 @@ from ruamel.yaml.error import YAMLError
 
 from stages.environment import available
 from stages.lib.backends import BACKENDS
+from stages.lib.code_graph import backend_digest
 from stages.lib.errors import UserError
 from stages.lib.files import sha256, write_json
 from stages.lib.params import PARAMS_FILE, Params, load_params
-from stages.lib.pipeline_file import code_digest
 from stages.lib.prompts import timed_prompt
 from stages.source import describe as describe_source
 
@@ -80,7 +80,7 @@ class Plan:
             "model_label": self.params.chosen_model.label,
             "variant": variant.model_dump(mode="json", exclude_unset=True),
             "baseline": baseline.model_dump(mode="json", exclude_unset=True),
-            "code": code_digest(variant.backend),
+            "code": backend_digest(variant.backend),
             "weights": self.weights,
             "settings": _digest([settings, files]),
         }

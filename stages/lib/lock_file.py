@@ -7,6 +7,8 @@ from typing import Any
 
 from stages.lib.errors import UserError
 
+CODE = "reports/code.json"
+
 
 @dataclass(frozen=True)
 class LockedStage:
@@ -19,14 +21,9 @@ class LockedStage:
     outs: Mapping[str, str]
 
     @property
-    def code(self) -> dict[str, str]:
-        """The dependencies that are modules."""
-        return {path: md5 for path, md5 in self.deps.items() if path.startswith("stages/")}
-
-    @property
-    def data(self) -> dict[str, str]:
-        """All other dependencies."""
-        return {path: md5 for path, md5 in self.deps.items() if path not in self.code}
+    def code(self) -> str:
+        """The digest of the modules that it ran, or nothing."""
+        return next((value for key, value in self.params.get(CODE, {}).items() if key.startswith("stages.")), "")
 
 
 def read_lock(path: Path) -> dict[str, LockedStage]:
@@ -61,7 +58,7 @@ def upstream(stage: LockedStage, lock: Mapping[str, LockedStage], variants: Coll
     waiting, seen = [stage], {stage.name}
     while waiting:
         current = waiting.pop(0)
-        read = [*current.data, *(file for file in current.params if file != "params.yaml")]
+        read = [*current.deps, *(file for file in current.params if file not in ("params.yaml", CODE))]
         for maker in (maker for path in read for maker in makers_of(path, lock)):
             variant = maker.name.partition("@")[2]
             inside = not any(path in maker.outs for path in read)
@@ -75,4 +72,4 @@ def upstream(stage: LockedStage, lock: Mapping[str, LockedStage], variants: Coll
 def stale_inputs(stage: LockedStage, lock: Mapping[str, LockedStage]) -> dict[str, str]:
     """What `stage` read of other stages that they have made anew since, with its present hash."""
     made = {path: md5 for other in lock.values() for path, md5 in other.outs.items()}
-    return {path: made[path] for path, md5 in stage.data.items() if made.get(path, md5) != md5}
+    return {path: made[path] for path, md5 in stage.deps.items() if made.get(path, md5) != md5}

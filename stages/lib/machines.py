@@ -86,7 +86,7 @@ class Machine:
 def load_machines(folder: Path, digests: dict[str, str]) -> tuple[Machine, ...]:
     """Every machine in `folder`, by fingerprint; none if it is not there.
 
-    `digests` is the content of reports/code.json. What is broken, or stands in the folder of another machine, is a
+    `digests` are the back ends' of reports/code.json. What is broken, or stands in the folder of another machine, is a
     UserError; what is not there yet is in `missing`.
     """
     found = sorted(path for path in folder.glob("[!.]*") if path.is_dir())

@@ -33,7 +33,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("advice") / "project"
     write_project(folder, VARIANTS)
     write_machine(folder, OTHER, VARIANTS, CODE)
-    (folder / "reports/code.json").write_text(json.dumps(CODE), encoding="utf-8")
+    (folder / "reports/code.json").write_text(json.dumps({"backends": CODE}), encoding="utf-8")
     for name, ssim in {"bf16": 0.96, "fp16": 0.9995, "int8-simulated": 0.9}.items():
         change(folder / f"reports/quality/{name}.json", lambda quality, ssim=ssim: _set_ssim(quality, ssim))
     return folder

@@ -27,7 +27,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("machines") / "project"
     write_project(folder, VARIANTS)
     write_machine(folder, OTHER, VARIANTS, CODE)
-    (folder / "reports/code.json").write_text(json.dumps(CODE), encoding="utf-8")
+    (folder / "reports/code.json").write_text(json.dumps({"backends": CODE}), encoding="utf-8")
     return folder
 
 
@@ -95,7 +95,7 @@ def test_what_is_missing_or_of_other_code_is_said(project: Path):
     """Protects a reader from taking half a folder, or figures of other code, for the whole."""
     (project / f"reports/machines/{OTHER}/embedded/bf16/size.json").unlink()
     change(project / f"reports/machines/{OTHER}/asked.json", failed={"embedded": {"bf16": "out of memory"}})
-    change(project / "reports/code.json", torch="b" * 64)
+    change(project / "reports/code.json", backends={"torch": "b" * 64})
     page = rendered()
     assert "bf16 (out of memory)" in page
     assert "other code than this report's checkout has: FP32, INT8 Simulated" in page.replace("&#39;", "'")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.lib.code_graph import digest, modules_of
 from tests.command import run
 from tests.conftest import PROJECT
 from tests.tiny_project import edit_json, write_json, write_settings
@@ -14,15 +15,17 @@ from tests.tiny_project import edit_json, write_json, write_settings
 QUALITY = {"ssim": 0.9, "averages": {"ms_ssim": {"mean": 0.95}}, "pictures": [{"id": "cat", "ssim": 0.8}]}
 TIMING = {"latency_s": 1.5, "fingerprint": "ffffffffffff", "components": [{"component": "unet", "median": 1.2}]}
 
+EVALUATE = modules_of("evaluate", ())
+CODE = digest(EVALUATE)
+
 
 def md5(path: Path) -> str:
     return hashlib.md5(path.read_bytes()).hexdigest()
 
 
-def write_lock(folder: Path, seen_by_evaluate: str) -> None:
+def write_lock(folder: Path, seen_by_evaluate: str, code: str = CODE) -> None:
     """A lock file of two stages: `generate` drew the pictures that `evaluate` read as `seen_by_evaluate`."""
     deps = [{"path": "data/images/bf16", "hash": "md5", "md5": seen_by_evaluate}]
-    deps += [{"path": "stages/evaluate.py", "hash": "md5", "md5": "c0de" * 8}]
     quality, timing = "reports/quality/bf16.json", "reports/timing/bf16.json"
     stages = {
         "generate@bf16": {
@@ -33,7 +36,7 @@ def write_lock(folder: Path, seen_by_evaluate: str) -> None:
         "evaluate@bf16": {
             "cmd": "python -m stages.evaluate --variant bf16",
             "deps": deps,
-            "params": {"params.yaml": {"quality": {"seed": 7}}},
+            "params": {"params.yaml": {"quality": {"seed": 7}}, "reports/code.json": {"stages.evaluate": code}},
             "outs": [{"path": quality, "hash": "md5", "md5": md5(folder / quality)}],
         },
         "benchmark@bf16": {
@@ -64,7 +67,8 @@ def test_the_chain_leads_from_the_figure_to_what_no_stage_made(project):
         "python -m stages.evaluate --variant bf16",
         'params.yaml: quality = {"seed": 7}',
         "data/images/bf16 (made by generate@bf16)",
-        f"{'c0de' * 8}  stages/evaluate.py",
+        f"{CODE} of {len(EVALUATE)} modules\n",
+        f"{md5(PROJECT / 'stages/evaluate.py')}  stages/evaluate.py",
         "python -m stages.generate --variant bf16",
         f"{'0123' * 8}  data/prompts.csv (made by no stage)",
         "machine   0123456789ab",
@@ -87,6 +91,13 @@ def test_a_changed_file_is_told_and_the_exit_code_says_so(project):
     done = run(project, "stages.trace", "bf16", "ssim")
     assert done.returncode == 1
     assert "changed after it was measured; run `dvc repro evaluate@bf16`" in done.stdout
+
+
+def test_changed_code_is_told(project):
+    write_lock(project, "abcd" * 8 + ".dir", code="c0de" * 16)
+    assert f"{'c0de' * 16} of {len(EVALUATE)} modules, which has changed since" in (
+        run(project, "stages.trace", "bf16", "ssim").stdout
+    )
 
 
 def test_an_input_that_was_made_anew_since_is_told(project):
