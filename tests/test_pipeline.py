@@ -100,10 +100,16 @@ def clone(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Clone:
     params["benchmark"].update({"warmup": 0, "repeats": 2})
     params["calibration"].update({"pictures": 1, "unet_calls": 3})
     params["quality"].update({"floor_prompts": 1, "floor_seeds": 3, "trajectory_prompts": 1, "resamples": 200})
+    params["report"]["languages"] = ["en"]
     params["sensitivity"].update({"pictures": 1, "formats": {"int8": params["sensitivity"]["formats"]["int8"]}})
     yaml.dump(params, folder / "params.yaml")
     clone = Clone(folder)
     clone.edit("stages/lib/backends/__init__.py", "BACKENDS = {\n", f"BACKENDS = {{\n{INVENTED}")
+    clone.edit("dvc.yaml", "reports/report.html reports/report.ru.html", "reports/report.html")
+    clone.edit("dvc.yaml", "reports/report.pdf reports/report.ru.pdf", "reports/report.pdf")
+    clone.edit(
+        "dvc.yaml", "      - reports/report.ru.html\n      - reports/report.ru.pdf:\n          cache: false\n", ""
+    )
     (folder / "stages/lib/backends/invented").mkdir()
     (folder / "stages/lib/backends/invented/__init__.py").write_text(
         "from stages.lib.backends.torch import inventory, load, quantize\n", encoding="utf-8"
@@ -218,21 +224,22 @@ def test_a_missing_package_is_a_row_and_installing_it_runs_just_its_variant(rest
     assert "latency_s" in restored.json("reports/metrics/later.json")
 
 
-def test_a_killed_run_goes_on_and_gives_the_same_pictures(restored):
+def test_a_killed_run_goes_on_and_gives_the_same_pictures(restored, tmp_path):
     restored.repro()
     before = restored.pictures()
     shutil.rmtree(restored.folder / "data/images/int8-cpu")
     shutil.rmtree(restored.folder / ".dvc/cache")
     shutil.rmtree(restored.folder / "data/models/int8-cpu")
-    process = subprocess.Popen(
-        ["dvc", "repro"], cwd=restored.folder, env=restored.environment, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    log = tmp_path / "log"
+    with log.open("w", encoding="utf-8") as file:
+        process = subprocess.Popen(
+            ["dvc", "repro"], cwd=restored.folder, env=restored.environment, start_new_session=True,
+            stdout=file, stderr=subprocess.STDOUT,
+        )  # fmt: skip
     images = restored.folder / "data/images"
-    deadline = time.monotonic() + 120
-    while not list(images.glob(".int8-cpu.*")) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert list(images.glob(".int8-cpu.*")), "the drawing of int8-cpu was never under way"
+    while not list(images.glob(".int8-cpu.*")):
+        assert process.poll() is None, f"int8-cpu was never being drawn:\n{log.read_text(encoding='utf-8')}"
+        time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not (restored.folder / "data/images/int8-cpu").exists()
@@ -259,3 +266,14 @@ def test_a_mistake_in_params_is_one_clear_message(restored, old, new, says):
         assert words in output, output
     assert not list(restored.folder.rglob("*.partial"))
     assert not (restored.folder / "data/x").exists()
+
+
+def test_editing_a_module_reruns_the_stages_that_use_it(restored):
+    restored.repro()
+    module = restored.folder / "stages/lib/artifacts.py"
+    saved = module.read_bytes()
+    module.write_bytes(saved + b"# edited\n")
+    try:
+        assert restored.ran() == {"inspect@fp32", "inspect@int8-cpu", "inspect@int8-simulated", "controls", "report"}
+    finally:
+        module.write_bytes(saved)

@@ -15,6 +15,7 @@ from stages.lib.backends.torch.layers import (
     predict,
     rounded_inputs,
     rounded_weights,
+    twin,
     weight_layers,
 )
 from stages.lib.backends.torch.mixed import PLAN_FILE, LayerNoise, choose_bits, expected_noise, measure_layers
@@ -52,6 +53,28 @@ def unet(tiny_model):
 @pytest.fixture(scope="module")
 def noise(unet, inputs) -> dict[str, LayerNoise]:
     return measure_layers(unet, examples(inputs), "channel")
+
+
+def test_rounding_a_twin_leaves_the_network_alone_and_takes_no_memory_for_its_weights(unet):
+    layers, other = weight_layers(unet), weight_layers(twin(unet))
+    before = layers["conv_in"].weight.clone()
+    assert all(other[name].weight is layer.weight for name, layer in layers.items())
+    with rounded_weights(other, {"conv_in": 4}, "channel"):
+        assert not torch.equal(other["conv_in"].weight, before)
+        assert torch.equal(layers["conv_in"].weight, before)
+    assert other["conv_in"].weight is layers["conv_in"].weight
+
+
+def test_many_threads_measure_what_one_measures(unet, inputs, noise):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 2)
+    try:
+        again = measure_layers(unet, examples(inputs), "channel")
+    finally:
+        torch.set_num_threads(threads)
+    assert list(again) == list(noise)
+    for name, layer in noise.items():
+        assert again[name].low == pytest.approx(layer.low, rel=1e-3, abs=1e-12)
 
 
 def variant(mean_bits: float | None) -> Variant:

@@ -5,6 +5,7 @@ really met. It is about additive over layers while it is small, which is what ch
 al., "HAWQ-V2", NeurIPS 2020, make the same assumption of their second-order measure).
 """
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -104,13 +105,20 @@ def rounded_weights(
     group_size: int | None = None,
 ) -> Iterator[None]:
     """The weights of the layers that `bits` names are rounded to so many bits until the block ends."""
-    kept = {name: layers[name].weight.detach().clone() for name in bits}
+    kept = {name: layers[name].weight for name in bits}
     try:
+        for name, weight in kept.items():
+            layers[name].weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
         round_layers(layers, bits, granularity, group_size)
         yield
     finally:
         for name, weight in kept.items():
-            layers[name].weight.copy_(weight)
+            layers[name].weight = weight
+
+
+def twin(network: nn.Module) -> nn.Module:
+    """Modules of its own over the same tensors: `rounded_weights` of one are not seen by the other."""
+    return copy.deepcopy(network, {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())})
 
 
 def round_layers(
