@@ -1,7 +1,6 @@
 """The parent's side of a timing worker: start it, ask it, pass on what went wrong, and leave none behind."""
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -9,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from stages.lib import timing_worker, warm_request
+from stages.lib import timing_worker
 from stages.lib.errors import UserError
 from stages.lib.timing_worker import Task
 
@@ -34,12 +33,9 @@ class TimingProcess:
     def __enter__(self) -> "TimingProcess":
         # Its standard error is a file: read only if it dies, and it can never fill a pipe.
         self._errors = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")  # noqa: SIM115
-        # Forked from a process that has imported, it would not count the pages of libraries as its own memory.
-        environment = {name: value for name, value in os.environ.items() if name != warm_request.FOLDER}
         self._process = subprocess.Popen(
             [sys.executable, "-m", timing_worker.__name__],
             cwd=self._folder,
-            env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

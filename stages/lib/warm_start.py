@@ -150,6 +150,7 @@ def _run(
     sys.stdout.reconfigure(line_buffering=os.isatty(1))
     os.chdir(folder)
     os.umask(umask)
+    os.environ.clear()
     os.environ.update(variables, **{FORKED: str(os.getpid())})
     sys.orig_argv[:], sys.argv[1:], sys.path[0] = command, arguments, folder
     for name in [name for name in sys.modules if name.partition(".")[0] == "stages"]:

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="stages are fork
 PROBE = """
 import os, signal, subprocess, sys, time
 from stages.lib.errors import UserError, run_stage
+from stages.lib.loaded_size import ALLOCATOR
 from stages.lib.processes import Crew, map_in_crew
 from stages.lib.warm_request import FORKED, is_warm
 
@@ -38,11 +39,12 @@ def main():
     if action == "raise": raise UserError("this file is wrong")
     if action == "die": os.kill(os.getpid(), signal.SIGKILL)
     if action == "sleep":
-        child = subprocess.Popen([sys.executable, "-m", "stages.probe", "wait"], stdout=subprocess.PIPE, text=True)
+        words = [sys.executable, "-m", "stages.probe", "wait"]
+        child = subprocess.Popen(words, env={**os.environ, **ALLOCATOR}, stdout=subprocess.PIPE, text=True)
         print(os.getpid(), child.stdout.readline(), flush=True)
         time.sleep(600)
     if action == "wait":
-        print(os.getpid(), flush=True)
+        print(os.getpid(), is_warm(), flush=True)
         time.sleep(600)
     if action == "crew":
         items = [int(value) for value in values]
@@ -139,6 +141,14 @@ def test_other_variables_are_for_a_process_of_its_own(command: Command) -> None:
     assert command.run("probe", "tell", STAGES_WARM="/nowhere")[1].startswith("False")
 
 
+def test_who_measures_its_own_memory_is_not_forked(command: Command) -> None:
+    """Protects the memory figures: here of the timing worker, which waits for its task and has imported by itself."""
+    worker = command.start("lib.timing_worker")
+    wait_until(lambda: any("pydantic" in part.path for part in psutil.Process(worker.pid).memory_maps()))
+    worker.kill()
+    worker.communicate()
+
+
 def test_a_changed_stage_is_read_again(command: Command) -> None:
     """Protects who edits code while the command runs."""
     path = command.folder / "stages/lib/languages.py"
@@ -153,7 +163,9 @@ def test_a_changed_stage_is_read_again(command: Command) -> None:
 def test_a_killed_stage_leaves_nothing_behind(command: Command) -> None:
     """Protects the machine, and who waits for the exit status; a stage below it, as quantize starts one, goes too."""
     process = command.start("probe", "sleep")
-    stage, below = (int(number) for number in process.stdout.readline().split())
+    stage, below, is_below_warm = process.stdout.readline().split()
+    stage, below = int(stage), int(below)
+    assert is_below_warm == "True"
     assert stage != process.pid and not is_gone(stage) and not is_gone(below)
     process.kill()
     assert process.wait() == -signal.SIGKILL
@@ -163,7 +175,7 @@ def test_a_killed_stage_leaves_nothing_behind(command: Command) -> None:
 
 def test_ctrl_c_ends_it_as_ever(command: Command) -> None:
     process = command.start("probe", "wait")
-    stage = int(process.stdout.readline())
+    stage = int(process.stdout.readline().split()[0])
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=10)[1] == "interrupted\n"
     assert process.returncode == 1 and is_gone(stage)
@@ -201,7 +213,7 @@ def test_dvc_hands_its_stages_over(command: Command) -> None:
 def test_the_end_of_the_command_ends_all(command: Command) -> None:
     """Protects its exit status, and the temporary folder and memory of the machine; the last test of this file."""
     process = command.start("probe", "wait")
-    stage = int(process.stdout.readline())
+    stage = int(process.stdout.readline().split()[0])
     assert command.end(7) == 7
     wait_until(lambda: not command.sockets.exists() and is_gone(stage))
     assert "ended, perhaps for want of memory" in process.communicate()[1] and process.returncode == 1
