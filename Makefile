@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 report: .venv/.installed
 	@python -m stages.lib.params
-	@dvc repro
+	@python -m stages.lib.warm_start dvc repro
 	@echo "The report: reports/report.pdf, and reports/report.html for the screen."
 
 test: .venv/.installed

@@ -5,7 +5,6 @@ commit give the same bytes: dates come from the commit (or SOURCE_DATE_EPOCH), n
 """
 
 import argparse
-import multiprocessing
 import os
 import subprocess
 import time
@@ -33,6 +32,7 @@ from stages.lib.metrics import METRICS
 from stages.lib.params import COMPONENTS, Params, load_params
 from stages.lib.picture_folder import read_pictures, read_rgb
 from stages.lib.prediction import Prediction, runs
+from stages.lib.processes import process_context
 from stages.lib.prompts import Prompt, load_prompts
 from stages.lib.quality_tables import (
     below_rerun_db,
@@ -116,7 +116,7 @@ def main() -> None:
     if len(tasks) == 1:
         pages = [documents(*tasks[0])]
     else:  # text, charts and layout keep a core busy for seconds: each language has a process of its own
-        with ProcessPoolExecutor(len(tasks), multiprocessing.get_context("spawn")) as pool:
+        with ProcessPoolExecutor(len(tasks), process_context()) as pool:
             pages = [work.result() for work in [pool.submit(documents, *task) for task in tasks]]
     files = {}
     for html_path, pdf_path, (html, pdf) in zip(arguments.html, arguments.pdf, pages, strict=True):

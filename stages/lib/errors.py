@@ -23,14 +23,19 @@ class UserError(Exception):
 
 def run_stage(main: Callable[[], None]) -> None:
     """Run a stage's `main`; print a UserError as one message on standard error and exit with 1."""
-    for logger, pattern in NO_NEWS.items():
-        logging.getLogger(logger).addFilter(_Without(pattern))
+    hide_no_news()
     try:
         main()
     except UserError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted")
+
+
+def hide_no_news() -> None:
+    """Keep back the messages of NO_NEWS; to be called before those libraries are imported."""
+    for logger, pattern in NO_NEWS.items():
+        logging.getLogger(logger).addFilter(_Without(pattern))
 
 
 class _Without(logging.Filter):

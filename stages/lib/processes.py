@@ -5,6 +5,7 @@ picture drawn by one thread is the same on a machine of any size.
 """
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -12,9 +13,11 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context, parent_process
+from multiprocessing.context import BaseContext
 from typing import Any, TypeVar
 
 from stages.lib.errors import UserError
+from stages.lib.warm_request import is_warm, running_threads
 
 MOST_PROCESSES = 8
 ITEMS_PER_PROCESS = 4  # fewer do not pay for the start of another process
@@ -72,14 +75,34 @@ def map_in_crew(
     A crew of one is this process itself. An error in one of them ends all; a process that dies is a UserError.
     """
     if crew.processes == 1:
-        import torch
+        return _map_here(open, do, items, crew.threads)
+    pool = ProcessPoolExecutor(crew.processes, process_context(), initializer=_begin, initargs=(open, crew.threads))
+    pool.submit(int)  # it forks now, before the caller shows progress, which takes a thread
+    return _map_in_pool(pool, do, items, crew)
 
-        torch.set_num_threads(crew.threads)
-        opened = open()
-        yield from (do(opened, item) for item in items)
-        return
-    context = get_context("spawn")
-    with ProcessPoolExecutor(crew.processes, context, initializer=_begin, initargs=(open, crew.threads)) as pool:
+
+def process_context() -> BaseContext:
+    """How to start processes that compute: forked if that is safe and spares them imports, else anew."""
+    if not is_warm() or running_threads() > 1:
+        return get_context("spawn")
+    torch = sys.modules.get("torch")
+    return get_context("spawn" if torch and torch.cuda.is_initialized() else "fork")
+
+
+def _map_here(
+    open: Callable[[], Opened], do: Callable[[Opened, Item], Result], items: Sequence[Item], threads: int
+) -> Iterator[Result]:
+    import torch
+
+    torch.set_num_threads(threads)
+    opened = open()
+    yield from (do(opened, item) for item in items)
+
+
+def _map_in_pool(
+    pool: ProcessPoolExecutor, do: Callable[[Opened, Item], Result], items: Sequence[Item], crew: Crew
+) -> Iterator[Result]:
+    with pool:
         try:
             yield from pool.map(partial(_do, do), items)
         except BrokenProcessPool:
