@@ -10,9 +10,6 @@ from pathlib import Path
 
 FOLDER = "STAGES_WARM"  # names the folder of sockets
 FORKED = "STAGES_WARM_PROCESS"  # is the number of the process that was forked
-# They report the resident size of their own process, which is some 90 MiB smaller in a forked one: pages of libraries
-# that it does not touch do not count.
-MEASURE_THEMSELVES = {"quantize", "lib.timing_worker"}
 # All other variables are as they were when libraries were imported. PyTorch sets its own here, and reads it when used.
 MAY_DIFFER = {FOLDER, FORKED, "TORCHINDUCTOR_CACHE_DIR", "DVC_ROOT", "DVC_STAGE", "PWD", "OLDPWD", "SHLVL", "_"}
 LENGTH_BYTES = 4
@@ -31,8 +28,6 @@ def running_threads() -> int:
 def run_warm() -> None:
     """Have a waiting process do what this one was started for, and exit as that does; return if none fits."""
     module = sys.orig_argv[-len(sys.argv)]
-    if module.removeprefix("stages.") in MEASURE_THEMSELVES:
-        return
     os.umask(umask := os.umask(0o077))
     request = [module, sys.orig_argv, sys.argv[1:], os.getcwd(), umask, dict(os.environ)]
     content = json.dumps(request).encode()
