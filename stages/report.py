@@ -7,13 +7,15 @@ commit give the same bytes: dates come from the commit (or SOURCE_DATE_EPOCH), n
 import argparse
 import os
 import subprocess
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from datetime import date as Date
 from gettext import NullTranslations
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +32,7 @@ from stages.lib.languages import SOURCE, Language, Translate, language_of, list_
 from stages.lib.machines import Machine, compare_machines, load_machines
 from stages.lib.metrics import METRICS
 from stages.lib.params import COMPONENTS, Params, load_params
-from stages.lib.picture_folder import read_pictures, read_rgb
 from stages.lib.prediction import Prediction, runs
-from stages.lib.processes import process_context
 from stages.lib.prompts import Prompt, load_prompts
 from stages.lib.quality_tables import (
     below_rerun_db,
@@ -45,7 +45,7 @@ from stages.lib.quality_tables import (
 from stages.lib.result_charts import Drawing, component_names, result_charts
 from stages.lib.results import Results, kind_means, load_results
 from stages.lib.rounded_weight import largest_convolution, round_weight
-from stages.lib.screen_pictures import screen_figures
+from stages.lib.screen_pictures import Pictures, read_all, screen_figures
 from stages.lib.sensitivity_charts import sensitivity_charts
 from stages.lib.study import audit
 from stages.lib.study_beside import advised_variants, study_texts
@@ -112,12 +112,7 @@ def main() -> None:
             f"params.yaml: 'report.languages' has {len(languages)} languages, --html {len(arguments.html)} files and "
             f"--pdf {len(arguments.pdf)}: give one of each for each language, in the stage `report` of dvc.yaml"
         )
-    tasks = [(arguments.reports, arguments.images, arguments.base, language) for language in languages]
-    if len(tasks) == 1:
-        pages = [documents(*tasks[0])]
-    else:  # text, charts and layout keep a core busy for seconds: each language has a process of its own
-        with ProcessPoolExecutor(len(tasks), process_context()) as pool:
-            pages = [work.result() for work in [pool.submit(documents, *task) for task in tasks]]
+    pages = in_languages(arguments.reports, arguments.images, arguments.base, languages)
     files = {}
     for html_path, pdf_path, (html, pdf) in zip(arguments.html, arguments.pdf, pages, strict=True):
         files |= {html_path: html, pdf_path: pdf}
@@ -126,13 +121,60 @@ def main() -> None:
     print(f"report: {len(params.variants)} variants, {', '.join(sizes)}, {time.perf_counter() - begin_s:.1f} s")
 
 
-def documents(reports: Path, images: Path, base: Path, language: str) -> tuple[bytes, bytes]:
-    """The page and the PDF in one language."""
+def in_languages(reports: Path, images: Path, base: Path, languages: Sequence[str]) -> list[tuple[bytes, bytes]]:
+    """The page and the PDF in each language.
+
+    Charts and layout keep a core busy for seconds: each language has a process of its own. The pictures are the same in
+    all: this process makes them, while the others draw.
+    """
+    if len(languages) == 1:
+        return [documents(reports, images, base, languages[0])]
+    with ProcessPoolExecutor(len(languages), _processes()) as pool:
+        drawn = [pool.submit(drawings_of, reports, images, base, language) for language in languages]
+        params = load_params()
+        pictures = page_pictures(params, load_results(reports, images, params), images)
+        work = [
+            pool.submit(documents, reports, images, base, language, own.result(), pictures)
+            for language, own in zip(languages, drawn, strict=True)
+        ]
+        return [item.result() for item in work]
+
+
+def _processes() -> BaseContext:
+    """How processes begin: on Linux as copies of one that has imported everything, elsewhere anew."""
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["stages.lib.report_libraries"])
+    return context
+
+
+@uncollected
+def drawings_of(reports: Path, images: Path, base: Path, language: str) -> dict[str, Any]:
+    """`drawings` of the results in these folders."""
+    params = load_params()
+    results = load_results(reports, images, params)
+    chosen = language_of(language)
+    with spoken(chosen):
+        return drawings(params, results, base, chosen.translations.gettext)
+
+
+def documents(
+    reports: Path,
+    images: Path,
+    base: Path,
+    language: str,
+    drawn: dict[str, Any] | None = None,
+    pictures: dict[str, Any] | None = None,
+) -> tuple[bytes, bytes]:
+    """The page and the PDF in one language; `drawn` and `pictures` are made here if not given."""
     params = load_params()
     results = load_results(reports, images, params)
     origin = find_origin()
     machines = other_machines(reports, results.environment["fingerprint"])
-    html = render(params, results, images, base, origin, machines=machines, language=language)
+    html = render(
+        params, results, images, base, origin, machines=machines, language=language, drawn=drawn, pictures=pictures
+    )
     return for_screen(html).encode("utf-8"), pdf_of(html, origin.epoch)
 
 
@@ -195,38 +237,37 @@ def render(
     templates: Path = TEMPLATES,
     machines: tuple[Machine, ...] = (),
     language: str = SOURCE,
+    drawn: dict[str, Any] | None = None,
+    pictures: dict[str, Any] | None = None,
 ) -> str:
-    """The report in one language as one self-contained HTML page, which is also the source of the PDF."""
+    """The report in one language as one self-contained HTML page, which is also the source of the PDF.
+
+    `drawn` (of `drawings`) and `pictures` (of `page_pictures`) are made here if not given.
+    """
     chosen = language_of(language)
     with spoken(chosen):
-        return _render(params, results, images, base, origin, templates, machines, chosen)
+        drawn = drawn or drawings(params, results, base, chosen.translations.gettext)
+        pictures = pictures or page_pictures(params, results, images)
+        return _render(params, results, origin, templates, machines, chosen, drawn, pictures)
 
 
 def _render(
     params: Params,
     results: Results,
-    images: Path,
-    base: Path,
     origin: Origin,
     templates: Path,
     machines: tuple[Machine, ...],
     chosen: Language,
+    drawn: dict[str, Any],
+    pictures: dict[str, Any],
 ) -> str:
     language, translations = chosen.code, chosen.translations
     _ = translations.gettext
-    prompts = load_prompts(Path(params.prompts.file), params.prompts.sets)
-    study_ids = {prompt.id for prompt in prompts if prompt.set == "study"}
-    weight = round_weight(*largest_convolution(base))
-    charts = (
-        result_charts(results, study_ids, _)
-        | (trajectory_chart(results, _) if results.pictured else {})
-        | {"pipeline": Drawing(illustrations.pipeline(_), "")}
-    )
-    charts |= sensitivity_charts(results.sensitivity, _) if results.pictured else {}
+    prompts = _prompts(params)
     explained = explained_variants(results)
     advised = advice_figures(params, results, machines, translations)
     if advised["tradeoff"]["chart"]:
-        charts["tradeoff"] = advised["tradeoff"]["chart"]
+        drawn["charts"]["tradeoff"] = advised["tradeoff"]["chart"]
     winners = {item.key: item.decision.winner.name for item in advised["advice"] if item.decision.winner}
     comparisons = compare_machines(machines, results, params.model)
     numbers = outline.numbers(_, results.pictured, len(comparisons) + sum(len(machine.models) for machine in machines))
@@ -252,10 +293,6 @@ def _render(
         components_count=len(COMPONENTS),
         instrumented=instrumented_pictures(results),
         timed_calls=results.baseline.measurement("latency_s").n,
-        formulas={name: illustrations.formula(name, _) for name in illustrations.FORMULAS},
-        charts=charts,
-        rounding=Drawing(illustrations.rounding(weight, _), ""),
-        weight=weight,
         pairs=pair_rows(results, prompts),
         kinds=kind_counts(prompts),
         audit=audit(STUDY, _),
@@ -274,9 +311,39 @@ def _render(
         by_operator=by_operator,
         shares=shares,
         **(quality_figures(results, _) | appearance_texts(results, _) if results.pictured else {}),
-        **(picture_figures(results, images, pictured_prompts(prompts)) if results.pictured else no_pictures(results)),
-        **screen_figures(results, images, prompts, pictured_prompts(prompts)),
+        **drawn,
+        **pictures,
     )
+
+
+def _prompts(params: Params) -> list[Prompt]:
+    return load_prompts(Path(params.prompts.file), params.prompts.sets)
+
+
+def drawings(params: Params, results: Results, base: Path, _: Translate) -> dict[str, Any]:
+    """What templates show as drawings, but for that of the advice, and the weight that one of them shows."""
+    study_ids = {prompt.id for prompt in _prompts(params) if prompt.set == "study"}
+    weight = round_weight(*largest_convolution(base))
+    charts = result_charts(results, study_ids, _) | {"pipeline": Drawing(illustrations.pipeline(_), "")}
+    if results.pictured:
+        charts |= trajectory_chart(results, _) | sensitivity_charts(results.sensitivity, _)
+    return {
+        "charts": charts,
+        "formulas": {name: illustrations.formula(name, _) for name in illustrations.FORMULAS},
+        "rounding": Drawing(illustrations.rounding(weight, _), ""),
+        "weight": weight,
+    }
+
+
+@uncollected
+def page_pictures(params: Params, results: Results, images: Path) -> dict[str, Any]:
+    """What templates show as pictures, which is the same in every language. Where nothing was drawn: no viewer."""
+    if not results.pictured:
+        return no_pictures(results) | {"viewer": None}
+    prompts = _prompts(params)
+    pictured = pictured_prompts(prompts)
+    pictures = read_all(images, [result.name for result in results.variants])
+    return picture_figures(results, pictures, pictured) | screen_figures(results, pictures, prompts, pictured)
 
 
 def advice_figures(
@@ -405,12 +472,9 @@ def no_pictures(results: Results) -> dict[str, Any]:
     return {"comparisons": {}, "picture_width": timing["width"], "picture_height": timing["height"]}
 
 
-def picture_figures(results: Results, images: Path, prompts: list[Prompt]) -> dict[str, Any]:
+def picture_figures(results: Results, every: Pictures, prompts: list[Prompt]) -> dict[str, Any]:
     """Figures 1 and 3: whole pictures; the detail that differs most; maps of the difference with one factor for all."""
-    listed = {result.name: read_pictures(images / result.name) for result in results.variants}
-    shown = {
-        prompt.id: {name: read_rgb(pictures[prompt.id]) for name, pictures in listed.items()} for prompt in prompts
-    }
+    shown = {prompt.id: {name: pictures[prompt.id] for name, pictures in every.items()} for prompt in prompts}
     maps = {
         prompt.id: {
             result.name: differences(shown[prompt.id][results.baseline.name], shown[prompt.id][result.name])

@@ -213,16 +213,20 @@ def _shade(number: int, count: int) -> str:
 def blank_chart(height_in: float) -> Iterator[tuple["Figure", io.StringIO]]:
     """A figure of the text's width; when the block ends, its SVG is in the buffer."""
     from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     out = io.StringIO()
     with rc_context(SETTINGS):
-        figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
+        figure = Figure(figsize=(WIDTH_IN, height_in), dpi=FigureCanvasSVG.fixed_dpi, layout="constrained")
+        FigureCanvasSVG(figure)  # letters are measured as they will be drawn
         figure.get_layout_engine().set(w_pad=0.02, h_pad=0.04)
         yield figure, out
         for axes in figure.axes:
             for axis in (axes.xaxis, axes.yaxis):
                 axis.get_major_formatter().fix_minus = localized  # the last step from a number to its tick's label
+        figure.get_layout_engine().execute(figure)
+        figure.set_layout_engine(None)  # with one, saving would draw everything twice
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     svg = out.getvalue().replace("font-family: 'DejaVu Sans'", f"font-family: {FONTS}")
     out.seek(0)

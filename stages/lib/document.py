@@ -168,7 +168,7 @@ def pdf_of(html: str, epoch: int) -> bytes:
     Scripts, and what is marked with the comments `screen only` and `end of screen only`, are not read.
     """
     html = SCREEN_ONLY.sub("", html)
-    weasyprint = _import_weasyprint()
+    weasyprint = import_weasyprint()
     fetcher = weasyprint.urls.URLFetcher(allowed_protocols=("data", "file"))
     with _source_date(epoch):
         fonts = weasyprint.text.fonts.FontConfiguration()
@@ -179,7 +179,8 @@ def pdf_of(html: str, epoch: int) -> bytes:
         )
 
 
-def _import_weasyprint() -> Any:
+def import_weasyprint() -> Any:
+    """WeasyPrint; a system library that it lacks is a UserError that says how to install it."""
     try:
         import weasyprint
         import weasyprint.text.fonts

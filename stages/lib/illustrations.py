@@ -1,13 +1,11 @@
 """The drawings that are no charts of results: formulas, the pipeline, and what rounding does to real weights."""
 
-import io
-
 import numpy as np
 
 from stages.lib.charts import ACCENT, FAINT, INK, MUTED, SETTINGS, Translate, blank_chart
 from stages.lib.rounded_weight import RoundedWeight
 
-FORMULA_SIZE_PT = 11
+FORMULA_SIZE_PT, MARGIN_PT = 11, 1.44
 # Mathtext of the formulas that the report uses, by name.
 FORMULAS = {
     "quantize": r"$q = \mathrm{clamp}\left(\mathrm{round}\left(\dfrac{x}{s}\right) + z,"
@@ -40,7 +38,8 @@ FORMULAS = {
 def formula(name: str, _: Translate = str) -> str:
     """The formula as an SVG that is cropped to its ink."""
     from matplotlib import rc_context
-    from matplotlib.figure import Figure
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
 
     words = {
         "bytes": _("theoretical bytes"),
@@ -58,13 +57,37 @@ def formula(name: str, _: Translate = str) -> str:
         "utilisation": _("utilisation"),
     }
     in_mathtext = {key: word.replace(" ", r"\ ").replace("-", r"\!-\!") for key, word in words.items()}
-    out = io.StringIO()
-    with rc_context(SETTINGS | {"svg.fonttype": "path"}):  # mathematics has fonts that no browser has
-        figure = Figure(figsize=(0.1, 0.1))
-        figure.text(0, 0, FORMULAS[name] % in_mathtext, fontsize=FORMULA_SIZE_PT)
-        options = {"metadata": {"Date": None, "Creator": None}, "bbox_inches": "tight", "pad_inches": 0.02}
-        figure.savefig(out, format="svg", transparent=True, **options)
-    return out.getvalue()
+    text = FORMULAS[name] % in_mathtext
+    with rc_context(SETTINGS):
+        font = FontProperties(family=SETTINGS["font.family"], size=FORMULA_SIZE_PT)
+        points, codes = text_to_path.get_text_path(font, text, ismath=True)
+        width, height, descent = text_to_path.get_text_width_height_descent(text, font, ismath=True)
+        _width, least_height, least_descent = text_to_path.get_text_width_height_descent("lp", font, ismath=False)
+    descent = max(descent, least_descent)
+    below, scale = MARGIN_PT + descent, FORMULA_SIZE_PT / text_to_path.FONT_SCALE
+    width, height = round(width + 2 * MARGIN_PT, 2), round(max(height, least_height) + 2 * MARGIN_PT, 2)
+    # one path, not one for each letter: mathematics has fonts that no browser has, and a PDF is made of them sooner
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}pt" height="{height}pt" '
+        f'viewBox="0 0 {width} {height}"><path fill="{INK}" '
+        f'transform="translate({MARGIN_PT} {round(height - below, 2)}) scale({scale} {-scale})" '
+        f'd="{_outline(points, codes)}"/></svg>'
+    )
+
+
+def _outline(points: np.ndarray, codes: np.ndarray) -> str:
+    """A path of matplotlib as an SVG writes it."""
+    from matplotlib.path import Path
+
+    letters = {Path.MOVETO: "M", Path.LINETO: "L", Path.CURVE3: "Q", Path.CURVE4: "C", Path.CLOSEPOLY: "z"}
+    parts = []
+    for numbers, code in Path(points, codes).iter_segments(simplify=False):
+        # a tenth is a thousandth of the size of the letters
+        shown = (
+            () if code == Path.CLOSEPOLY else (str(number).removesuffix(".0") for number in numbers.round(1).tolist())
+        )
+        parts.append(letters[code] + " ".join(shown))
+    return "".join(parts)
 
 
 def pipeline(_: Translate) -> str:

@@ -18,15 +18,9 @@ Pictures = Mapping[str, Mapping[str, np.ndarray]]
 
 
 def screen_figures(
-    results: Results, images: Path, prompts: Sequence[Prompt], pictured: Sequence[Prompt]
+    results: Results, pictures: Pictures, prompts: Sequence[Prompt], pictured: Sequence[Prompt]
 ) -> dict[str, Any]:
-    """What templates show on the screen alone; `pictured` are the prompts of the page's figures.
-
-    Where nothing was drawn, there is no viewer.
-    """
-    if not results.pictured:
-        return {"viewer": None}
-    pictures = read_all(images, [result.name for result in results.variants])
+    """What templates show on the screen alone; `pictured` are the prompts of the page's figures."""
     same = near_baseline(results)
     shown = previews(pictures, same, [prompt.id for prompt in prompts])
     in_page = {(name, prompt.id) for name in pictures for prompt in pictured}

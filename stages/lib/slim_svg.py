@@ -15,13 +15,14 @@ _TAG = re.compile(r"<[^>]+>")
 _SCALE = re.compile(r"scale\([^)]*\)")
 _LETTERS = re.compile(r"font-size: ([\d.]+px); font-family: ([^;\"]+); ")
 _MARKS = re.compile(r"<g((?: clip-path=\"[^\"]*\")?)>((?:<use [^>]*/>){2,})</g>")
+_RULE = re.compile(r"<defs><style type=\"text/css\">\*\{([^}]*)\}</style></defs>")
 _STYLE = re.compile(r" style=\"([^\"]*)\"")
 
 
 def slim(svg: str) -> str:
     """The same drawing, smaller. Text keeps every character."""
     svg = _PROLOGUE.sub("", svg)
-    svg = re.sub(r"\s*\n\s*<", "<", svg).strip()
+    svg = _rule_once(re.sub(r"\s*\n\s*<", "<", svg).strip())
     svg = _TAG.sub(lambda tag: _slim_tag(tag[0]), svg)
     used = set(_REFERENCED.findall(svg))
     svg = re.sub(r" id=\"([^\"]*)\"", lambda found: found[0] if found[1] in used else "", svg)
@@ -33,6 +34,12 @@ def slim(svg: str) -> str:
         svg = re.sub(r"<g></g>|<defs></defs>", "", svg)
         svg = re.sub(r"<g>(<(?:path|use) [^>]*/>|<text [^>]*>[^<]*</text>)</g>", r"\1", svg)
     return _letters_once(svg)
+
+
+def _rule_once(svg: str) -> str:
+    """What a rule says of every element, the drawing says: they inherit it, and nobody has to match the rule."""
+    rule = _RULE.search(svg)
+    return _RULE.sub("", svg).replace("<svg ", f'<svg style="{rule[1]}" ', 1) if rule else svg
 
 
 def _slim_tag(tag: str) -> str:

@@ -21,7 +21,6 @@ DRAWINGS = {
         ("study", "other", "mean"),
         [("good", 30.0)],
     ),
-    "formula": lambda: illustrations.formula("psnr"),
     "pipeline": lambda: illustrations.pipeline(str),
 }
 
@@ -45,6 +44,12 @@ def test_it_has_every_word_and_mark_of_the_drawing_in_fewer_bytes(drawing):
     assert words(slimmed) == words(drawing)
     assert shapes(slimmed, "use") == shapes(drawing, "use") and shapes(slimmed, "path") == shapes(drawing, "path")
     assert len(slimmed) < 0.85 * len(drawing)
+
+
+def test_a_formula_is_small_as_it_is():
+    """It is one path without words, style rules and references: there is nothing to take away."""
+    formula = illustrations.formula("psnr")
+    assert slim(formula) == formula and shapes(formula, "path") == 1 and len(formula) < 25_000
 
 
 def test_every_reference_still_leads_somewhere(drawing):
