@@ -5,6 +5,7 @@ commit give the same bytes: dates come from the commit (or SOURCE_DATE_EPOCH), n
 """
 
 import argparse
+import multiprocessing
 import os
 import subprocess
 import sys

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from tests.command import start_warm, without_pytest
 from tests.conftest import PROJECT
 
 yaml = YAML()
@@ -38,7 +39,7 @@ class Clone:
     def __init__(self, folder: Path):
         self.folder = folder
         self.environment = {
-            **os.environ,
+            **without_pytest(os.environ),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "DVC_NO_ANALYTICS": "1",
             "OMP_NUM_THREADS": "1",
@@ -117,6 +118,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Clone:
     clone.run("git", "init", "--quiet")
     clone.run("git", "add", "--all")
     clone.run("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--quiet", "-m", "start")
+    clone.environment |= start_warm(folder, clone.environment)
     clone.repro()
     return clone
 
