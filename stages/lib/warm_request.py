@@ -1,5 +1,6 @@
 """What a process asks of the one that waits with libraries imported (stages.lib.warm_start), and knows about it."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -12,6 +13,8 @@ FOLDER = "STAGES_WARM"  # names the folder of sockets
 FORKED = "STAGES_WARM_PROCESS"  # is the number of the process that was forked
 # All other variables are as they were when libraries were imported. PyTorch sets its own here, and reads it when used.
 MAY_DIFFER = {FOLDER, FORKED, "TORCHINDUCTOR_CACHE_DIR", "DVC_ROOT", "DVC_STAGE", "PWD", "OLDPWD", "SHLVL", "_"}
+# They run every time, and import nothing large.
+LIGHT = {"stages.code", "stages.environment", "stages.source"}
 LENGTH_BYTES = 4
 
 
@@ -28,15 +31,20 @@ def running_threads() -> int:
 def run_warm() -> None:
     """Have a waiting process do what this one was started for, and exit as that does; return if none fits."""
     module = sys.orig_argv[-len(sys.argv)]
+    if module in LIGHT:
+        return
     os.umask(umask := os.umask(0o077))
     request = [module, sys.orig_argv, sys.argv[1:], os.getcwd(), umask, dict(os.environ)]
     content = json.dumps(request).encode()
+    path = socket_path(os.environ[FOLDER])
     with socket.socket(socket.AF_UNIX) as connection:
         try:
-            connection.connect(str(socket_path(os.environ[FOLDER])))
+            connection.connect(str(path))
             socket.send_fds(connection, [len(content).to_bytes(LENGTH_BYTES, "big")], [0, 1, 2])
             connection.sendall(content)
-        except OSError:
+        except OSError:  # none is ready: from now on one is wanted
+            with contextlib.suppress(OSError):
+                wanted(path).touch()
             return
         if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
             signal.signal(signal.SIGINT, lambda *_: connection.send(b"i"))
@@ -49,6 +57,11 @@ def run_warm() -> None:
             signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     sys.exit(status)
+
+
+def wanted(path: Path) -> Path:
+    """The file that has a process import, once a stage has missed it: nothing is imported where nothing runs."""
+    return path.with_suffix(".wanted")
 
 
 def socket_path(folder: str) -> Path:

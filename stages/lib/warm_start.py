@@ -1,9 +1,9 @@
 """Import the large libraries once: the stages that a command starts are forked from processes that have them.
 
 `python -m stages.lib.warm_start dvc repro` becomes `dvc repro` and leaves two processes behind it that import what
-most stages import, and wait as long as the command runs. Each `python -m stages.NAME` below it hands what it was
-started for to the one of the same environment, and ends as the process forked for it does (`run_warm`, called by
-`stages`). If none is ready or fits, or off Linux, a stage imports for itself as ever.
+most stages import, as soon as one has missed it, and wait as long as the command runs. Each `python -m stages.NAME`
+below it hands what it was started for to the one of the same environment, and ends as the process forked for it does
+(`run_warm`, called by `stages`). If none is ready or fits, or off Linux, a stage imports for itself as ever.
 """
 
 import array
@@ -16,19 +16,22 @@ import mmap
 import os
 import runpy
 import selectors
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
-from stages.lib.warm_request import FOLDER, FORKED, LENGTH_BYTES, running_threads, socket_path
+from stages.lib.warm_request import FOLDER, FORKED, LENGTH_BYTES, running_threads, socket_path, wanted
 
 PR_SET_PDEATHSIG = 1
+POLL_S = 0.1
 
 
-def _import_libraries() -> None:
+def import_libraries() -> None:
     """What takes long and starts no thread; nothing of this project, whose files may change while we wait."""
     import psutil  # noqa: F401
     import pydantic  # noqa: F401
@@ -53,7 +56,9 @@ def serve(folder: str, parent: int) -> None:
     try:
         _end_with(parent, signal.SIGTERM)
         hide_no_news()
-        _import_libraries()
+        while not wanted(path).exists():
+            time.sleep(POLL_S)
+        import_libraries()
         if running_threads() > 1:  # fork copies one thread only, and what the others hold stays held
             return
         gc.collect()
@@ -65,8 +70,8 @@ def serve(folder: str, parent: int) -> None:
             for process in forked:
                 os.killpg(process, signal.SIGKILL)
             path.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # the other one's socket is still there
-                os.rmdir(folder)
+            if not any(other.is_socket() for other in Path(folder).glob("*")):
+                shutil.rmtree(folder, ignore_errors=True)
     _end_with(server, signal.SIGKILL)
     for page in resident:
         ctypes.c_char.from_address(page).value  # noqa: B018

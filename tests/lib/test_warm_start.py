@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from stages.lib.loaded_size import ALLOCATOR
 from tests.conftest import PROJECT
 from tests.tiny_project import write_models, write_settings
 
@@ -20,10 +21,12 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="stages are fork
 # A stage that tells of itself and does as it is told.
 PROBE = """
 import os, signal, subprocess, sys, time
+import psutil
 from stages.lib.errors import UserError, run_stage
 from stages.lib.loaded_size import ALLOCATOR
 from stages.lib.processes import Crew, map_in_crew
 from stages.lib.warm_request import FORKED, is_warm
+from stages.lib.warm_start import import_libraries
 
 def opened(): return os.environ.get(FORKED)
 def square(opened, item):
@@ -35,6 +38,9 @@ def main():
     if action == "tell":
         print(is_warm(), os.getcwd(), os.umask(0o22), os.environ.get("DVC_STAGE"), values, sys.stdin.read())
         print("to standard error", file=sys.stderr)
+    if action == "memory":
+        import_libraries()
+        print(psutil.Process().memory_info().rss)
     if action == "exit": sys.exit(int(values[0]))
     if action == "raise": raise UserError("this file is wrong")
     if action == "die": os.kill(os.getpid(), signal.SIGKILL)
@@ -71,7 +77,11 @@ class Command:
         )  # fmt: skip
         self.sockets = Path(self.process.stdout.readline().strip())
         self.inside = self.environment | {"STAGES_WARM": str(self.sockets)}  # what the command has
-        wait_until(lambda: len(list(self.sockets.iterdir())) == 2, 120)
+        for variables in ({}, ALLOCATOR):
+            assert self.run("probe", "tell", **variables)[1].startswith("False"), (
+                "nothing is imported before it is wanted"
+            )
+        wait_until(lambda: len([path for path in self.sockets.iterdir() if not path.suffix]) == 2, 120)
 
     def start(self, *words: str, warm: bool = True, **variables: str) -> subprocess.Popen:
         """Start `python -m stages.WORDS`."""
@@ -141,12 +151,11 @@ def test_other_variables_are_for_a_process_of_its_own(command: Command) -> None:
     assert command.run("probe", "tell", STAGES_WARM="/nowhere")[1].startswith("False")
 
 
-def test_who_measures_its_own_memory_is_not_forked(command: Command) -> None:
-    """Protects the memory figures: here of the timing worker, which waits for its task and has imported by itself."""
-    worker = command.start("lib.timing_worker")
-    wait_until(lambda: any("pydantic" in part.path for part in psutil.Process(worker.pid).memory_maps()))
-    worker.kill()
-    worker.communicate()
+def test_it_is_as_large_as_a_process_of_its_own(command: Command) -> None:
+    """Protects the memory figures that a stage takes of itself: pages of libraries count in both."""
+    warm, cold = (int(command.run("probe", "memory", warm=warm)[1]) for warm in (True, False))
+    assert cold > 200 * 1024**2
+    assert abs(warm / cold - 1) < 0.03, (warm, cold)
 
 
 def test_a_changed_stage_is_read_again(command: Command) -> None:
