@@ -16,7 +16,7 @@ from stages.lib.loaded_size import ALLOCATOR
 from tests.conftest import PROJECT
 from tests.tiny_project import write_models, write_settings
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="stages are forked on Linux only")
+pytestmark = pytest.mark.skipif(not Path("/proc/self/pagemap").exists(), reason="stages are forked on Linux only")
 
 # A stage that tells of itself and does as it is told.
 PROBE = """
