@@ -8,6 +8,7 @@ be before nothing is said about it. A control that is not caught fails the run: 
 
 import argparse
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,12 +63,19 @@ def run_controls(
     `again` is the baseline loaded anew under another name, `broken` a pipeline whose U-Net is rounded to INT2. A
     control for which there are too few prompts has a `reason` instead of figures.
     """
-    references = baseline.draw_all(prompts, prompts, prompts)
+    import torch
+
     turned = prompts[1:] + prompts[:1]
-    drawn = {"rerun": again.draw_all(prompts, prompts, prompts), "int2": broken.draw_all(prompts, prompts, prompts)}
+    orders = {"rerun": (again, prompts, prompts)}
     if len(prompts) > 1:
-        drawn["seeds"] = again.draw_all(prompts, prompts, turned)
-        drawn["prompts"] = again.draw_all(prompts, turned, prompts)
+        orders |= {"seeds": (again, prompts, turned), "prompts": (again, turned, prompts)}
+    # Two pipelines draw at the same time: with the one thread that each has, on a core of its own.
+    with ThreadPoolExecutor(2, initializer=torch.set_num_threads, initargs=(torch.get_num_threads(),)) as pool:
+        others = pool.submit(lambda: [painter.draw_all(prompts, prompts, prompts) for painter in (baseline, broken)])
+        drawn = pool.submit(
+            lambda: {name: painter.draw_all(prompts, *order) for name, (painter, *order) in orders.items()}
+        )
+        references, drawn = others.result()[0], drawn.result() | {"int2": others.result()[1]}
     results = {name: judge_pictures(name, references, pictures) for name, pictures in drawn.items()}
     inject_nan(broken.pipeline)
     results["nan"] = judge_stop("nan", lambda: broken.draw(prompts[0].id, prompts[0], prompts[0]))

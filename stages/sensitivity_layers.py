@@ -36,24 +36,34 @@ def group_rows(
 
     `noise_activations` is None where nothing that enters is rounded (embeddings).
     """
-    from stages.lib.backends.torch.layers import output_noise, predict, rounded_inputs, rounded_weights, weight_layers
+    from stages.lib.backends.torch.layers import (
+        map_over_twins,
+        output_noise,
+        predict,
+        rounded_inputs,
+        rounded_weights,
+        weight_layers,
+    )
     from stages.lib.backends.torch.mixed import HIGH, LOW
 
-    layers = weight_layers(unet)
     reference = predict(unet, batch)
 
-    def noise() -> float:
-        return output_noise(reference, predict(unet, batch))
+    def measure(network: "nn.Module", name: str) -> dict:
+        layers, members = weight_layers(network), groups[name]
 
-    rows = []
-    for name, members in tqdm(groups.items(), desc="sensitivity groups", unit="group", mininterval=1):
+        def noise() -> float:
+            return output_noise(reference, predict(network, batch))
+
         row = {"name": name, "layers": len(members), "weights": sum(layers[key].weight.numel() for key in members)}
         for bits in (LOW, HIGH):
             with rounded_weights(layers, dict.fromkeys(members, bits), GRANULARITY):
                 row[f"noise_{bits}_bits"] = noise()
         with rounded_inputs(layers, members, ranges, HIGH):
             row["noise_activations"] = noise() if any(key in ranges for key in members) else None
-        rows.append(row)
+        return row
+
+    measured = map_over_twins(unet, measure, groups)
+    rows = tqdm(measured, desc="sensitivity groups", total=len(groups), unit="group", mininterval=1)
     return sorted(rows, key=lambda row: -row["noise_4_bits"])
 
 

@@ -5,9 +5,7 @@ step up that saves the most noise for each bit that it costs is taken, as long a
 usual heuristic for such a knapsack, which falls short of the best choice by less than what one step saves.
 """
 
-import threading
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +16,11 @@ from tqdm import tqdm
 from stages.lib.backends.torch.layers import (
     Inputs,
     examples,
+    map_over_twins,
     output_noise,
     predict,
     round_layers,
     rounded_weights,
-    twin,
     weight_layers,
 )
 from stages.lib.calibration import Inputs as AllInputs
@@ -55,32 +53,22 @@ class Plan:
 def measure_layers(
     unet: nn.Module, batch: Mapping[str, torch.Tensor], granularity: Granularity, group_size: int | None = None
 ) -> dict[str, LayerNoise]:
-    """The noise of each layer alone on a batch of `examples`.
+    """The noise of each layer alone on a batch of `examples`."""
+    reference = predict(unet, batch)
 
-    On a CPU every core measures layers of its own with one thread, which is faster than many threads for one layer.
-    """
-    here = threading.local()
-    workers = 1 if next(unet.parameters()).is_cuda else torch.get_num_threads()
+    def measure(network: nn.Module, name: str) -> LayerNoise:
+        layers = weight_layers(network)
 
-    def begin() -> None:
-        if workers > 1:
-            torch.set_num_threads(1)
-        here.network = twin(unet)
-        here.layers = weight_layers(here.network)
+        def noise(bits: int) -> float:
+            with rounded_weights(layers, {name: bits}, granularity, group_size):
+                return output_noise(reference, predict(network, batch))
 
-    def noise(name: str, bits: int) -> float:
-        with rounded_weights(here.layers, {name: bits}, granularity, group_size):
-            return output_noise(reference, predict(here.network, batch))
-
-    def measure(name: str) -> LayerNoise:
-        return LayerNoise(here.layers[name].weight.numel(), noise(name, LOW), noise(name, HIGH))
+        return LayerNoise(layers[name].weight.numel(), noise(LOW), noise(HIGH))
 
     names = list(weight_layers(unet))
-    with ThreadPoolExecutor(workers, initializer=begin) as pool:
-        reference = pool.submit(lambda: predict(here.network, batch)).result()
-        measured = pool.map(measure, names)
-        progress: Iterable = tqdm(measured, desc="layers", total=len(names), unit="layer", mininterval=1)
-        return dict(zip(names, progress, strict=True))
+    measured = map_over_twins(unet, measure, names)
+    progress: Iterable = tqdm(measured, desc="layers", total=len(names), unit="layer", mininterval=1)
+    return dict(zip(names, progress, strict=True))
 
 
 def choose_bits(noise: Mapping[str, LayerNoise], mean_bits: float, group_size: int | None = None) -> Plan:
