@@ -12,6 +12,7 @@ from stages import benchmark, controls
 from stages.lib import known_words, quality, safety, study_limits
 from stages.lib.availability import find_obstacle
 from stages.lib.backends.torch.layers import KINDS
+from stages.lib.code_graph import all_imports_of
 from stages.lib.document import TEMPLATES
 from stages.lib.languages import LOCALES, SOURCE, catalogue_of
 from stages.lib.metrics import METRICS, PSNR_BANDS
@@ -19,7 +20,6 @@ from stages.lib.params import RANDOM_WEIGHTS, Report, Variant, load_params
 from stages.lib.prompts import load_prompts
 from stages.lib.sensitivity_words import CRITICALITY
 from tests.conftest import PROJECT
-from tests.test_dvc_yaml import all_imports_of
 from tools.catalogue import extracted, translated
 
 LANGUAGES = sorted(path.name for path in LOCALES.iterdir() if path.is_dir())

@@ -14,7 +14,7 @@ FORKED = "STAGES_WARM_PROCESS"  # is the number of the process that was forked
 # All other variables are as they were when libraries were imported. PyTorch sets its own here, and reads it when used.
 MAY_DIFFER = {FOLDER, FORKED, "TORCHINDUCTOR_CACHE_DIR", "DVC_ROOT", "DVC_STAGE", "PWD", "OLDPWD", "SHLVL", "_"}
 # They run every time, and import nothing large.
-LIGHT = {"stages.code", "stages.environment", "stages.source"}
+LIGHT = {"code", "environment", "source"}
 LENGTH_BYTES = 4
 
 
@@ -31,7 +31,7 @@ def running_threads() -> int:
 def run_warm() -> None:
     """Have a waiting process do what this one was started for, and exit as that does; return if none fits."""
     module = sys.orig_argv[-len(sys.argv)]
-    if module in LIGHT:
+    if module.removeprefix("stages.") in LIGHT:
         return
     os.umask(umask := os.umask(0o077))
     request = [module, sys.orig_argv, sys.argv[1:], os.getcwd(), umask, dict(os.environ)]
