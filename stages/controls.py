@@ -66,16 +66,15 @@ def run_controls(
     import torch
 
     turned = prompts[1:] + prompts[:1]
-    orders = {"rerun": (again, prompts, prompts)}
+    orders = {"rerun": (prompts, prompts)}
     if len(prompts) > 1:
-        orders |= {"seeds": (again, prompts, turned), "prompts": (again, turned, prompts)}
+        orders |= {"seeds": (prompts, turned), "prompts": (turned, prompts)}
     # Two pipelines draw at the same time: with the one thread that each has, on a core of its own.
     with ThreadPoolExecutor(2, initializer=torch.set_num_threads, initargs=(torch.get_num_threads(),)) as pool:
-        others = pool.submit(lambda: [painter.draw_all(prompts, prompts, prompts) for painter in (baseline, broken)])
-        drawn = pool.submit(
-            lambda: {name: painter.draw_all(prompts, *order) for name, (painter, *order) in orders.items()}
-        )
-        references, drawn = others.result()[0], drawn.result() | {"int2": others.result()[1]}
+        first = pool.submit(lambda: [painter.draw_all(prompts, prompts, prompts) for painter in (baseline, broken)])
+        second = pool.submit(lambda: {name: again.draw_all(prompts, *order) for name, order in orders.items()})
+        (references, rounded), drawn = first.result(), second.result()
+    drawn["int2"] = rounded
     results = {name: judge_pictures(name, references, pictures) for name, pictures in drawn.items()}
     inject_nan(broken.pipeline)
     results["nan"] = judge_stop("nan", lambda: broken.draw(prompts[0].id, prompts[0], prompts[0]))

@@ -13,10 +13,12 @@ from functools import cache
 from pathlib import Path
 
 from stages.lib.backends import BACKENDS
+from stages.lib.files import sha256
 from stages.lib.params import Params
 from stages.lib.pipeline_file import PROJECT, is_per_variant, stage_names
 
 BACKEND_REGISTRY = PROJECT / "stages/lib/backends/__init__.py"
+HERE = Path(__file__).resolve()
 # The stages whose code decides what a variant's size, timing and quality are.
 MEASURING = ("download", "noise", "calibrate", "quantize", "generate", "benchmark", "evaluate")
 
@@ -55,14 +57,15 @@ def digest(files: Iterable[Path]) -> str:
     total = hashlib.sha256()
     for file in sorted(files):
         total.update(f"{file.relative_to(PROJECT).as_posix()}\0".encode())
-        total.update(hashlib.sha256(file.read_bytes()).digest())
+        total.update(bytes.fromhex(sha256(file)))
     return total.hexdigest()
 
 
+@cache
 def runs_backends(stage: str) -> bool:
     """Whether it loads a variant by the name of its back end, which no import shows."""
     modules = all_imports_of(PROJECT / f"stages/{stage}.py")
-    return any(".load_module()" in path.read_text(encoding="utf-8") for path in modules - {BACKEND_REGISTRY, _HERE})
+    return any(".load_module()" in path.read_text(encoding="utf-8") for path in modules - {BACKEND_REGISTRY, HERE})
 
 
 @cache
@@ -107,6 +110,3 @@ def _entry_of(module: str) -> Path:
     """The file that importing `module` runs first."""
     path = PROJECT / module.replace(".", "/")
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-
-
-_HERE = Path(__file__).resolve()

@@ -76,12 +76,12 @@ def map_in_crew(
     """
     if crew.processes == 1:
         return _map_here(open, do, items, crew.threads)
-    pool = ProcessPoolExecutor(crew.processes, process_context(), initializer=_begin, initargs=(open, crew.threads))
+    pool = ProcessPoolExecutor(crew.processes, _context(), initializer=_begin, initargs=(open, crew.threads))
     pool.submit(int)  # it forks now, before the caller shows progress, which takes a thread
     return _map_in_pool(pool, do, items, crew)
 
 
-def process_context() -> BaseContext:
+def _context() -> BaseContext:
     """How to start processes that compute: forked if that is safe and spares them imports, else anew."""
     if not is_warm() or running_threads() > 1:
         return get_context("spawn")

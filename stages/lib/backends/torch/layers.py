@@ -7,15 +7,17 @@ al., "HAWQ-V2", NeurIPS 2020, make the same assumption of their second-order mea
 
 import copy
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
+import psutil
 import torch
 from torch import nn
 
 from stages.lib.errors import UserError
+from stages.lib.processes import Crew, crew_for
 from stages.lib.quantization import Granularity, affine_parameters, dequantize, fake_quantize, quantize_weight
 
 # Every weight matrix that a layer multiplies with or looks up in: nearly all of a model. Biases, normalizations and
@@ -126,21 +128,26 @@ def twin(network: nn.Module) -> nn.Module:
 
 
 def map_over_twins(
-    network: nn.Module, do: Callable[[nn.Module, Item], Result], items: Iterable[Item]
+    network: nn.Module, do: Callable[[nn.Module, Item], Result], items: Collection[Item]
 ) -> Iterator[Result]:
     """`do` of a twin of the network and of each item, in order.
 
-    On a CPU every core takes items of its own with one thread, which is faster than many threads for one item.
+    On a CPU every core takes items of its own with one thread, which is faster than many threads for one item, as far
+    as there is memory: a call is taken to need as much as the weights.
     """
+    parameters = list(network.parameters())
+    crew = Crew(1, torch.get_num_threads())
+    if not parameters[0].is_cuda:
+        each_bytes = sum(tensor.numel() * tensor.element_size() for tensor in parameters)
+        available_bytes = psutil.virtual_memory().available
+        crew = crew_for(len(items), crew.threads, each_bytes, available_bytes, items_per_process=1)
     here = threading.local()
-    workers = 1 if next(network.parameters()).is_cuda else torch.get_num_threads()
 
     def begin() -> None:
-        if workers > 1:
-            torch.set_num_threads(1)
+        torch.set_num_threads(crew.threads)
         here.network = twin(network)
 
-    with ThreadPoolExecutor(workers, initializer=begin) as pool:
+    with ThreadPoolExecutor(crew.processes, initializer=begin) as pool:
         yield from pool.map(lambda item: do(here.network, item), items)
 
 
