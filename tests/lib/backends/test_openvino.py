@@ -3,6 +3,7 @@
 import gzip
 import importlib.util
 import shutil
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -287,3 +288,15 @@ def test_activations_are_rounded_only_where_asked(made):
     assert integers == {"unet"}
     stored = {tensor.component for tensor in inventory(made["unet only"], variant) if tensor.dtype == "int8"}
     assert stored == set(COMPONENTS)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux is asked to take mapped pages back")
+def test_the_mapped_constants_do_not_stay_in_memory(made):
+    """What compiling read is let go of while its graph stays."""
+    pipeline = load(made["full"], _variant(**FORMATS["full"]), "cpu")
+    constants = str((made["full"] / "unet" / GRAPH_CONSTANTS).resolve())
+    mapped = Path("/proc/self/smaps").read_text().split(constants)[1:]
+    assert mapped
+    assert all("Rss:                   0 kB" in entry.split("Pss:")[0] for entry in mapped)
+    before = _picture(pipeline)
+    assert torch.equal(before, _picture(pipeline))

@@ -10,7 +10,7 @@ from torch import nn
 from stages.lib.backends.openvino.conversion import require_packages
 from stages.lib.backends.openvino.networks import Graph
 from stages.lib.backends.openvino.precision import mixed_precision, without_activation_rounding
-from stages.lib.backends.openvino.storage import read_graph
+from stages.lib.backends.openvino.storage import let_go_of_constants, read_graph
 from stages.lib.backends.torch import compute_in
 from stages.lib.components import assemble, empty_component, load_component, stored_float_dtype
 from stages.lib.errors import UserError
@@ -62,12 +62,13 @@ def _network(core: "openvino.Core", folder: Path, component: str, variant: Varia
     model = read_graph(core, folder, component)
     shapes = input_shapes(component, network, token_count(folder))
     graph = compiled(core, model, component, variant.compute, shapes, component in variant.rounded_components)
+    scheduled = {
+        entry: compiled(core, model, component, variant.compute if entry == "none" else entry, shapes, rounded=False)
+        for entry in sorted(set(variant.schedule if component == "unet" else ()) - {"int8"})
+    }
+    let_go_of_constants(folder, component)
     if component != "unet":
         return stand_in(folder, component, graph)
-    scheduled = {
-        entry: compiled(core, model, "unet", variant.compute if entry == "none" else entry, shapes, rounded=False)
-        for entry in sorted(set(variant.schedule) - {"int8"})
-    }
     return UNet(network, graph, scheduled, variant.schedule)
 
 

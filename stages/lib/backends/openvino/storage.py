@@ -1,7 +1,9 @@
 """The files of an OpenVINO graph: written, checked against their SHA-256, read."""
 
+import ctypes
 import gzip
 import re
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     import openvino
 
 MANIFEST = "openvino.json"
+MADV_DONTNEED = 4  # man 2 madvise
 
 
 def write_graph(model: "openvino.Model", folder: Path, component: str, half: bool) -> None:
@@ -68,3 +71,20 @@ def read_graph(core: "openvino.Core", folder: Path, component: str) -> "openvino
         xml = Path(temporary, "graph.xml")
         xml.write_bytes(graph_text(folder, component))
         return core.read_model(xml, folder / component / GRAPH_CONSTANTS)
+
+
+def let_go_of_constants(folder: Path, component: str) -> None:
+    """Take the mapped constants of a graph out of this process's memory; a page that is read again comes back.
+
+    Once compiled, a graph works on its own reordered copy, but what compiling read stays resident as long as the graph
+    is mapped: as much again. Linux only; elsewhere the system does so when memory is short.
+    """
+    if sys.platform != "linux":
+        return
+    path = str((folder / component / GRAPH_CONSTANTS).resolve())
+    advise = ctypes.CDLL(None).madvise
+    for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
+        span, permissions, *_, name = line.split(maxsplit=5)
+        if name == path and permissions.startswith("r--"):  # never written
+            start, end = (int(address, 16) for address in span.split("-"))
+            advise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), MADV_DONTNEED)
