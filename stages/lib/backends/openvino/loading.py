@@ -29,6 +29,7 @@ def load(folder: Path, variant: Variant, device: str) -> StableDiffusionPipeline
     for component in COMPONENTS:
         if component in variant.components:
             networks[component] = _network(core, folder, component, variant)
+            let_go_of_constants(folder, component)
         else:
             networks[component] = load_component(folder, component, stored_float_dtype(folder, component))
     pipeline = assemble(folder, networks)
@@ -62,13 +63,12 @@ def _network(core: "openvino.Core", folder: Path, component: str, variant: Varia
     model = read_graph(core, folder, component)
     shapes = input_shapes(component, network, token_count(folder))
     graph = compiled(core, model, component, variant.compute, shapes, component in variant.rounded_components)
-    scheduled = {
-        entry: compiled(core, model, component, variant.compute if entry == "none" else entry, shapes, rounded=False)
-        for entry in sorted(set(variant.schedule if component == "unet" else ()) - {"int8"})
-    }
-    let_go_of_constants(folder, component)
     if component != "unet":
         return stand_in(folder, component, graph)
+    scheduled = {
+        entry: compiled(core, model, "unet", variant.compute if entry == "none" else entry, shapes, rounded=False)
+        for entry in sorted(set(variant.schedule) - {"int8"})
+    }
     return UNet(network, graph, scheduled, variant.schedule)
 
 
