@@ -172,20 +172,21 @@ def documents(
     params = load_params()
     results = load_results(reports, images, params)
     origin = find_origin()
-    machines = other_machines(reports, results.environment["fingerprint"])
+    machines = other_machines(reports, results.environment["fingerprint"], params.model)
     html = render(
         params, results, images, base, origin, machines=machines, language=language, drawn=drawn, pictures=pictures
     )
     return for_screen(html).encode("utf-8"), pdf_of(html, origin.epoch)
 
 
-def other_machines(reports: Path, fingerprint: str) -> tuple[Machine, ...]:
-    """The machines of reports/machines that have another fingerprint than this one."""
+def other_machines(reports: Path, fingerprint: str, model: str) -> tuple[Machine, ...]:
+    """The machines of reports/machines: of this one, by its `fingerprint`, what it measured besides `model`."""
     folder = reports / "machines"
     if not any(path.is_dir() for path in folder.glob("*")):
         return ()
     machines = load_machines(folder, read_json(reports / "code.json")["backends"])
-    return tuple(machine for machine in machines if machine.fingerprint != fingerprint)
+    elsewhere = (machine.without(model) if machine.fingerprint == fingerprint else machine for machine in machines)
+    return tuple(machine for machine in elsewhere if machine.models)
 
 
 def find_origin() -> Origin:

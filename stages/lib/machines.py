@@ -8,7 +8,7 @@ reports/machines/FINGERPRINT/MODEL/VARIANT/size.json           as reports/size/V
                                           origin.json          of which code, weights and settings they come
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,10 @@ class Machine:
     def title(self) -> str:
         """Its graphics processor, or its processor."""
         return _title(self.environment)
+
+    def without(self, model: str) -> "Machine":
+        """The same machine, but for what it measured of `model`."""
+        return replace(self, models=tuple(found for found in self.models if found.name != model))
 
 
 def load_machines(folder: Path, digests: dict[str, str]) -> tuple[Machine, ...]:

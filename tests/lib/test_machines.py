@@ -46,7 +46,7 @@ def change(path: Path, **values: object) -> None:
 def rendered() -> str:
     params = load_params()
     results = load_results(Path("reports"), Path("data/images"), params)
-    machines = report.other_machines(Path("reports"), results.environment["fingerprint"])
+    machines = report.other_machines(Path("reports"), results.environment["fingerprint"], "embedded")
     origin = report.Origin(commit="0" * 40, modified=False, epoch=1_700_000_000)
     return report.render(params, results, Path("data/images"), Path("data/models/base"), origin, machines=machines)
 
@@ -87,6 +87,10 @@ def test_the_report_shows_other_machines_and_is_silent_without(project: Path):
     for timing in project.glob("reports/machines/*/embedded/*/timing.json"):
         change(timing, fingerprint="0123456789ab")
     assert "Other machines" not in rendered()
+    own = project / "reports/machines/0123456789ab"
+    (own / "embedded").rename(own / "larger")
+    change(own / "asked.json", models={"larger": list(VARIANTS)}, failed={})
+    assert "Other machines" in rendered()  # what this one measured of another model is told nowhere else
     shutil.rmtree(project / "reports/machines")
     assert "Other machines" not in rendered()
 
