@@ -64,6 +64,17 @@ class MeasuredModel:
     missing: dict[str, str | None]
 
     @property
+    def no_quality(self) -> str | None:
+        """Why quality was measured of no variant; None if it was of one."""
+        reasons = [None if item.quality.get("measured", True) else item.quality["reason"] for item in self.variants]
+        return None if None in reasons or not reasons else reasons[0]
+
+    @property
+    def replayed(self) -> list[str]:
+        """The labels of the variants whose batches replay what the GPU was asked to do once."""
+        return [item.variant.label for item in self.variants if item.batches and isinstance(item.variant.compile, str)]
+
+    @property
     def of_other_code(self) -> list[str]:
         """The labels of the variants that other code than this checkout's measured."""
         return [item.variant.label for item in self.variants if item.other_code]

@@ -95,6 +95,16 @@ def test_the_report_shows_other_machines_and_is_silent_without(project: Path):
     assert "Other machines" not in rendered()
 
 
+def test_quality_of_no_format_takes_no_column(project: Path):
+    """Protects the table from repeating in every row why a model's pictures are not compared."""
+    before = rendered()
+    for quality in project.glob("reports/machines/*/embedded/*/quality.json"):
+        change(quality, measured=False, reason="pictures mean nothing")
+    page = rendered()
+    assert page.count("The quality was not measured (pictures mean nothing).") == 1
+    assert page.count('<th scope="col">SSIM</th>') == before.count('<th scope="col">SSIM</th>') - 1
+
+
 def test_what_is_missing_or_of_other_code_is_said(project: Path):
     """Protects a reader from taking half a folder, or figures of other code, for the whole."""
     (project / f"reports/machines/{OTHER}/embedded/bf16/size.json").unlink()
