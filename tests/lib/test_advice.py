@@ -73,7 +73,8 @@ def rendered(with_machines: bool = False) -> str:
     """The first page's box and the chapters on trade-off, advice and costs."""
     params = load_params()
     results = load_results(Path("reports"), Path("data/images"), params)
-    machines = report.other_machines(Path("reports"), results.environment["fingerprint"]) if with_machines else ()
+    fingerprint = results.environment["fingerprint"]
+    machines = report.other_machines(Path("reports"), fingerprint, params.model) if with_machines else ()
     translations, _ = NullTranslations(), str
     shown = report.advice_figures(params, results, machines, translations)
     jinja = environment(TEMPLATES, translations)

@@ -116,6 +116,11 @@ def is_gone(process: int) -> bool:
     return not psutil.pid_exists(process) or psutil.Process(process).status() == psutil.STATUS_ZOMBIE
 
 
+def is_asleep(process: int) -> bool:
+    """Whether it waits for something."""
+    return psutil.Process(process).status() == psutil.STATUS_SLEEPING
+
+
 @pytest.fixture(scope="module")
 def command(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
     """One command for all tests, in a tiny project with a copy of the stages and one more."""
@@ -185,8 +190,9 @@ def test_a_killed_stage_leaves_nothing_behind(command: Command) -> None:
 def test_ctrl_c_ends_it_as_ever(command: Command) -> None:
     process = command.start("probe", "wait")
     stage = int(process.stdout.readline().split()[0])
+    wait_until(lambda: is_asleep(process.pid))  # on a busy machine the stage speaks before who asked for it waits
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=10)[1] == "interrupted\n"
+    assert process.communicate(timeout=60)[1] == "interrupted\n"
     assert process.returncode == 1 and is_gone(stage)
 
 
