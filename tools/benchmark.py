@@ -49,10 +49,11 @@ def own_float32(params: Params, variant: Variant) -> str:
 def compare(params: Params, name: str, reference: str, repeats: int) -> tuple[Measurement, Measurement]:
     """Seconds a picture of the variant `name`, and its speed-ups over `reference`, of `repeats` turns."""
     threads = read_json(ENVIRONMENT)["threads"]
-    tasks = {
-        role: task_of(params, key, MODELS, NOISE, threads) for role, key in zip(ROLES, (name, reference), strict=True)
-    }
-    timing = measure(tasks, params.benchmark.warmup, repeats)
+    keys = dict(zip(ROLES, (name, reference), strict=True))
+    tasks = {role: task_of(params, key, MODELS, NOISE, threads) for role, key in keys.items()}
+    schedules = {role: params.variant(key).schedule for role, key in keys.items()}
+    settings = params.benchmark.model_copy(update={"repeats": repeats, "batch_sizes": []})
+    timing = measure(tasks, schedules, settings)
     found = {item["name"]: Measurement.from_json(item) for item in timing["measurements"]}
     return found["latency_s"], found["speedup"]
 

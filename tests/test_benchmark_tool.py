@@ -1,0 +1,41 @@
+"""`make benchmark`: a line for each variant, or one clear message."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages.lib.errors import UserError
+from tests.conftest import PROJECT
+from tests.tiny_project import write_models, write_settings
+from tools import benchmark
+
+
+@pytest.fixture
+def project(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    write_settings(tmp_path)
+    write_models(tmp_path, tiny_model, ("fp32", "bf16"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(PROJECT))
+    return tmp_path
+
+
+def printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, *words: str) -> list[str]:
+    monkeypatch.setattr(sys, "argv", ["benchmark", *words])
+    benchmark.main()
+    return capsys.readouterr().out.splitlines()
+
+
+def test_every_variant_has_a_line_with_its_speed_up_and_spread(project: Path, monkeypatch, capsys) -> None:
+    """Protects the command from changes of the stage whose parts it uses."""
+    lines = printed(monkeypatch, capsys, "--variants", "fp32,bf16", "--repeats", "2")
+    assert len(lines) == 3 and "over fp32" in lines[0]
+    for line, label in zip(lines[1:], ("FP32", "BF16"), strict=True):
+        assert re.fullmatch(rf"{label} +\d+\.\d{{3}}  \d+\.\d\dx \(\d+\.\d\d to \d+\.\d\d\) +the same", line), line
+
+
+def test_a_model_that_was_not_made_is_one_message(project: Path, monkeypatch, capsys) -> None:
+    (project / "data/noise.safetensors").unlink()
+    with pytest.raises(UserError, match="data/noise.safetensors is missing: run `dvc repro` first"):
+        printed(monkeypatch, capsys)
