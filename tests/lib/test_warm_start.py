@@ -89,6 +89,7 @@ class Command:
         return subprocess.Popen(
             [sys.executable, "-m", f"stages.{words[0]}", *words[1:]], cwd=self.folder, text=True,
             env=(self.inside if warm else self.environment) | variables, stdin=pipe, stdout=pipe, stderr=pipe,
+            preexec_fn=heed_ctrl_c,
         )  # fmt: skip
 
     def run(self, *words: str, warm: bool = True, **variables: str) -> tuple[int, str, str]:
@@ -114,6 +115,11 @@ def wait_until(is_so: Callable[[], bool], seconds: float = 10) -> None:
 def is_gone(process: int) -> bool:
     """Whether it ended, whoever should have taken notice."""
     return not psutil.pid_exists(process) or psutil.Process(process).status() == psutil.STATUS_ZOMBIE
+
+
+def heed_ctrl_c() -> None:
+    """As a terminal starts a process: a shell has those in its background ignore Ctrl-C, and these tests too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def is_asleep(process: int) -> bool:
