@@ -21,11 +21,13 @@ PROJECT = Path(__file__).resolve().parents[1]
 LIMIT_MIB = 3 * 1024
 COPIED = (
     "stages",
+    "data/architectures",
     "data/embedded",
     "data/local",
     "data/study",
     "data/prompts.csv",
     "data/calibration.csv",
+    "reports/machines",
     "dvc.yaml",
     "params.yaml",
 )

@@ -1,0 +1,34 @@
+"""`make memory`: its copy of the project has all that stages read and no stage writes."""
+
+from pathlib import Path
+
+import pytest
+from dvc.repo import Repo
+
+from tests.conftest import PROJECT
+from tools import memory
+
+
+@pytest.fixture(scope="module")
+def stages() -> list:
+    with Repo(str(PROJECT)) as repo:
+        return [stage for stage in repo.index.stages if Path(stage.path) == PROJECT / "dvc.yaml"]
+
+
+def test_the_copy_has_every_input(stages: list, tmp_path: Path) -> None:
+    """Protects the command from a stage that reads something new."""
+    memory.copy_project(tmp_path, 8)
+    made = [Path(out.fs_path) for stage in stages for out in stage.outs]
+    read = {Path(dep.fs_path) for stage in stages for dep in stage.deps if "json" not in Path(dep.fs_path).suffix}
+    inputs = [path for path in read if not any(out == path or path in out.parents for out in made)]
+    assert inputs
+    for path in inputs:
+        assert (tmp_path / path.relative_to(PROJECT)).exists(), path
+
+
+def test_prompts_are_as_many_as_asked(tmp_path: Path) -> None:
+    """Protects the comparison of few prompts with many, whose ids differ."""
+    memory.copy_project(tmp_path, 64)
+    lines = (tmp_path / "data/prompts.csv").read_text(encoding="utf-8").splitlines()
+    ids = [line.partition(",")[0] for line in lines[1:]]
+    assert len(ids) == len(set(ids)) == 64
