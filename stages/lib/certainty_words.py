@@ -52,7 +52,8 @@ def _best(decision: Decision, list_of: Callable[[list[str]], str], _: Translate)
     span = {"low": times(winner.speedup.low), "high": times(winner.speedup.high)}
     if not decision.tied:
         text = _(
-            "That it is the fastest is sure: the range of its speed-up, %(low)s to %(high)s, overlaps no other one."
+            "In this run it is the fastest: the range of its speed-up, %(low)s to %(high)s, overlaps no other one. "
+            "Another run on a machine that is not quiet may rank close ones otherwise."
         )
         return text % span
     text = _(

@@ -128,7 +128,7 @@ def test_the_box_answers_the_five_questions(project):
     assert "Which format? BF16, for: Deployment on a CPU alone" in said and "2.00 times as fast as FP32" in said
     assert "What is lost? Its pictures agree with those of FP32 to" in said and "SSIM 0.960" in said
     assert "is not sure: SSIM 0.960, but its 95 % interval from 0.940 to 0.980 reaches below" in said
-    assert "The best that surely keeps it is FP32 (1.00×)." in said and "That it is the fastest is sure" in said
+    assert "The best that surely keeps it is FP32 (1.00×)." in said and "In this run it is the fastest" in said
     assert "if an hour costs 1.00 USD and 50 % of it is spent drawing; both are assumptions" in said
     assert "Not faster: FP32 and FP16." in said and "Only simulated: INT8 Simulated." in said
 
