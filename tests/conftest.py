@@ -102,3 +102,12 @@ def _write_tokenizer(folder: Path) -> Path:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The file that takes longest goes first: the other worker does all the rest meanwhile."""
     items.sort(key=lambda item: item.path.name != "test_pipeline.py")
+
+
+@pytest.fixture(scope="session")
+def stages() -> list:
+    """Every resolved stage of the root dvc.yaml."""
+    from dvc.repo import Repo  # slow, and few tests want it
+
+    with Repo(str(PROJECT)) as repo:
+        return [stage for stage in repo.index.stages if Path(stage.path) == PROJECT / "dvc.yaml"]

@@ -3,21 +3,11 @@
 import shlex
 from pathlib import Path
 
-import pytest
-from dvc.repo import Repo
-
 from stages.lib.code_graph import imports_of, stage_digests
 from stages.lib.params import load_params
 from tests.conftest import PROJECT
 
 ALWAYS = {"code", "environment", "source"}  # they run every time
-
-
-@pytest.fixture(scope="module")
-def stages() -> list:
-    """Every resolved stage of the root dvc.yaml."""
-    with Repo(str(PROJECT)) as repo:
-        return [stage for stage in repo.index.stages if Path(stage.path) == PROJECT / "dvc.yaml"]
 
 
 def module_of(stage) -> Path:

@@ -7,7 +7,7 @@ own runtime, two fresh processes in alternation as the stage `benchmark` does. N
 import argparse
 from pathlib import Path
 
-from stages.benchmark import ROLES, measure, task_of
+from stages.benchmark import ROLES, task_of, timing_report
 from stages.lib.errors import UserError, run_stage
 from stages.lib.files import read_json
 from stages.lib.measurement import Measurement
@@ -22,6 +22,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     params = load_params()
+    settings = params.benchmark.model_copy(update={"repeats": arguments.repeats, "batch_sizes": []})
+    params = params.model_copy(update={"benchmark": settings})
     names = arguments.variants.split(",") if arguments.variants else list(params.variants)
     variants = [params.variant(name) for name in names if not params.variant(name).simulated]
     for path in (NOISE, ENVIRONMENT, *(MODELS / variant.name for variant in variants)):
@@ -30,7 +32,7 @@ def main() -> None:
     print(f"{'variant':28}{'s a picture':>12}  over {params.baseline:24}over FP32 of its runtime")
     for variant in variants:
         references = dict.fromkeys([params.baseline, own_float32(params, variant)])
-        measured = [compare(params, variant.name, reference, arguments.repeats) for reference in references]
+        measured = [compare(params, variant.name, reference) for reference in references]
         shown = [f"{_spread(speedup):29}" for _, speedup in measured]
         if len(shown) == 1:
             shown.append("the same")
@@ -46,14 +48,12 @@ def own_float32(params: Params, variant: Variant) -> str:
     return params.baseline
 
 
-def compare(params: Params, name: str, reference: str, repeats: int) -> tuple[Measurement, Measurement]:
-    """Seconds a picture of the variant `name`, and its speed-ups over `reference`, of `repeats` turns."""
-    threads = read_json(ENVIRONMENT)["threads"]
-    keys = dict(zip(ROLES, (name, reference), strict=True))
-    tasks = {role: task_of(params, key, MODELS, NOISE, threads) for role, key in keys.items()}
-    schedules = {role: params.variant(key).schedule for role, key in keys.items()}
-    settings = params.benchmark.model_copy(update={"repeats": repeats, "batch_sizes": []})
-    timing = measure(tasks, schedules, settings)
+def compare(params: Params, name: str, reference: str) -> tuple[Measurement, Measurement]:
+    """Seconds a picture of the variant `name`, and its speed-ups over `reference`."""
+    environment = read_json(ENVIRONMENT)
+    variants = {role: params.variant(key) for role, key in zip(ROLES, (name, reference), strict=True)}
+    tasks = {role: task_of(params, item.name, MODELS, NOISE, environment["threads"]) for role, item in variants.items()}
+    timing = timing_report(params, variants, tasks, environment)
     found = {item["name"]: Measurement.from_json(item) for item in timing["measurements"]}
     return found["latency_s"], found["speedup"]
 

@@ -46,7 +46,7 @@ def change(path: Path, **values: object) -> None:
 def rendered() -> str:
     params = load_params()
     results = load_results(Path("reports"), Path("data/images"), params)
-    machines = report.other_machines(Path("reports"), results.environment["fingerprint"], "embedded")
+    machines = report.other_machines(Path("reports"), results.environment["fingerprint"], params.model)
     origin = report.Origin(commit="0" * 40, modified=False, epoch=1_700_000_000)
     return report.render(params, results, Path("data/images"), Path("data/models/base"), origin, machines=machines)
 
