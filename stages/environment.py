@@ -37,6 +37,7 @@ CPU_INFO = Path("/proc/cpuinfo")
 NVIDIA_DRIVER = (Path("/proc/driver/nvidia/version"), Path("/dev/nvidiactl"), Path("/dev/dxg"))
 # The pipeline runs without these: tools.measure_machine needs no DVC.
 OPTIONAL_PACKAGES = ("dvc",)
+COMPUTING_PACKAGES = ("diffusers", "torch", "transformers")  # another version of them makes and draws anew
 
 
 def describe() -> dict:
@@ -64,12 +65,20 @@ def describe() -> dict:
     return {"fingerprint": hashlib.sha256(text.encode()).hexdigest()[:12], **content}
 
 
-def available(params: Params, machine: dict) -> dict:
-    """What each back end finds installed, and what keeps each declared variant from running on `machine`."""
+def available(params: Params, machine: dict, software: dict[str, str | None]) -> dict:
+    """What each back end finds installed, and what keeps each declared variant from running on `machine`.
+
+    `libraries` says in one line whatever of `software` and `packages` may change what a back end computes.
+    """
     packages = {
         backend: {package: _version(package) for package in entry.packages} for backend, entry in BACKENDS.items()
     }
-    return {"packages": packages, "obstacles": find_obstacles(params, machine, packages)}
+    shared = {package: software[package] for package in COMPUTING_PACKAGES}
+    libraries = {
+        backend: ", ".join(f"{package} {version}" for package, version in {**shared, **own}.items() if version)
+        for backend, own in packages.items()
+    }
+    return {"packages": packages, "libraries": libraries, "obstacles": find_obstacles(params, machine, packages)}
 
 
 def _cpu_fields() -> dict[str, str]:
@@ -143,7 +152,7 @@ def main() -> None:
     timed_prompt(params)  # the first stage to run finds a mistake in params.yaml or the prompts file
     environment = describe()
     machine = environment["machine"]
-    environment |= available(params, machine)
+    environment |= available(params, machine, environment["software"])
     write_json(arguments.output, environment)
     left_out = [params.variants[name].label for name, obstacle in environment["obstacles"].items() if obstacle]
     print(

@@ -26,6 +26,8 @@ from stages.lib.recipe import Order, Recipe
 from stages.lib.safety import margin_fields
 from stages.lib.trajectory import write_trajectories
 
+PNG_EFFORT = 3  # of 9; a third of the time of the usual 6, and an eighth more bytes
+
 
 def draw_all(recipe: Recipe, prompts: list[Prompt], crew: Crew, folder: Path, trajectories: int = 0) -> list[dict]:
     """Draw each prompt into `folder`, few in memory at a time; the entries of images.json, in order.
@@ -42,7 +44,7 @@ def draw_all(recipe: Recipe, prompts: list[Prompt], crew: Crew, folder: Path, tr
     for prompt, drawn in zip(prompts, progress, strict=True):
         if drawn.latents is not None:
             recorded[drawn.id] = drawn.latents
-        Image.fromarray(drawn.rgb).save(folder / f"{prompt.id}.png")
+        Image.fromarray(drawn.rgb).save(folder / f"{prompt.id}.png", compress_level=PNG_EFFORT)
         entries.append(
             {
                 "id": prompt.id,

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from stages.lib.allocator import keep_freed_memory
 from stages.lib.comparison import Comparison, average, compare
 from stages.lib.distances import Prepared
 from stages.lib.errors import UserError, run_stage
@@ -269,6 +270,7 @@ def compare_pairs(folders: list[Path]) -> list[dict]:
 
     Memory holds the pictures of one prompt per core, whatever the number of prompts.
     """
+    keep_freed_memory()
     listed = [read_pictures(folder) for folder in folders]
     check_same_prompts(folders, listed)
     names = list(combinations([folder.name for folder in folders], 2))

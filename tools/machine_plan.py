@@ -57,7 +57,7 @@ class Plan:
 
         Returned is what keeps each variant from running on this machine, or None.
         """
-        found = available(self.params, environment["machine"])
+        found = available(self.params, environment["machine"], environment["software"])
         write_json(folder / PARAMS_FILE, self.document)
         write_json(folder / "reports/environment.json", {**environment, **found})
         inputs = [self.params.prompts.file, self.params.calibration.file]

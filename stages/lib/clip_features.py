@@ -17,7 +17,7 @@ from stages.lib.clip_preprocessing import preprocess
 from stages.lib.errors import UserError
 from stages.lib.files import read_json
 
-BATCH_SIZE = 16
+BATCH_SIZE = 8  # pictures or texts at a time
 ACTIVATIONS = {"quick_gelu": lambda x: x * torch.sigmoid(1.702 * x), "gelu": gelu}
 Weights = dict[str, torch.Tensor]
 
@@ -100,14 +100,17 @@ class Clip:
     @torch.no_grad()
     def text_features(self, texts: list[str]) -> np.ndarray:
         """L2-normalised features (n, d), FP32, of n texts; what does not fit into the text tower is cut off."""
+        batches = torch.tensor([self._tokens(text) for text in texts]).split(BATCH_SIZE)
+        return torch.cat([self._read(ids) for ids in batches]).numpy()
+
+    def _read(self, ids: torch.Tensor) -> torch.Tensor:
         tower = self.text
-        ids = torch.tensor([self._tokens(text) for text in texts])
         tokens = tower.parameter("embeddings.token_embedding.weight")[ids]
         tokens = tokens + tower.parameter("embeddings.position_embedding.weight")
         encoded = tower.normed(tower.encode(tokens, causal=True), "final_layer_norm")
         ends = (ids == tower.config["eos_token_id"]).int().argmax(dim=1)
         pooled = encoded[torch.arange(len(ids)), ends]
-        return normalize(linear(pooled, tower.weights["text_projection.weight"]), dim=-1).numpy()
+        return normalize(linear(pooled, tower.weights["text_projection.weight"]), dim=-1)
 
     def _tokens(self, text: str) -> list[int]:
         """The token numbers of a text with its beginning and end, padded to the tower's length."""

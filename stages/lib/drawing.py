@@ -30,6 +30,7 @@ def use_deterministic_algorithms() -> None:
     import torch
 
     torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # for finding what reads it; nothing here does
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
     use_exact_float32()

@@ -65,9 +65,9 @@ class MeasuredModel:
 
     @property
     def no_quality(self) -> str | None:
-        """Why quality was measured of no variant; None if it was of one."""
-        reasons = [None if item.quality.get("measured", True) else item.quality["reason"] for item in self.variants]
-        return None if None in reasons or not reasons else reasons[0]
+        """Why quality was measured of no variant; None if it was of one, or if there are several reasons."""
+        reasons = {None if item.quality.get("measured", True) else item.quality["reason"] for item in self.variants}
+        return reasons.pop() if len(reasons) == 1 else None
 
     @property
     def replayed(self) -> list[str]:

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -61,6 +61,17 @@ def _not_blank(text: str) -> str:
     if not text.strip():
         raise ValueError("give it a text")
     return text
+
+
+def _repeated(entries: object) -> object:
+    """A list with each '4 x int8' in it written out as four entries."""
+    if not isinstance(entries, list):
+        return entries
+    found = []
+    for entry in entries:
+        times, name = re.fullmatch(r"(?:([1-9]\d{0,3}) x )?(.*)", str(entry), re.DOTALL).groups()
+        found += [name if times else entry] * int(times or 1)
+    return found
 
 
 Label = Annotated[str, AfterValidator(_not_blank)]
@@ -125,7 +136,7 @@ class Variant(_Section):
     device: Device = "auto"
     compute: str = "auto"
     activation_components: Annotated[tuple[Component, ...], Field(min_length=1, strict=False)] | None = None
-    schedule: Annotated[tuple[ScheduleEntry, ...], Field(strict=False)] = ()
+    schedule: Annotated[tuple[ScheduleEntry, ...], BeforeValidator(_repeated), Field(strict=False)] = ()
     simulated: bool = False
     memory_format: str = "contiguous"
     mean_bits: Annotated[float, Field(gt=4, le=8, strict=False, allow_inf_nan=False)] | None = None

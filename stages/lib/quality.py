@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stages.lib import alignment
+from stages.lib.allocator import keep_freed_memory
 from stages.lib.comparison import Comparison, average, check_sizes
 from stages.lib.distances import MS_SSIM_SMALLEST_SIDE, Distances, Prepared, distances
 from stages.lib.distributions import distances_of_sets
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from stages.lib.clip_features import Clip
     from stages.lib.params import Quality
 
-BATCH_SIZE = 16  # pairs in memory at a time
+BATCH_SIZE = 8  # pairs in memory at a time
 AVERAGED = ("psnr_db", "ssim", "ms_ssim", "ciede2000", "ciede2000_p95", "gmsd")
 OF_FEATURES = ("feature_cosine", "clip_score", "clip_score_change", "attributes_right", "attributes_right_change")
 NO_CLIP = "the model brings no CLIP of its own"
@@ -59,6 +60,7 @@ def compare_sets(
 
     `pairs` may read from disk as it goes: no more than BATCH_SIZE pairs are in memory.
     """
+    keep_freed_memory()
     compared: list[Pair] = []
     seen: list[tuple[np.ndarray, np.ndarray]] = []
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:

@@ -13,7 +13,7 @@ from stages.lib.errors import UserError
 from stages.lib.timing_worker import Task
 
 # OpenMP's idle threads go on spinning for some milliseconds after a call; the other process must not feel them.
-SETTLE_S = 0.05
+SETTLE_S = 0.02
 
 
 class TimingProcess:

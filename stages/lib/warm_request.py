@@ -16,6 +16,7 @@ MAY_DIFFER = {FOLDER, FORKED, "TORCHINDUCTOR_CACHE_DIR", "DVC_ROOT", "DVC_STAGE"
 # They run every time, and import nothing large.
 LIGHT = {"code", "environment", "source"}
 LENGTH_BYTES = 4
+PATIENCE_S = 0.5
 
 
 def is_warm() -> bool:
@@ -37,18 +38,25 @@ def run_warm() -> None:
     request = [module, sys.orig_argv, sys.argv[1:], os.getcwd(), umask, dict(os.environ)]
     content = json.dumps(request).encode()
     path = socket_path(os.environ[FOLDER])
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until it can be passed on
     with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(PATIENCE_S)
         try:
             connection.connect(str(path))
             socket.send_fds(connection, [len(content).to_bytes(LENGTH_BYTES, "big")], [0, 1, 2])
             connection.sendall(content)
+            if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+                signal.signal(signal.SIGINT, lambda *_: connection.send(b"i"))
         except OSError:  # none is ready: from now on one is wanted
             with contextlib.suppress(OSError):
                 wanted(path).touch()
             return
-        if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-            signal.signal(signal.SIGINT, lambda *_: connection.send(b"i"))
-        answer = connection.recv(LENGTH_BYTES)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        answer = None
+        while answer is None:  # Python heeds a signal that comes just before it waits when it has waited
+            with contextlib.suppress(TimeoutError):
+                answer = connection.recv(LENGTH_BYTES)
     if not answer:
         sys.exit("error: the process with the imported libraries ended, perhaps for want of memory: try `dvc repro`")
     status = int.from_bytes(answer, "big", signed=True)

@@ -50,7 +50,9 @@ def serve(folder: str, parent: int) -> None:
     """Import, then fork a process for each request until `parent` ends; runs in a process of its own."""
     from stages.lib.errors import hide_no_news
 
+    # Blocked, it waits for who is forked: ignored alone, it would be lost to a process that has just begun.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     path, server, forked = socket_path(folder), os.getpid(), {}
     try:
@@ -171,7 +173,6 @@ def _run(
     module: str, command: list[str], arguments: list[str], folder: str, umask: int, variables: dict, streams: list[int]
 ) -> None:
     """What `python -m module` does, in this forked process."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
@@ -185,6 +186,8 @@ def _run(
     for name in [name for name in sys.modules if name.partition(".")[0] == "stages"]:
         del sys.modules[name]  # its files may have changed since
     importlib.invalidate_caches()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

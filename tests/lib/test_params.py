@@ -78,6 +78,17 @@ def test_defaults_of_a_variant_are_those_that_the_file_explains(tmp_path):
     assert load_params(path).variant("int8-simulated").stored_dtype == "float16"
 
 
+def test_an_entry_of_a_schedule_may_stand_for_several(tmp_path):
+    """Protects which U-Net calls are computed in what: the short form means the long one."""
+    variants = []
+    for schedule in ("[2 x float32, none, 1 x int8]", "[float32, float32, none, int8]"):
+        keys = "backend: openvino, weights: int8, activations: int8, device: cpu, compute: float32"
+        path = tmp_path / "params.yaml"
+        path.write_text(VALID.replace("backend: torch, weights: float32", f"{keys}, schedule: {schedule}"), "utf-8")
+        variants.append(load_params(path).variant("fp32"))
+    assert variants[0] == variants[1] and len(variants[0].schedule) == 4
+
+
 def test_the_bits_of_a_weight_count_the_scales_of_groups(tmp_path):
     """Protects a theoretical compression of INT4 from being eightfold although each group also stores a scale."""
     path = tmp_path / "params.yaml"

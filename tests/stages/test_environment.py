@@ -123,10 +123,14 @@ def test_a_missing_optional_package_concerns_only_its_back_end(monkeypatch):
             raise importlib.metadata.PackageNotFoundError(package)
         return real(package)
 
+    with_it = environment.available(params, before["machine"], before["software"])["libraries"]
     monkeypatch.setattr("importlib.metadata.version", without_nncf)
     assert environment.describe() == before
-    found = environment.available(params, before["machine"])
+    found = environment.available(params, before["machine"], before["software"])
     assert found["packages"]["openvino"]["nncf"] is None
+    assert {name for name, libraries in found["libraries"].items() if libraries != with_it[name]} == {"openvino"}
+    assert f"nncf {real('nncf')}" in with_it["openvino"] and "nncf" not in found["libraries"]["openvino"]
+    assert f"torch {before['software']['torch']}" in found["libraries"]["torch"]
     left_out = {name for name, obstacle in found["obstacles"].items() if obstacle}
     assert left_out == {name for name, variant in params.variants.items() if variant.backend == "openvino"}
 

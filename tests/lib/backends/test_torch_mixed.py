@@ -12,7 +12,10 @@ from stages.lib.backends.torch.layers import (
     grouped,
     kind_of,
     output_noise,
+    outputs_of_parts,
+    parts,
     predict,
+    resumed,
     rounded_inputs,
     rounded_weights,
     twin,
@@ -75,6 +78,25 @@ def test_many_threads_measure_what_one_measures(unet, inputs, noise):
     assert list(again) == list(noise)
     for name, layer in noise.items():
         assert again[name].low == pytest.approx(layer.low, rel=1e-3, abs=1e-12)
+
+
+def test_a_network_resumed_at_a_layer_predicts_the_same_bits(unet, inputs):
+    """Protects the noise of every layer, measured without what comes before it; a part is what contains the layer."""
+    batch = examples(inputs)
+    reference, outputs = outputs_of_parts(unet, batch)
+    assert torch.equal(reference, predict(unet, batch))
+    layers = weight_layers(unet)
+    for name in layers:
+        with rounded_weights(layers, {name: 4}, "channel"):
+            whole = predict(unet, batch)
+            with resumed(unet, outputs, name):
+                assert torch.equal(predict(unet, batch), whole), name
+    with resumed(unet, outputs, "conv_out"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(unet.mid_block.resnets[0]), "forward", None)  # would fail if it were called
+        assert torch.equal(predict(unet, batch), reference)
+    assert not any("forward" in vars(part) for part in parts(unet).values())
+    with pytest.raises(ValueError, match="no_such_layer"), resumed(unet, outputs, "no_such_layer"):
+        pass
 
 
 def variant(mean_bits: float | None) -> Variant:

@@ -84,6 +84,8 @@ def quantize_fully(model: "openvino.Model", inputs: list[dict[str, np.ndarray]])
     """The same graph with INT8 weights (per channel) and INT8 activations, whose ranges come from `inputs`.
 
     EXACT_LAYERS and FLOAT_LAYERS are left as they are, and so is attention: integers make it neither faster nor better.
+    Biases are not corrected, as in OpenVINO's own examples for diffusion models: it took a fifth of the time, and made
+    pictures of one format 0.15 dB better and of the other 0.13 dB worse.
     """
     with _quiet_nncf():
         import nncf
@@ -98,4 +100,5 @@ def quantize_fully(model: "openvino.Model", inputs: list[dict[str, np.ndarray]])
             ignored_scope=nncf.IgnoredScope(
                 patterns=[*EXACT_LAYERS, *FLOAT_LAYERS], types=["ScaledDotProductAttention"], validate=False
             ),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(disable_bias_correction=True),
         )

@@ -18,7 +18,9 @@ from stages.lib.backends.torch.layers import (
     examples,
     map_over_twins,
     output_noise,
+    outputs_of_parts,
     predict,
+    resumed,
     round_layers,
     rounded_weights,
     weight_layers,
@@ -54,13 +56,13 @@ def measure_layers(
     unet: nn.Module, batch: Mapping[str, torch.Tensor], granularity: Granularity, group_size: int | None = None
 ) -> dict[str, LayerNoise]:
     """The noise of each layer alone on a batch of `examples`."""
-    reference = predict(unet, batch)
+    reference, outputs = outputs_of_parts(unet, batch)
 
     def measure(network: nn.Module, name: str) -> LayerNoise:
         layers = weight_layers(network)
 
         def noise(bits: int) -> float:
-            with rounded_weights(layers, {name: bits}, granularity, group_size):
+            with rounded_weights(layers, {name: bits}, granularity, group_size), resumed(network, outputs, name):
                 return output_noise(reference, predict(network, batch))
 
         return LayerNoise(layers[name].weight.numel(), noise(LOW), noise(HIGH))
