@@ -67,6 +67,8 @@ def main() -> None:
             folder.ask(plan.model, plan.variants)
             pending = [name for name in plan.variants if not folder.has(plan, name)]
             if pending:
+                if arguments.scratch:
+                    arguments.scratch.mkdir(parents=True, exist_ok=True)
                 scratch = tempfile.TemporaryDirectory(dir=arguments.scratch, prefix=f"{plan.model}-")
                 threads = None if arguments.jobs == 1 else max(1, environment["threads"] // arguments.jobs)
                 project = Project(plan, Path(stack.enter_context(scratch)), environment, threads)
