@@ -1,7 +1,8 @@
 """Import the large libraries once: the stages that a command starts are forked from processes that have them.
 
 `python -m stages.lib.warm_start dvc repro` becomes `dvc repro` and leaves two processes behind it that import what
-most stages import, as soon as one has missed it, and wait as long as the command runs. Each `python -m stages.NAME`
+most stages import, as soon as one has missed it (at once where DVC has made nothing yet), and wait as long as the
+command runs. Each `python -m stages.NAME`
 below it hands what it was started for to the one of the same environment, and ends as the process forked for it does
 (`run_warm`, called by `stages`). If none is ready or fits, or off Linux, a stage imports for itself as ever.
 """
@@ -29,6 +30,7 @@ from stages.lib.warm_request import FOLDER, FORKED, LENGTH_BYTES, running_thread
 
 PR_SET_PDEATHSIG = 1
 POLL_S = 0.1
+DVC_CACHE = ".dvc/cache"
 
 
 def import_libraries() -> None:
@@ -46,7 +48,7 @@ def import_libraries() -> None:
     from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer  # noqa: F401
 
 
-def serve(folder: str, parent: int) -> None:
+def serve(folder: str, parent: int, at_once: bool) -> None:
     """Import, then fork a process for each request until `parent` ends; runs in a process of its own."""
     from stages.lib.errors import hide_no_news
 
@@ -58,7 +60,7 @@ def serve(folder: str, parent: int) -> None:
     try:
         _end_with(parent, signal.SIGTERM)
         hide_no_news()
-        while not wanted(path).exists():
+        while not (at_once or wanted(path).exists()):
             time.sleep(POLL_S)
         import_libraries()
         if running_threads() > 1:  # fork copies one thread only, and what the others hold stays held
@@ -198,7 +200,8 @@ def main() -> None:
         from stages.lib.loaded_size import ALLOCATOR
 
         os.environ[FOLDER] = tempfile.mkdtemp(prefix="stages-")
-        code = f"from stages.lib.warm_start import serve; serve({os.environ[FOLDER]!r}, {os.getpid()})"
+        arguments = os.environ[FOLDER], os.getpid(), not Path(DVC_CACHE).is_dir()
+        code = f"from stages.lib.warm_start import serve; serve{arguments}"
         for variables in ({}, ALLOCATOR):
             subprocess.Popen(
                 [sys.executable, "-c", code],

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from stages.lib.loaded_size import ALLOCATOR
+from stages.lib.warm_start import DVC_CACHE
 from tests.conftest import PROJECT
 from tests.tiny_project import write_models, write_settings
 
@@ -129,6 +130,7 @@ def command(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     write_settings(folder)
     write_models(folder, tiny_model, ("fp32",))
     shutil.copytree(PROJECT / "stages", folder / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / DVC_CACHE).mkdir(parents=True)
     (folder / "stages/probe.py").write_text(PROBE, encoding="utf-8")
     command = Command(folder)
     yield command
@@ -227,12 +229,26 @@ def test_pictures_are_the_same_bytes(command: Command) -> None:
 def test_dvc_hands_its_stages_over(command: Command) -> None:
     """Protects the time that is won: DVC sets variables of its own."""
     (command.folder / "dvc.yaml").write_text("stages: {one: {cmd: python -m stages.probe tell}}", encoding="utf-8")
-    for words in (["init", "--no-scm", "--quiet"], ["repro"]):
+    for words in (["init", "--no-scm", "--quiet", "--force"], ["repro"]):
         done = subprocess.run(
             ["dvc", *words], cwd=command.folder, env=command.inside, stdin=subprocess.DEVNULL, capture_output=True,
             text=True, check=True,
         )  # fmt: skip
     assert f"\nTrue {command.folder}" in done.stdout
+
+
+def test_libraries_are_imported_at_once_where_nothing_was_made(tmp_path: Path) -> None:
+    """Protects the time of the first run, all of whose stages want them."""
+    words = [sys.executable, "-m", "stages.lib.warm_start", "sh", "-c", "echo $STAGES_WARM; read -r line"]
+    variables = os.environ | {"PYTHONPATH": str(PROJECT)}
+    with subprocess.Popen(
+        words, cwd=tmp_path, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        folder = Path(process.stdout.readline().strip())
+        wait_until(lambda: len([path for path in folder.iterdir() if path.is_socket()]) == 2, 120)
+        process.stdin.write("end\n")
+        process.stdin.close()
+    wait_until(lambda: not folder.exists())
 
 
 def test_the_end_of_the_command_ends_all(command: Command) -> None:
