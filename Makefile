@@ -3,7 +3,7 @@
 # make benchmark  speed-ups of all variants, from fresh alternating runs: over the baseline, over FP32 in the same runtime
 # make memory   peak memory of every stage with 8 and with 64 prompts
 # Both set everything up by themselves. PYTHON=... names an interpreter (3.11 or newer), PYTEST_ARGS=... goes to pytest,
-# BENCHMARK_ARGS=... to tools.benchmark.
+# BENCHMARK_ARGS=... to tools.benchmark, MEMORY_ARGS=... to tools.memory.
 export PYTHON
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -22,7 +22,7 @@ benchmark: .venv/.installed
 	@python -m tools.benchmark $(BENCHMARK_ARGS)
 
 memory: .venv/.installed
-	python -m tools.memory
+	@python -m tools.memory $(MEMORY_ARGS)
 
 lint: .venv/.installed
 	ruff check .

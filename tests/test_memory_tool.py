@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+from stages.lib.params import load_params
 from tests.conftest import PROJECT
 from tools import memory
 
 
 def test_the_copy_has_every_input(stages: list, tmp_path: Path) -> None:
     """Protects the command from a stage that reads something new."""
-    memory.copy_project(tmp_path, 8)
+    memory.copy_project(tmp_path, 8, list(load_params(PROJECT / "params.yaml").variants))
     made = [Path(out.fs_path) for stage in stages for out in stage.outs]
     read = {Path(dep.fs_path) for stage in stages for dep in stage.deps}
     inputs = [path for path in read if not any(out == path or path in out.parents for out in made)]
@@ -19,7 +20,8 @@ def test_the_copy_has_every_input(stages: list, tmp_path: Path) -> None:
 
 def test_prompts_are_as_many_as_asked(tmp_path: Path) -> None:
     """Protects the comparison of few prompts with many, whose ids differ."""
-    memory.copy_project(tmp_path, 64)
+    memory.copy_project(tmp_path, 64, ["fp32", "bf16"])
+    assert list(load_params(tmp_path / "params.yaml").variants) == ["fp32", "bf16"]
     lines = (tmp_path / "data/prompts.csv").read_text(encoding="utf-8").splitlines()
     ids = [line.partition(",")[0] for line in lines[1:]]
     assert len(ids) == len(set(ids)) == 64

@@ -2,6 +2,7 @@
 
 `python -m tools.memory` works in a temporary copy of the project, on the model of params.yaml, with two denoising
 steps: more steps take longer, not more memory. Peaks are those of the largest process of a stage (ru_maxrss).
+All formats take some twenty minutes on two cores; `--variants` chooses.
 """
 
 import argparse
@@ -16,6 +17,9 @@ from pathlib import Path
 
 from dvc.repo import Repo
 from ruamel.yaml import YAML
+
+from stages.lib.errors import run_stage
+from stages.lib.params import load_params
 
 PROJECT = Path(__file__).resolve().parents[1]
 LIMIT_MIB = 3 * 1024
@@ -33,8 +37,8 @@ COPIED = (
 )
 
 
-def copy_project(folder: Path, prompts: int) -> None:
-    """The project in `folder`, set to draw `prompts` pictures of two steps per variant."""
+def copy_project(folder: Path, prompts: int, variants: list[str]) -> None:
+    """The project in `folder`, set to draw `prompts` pictures of two steps with each of `variants`."""
     for name in COPIED:
         source = PROJECT / name
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -44,6 +48,7 @@ def copy_project(folder: Path, prompts: int) -> None:
             shutil.copyfile(source, folder / name)
     yaml = YAML()
     params = yaml.load(folder / "params.yaml")
+    params["variants"] = {name: params["variants"][name] for name in variants}
     params["generation"]["steps"] = 2
     params["benchmark"].update({"warmup": 0, "repeats": 2})
     path = folder / params["prompts"]["file"]
@@ -71,13 +76,20 @@ def peak_mib(command: str, folder: Path) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--prompts", type=int, nargs=2, default=(8, 64), metavar=("FEW", "MANY"))
-    counts = parser.parse_args().prompts
+    parser.add_argument("--variants", help="the baseline and others, with commas between them; default: all")
+    arguments = parser.parse_args()
+    counts, params = arguments.prompts, load_params(PROJECT / "params.yaml")
+    variants = list(params.variants)
+    if arguments.variants:
+        chosen = {params.variant(name).name for name in (params.baseline, *arguments.variants.split(","))}
+        variants = [name for name in variants if name in chosen]
     with Repo(str(PROJECT)) as repo:
-        commands = {stage.name: stage.cmd for stage in repo.index.stages if Path(stage.path) == PROJECT / "dvc.yaml"}
+        stages = [stage for stage in repo.index.stages if Path(stage.path) == PROJECT / "dvc.yaml"]
+        commands = {stage.name: stage.cmd for stage in stages if stage.name.partition("@")[2] in ("", *variants)}
     peaks: dict[str, list[float]] = {name: [] for name in commands}
     for count in counts:
         with tempfile.TemporaryDirectory() as folder:
-            copy_project(Path(folder), count)
+            copy_project(Path(folder), count, variants)
             for name, command in commands.items():
                 peaks[name].append(peak_mib(command, Path(folder)))
                 print(f"{count} prompts, {name}: {peaks[name][-1]:.0f} MiB", file=sys.stderr, flush=True)
@@ -89,4 +101,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage(main)
