@@ -46,7 +46,7 @@ from stages.lib.quality_tables import (
 from stages.lib.result_charts import Drawing, component_names, result_charts
 from stages.lib.results import Results, kind_means, load_results
 from stages.lib.rounded_weight import largest_convolution, round_weight
-from stages.lib.screen_pictures import Pictures, read_all, screen_figures
+from stages.lib.screen_pictures import Pictures, pictures_of, screen_figures
 from stages.lib.sensitivity_charts import sensitivity_charts
 from stages.lib.study import audit
 from stages.lib.study_beside import advised_variants, study_texts
@@ -344,7 +344,7 @@ def page_pictures(params: Params, results: Results, images: Path) -> dict[str, A
         return no_pictures(results) | {"viewer": None}
     prompts = _prompts(params)
     pictured = pictured_prompts(prompts)
-    pictures = read_all(images, [result.name for result in results.variants])
+    pictures = pictures_of(images, [result.name for result in results.variants])
     return picture_figures(results, pictures, pictured) | screen_figures(results, pictures, prompts, pictured)
 
 

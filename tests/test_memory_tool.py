@@ -25,3 +25,11 @@ def test_prompts_are_as_many_as_asked(tmp_path: Path) -> None:
     lines = (tmp_path / "data/prompts.csv").read_text(encoding="utf-8").splitlines()
     ids = [line.partition(",")[0] for line in lines[1:]]
     assert len(ids) == len(set(ids)) == 64
+
+
+def test_the_largest_process_counts_whoever_waits_for_it(tmp_path: Path) -> None:
+    """Protects the peak of a stage that works in processes of processes."""
+    large = "import time; block = bytearray(300 * 1024**2); block[::4096] = b'x' * len(block[::4096]); time.sleep(0.5)"
+    code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {large!r}]); import time; time.sleep(1.5)"
+    (tmp_path / "stage.py").write_text(code, encoding="utf-8")
+    assert 300 < memory.peak_mib("python stage.py", tmp_path) < 400

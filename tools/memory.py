@@ -1,7 +1,7 @@
 """Does any stage's memory grow with the number of prompts? Run all of them with 8 and with 64, print the peaks.
 
 `python -m tools.memory` works in a temporary copy of the project, on the model of params.yaml, with two denoising
-steps: more steps take longer, not more memory. Peaks are those of the largest process of a stage (ru_maxrss).
+steps: more steps take longer, not more memory. Peaks are those of the largest process of a stage.
 All formats take some twenty minutes on two cores; `--variants` chooses.
 """
 
@@ -13,8 +13,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
+import psutil
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
@@ -23,6 +25,7 @@ from stages.lib.params import load_params
 
 PROJECT = Path(__file__).resolve().parents[1]
 LIMIT_MIB = 3 * 1024
+INTERVAL_S = 0.05
 COPIED = (
     "stages",
     "data/architectures",
@@ -67,10 +70,31 @@ def copy_project(folder: Path, prompts: int, variants: list[str]) -> None:
 def peak_mib(command: str, folder: Path) -> float:
     """Run a stage's command in `folder`; the largest resident set of its processes in MiB."""
     process = subprocess.Popen([sys.executable, *shlex.split(command)[1:]], cwd=folder, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
+    highest, ended = 0.0, 0
+    while not ended:
+        highest = max(highest, *map(high_water_mib, [process.pid, *descendants(process.pid)]))
+        time.sleep(INTERVAL_S)
+        ended, status, usage = os.wait4(process.pid, os.WNOHANG)
     if status:
         sys.exit(f"error: `{command}` failed")
-    return usage.ru_maxrss / 1024
+    return max(highest, usage.ru_maxrss / 1024)
+
+
+def descendants(pid: int) -> list[int]:
+    """Also those that the kernel's account of a process leaves out, since another process waits for them."""
+    try:
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def high_water_mib(pid: int) -> float:
+    """The largest resident set so far of a process (VmHWM, on Linux alone); 0 once it has ended."""
+    try:
+        fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text("utf-8").splitlines())
+        return int(fields["VmHWM"].split()[0]) / 1024
+    except (OSError, KeyError):
+        return 0.0
 
 
 def main() -> None:

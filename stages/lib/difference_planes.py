@@ -39,12 +39,15 @@ def difference_planes(
     pictures: Mapping[str, Mapping[str, np.ndarray]], baseline: str, prompts: Sequence[str]
 ) -> DifferencePlanes | None:
     """The planes of all variants but `baseline` in the order of `pictures`; None where pictures have several shapes."""
-    shapes = {pictures[name][prompt].shape for name in pictures for prompt in prompts}
-    if len(shapes) > 1:
-        return None
-    height, width, _channels = shapes.pop()
+    height, width, _channels = shape = pictures[baseline][prompts[0]].shape
     block = -(-max(width, height) // BLOCKS)
-    means = {name: [_block_means(found[prompt], block) for prompt in prompts] for name, found in pictures.items()}
+    means: dict[str, list[np.ndarray]] = {name: [] for name in pictures}
+    for name, found in pictures.items():
+        for prompt in prompts:
+            picture = found[prompt]
+            if picture.shape != shape:
+                return None
+            means[name].append(_block_means(picture, block))
     found = [
         _planes(mean - reference)
         for name in pictures

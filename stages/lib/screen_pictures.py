@@ -1,20 +1,21 @@
 """The pictures of the page for the screen: small copies, which its figures and its viewer share, and what it says."""
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from stages.lib.difference_planes import WORST_ERROR
-from stages.lib.picture_folder import read_pictures, read_rgb
-from stages.lib.previews import SAME_COPY_DB, THREADS, near_baseline, previews, webp
+from stages.lib.picture_folder import Picture, read_pictures, read_rgb
+from stages.lib.previews import SAME_COPY_DB, near_baseline, previews, webp
 from stages.lib.prompts import Prompt
 from stages.lib.results import Results
 from stages.lib.viewer import viewer_data
 
 Pictures = Mapping[str, Mapping[str, np.ndarray]]
+KEPT = 64  # pictures in memory
 
 
 def screen_figures(
@@ -39,14 +40,26 @@ def screen_figures(
     }
 
 
-def read_all(images: Path, names: Sequence[str]) -> Pictures:
-    """Every picture of the variants `names`, checked: variant -> prompt -> (H, W, 3) uint8."""
-    listed = [(name, id, picture) for name in names for id, picture in read_pictures(images / name).items()]
-    found: dict[str, dict[str, np.ndarray]] = {name: {} for name in names}
-    with ThreadPoolExecutor(THREADS) as pool:
-        for (name, id, _picture), pixels in zip(listed, pool.map(lambda row: read_rgb(row[2]), listed), strict=True):
-            found[name][id] = pixels
-    return found
+class _Folder(Mapping[str, np.ndarray]):
+    """The pictures of one variant by prompt, each checked whenever it is read."""
+
+    def __init__(self, folder: Path, read: Callable[[Picture], np.ndarray]) -> None:
+        self._listed, self._read = read_pictures(folder), read
+
+    def __getitem__(self, id: str) -> np.ndarray:
+        return self._read(self._listed[id])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._listed)
+
+    def __len__(self) -> int:
+        return len(self._listed)
+
+
+def pictures_of(images: Path, names: Sequence[str]) -> Pictures:
+    """The pictures of the variants `names`: variant -> prompt -> (H, W, 3) uint8. Few are in memory at a time."""
+    read = lru_cache(KEPT)(read_rgb)
+    return {name: _Folder(images / name, read) for name in names}
 
 
 def _address(copy: str) -> str:

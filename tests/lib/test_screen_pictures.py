@@ -2,14 +2,18 @@
 
 import base64
 import io
+import weakref
 import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from stages.lib import screen_pictures
 from stages.lib.difference_planes import COLOUR_STEP, LUMA_STEP, WORST_ERROR, YCBCR, difference_planes
+from stages.lib.errors import UserError
 from stages.lib.previews import LADDER, previews, webp
+from tests import tiny_project
 
 RNG = np.random.default_rng(0)
 PROMPTS = ("one", "two")
@@ -92,3 +96,18 @@ def test_a_smaller_budget_makes_smaller_copies_then_fewer_prompts(share, room):
     assert sum(map(len, shown.copies.values())) <= budget * 1.05
     assert set(shown.copies) == {(name, id) for name in found for id in shown.prompts}
     assert len(shown.prompts) == room
+
+
+def test_few_pictures_are_in_memory_at_a_time(tmp_path, monkeypatch):
+    """Protects the report's memory from many prompts: what is read is let go of, and read again when it is wanted."""
+    monkeypatch.setattr(screen_pictures, "KEPT", 1)
+    drawn = {id: noise(16, 16) for id in tiny_project.PROMPTS}
+    tiny_project.write_pictures(tmp_path / "base", drawn)
+    found = screen_pictures.pictures_of(tmp_path, ["base"])["base"]
+    seen = [weakref.ref(found[id]) for id in drawn]
+    assert sum(each() is not None for each in seen) == 1
+    assert len(found) == len(drawn) > 2 and all(np.array_equal(found[id], drawn[id]) for id in found)
+    first = next(iter(drawn))
+    (tmp_path / f"base/{first}.png").write_bytes(b"no picture")
+    with pytest.raises(UserError, match="cannot be read as a picture"):
+        found[first]
