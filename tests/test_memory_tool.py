@@ -29,7 +29,12 @@ def test_prompts_are_as_many_as_asked(tmp_path: Path) -> None:
 
 def test_the_largest_process_counts_whoever_waits_for_it(tmp_path: Path) -> None:
     """Protects the peak of a stage that works in processes of processes."""
-    large = "import time; block = bytearray(300 * 1024**2); block[::4096] = b'x' * len(block[::4096]); time.sleep(0.5)"
-    code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {large!r}]); import time; time.sleep(1.5)"
+    large = "import time; block = bytearray(300 * 1024**2); block[::4096] = b'x' * len(block[::4096]); time.sleep(1)"
+    code = (
+        "import os, subprocess, sys\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {large!r}], stdout=subprocess.PIPE)\n"
+        "child.stdout.read()\n"  # until it ends; nobody asks how large it was
+        "os._exit(0)\n"
+    )
     (tmp_path / "stage.py").write_text(code, encoding="utf-8")
     assert 300 < memory.peak_mib("python stage.py", tmp_path) < 400
