@@ -42,5 +42,7 @@ def test_the_largest_process_counts_whoever_waits_for_it(tmp_path: Path) -> None
     # In a process of its own: a process counts as at least as large as the one that it was forked from.
     code = "import sys; from pathlib import Path; from tools.memory import peak_mib; "
     code += "print(peak_mib('python stage.py', Path(sys.argv[1])))"
-    done = subprocess.run([sys.executable, "-c", code, tmp_path], cwd=PROJECT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
     assert 300 < float(done.stdout) < 400
