@@ -10,8 +10,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .PHONY: report test lint benchmark memory
 
 report: .venv/.installed
-	@python -m stages.lib.params
-	@python -m stages.lib.warm_start dvc repro
+	@python -m stages.lib.project.params
+	@python -m stages.lib.project.warm_start dvc repro
 	@echo "The report: reports/report.pdf, and reports/report.html for the screen."
 
 test: .venv/.installed

@@ -11,6 +11,6 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # Python looks for the module that `python -m stages.NAME` is to run: the moment before anything is imported.
 if "STAGES_WARM" in os.environ and sys.argv[0] == "-m":
-    from stages.lib.warm_request import run_warm
+    from stages.lib.project.warm_request import run_warm
 
     run_warm()

@@ -8,14 +8,14 @@ import argparse
 import time
 from pathlib import Path
 
-from stages.lib.errors import UserError, run_stage
-from stages.lib.files import write_json
-from stages.lib.params import PARAMS_FILE, Architecture, load_params
+from stages.lib.project.errors import UserError, run_stage
+from stages.lib.project.files import write_json
+from stages.lib.project.params import PARAMS_FILE, Architecture, load_params
 
 
 def describe_all(architectures: dict[str, Architecture]) -> list[dict]:
     """One entry per architecture, in declared order. A folder that is missing is a UserError."""
-    from stages.lib.architecture import describe
+    from stages.lib.models.architecture import describe
 
     found = []
     for name, item in architectures.items():

@@ -21,17 +21,17 @@ from typing import Any
 
 from tqdm import tqdm
 
-from stages.lib.availability import obstacle_left_in, passed_on
-from stages.lib.devices import compute_dtype, resolve_device
-from stages.lib.errors import run_stage
-from stages.lib.files import read_json, write_json
-from stages.lib.measurement import Measurement
-from stages.lib.memory import check_memory, loaded_bytes
-from stages.lib.params import Benchmark, Params, Variant, load_params
-from stages.lib.prompts import timed_prompt
-from stages.lib.timing_process import TimingProcess
-from stages.lib.timing_worker import Task
-from stages.lib.work import picture_calls, work_of
+from stages.lib.formats.shared.availability import obstacle_left_in, passed_on
+from stages.lib.formats.shared.devices import compute_dtype, resolve_device
+from stages.lib.formats.shared.executed_work import picture_calls, work_of
+from stages.lib.project.errors import run_stage
+from stages.lib.project.files import read_json, write_json
+from stages.lib.project.measurement import Measurement
+from stages.lib.project.params import Benchmark, Params, Variant, load_params
+from stages.lib.project.prompts import timed_prompt
+from stages.lib.timing.memory import check_memory, loaded_bytes
+from stages.lib.timing.process import TimingProcess
+from stages.lib.timing.worker import Task
 
 INSTRUMENTED_CALLS = 3
 ROLES = ("variant", "baseline")

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from stages.lib.errors import UserError, run_stage
-from stages.lib.memory import check_memory
-from stages.lib.params import COMPONENTS, PARAMS_FILE, Params, load_params
-from stages.lib.prompts import Prompt, load_prompts
+from stages.lib.project.errors import UserError, run_stage
+from stages.lib.project.params import COMPONENTS, PARAMS_FILE, Params, load_params
+from stages.lib.project.prompts import Prompt, load_prompts
+from stages.lib.timing.memory import check_memory
 
 if TYPE_CHECKING:
     import torch
@@ -52,13 +52,13 @@ def collect(
     unet_calls: int,
     seed: int,
 ) -> "Inputs":
-    """Inputs of each component, FP32 on the CPU, named as in stages.lib.calibration.
+    """Inputs of each component, FP32 on the CPU, named as in stages.lib.models.calibration.
 
     Of each picture's U-Net calls, `unet_calls` are kept (all, if there are fewer), chosen by `seed`.
     """
     import torch
 
-    from stages.lib.noise import initial_latents
+    from stages.lib.generation.noise import initial_latents
 
     inputs: Inputs = {"unet": [], "vae": [], "text_encoder": [], "safety_checker": []}
     calls: list[dict[str, torch.Tensor]] = []
@@ -113,7 +113,7 @@ def random_inputs(base: Path, prompts: list[Prompt], timesteps: list[int], seed:
     import torch
     from transformers import CLIPTokenizer
 
-    from stages.lib.components import empty_component
+    from stages.lib.models.components import empty_component
 
     unet, text_encoder, checker = (
         empty_component(base, name).config for name in ("unet", "text_encoder", "safety_checker")
@@ -137,8 +137,8 @@ def random_inputs(base: Path, prompts: list[Prompt], timesteps: list[int], seed:
 
 def drawn_inputs(base: Path, prompts: list[Prompt], params: Params) -> "Inputs":
     """What the networks of the FP32 pipeline in `base` see while it draws `prompts`; see `collect`."""
-    from stages.lib.components import assemble, headers, load_component
-    from stages.lib.drawing import use_deterministic_algorithms
+    from stages.lib.generation.sampling import use_deterministic_algorithms
+    from stages.lib.models.components import assemble, headers, load_component
 
     check_memory(4 * sum(item.elements for name in COMPONENTS for item in headers(base, name)), "drawing in FP32")
     use_deterministic_algorithms()
@@ -167,7 +167,7 @@ def main() -> None:
     prompts = calibration_prompts(params)
 
     # torch takes a second to import: a mistake in the inputs is told before.
-    from stages.lib.calibration import write_inputs
+    from stages.lib.models.calibration import write_inputs
 
     if params.chosen_model.source == "architecture":
         prompts = prompts[: len(RANDOM_TIMESTEPS)]

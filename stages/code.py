@@ -7,11 +7,11 @@ the report which results of other machines come from other code.
 import argparse
 from pathlib import Path
 
-from stages.lib.backends import BACKENDS
-from stages.lib.code_graph import backend_digest, stage_digests
-from stages.lib.errors import run_stage
-from stages.lib.files import write_json
-from stages.lib.params import load_params
+from stages.lib.formats import BACKENDS
+from stages.lib.project.code_graph import backend_digest, stage_digests
+from stages.lib.project.errors import run_stage
+from stages.lib.project.files import write_json
+from stages.lib.project.params import load_params
 
 
 def main() -> None:

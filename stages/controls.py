@@ -12,18 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.lib.backends import BACKENDS
-from stages.lib.comparison import average, compare
-from stages.lib.detection import CONTROLS, Drawing, detection_limits, judge_pictures, judge_stop
-from stages.lib.devices import resolve_device
-from stages.lib.distances import Prepared
-from stages.lib.drawing import draw_picture, quiet_safety_checker, use_deterministic_algorithms
-from stages.lib.errors import UserError, run_stage
-from stages.lib.files import write_json
-from stages.lib.noise import read_noise
-from stages.lib.params import Generation, Variant, load_params
-from stages.lib.picture_folder import Picture, read_listing, read_pictures, read_rgb, rgb_sha256
-from stages.lib.prompts import Prompt, load_prompts
+from stages.lib.formats import BACKENDS
+from stages.lib.formats.shared.devices import resolve_device
+from stages.lib.generation.image_folder import Picture, read_listing, read_pictures, read_rgb, rgb_sha256
+from stages.lib.generation.noise import read_noise
+from stages.lib.generation.sampling import draw_picture, quiet_safety_checker, use_deterministic_algorithms
+from stages.lib.project.errors import UserError, run_stage
+from stages.lib.project.files import write_json
+from stages.lib.project.params import Generation, Variant, load_params
+from stages.lib.project.prompts import Prompt, load_prompts
+from stages.lib.quality.comparison import average, compare
+from stages.lib.quality.detection import CONTROLS, Drawing, detection_limits, judge_pictures, judge_stop
+from stages.lib.quality.full_reference import Prepared
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
@@ -86,8 +86,8 @@ def run_controls(
 
 def int2_pipeline(base: Path, device: str) -> "StableDiffusionPipeline":
     """The base model in FP32 with every weight of the U-Net rounded to INT2, per channel: too few for any picture."""
-    from stages.lib.backends import torch as backend
-    from stages.lib.components import load_component
+    from stages.lib.formats import torch as backend
+    from stages.lib.models.components import load_component
 
     exact = Variant(name="control", label="Control", backend="torch", weights="float32", compute="float32")
     pipeline = backend.load(base, exact, device)
@@ -119,7 +119,7 @@ def check_caught(results: list[dict[str, Any]], output: Path) -> None:
         )
         raise UserError(
             f"the instrument failed its controls: {said}. See {output}; no quality figure of this run can be trusted "
-            "until drawing (stages/lib/drawing.py) or comparing (stages/lib/metrics.py, appearance.py) is mended"
+            "until drawing (stages/lib/generation/sampling.py) or comparing (stages/lib/quality/metrics.py, appearance.py) is mended"
         )
 
 

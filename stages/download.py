@@ -14,11 +14,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.lib.errors import UserError, run_stage
-from stages.lib.files import sha256, whole_folder
-from stages.lib.memory import check_memory
-from stages.lib.params import COMPONENTS, PARAMS_FILE, ArchitectureModel, HubModel, load_params
-from stages.lib.pipelines import check_pipeline_folder, configuration_files, listed_files, needed_files, source_folder
+from stages.lib.models.pipelines import (
+    check_pipeline_folder,
+    configuration_files,
+    listed_files,
+    needed_files,
+    source_folder,
+)
+from stages.lib.project.errors import UserError, run_stage
+from stages.lib.project.files import sha256, whole_folder
+from stages.lib.project.params import COMPONENTS, PARAMS_FILE, ArchitectureModel, HubModel, load_params
+from stages.lib.timing.memory import check_memory
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoSibling
@@ -79,8 +85,8 @@ def make_from_architecture(model: ArchitectureModel, key: str, output: Path) -> 
     FP32 safetensors; one network is in memory at a time. Same configurations and seed, same bytes. A configuration that
     is missing, or too little memory or space, is a UserError.
     """
-    from stages.lib.components import empty_component, write_component
-    from stages.lib.random_weights import random_state
+    from stages.lib.models.components import empty_component, write_component
+    from stages.lib.models.random_weights import random_state
 
     source = source_folder(model, key)
     configurations = configuration_files(listed_files(source), str(source))

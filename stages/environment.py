@@ -18,13 +18,13 @@ from pathlib import Path
 
 import psutil
 
-from stages.lib.availability import find_obstacles
-from stages.lib.backends import BACKENDS
-from stages.lib.errors import UserError, run_stage
-from stages.lib.files import write_json
-from stages.lib.params import Params, load_params
-from stages.lib.processes import thread_count
-from stages.lib.prompts import timed_prompt
+from stages.lib.formats import BACKENDS
+from stages.lib.formats.shared.availability import find_obstacles
+from stages.lib.project.errors import UserError, run_stage
+from stages.lib.project.files import write_json
+from stages.lib.project.params import Params, load_params
+from stages.lib.project.prompts import timed_prompt
+from stages.lib.project.worker_pool import thread_count
 
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "safetensors", "numpy", "scikit-image", "dvc")
 # The extensions that FP16, BF16 and INT8 kernels use, as Linux names them on x86 and on ARM.

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from stages.lib.availability import obstacle_left_in, passed_on
-from stages.lib.errors import run_stage
-from stages.lib.files import write_json
-from stages.lib.metrics import rate_psnr
-from stages.lib.params import Quality, load_params
-from stages.lib.picture_folder import check_same_prompts, not_drawn, read_pictures, read_rgb
-from stages.lib.quality import Features, Pair, compare_sets, distribution, paired_figures
-from stages.lib.trajectory import compare_trajectories, read_trajectories
+from stages.lib.formats.shared.availability import obstacle_left_in, passed_on
+from stages.lib.generation.image_folder import check_same_prompts, not_drawn, read_pictures, read_rgb
+from stages.lib.generation.step_latents import compare_trajectories, read_trajectories
+from stages.lib.project.errors import run_stage
+from stages.lib.project.files import write_json
+from stages.lib.project.params import Quality, load_params
+from stages.lib.quality.figures import Features, Pair, compare_sets, distribution, paired_figures
+from stages.lib.quality.metrics import rate_psnr
 
 if TYPE_CHECKING:
-    from stages.lib.clip_features import Clip
+    from stages.lib.quality.clip_features import Clip
 
 
 def compare_folders(reference: Path, folder: Path, clip: "Clip | None") -> tuple[list[Pair], Features | None]:
@@ -66,7 +66,7 @@ def main() -> None:
     variant = params.variant(arguments.variant)
     if passed_on("evaluate", variant, obstacle_left_in(arguments.images / variant.name), arguments.output):
         return
-    from stages.lib.clip_features import find_clip  # not before a mistake in params.yaml has been told
+    from stages.lib.quality.clip_features import find_clip  # not before a mistake in params.yaml has been told
 
     names = {"variant": variant.name, "label": variant.label, "baseline": params.baseline}
     reason = not_drawn(arguments.images / variant.name)

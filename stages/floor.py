@@ -12,19 +12,19 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.lib.devices import resolve_device
-from stages.lib.errors import run_stage
-from stages.lib.files import write_json
-from stages.lib.params import Quality, load_params
-from stages.lib.picture_folder import Picture, not_drawn, read_listing, read_pictures, read_rgb
-from stages.lib.processes import Crew
-from stages.lib.prompts import Prompt, load_prompts
-from stages.lib.quality import compare_sets, distribution, paired_figures
-from stages.lib.recipe import Drawn, Order, Recipe, sample_of
-from stages.lib.trajectory import compare_trajectories, read_trajectories
+from stages.lib.formats.shared.devices import resolve_device
+from stages.lib.generation.image_folder import Picture, not_drawn, read_listing, read_pictures, read_rgb
+from stages.lib.generation.recipe import Drawn, Order, Recipe, sample_of
+from stages.lib.generation.step_latents import compare_trajectories, read_trajectories
+from stages.lib.project.errors import run_stage
+from stages.lib.project.files import write_json
+from stages.lib.project.params import Quality, load_params
+from stages.lib.project.prompts import Prompt, load_prompts
+from stages.lib.project.worker_pool import Crew
+from stages.lib.quality.figures import compare_sets, distribution, paired_figures
 
 if TYPE_CHECKING:
-    from stages.lib.clip_features import Clip
+    from stages.lib.quality.clip_features import Clip
 
 
 def draw_again(recipe: Recipe, prompts: list[Prompt], seed_prompts: list[Prompt], crew: Crew) -> dict[str, dict]:
@@ -84,7 +84,7 @@ def main() -> None:
         print(f"floor: {baseline.label} is not drawn again ({reason})")
         return
     listing, pictures, latents = read_listing(folder), read_pictures(folder), read_trajectories(folder)
-    from stages.lib.clip_features import find_clip
+    from stages.lib.quality.clip_features import find_clip
 
     clip = find_clip(arguments.base)
     device = resolve_device(baseline.device, params.device)

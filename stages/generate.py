@@ -13,18 +13,18 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from stages.lib.availability import obstacle_left_in, passed_on
-from stages.lib.devices import compute_dtype, resolve_device
-from stages.lib.errors import run_stage
-from stages.lib.files import whole_folder, write_json
-from stages.lib.memory import check_memory, drawing_crew, loaded_bytes
-from stages.lib.params import load_params
-from stages.lib.picture_folder import LISTING, rgb_sha256
-from stages.lib.processes import Crew
-from stages.lib.prompts import Prompt, load_prompts
-from stages.lib.recipe import Order, Recipe
-from stages.lib.safety import margin_fields
-from stages.lib.trajectory import write_trajectories
+from stages.lib.formats.shared.availability import obstacle_left_in, passed_on
+from stages.lib.formats.shared.devices import compute_dtype, resolve_device
+from stages.lib.generation.image_folder import LISTING, rgb_sha256
+from stages.lib.generation.recipe import Order, Recipe
+from stages.lib.generation.safety import margin_fields
+from stages.lib.generation.step_latents import write_trajectories
+from stages.lib.project.errors import run_stage
+from stages.lib.project.files import whole_folder, write_json
+from stages.lib.project.params import load_params
+from stages.lib.project.prompts import Prompt, load_prompts
+from stages.lib.project.worker_pool import Crew
+from stages.lib.timing.memory import check_memory, drawing_crew, loaded_bytes
 
 PNG_EFFORT = 3  # of 9; a third of the time of the usual 6, and an eighth more bytes
 

@@ -10,15 +10,15 @@ import argparse
 import time
 from pathlib import Path
 
-from stages.lib.appearance import is_blank, judge_all, picture_row, seen
-from stages.lib.artifacts import Figures, figures_of
-from stages.lib.availability import obstacle_left_in, passed_on
-from stages.lib.comparison import SMALLEST_SIDE
-from stages.lib.errors import UserError, run_stage
-from stages.lib.files import write_json
-from stages.lib.params import load_params
-from stages.lib.picture_folder import Picture, check_same_prompts, not_drawn, read_pictures, read_rgb
-from stages.lib.safety import compare_decisions, read_decisions
+from stages.lib.formats.shared.availability import obstacle_left_in, passed_on
+from stages.lib.generation.image_folder import Picture, check_same_prompts, not_drawn, read_pictures, read_rgb
+from stages.lib.generation.safety import compare_decisions, read_decisions
+from stages.lib.project.errors import UserError, run_stage
+from stages.lib.project.files import write_json
+from stages.lib.project.params import load_params
+from stages.lib.quality.appearance import is_blank, judge_all, picture_row, seen
+from stages.lib.quality.artefacts import Figures, figures_of
+from stages.lib.quality.comparison import SMALLEST_SIDE
 
 BLOCKED = "blocked"  # the kind of prompt that asks for what the safety checker should find
 CAUSES = ("scene", "flagged", "broken")

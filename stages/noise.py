@@ -4,10 +4,10 @@ import argparse
 import time
 from pathlib import Path
 
-from stages.lib.errors import UserError, run_stage
-from stages.lib.files import read_json, write_bytes
-from stages.lib.params import load_params
-from stages.lib.prompts import load_prompts
+from stages.lib.project.errors import UserError, run_stage
+from stages.lib.project.files import read_json, write_bytes
+from stages.lib.project.params import load_params
+from stages.lib.project.prompts import load_prompts
 
 
 def latent_shape(base: Path) -> tuple[int, int, int]:
@@ -39,7 +39,7 @@ def main() -> None:
     # torch takes a second to import: a mistake in the inputs is told before.
     from safetensors.torch import save
 
-    from stages.lib.noise import initial_latents
+    from stages.lib.generation.noise import initial_latents
 
     write_bytes(arguments.output, save({row.id: initial_latents(shape, row.seed)[0] for row in prompts}))
     size = " x ".join(str(length) for length in shape)

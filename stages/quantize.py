@@ -11,18 +11,18 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from stages.lib.availability import obstacle_of, passed_on
-from stages.lib.backends import BACKENDS
-from stages.lib.calibration import read_inputs
-from stages.lib.components import stored_float_dtype
-from stages.lib.errors import run_stage
-from stages.lib.files import whole_folder, write_json
-from stages.lib.inventory import StoredTensor, container_bytes, disk_bytes, stored_tensors
-from stages.lib.loaded_size import LoadingProcess
-from stages.lib.memory import check_memory, loaded_bytes, process_meter
-from stages.lib.metrics import compression
-from stages.lib.params import COMPONENTS, DTYPE_BITS, Variant, load_params
-from stages.lib.reconciliation import Explanation, check_complete, explain
+from stages.lib.formats import BACKENDS
+from stages.lib.formats.shared.availability import obstacle_of, passed_on
+from stages.lib.models.calibration import read_inputs
+from stages.lib.models.components import stored_float_dtype
+from stages.lib.models.inventory import StoredTensor, container_bytes, disk_bytes, stored_tensors
+from stages.lib.models.reconciliation import Explanation, check_complete, explain
+from stages.lib.project.errors import run_stage
+from stages.lib.project.files import whole_folder, write_json
+from stages.lib.project.params import COMPONENTS, DTYPE_BITS, Variant, load_params
+from stages.lib.quality.metrics import compression
+from stages.lib.timing.loaded_size import LoadingProcess
+from stages.lib.timing.memory import check_memory, loaded_bytes, process_meter
 
 MIB = 1024**2
 
@@ -124,7 +124,7 @@ def size_report(
     share of the scale, and nothing besides.
     `parameters_left_out` are those of the base model that the variant does not store, such as a VAE's encoder where a
     back end leaves it out: a variant that has some is smaller for that reason, too. `weights_mib`, `scales_mib`,
-    `unquantized_mib` and `container_mib` are what the bytes on disk consist of (stages.lib.reconciliation).
+    `unquantized_mib` and `container_mib` are what the bytes on disk consist of (stages.lib.models.reconciliation).
     """
     parameters = {
         component: sum(tensor.parameters for tensor in tensors if tensor.component == component)

@@ -20,22 +20,21 @@ from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
-from stages.lib import appearance_words, illustrations, lineage, outline
-from stages.lib.advice import advice, costs, main_cost, tradeoff
-from stages.lib.answer import answer
-from stages.lib.answer_box import answer_box
-from stages.lib.coverage import coverage, coverage_sentence, operator_names
-from stages.lib.document import TEMPLATES, environment, for_screen, pdf_of, uncollected
-from stages.lib.errors import UserError, run_stage
-from stages.lib.explanation import Explained, explain
-from stages.lib.files import read_json, write_bytes
-from stages.lib.languages import SOURCE, Language, Translate, language_of, list_of, spoken
-from stages.lib.machines import Machine, compare_machines, load_machines
-from stages.lib.metrics import METRICS
-from stages.lib.params import COMPONENTS, Params, load_params
-from stages.lib.prediction import Prediction, runs
-from stages.lib.prompts import Prompt, load_prompts
-from stages.lib.quality_tables import (
+from stages.lib.formats.shared.executed_work import EXECUTED_DTYPES, by_operator, shares, throughput, work_of
+from stages.lib.project import lineage
+from stages.lib.project.errors import UserError, run_stage
+from stages.lib.project.files import read_json, write_bytes
+from stages.lib.project.languages import SOURCE, Language, Translate, language_of, list_of, spoken
+from stages.lib.project.params import COMPONENTS, Params, load_params
+from stages.lib.project.prompts import Prompt, load_prompts
+from stages.lib.quality.metrics import METRICS
+from stages.lib.reporting import artefact_words, illustrations, outline
+from stages.lib.reporting.answer import answer
+from stages.lib.reporting.answer_box import answer_box
+from stages.lib.reporting.coverage import coverage, coverage_sentence, operator_names
+from stages.lib.reporting.document import TEMPLATES, environment, for_screen, pdf_of, uncollected
+from stages.lib.reporting.explanation import Explained, explain
+from stages.lib.reporting.quality_tables import (
     below_rerun_db,
     comparison_rows,
     floor_runs,
@@ -43,14 +42,12 @@ from stages.lib.quality_tables import (
     trajectory_chart,
     verdict_names,
 )
-from stages.lib.result_charts import Drawing, component_names, result_charts
-from stages.lib.results import Results, kind_means, load_results
-from stages.lib.rounded_weight import largest_convolution, round_weight
-from stages.lib.screen_pictures import Pictures, pictures_of, screen_figures
-from stages.lib.sensitivity_charts import sensitivity_charts
-from stages.lib.study import audit
-from stages.lib.study_beside import advised_variants, study_texts
-from stages.lib.thumbnails import (
+from stages.lib.reporting.recommendations import advice, costs, main_cost, tradeoff
+from stages.lib.reporting.result_charts import Drawing, component_names, result_charts
+from stages.lib.reporting.rounded_weight import largest_convolution, round_weight
+from stages.lib.reporting.screen_images import Pictures, pictures_of, screen_figures
+from stages.lib.reporting.sensitivity_charts import sensitivity_charts
+from stages.lib.reporting.thumbnails import (
     amplification,
     detail,
     difference_map,
@@ -60,7 +57,11 @@ from stages.lib.thumbnails import (
     screen_map,
     window_of_largest_difference,
 )
-from stages.lib.work import EXECUTED_DTYPES, by_operator, shares, throughput, work_of
+from stages.lib.results.machines import Machine, compare_machines, load_machines
+from stages.lib.results.records import Results, kind_means, load_results
+from stages.lib.study.audit import audit
+from stages.lib.study.beside import advised_variants, study_texts
+from stages.lib.timing.prediction import Prediction, runs
 
 STUDY = Path("data/study")
 PICTURED = 3  # prompts in figures 1 and 3
@@ -146,7 +147,7 @@ def _processes() -> BaseContext:
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["stages.lib.report_libraries"])
+    context.set_forkserver_preload(["stages.lib.reporting.report_libraries"])
     return context
 
 

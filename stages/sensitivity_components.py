@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from stages.lib.errors import run_stage
-from stages.lib.files import write_json
-from stages.lib.params import COMPONENTS, load_params
-from stages.lib.processes import map_in_crew
+from stages.lib.project.errors import run_stage
+from stages.lib.project.files import write_json
+from stages.lib.project.params import COMPONENTS, load_params
+from stages.lib.project.worker_pool import map_in_crew
 
 if TYPE_CHECKING:
     import torch
     from diffusers import StableDiffusionPipeline
 
-    from stages.lib.prompts import Prompt
-    from stages.lib.sensitivity_combinations import Drawn
-    from stages.lib.sensitivity_drawing import Opened, Studio
+    from stages.lib.project.prompts import Prompt
+    from stages.lib.sensitivity.combinations import Drawn
+    from stages.lib.sensitivity.swapping import Opened, Studio
 
 
 def draw_combinations(
@@ -43,9 +43,9 @@ def draw_combinations(
 
     `plain_latents`, those of the FP32 text encoder and U-Net, are drawn if they are not given.
     """
-    from stages.lib.sensitivity_combinations import Drawn
-    from stages.lib.sensitivity_drawing import checker_input, decode, denoise, encode
-    from stages.lib.sensitivity_taps import safety_margin
+    from stages.lib.sensitivity.combinations import Drawn
+    from stages.lib.sensitivity.probe_points import safety_margin
+    from stages.lib.sensitivity.swapping import checker_input, decode, denoise, encode
 
     def group(**chosen: bool) -> frozenset[str]:
         return frozenset(component for component, is_quantized in chosen.items() if is_quantized)
@@ -70,7 +70,7 @@ def draw_combinations(
 
 def draw_prompt(studio: "Studio", opened: "Opened", prompt: "Prompt") -> "dict[str, dict[frozenset[str], Drawn]]":
     """One prompt with every combination of each format, by the format's name; FP32 is drawn once for all."""
-    from stages.lib.noise import read_noise
+    from stages.lib.generation.noise import read_noise
 
     pipeline = opened.pipeline
     reference = {component: getattr(pipeline, component) for component in COMPONENTS}
@@ -101,9 +101,9 @@ def main() -> None:
         print(f"sensitivity_components: not measured ({reason})")
         return
 
-    from stages.lib.devices import resolve_device
-    from stages.lib.sensitivity_combinations import format_report
-    from stages.lib.sensitivity_drawing import Studio, sensitivity_prompts
+    from stages.lib.formats.shared.devices import resolve_device
+    from stages.lib.sensitivity.combinations import format_report
+    from stages.lib.sensitivity.swapping import Studio, sensitivity_prompts
 
     prompts = sensitivity_prompts(params)
     items = params.sensitivity.formats

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from stages.lib.errors import run_stage
-from stages.lib.files import write_json
-from stages.lib.params import load_params
+from stages.lib.project.errors import run_stage
+from stages.lib.project.files import write_json
+from stages.lib.project.params import load_params
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from stages.lib.backends.torch.mixed import LayerNoise
+    from stages.lib.formats.torch.mixed import LayerNoise
 
 # One scale per output channel, as integer convolutions have it.
 GRANULARITY = "channel"
@@ -36,7 +36,7 @@ def group_rows(
 
     `noise_activations` is None where nothing that enters is rounded (embeddings).
     """
-    from stages.lib.backends.torch.layers import (
+    from stages.lib.formats.torch.layers import (
         map_over_twins,
         output_noise,
         predict,
@@ -44,7 +44,7 @@ def group_rows(
         rounded_weights,
         weight_layers,
     )
-    from stages.lib.backends.torch.mixed import HIGH, LOW
+    from stages.lib.formats.torch.mixed import HIGH, LOW
 
     reference = predict(unet, batch)
 
@@ -73,8 +73,8 @@ def budget_rows(unet: "nn.Module", batch: Mapping, noise: Mapping[str, "LayerNoi
     The size is that of the layers' weights at those bits, without scales, in every row. `noise` is measured; `expected`
     is the sum of what was measured of single layers, None for bits that were not.
     """
-    from stages.lib.backends.torch.layers import output_noise, predict, rounded_weights, weight_layers
-    from stages.lib.backends.torch.mixed import HIGH, KEPT, LOW, choose_bits, expected_noise
+    from stages.lib.formats.torch.layers import output_noise, predict, rounded_weights, weight_layers
+    from stages.lib.formats.torch.mixed import HIGH, KEPT, LOW, choose_bits, expected_noise
 
     layers = weight_layers(unet)
     reference = predict(unet, batch)
@@ -132,12 +132,12 @@ def main() -> None:
 
     import torch
 
-    from stages.lib.backends.torch import measure_ranges
-    from stages.lib.backends.torch.layers import block_of, examples, grouped, kind_of
-    from stages.lib.backends.torch.mixed import measure_layers
-    from stages.lib.calibration import read_inputs
-    from stages.lib.components import load_component
-    from stages.lib.drawing import use_deterministic_algorithms
+    from stages.lib.formats.torch import measure_ranges
+    from stages.lib.formats.torch.layers import block_of, examples, grouped, kind_of
+    from stages.lib.formats.torch.mixed import measure_layers
+    from stages.lib.generation.sampling import use_deterministic_algorithms
+    from stages.lib.models.calibration import read_inputs
+    from stages.lib.models.components import load_component
 
     use_deterministic_algorithms()
     inputs = read_inputs(arguments.calibration).get("unet", [])

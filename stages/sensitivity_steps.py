@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from stages.lib.errors import run_stage
-from stages.lib.files import write_json
-from stages.lib.measurement import Measurement
-from stages.lib.params import Variant, load_params
-from stages.lib.processes import map_in_crew
+from stages.lib.project.errors import run_stage
+from stages.lib.project.files import write_json
+from stages.lib.project.measurement import Measurement
+from stages.lib.project.params import Variant, load_params
+from stages.lib.project.worker_pool import map_in_crew
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from stages.lib.prompts import Prompt
-    from stages.lib.sensitivity_drawing import Opened, Studio
+    from stages.lib.project.prompts import Prompt
+    from stages.lib.sensitivity.swapping import Opened, Studio
 
 
 def windows_of(calls: int, width: int) -> list[range]:
@@ -34,7 +34,7 @@ def windows_of(calls: int, width: int) -> list[range]:
 
 def window_row(window: range, timesteps: Sequence[int], noise: Sequence[float], pairs: "Sequence[tuple]") -> dict:
     """One point of the curve, over pictures: `noise` of the latents, and `pairs` of pictures (reference, drawn)."""
-    from stages.lib.metrics import psnr_db
+    from stages.lib.quality.metrics import psnr_db
 
     psnrs = [psnr_db(*pair) for pair in pairs]
     finite = [value for value in psnrs if value is not None]
@@ -51,7 +51,7 @@ def window_row(window: range, timesteps: Sequence[int], noise: Sequence[float], 
 
 def root_mean_square(reference: "np.ndarray", picture: "np.ndarray") -> float:
     """The root mean square difference of two uint8 pictures (H, W, 3), in levels of 255."""
-    from stages.lib.sensitivity_taps import mean_square_error
+    from stages.lib.sensitivity.probe_points import mean_square_error
 
     return mean_square_error(reference, picture) ** 0.5
 
@@ -72,9 +72,9 @@ class Stepped:
 
 def draw_prompt(studio: "Studio", width: int, opened: "Opened", prompt: "Prompt") -> Stepped:
     """One prompt in FP32, and in each format with each window of `width` calls, and every call, quantized."""
-    from stages.lib.noise import read_noise
-    from stages.lib.sensitivity_drawing import Recorder, Switching, decode, denoise, encode
-    from stages.lib.sensitivity_taps import noise_to_signal
+    from stages.lib.generation.noise import read_noise
+    from stages.lib.sensitivity.probe_points import noise_to_signal
+    from stages.lib.sensitivity.swapping import Recorder, Switching, decode, denoise, encode
 
     pipeline, noise = opened.pipeline, read_noise(studio.noise, prompt.id)
     steps, scale = studio.generation.steps, studio.generation.guidance_scale
@@ -110,8 +110,8 @@ def main() -> None:
         print(f"sensitivity_steps: not measured ({reason})")
         return
 
-    from stages.lib.devices import resolve_device
-    from stages.lib.sensitivity_drawing import Studio, sensitivity_prompts
+    from stages.lib.formats.shared.devices import resolve_device
+    from stages.lib.sensitivity.swapping import Studio, sensitivity_prompts
 
     prompts, width = sensitivity_prompts(params), params.sensitivity.window
     formats = stepped_formats({name: item.variant(name) for name, item in params.sensitivity.formats.items()})

@@ -9,10 +9,10 @@ import argparse
 import time
 from pathlib import Path
 
-from stages.lib.errors import run_stage
-from stages.lib.files import sha256, write_json
-from stages.lib.params import Model, load_params
-from stages.lib.pipelines import configuration_files, listed_files, needed_files, source_folder
+from stages.lib.models.pipelines import configuration_files, listed_files, needed_files, source_folder
+from stages.lib.project.errors import run_stage
+from stages.lib.project.files import sha256, write_json
+from stages.lib.project.params import Model, load_params
 
 
 def describe(key: str, model: Model) -> dict:

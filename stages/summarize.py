@@ -18,17 +18,17 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from stages.lib.allocator import keep_freed_memory
-from stages.lib.comparison import Comparison, average, compare
-from stages.lib.distances import Prepared
-from stages.lib.errors import UserError, run_stage
-from stages.lib.files import read_json, whole_folder, write_json
-from stages.lib.measurement import Measurement
-from stages.lib.metrics import compression
-from stages.lib.params import Params, Variant, load_params
-from stages.lib.picture_folder import Picture, check_same_prompts, read_listing, read_pictures, read_rgb
-from stages.lib.prediction import runtime_speedup
-from stages.lib.variant_pairs import compare_variants
+from stages.lib.generation.image_folder import Picture, check_same_prompts, read_listing, read_pictures, read_rgb
+from stages.lib.project.allocator import keep_freed_memory
+from stages.lib.project.errors import UserError, run_stage
+from stages.lib.project.files import read_json, whole_folder, write_json
+from stages.lib.project.measurement import Measurement
+from stages.lib.project.params import Params, Variant, load_params
+from stages.lib.quality.comparison import Comparison, average, compare
+from stages.lib.quality.full_reference import Prepared
+from stages.lib.quality.metrics import compression
+from stages.lib.quality.variant_pairs import compare_variants
+from stages.lib.timing.prediction import runtime_speedup
 
 STAGE_OF = {"size": "quantize", "timing": "benchmark", "quality": "evaluate"}
 SIZE_KEYS = (

@@ -22,15 +22,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.lib.code_graph import digest as digest_of_code
-from stages.lib.code_graph import stage_modules
-from stages.lib.errors import UserError, run_stage
-from stages.lib.files import read_json
-from stages.lib.json_paths import figures, find, suggestion
-from stages.lib.lineage import METRIC_SOURCES, OF_VARIANTS, SINGLE, SOURCES, Source, digest
-from stages.lib.lock_file import CODE, LockedStage, makers_of, read_lock, stale_inputs, upstream
-from stages.lib.params import Params, load_params
-from stages.lib.pipeline_file import PROJECT
+from stages.lib.project.code_graph import digest as digest_of_code
+from stages.lib.project.code_graph import stage_modules
+from stages.lib.project.errors import UserError, run_stage
+from stages.lib.project.files import read_json
+from stages.lib.project.json_paths import figures, find, suggestion
+from stages.lib.project.lineage import METRIC_SOURCES, OF_VARIANTS, SINGLE, SOURCES, Source, digest
+from stages.lib.project.lock_file import CODE, LockedStage, makers_of, read_lock, stale_inputs, upstream
+from stages.lib.project.params import Params, load_params
+from stages.lib.project.pipeline_file import PROJECT
 
 LOCK = Path("dvc.lock")
 

@@ -22,8 +22,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from stages.lib.errors import UserError, run_stage
-from stages.lib.files import read_json
+from stages.lib.project.errors import UserError, run_stage
+from stages.lib.project.files import read_json
 
 RECOMPUTED = ("evaluate", "inspect", "summarize")
 TOLERANCE = 1e-5  # reports keep six significant digits

@@ -2,7 +2,7 @@
 
 import random
 
-from stages.lib.candidates import Candidate, Range
+from stages.lib.results.candidates import Candidate, Range
 
 
 def candidate(name: str, speedup: float | None = 1.0, disk_mib: float = 10.0, ssim: float | None = 1.0, **more):

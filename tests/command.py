@@ -34,7 +34,7 @@ def without_pytest(environment: Mapping[str, str]) -> dict[str, str]:
 def start_warm(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
     """Have the libraries imported once for stages in `folder` with that environment; the variable that tells them."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "stages.lib.warm_start", sys.executable, "-c", WAIT],
+        [sys.executable, "-m", "stages.lib.project.warm_start", sys.executable, "-c", WAIT],
         cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     _waiting.append(process)

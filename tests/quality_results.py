@@ -8,8 +8,8 @@ CLIP = "the model's own CLIP"
 
 def quality_figures(pictures: list[dict], clip: bool = True) -> dict:
     """What reports/quality/V.json holds beside PSNR and SSIM; `pictures` (id, psnr_db, ssim) are added to."""
-    from stages.lib.quality import NO_CLIP, NO_LPIPS
-    from stages.lib.statistics import intervals
+    from stages.lib.quality.figures import NO_CLIP, NO_LPIPS
+    from stages.lib.quality.statistics import intervals
 
     for number, row in enumerate(pictures):
         loss = 1 - row["ssim"]

@@ -58,7 +58,7 @@ def write_project(folder: Path, variants: dict[str, dict], draw=None, prompts=PR
 
 def write_machine(folder: Path, fingerprint: str, variants: dict[str, dict], code: dict[str, str]) -> Path:
     """A machine's folder in the results folder `folder`, as tools.measure_machine writes it; `code` is its digests."""
-    from stages.lib.params import Variant
+    from stages.lib.project.params import Variant
 
     target = folder / "reports/machines" / fingerprint
     machine = _ENVIRONMENT["machine"] | {"gpu": "Invented GPU", "gpu_memory_gib": 80}
@@ -245,7 +245,7 @@ def _size(name: str, variant: dict) -> dict:
 
 
 def _measurement(name: str, samples: list[float], unit: str = "s") -> dict:
-    from stages.lib.measurement import Measurement
+    from stages.lib.project.measurement import Measurement
 
     return {"name": name, **Measurement(unit, tuple(samples)).as_json()}
 
@@ -315,7 +315,7 @@ def _timing(name: str, variant: dict) -> dict:
 
 
 def _executed(variant: dict, slow: float) -> list[dict]:
-    from stages.lib.work import ExecutedWork
+    from stages.lib.formats.shared.executed_work import ExecutedWork
 
     work = {"unet": (21, 9), "vae": (1, 60), "text_encoder": (2, 1), "safety_checker": (1, 2)}
     computed = "bfloat16" if variant["weights"] == "bfloat16" else "float32"
@@ -330,7 +330,7 @@ def _executed(variant: dict, slow: float) -> list[dict]:
 
 
 def _compare(reference: dict, drawn: dict) -> list[dict]:
-    from stages.lib.metrics import psnr_db, ssim
+    from stages.lib.quality.metrics import psnr_db, ssim
 
     rows = []
     for key, picture in drawn.items():
@@ -352,7 +352,7 @@ def _statistics(rows: list[dict]) -> dict:
 
 
 def _quality(name: str, variant: dict, drawn: dict, prompts: list) -> dict:
-    from stages.lib.metrics import rate_psnr
+    from stages.lib.quality.metrics import rate_psnr
 
     kinds = {row[0]: row[2] for row in prompts}
     rows = _compare(drawn["fp32"], drawn[name])
@@ -372,8 +372,8 @@ def _quality(name: str, variant: dict, drawn: dict, prompts: list) -> dict:
 
 
 def _summary(folder: Path, variants: dict, drawn: dict) -> dict:
-    from stages.lib.params import load_params
-    from stages.lib.variant_pairs import compare_variants
+    from stages.lib.project.params import load_params
+    from stages.lib.quality.variant_pairs import compare_variants
 
     qualities = {name: json.loads((folder / f"reports/quality/{name}.json").read_text("utf-8")) for name in variants}
     names = list(variants)

@@ -17,7 +17,7 @@ def sensitivity() -> dict[str, dict]:
 
 
 def _spread(*samples: float) -> dict:
-    from stages.lib.measurement import Measurement
+    from stages.lib.project.measurement import Measurement
 
     return Measurement("", samples).as_json()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.lib.errors import UserError
+from stages.lib.project.errors import UserError
 from tests.conftest import PROJECT
 from tests.tiny_project import write_models, write_settings
 from tools import benchmark

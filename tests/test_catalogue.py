@@ -9,16 +9,19 @@ from typing import get_args
 import pytest
 
 from stages import benchmark, controls
-from stages.lib import known_words, quality, safety, study_limits
-from stages.lib.availability import find_obstacle
-from stages.lib.backends.torch.layers import KINDS
-from stages.lib.code_graph import all_imports_of
-from stages.lib.document import TEMPLATES
-from stages.lib.languages import LOCALES, SOURCE, catalogue_of
-from stages.lib.metrics import METRICS, PSNR_BANDS
-from stages.lib.params import RANDOM_WEIGHTS, Report, Variant, load_params
-from stages.lib.prompts import load_prompts
-from stages.lib.sensitivity_words import CRITICALITY
+from stages.lib.formats.shared.availability import find_obstacle
+from stages.lib.formats.torch.layers import KINDS
+from stages.lib.generation import safety
+from stages.lib.project.code_graph import all_imports_of
+from stages.lib.project.languages import LOCALES, SOURCE, catalogue_of
+from stages.lib.project.params import RANDOM_WEIGHTS, Report, Variant, load_params
+from stages.lib.project.prompts import load_prompts
+from stages.lib.quality.figures import figures
+from stages.lib.quality.metrics import METRICS, PSNR_BANDS
+from stages.lib.reporting import known_words
+from stages.lib.reporting.document import TEMPLATES
+from stages.lib.sensitivity.criticality import CRITICALITY
+from stages.lib.study.audit import limits
 from tests.conftest import PROJECT
 from tools.catalogue import extracted, translated
 
@@ -119,7 +122,7 @@ def report_modules() -> list[Path]:
 
 @pytest.mark.parametrize("path", report_modules(), ids=lambda path: path.name)
 def test_numbers_in_sentences_are_written_as_their_language_does(path):
-    """Use stages.lib.languages.number: a format specification of Python always writes a decimal point."""
+    """Use stages.lib.project.languages.number: a format specification of Python always writes a decimal point."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     written = [node for node in tree.body if getattr(node, "name", "") != "main"]  # main writes to the terminal
     for node in (inner for part in written for inner in ast.walk(part)):
@@ -149,11 +152,11 @@ def written_by_stages() -> set[str]:
     assert all(obstacles)
     return {
         *(benchmark.SIMULATED_REASON, RANDOM_WEIGHTS, safety.NO_EMBEDDING, controls.ONE_PROMPT),
-        *(quality.NO_CLIP, quality.NO_LPIPS, quality.TOO_SMALL),
+        *(figures.NO_CLIP, figures.NO_LPIPS, figures.TOO_SMALL),
         *(text for item in obstacles for text in (item.reason, item.remedy)),
         *("identical", "poor", *(name for name, _bound in PSNR_BANDS)),
-        *get_args(study_limits.Verdict),
-        *study_limits.COMPONENT_NAMES.values(),
+        *get_args(limits.Verdict),
+        *limits.COMPONENT_NAMES.values(),
         *CRITICALITY,
         *CRITICALITY.values(),
         *KINDS.values(),
@@ -166,7 +169,7 @@ def written_by_stages() -> set[str]:
 
 
 def test_what_stages_write_is_known_to_the_catalogue():
-    """Protects a translated page from English reasons: a changed reason must change in stages/lib/known_words.py."""
+    """Protects a translated page from English reasons: a changed reason must change in stages/lib/reporting/known_words.py."""
     signs = {"x", "%"}
     known = {text: known_words.said(text, lambda found: f"<{found}>") for text in written_by_stages() - signs}
     unknown = [text for text, shown in known.items() if shown == text]

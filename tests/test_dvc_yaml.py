@@ -3,8 +3,8 @@
 import shlex
 from pathlib import Path
 
-from stages.lib.code_graph import imports_of, stage_digests
-from stages.lib.params import load_params
+from stages.lib.project.code_graph import imports_of, stage_digests
+from stages.lib.project.params import load_params
 from tests.conftest import PROJECT
 
 ALWAYS = {"code", "environment", "source"}  # they run every time

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from stages.environment import describe
-from stages.lib.code_graph import backend_digest
-from stages.lib.errors import UserError
-from stages.lib.machines import load_machines
-from stages.lib.pipeline_file import stage_command
+from stages.lib.project.code_graph import backend_digest
+from stages.lib.project.errors import UserError
+from stages.lib.project.pipeline_file import stage_command
+from stages.lib.results.machines import load_machines
 from tests.conftest import PROJECT
 from tests.tiny_project import write_settings
 from tools import measure_machine, measuring_round

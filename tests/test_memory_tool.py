@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from stages.lib.params import load_params
+from stages.lib.project.params import load_params
 from tests.conftest import PROJECT
 from tools import memory
 

@@ -20,7 +20,7 @@ ALWAYS = {"code", "environment", "source"}
 # The back end `torch` once more, as one that needs a package which nobody has.
 INVENTED = """\
     "invented": Backend(
-        module="stages.lib.backends.invented",
+        module="stages.lib.formats.invented",
         weights=("float16",),
         activations=("none",),
         granularity=("channel",),
@@ -105,15 +105,15 @@ def clone(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Clone:
     params["sensitivity"].update({"pictures": 1, "formats": {"int8": params["sensitivity"]["formats"]["int8"]}})
     yaml.dump(params, folder / "params.yaml")
     clone = Clone(folder)
-    clone.edit("stages/lib/backends/__init__.py", "BACKENDS = {\n", f"BACKENDS = {{\n{INVENTED}")
+    clone.edit("stages/lib/formats/__init__.py", "BACKENDS = {\n", f"BACKENDS = {{\n{INVENTED}")
     clone.edit("dvc.yaml", "reports/report.html reports/report.ru.html", "reports/report.html")
     clone.edit("dvc.yaml", "reports/report.pdf reports/report.ru.pdf", "reports/report.pdf")
     clone.edit(
         "dvc.yaml", "      - reports/report.ru.html\n      - reports/report.ru.pdf:\n          cache: false\n", ""
     )
-    (folder / "stages/lib/backends/invented").mkdir()
-    (folder / "stages/lib/backends/invented/__init__.py").write_text(
-        "from stages.lib.backends.torch import inventory, load, quantize\n", encoding="utf-8"
+    (folder / "stages/lib/formats/invented").mkdir()
+    (folder / "stages/lib/formats/invented/__init__.py").write_text(
+        "from stages.lib.formats.torch import inventory, load, quantize\n", encoding="utf-8"
     )
     clone.run("git", "init", "--quiet")
     clone.run("git", "add", "--all")
@@ -126,7 +126,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Clone:
 @pytest.fixture
 def restored(clone: Clone):
     """The clone, whose edits to params.yaml and templates are undone after the test."""
-    saved = {name: (clone.folder / name).read_bytes() for name in ("params.yaml", "stages/templates/report.html.j2")}
+    saved = {name: (clone.folder / name).read_bytes() for name in ("params.yaml", "stages/lib/reporting/templates/report.html.j2")}
     yield clone
     for name, data in saved.items():
         (clone.folder / name).write_bytes(data)
@@ -174,7 +174,7 @@ def test_editing_one_variant_reruns_only_it(restored):
 
 def test_editing_a_template_reruns_only_the_report(restored):
     restored.repro()
-    template = restored.folder / "stages/templates/report.html.j2"
+    template = restored.folder / "stages/lib/reporting/templates/report.html.j2"
     template.write_text(template.read_text(encoding="utf-8") + "{# edited #}\n", encoding="utf-8")
     assert restored.ran() == {"report"}
 
@@ -265,7 +265,7 @@ def test_a_killed_run_goes_on_and_gives_the_same_pictures(restored, tmp_path):
 )
 def test_a_mistake_in_params_is_one_clear_message(restored, old, new, says):
     restored.edit("params.yaml", old, new)
-    output = restored.run("python", "-m", "stages.lib.params", fails=True)
+    output = restored.run("python", "-m", "stages.lib.project.params", fails=True)
     restored.repro(fails=True)
     for words in says:
         assert words in output, output
@@ -275,7 +275,7 @@ def test_a_mistake_in_params_is_one_clear_message(restored, old, new, says):
 
 def test_editing_a_module_reruns_the_stages_that_use_it(restored):
     restored.repro()
-    module = restored.folder / "stages/lib/artifacts.py"
+    module = restored.folder / "stages/lib/quality/artefacts.py"
     saved = module.read_bytes()
     module.write_bytes(saved + b"# edited\n")
     try:

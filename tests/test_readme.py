@@ -9,8 +9,8 @@ import pytest
 from dvc.repo import Repo
 from PIL import Image
 
-from stages.lib.lock_file import read_lock
-from stages.lib.metrics import METRICS
+from stages.lib.project.lock_file import read_lock
+from stages.lib.quality.metrics import METRICS
 from tests.conftest import PROJECT
 from tools import measurements, pictures
 from tools.readme import BEGIN, END, GRID, GRID_BEGIN, result_table, with_pictures, with_results

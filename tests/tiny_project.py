@@ -72,9 +72,9 @@ def write_models(folder: Path, base: Path, variants: tuple[str, ...]) -> None:
     """The model folders of `variants` made from `base`, and the noise of every prompt."""
     from safetensors.torch import save_file as save_torch_file
 
-    from stages.lib.backends import BACKENDS
-    from stages.lib.noise import initial_latents
-    from stages.lib.params import load_params
+    from stages.lib.formats import BACKENDS
+    from stages.lib.generation.noise import initial_latents
+    from stages.lib.project.params import load_params
 
     params = load_params(folder / "params.yaml")
     for name in variants:

@@ -8,10 +8,10 @@ import argparse
 from pathlib import Path
 
 from stages.benchmark import ROLES, task_of, timing_report
-from stages.lib.errors import UserError, run_stage
-from stages.lib.files import read_json
-from stages.lib.measurement import Measurement
-from stages.lib.params import Params, Variant, load_params
+from stages.lib.project.errors import UserError, run_stage
+from stages.lib.project.files import read_json
+from stages.lib.project.measurement import Measurement
+from stages.lib.project.params import Params, Variant, load_params
 
 MODELS, NOISE, ENVIRONMENT = Path("data/models"), Path("data/noise.safetensors"), Path("reports/environment.json")
 

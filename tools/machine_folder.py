@@ -1,13 +1,13 @@
-"""This machine's folder in reports/machines, as stages.lib.machines reads it: written whole, a variant at a time."""
+"""This machine's folder in reports/machines, as stages.lib.results.machines reads it: written whole, a variant at a time."""
 
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.lib.errors import UserError
-from stages.lib.files import read_json, rounded, whole_folder, write_json
-from stages.lib.machines import FILES
+from stages.lib.project.errors import UserError
+from stages.lib.project.files import read_json, rounded, whole_folder, write_json
+from stages.lib.results.machines import FILES
 from tools.machine_plan import Plan
 
 

@@ -11,12 +11,12 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stages.environment import available
-from stages.lib.backends import BACKENDS
-from stages.lib.code_graph import backend_digest
-from stages.lib.errors import UserError
-from stages.lib.files import sha256, write_json
-from stages.lib.params import PARAMS_FILE, Params, load_params
-from stages.lib.prompts import timed_prompt
+from stages.lib.formats import BACKENDS
+from stages.lib.project.code_graph import backend_digest
+from stages.lib.project.errors import UserError
+from stages.lib.project.files import sha256, write_json
+from stages.lib.project.params import PARAMS_FILE, Params, load_params
+from stages.lib.project.prompts import timed_prompt
 from stages.source import describe as describe_source
 
 MODELS = "measured_models"  # the only key of a plan that params.yaml does not have

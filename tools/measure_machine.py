@@ -16,7 +16,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from stages.lib.errors import UserError, run_stage
+from stages.lib.project.errors import UserError, run_stage
 
 # What the stages import, and the name it has for pip.
 PACKAGES = {

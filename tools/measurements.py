@@ -1,14 +1,14 @@
 """Write docs/measurements.md, how every figure is measured: `python -m tools.measurements`.
 
-What a figure is, its unit and its paper stand in stages/lib/metrics.py, its file in stages/lib/lineage.py; here is what
+What a figure is, its unit and its paper stand in stages/lib/quality/metrics.py, its file in stages/lib/project/lineage.py; here is what
 to beware of.
 """
 
 from pathlib import Path
 
-from stages.lib.files import write_text
-from stages.lib.lineage import METRIC_SOURCES
-from stages.lib.metrics import METRICS
+from stages.lib.project.files import write_text
+from stages.lib.project.lineage import METRIC_SOURCES
+from stages.lib.quality.metrics import METRICS
 
 PAGE = Path("docs/measurements.md")
 SPREAD = "Over these pictures; no confidence interval for others."

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stages.benchmark import SIMULATED_REASON
-from stages.lib.errors import UserError
-from stages.lib.files import write_json
-from stages.lib.params import Variant
+from stages.lib.project.errors import UserError
+from stages.lib.project.files import write_json
+from stages.lib.project.params import Variant
 from tools.machine_folder import MachineFolder
 from tools.project import Project
 from tools.timing_session import Session, time_alone, time_batches

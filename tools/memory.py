@@ -20,8 +20,8 @@ import psutil
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
-from stages.lib.errors import run_stage
-from stages.lib.params import load_params
+from stages.lib.project.errors import run_stage
+from stages.lib.project.params import load_params
 
 PROJECT = Path(__file__).resolve().parents[1]
 LIMIT_MIB = 3 * 1024

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from stages.lib.document import even_rows
-from stages.lib.lock_file import LockedStage
-from stages.lib.params import Params
-from stages.lib.picture_folder import read_pictures
-from stages.lib.prompts import load_prompts
+from stages.lib.generation.image_folder import read_pictures
+from stages.lib.project.lock_file import LockedStage
+from stages.lib.project.params import Params
+from stages.lib.project.prompts import load_prompts
+from stages.lib.reporting.document import even_rows
 
 SIDE, GAP, LABEL = 108, 4, 30  # pixels: a picture, the space between two, the height of the labels
 MOST_COLUMNS, ROWS = 8, 3

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stages.lib.errors import UserError
-from stages.lib.pipeline_file import stage_command
+from stages.lib.project.errors import UserError
+from stages.lib.project.pipeline_file import stage_command
 from tools.machine_plan import Plan
 
 CHECKOUT = Path(__file__).resolve().parents[1]

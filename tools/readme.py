@@ -6,10 +6,10 @@ The table of results and the line about the pictures stand between markers in RE
 import json
 from pathlib import Path
 
-from stages.lib.files import write_bytes, write_text
-from stages.lib.lock_file import read_lock
-from stages.lib.metrics import METRICS
-from stages.lib.params import load_params
+from stages.lib.project.files import write_bytes, write_text
+from stages.lib.project.lock_file import read_lock
+from stages.lib.project.params import load_params
+from stages.lib.quality.metrics import METRICS
 from tools import measurements, pictures
 
 GRID = Path("docs/pictures.webp")

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from stages.benchmark import ROLES, batch_times, task_of, timing_report
-from stages.lib.memory import check_memory, loaded_bytes
-from stages.lib.timing_process import TimingProcess
+from stages.lib.timing.memory import check_memory, loaded_bytes
+from stages.lib.timing.process import TimingProcess
 from tools.project import Project
 
 

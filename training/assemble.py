@@ -15,8 +15,8 @@ from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
 from torch.nn.functional import normalize
 from transformers import CLIPImageProcessor
 
-from stages.lib.errors import UserError, run_stage
-from stages.lib.files import whole_folder, write_json
+from stages.lib.project.errors import UserError, run_stage
+from stages.lib.project.files import whole_folder, write_json
 from training import networks
 from training.captions import attribute_classes
 from training.checkpoint import load_weights, part

@@ -11,8 +11,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from stages.lib.errors import UserError
-from stages.lib.files import whole_folder
+from stages.lib.project.errors import UserError
+from stages.lib.project.files import whole_folder
 
 MAX_FILE_BYTES = 14_000_000
 

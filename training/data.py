@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from transformers import CLIPTokenizer
 
-from stages.lib.errors import UserError
+from stages.lib.project.errors import UserError
 from training.captions import (
     COLOUR_PROMPTS,
     PLACE_PROMPTS,

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from stages.lib.errors import UserError
+from stages.lib.project.errors import UserError
 from training.checkpoint import copy_weights, load_checkpoint, load_weights, save_checkpoint, save_weights
 from training.settings import Fit
 

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from stages.lib.errors import UserError, run_stage
+from stages.lib.project.errors import UserError, run_stage
 from training.scenes import SIZE, example
 from training.settings import load_settings
 

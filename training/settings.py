@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from stages.lib.errors import UserError
+from stages.lib.project.errors import UserError
 
 
 @dataclass(frozen=True)

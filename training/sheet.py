@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from stages.lib.errors import UserError
-from stages.lib.files import write_bytes
+from stages.lib.project.errors import UserError
+from stages.lib.project.files import write_bytes
 from training.captions import STUDY_PROMPTS
 
 MAX_BYTES = 500_000

@@ -8,8 +8,8 @@ from pathlib import Path
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
 
-from stages.lib.errors import run_stage
-from stages.lib.files import whole_folder
+from stages.lib.project.errors import run_stage
+from stages.lib.project.files import whole_folder
 from training.captions import STUDY_PROMPTS
 from training.data import ATTRIBUTES, captions_of, load_scenes
 from training.settings import load_settings

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from diffusers import AutoencoderKL
 
-from stages.lib.errors import run_stage
+from stages.lib.project.errors import run_stage
 from training import loop, networks
 from training.checkpoint import load_weights, save_weights
 from training.data import Drawings, load_drawings

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTokenizer
 
-from stages.lib.errors import run_stage
+from stages.lib.project.errors import run_stage
 from training import loop, networks
 from training.checkpoint import load_weights
 from training.data import Drawings, caption_ids, captions_of, load_drawings, load_scenes, load_tokenizer, token_ids

@@ -18,7 +18,7 @@ import copy
 import torch
 from transformers import CLIPTokenizer
 
-from stages.lib.errors import run_stage
+from stages.lib.project.errors import run_stage
 from training import loop, networks
 from training.checkpoint import load_weights
 from training.data import caption_ids, captions_of, load_scenes, load_tokenizer, token_ids

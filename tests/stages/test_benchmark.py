@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from stages import benchmark
-from stages.lib import timing_worker
-from stages.lib.errors import UserError
-from stages.lib.memory import SamplingMeter
-from stages.lib.prompts import load_prompts
-from stages.lib.timing_process import TimingProcess
-from stages.lib.timing_worker import Task
-from stages.lib.work import shares, work_of
+from stages.lib.formats.shared.executed_work import shares, work_of
+from stages.lib.project.errors import UserError
+from stages.lib.project.prompts import load_prompts
+from stages.lib.timing import worker
+from stages.lib.timing.memory import SamplingMeter
+from stages.lib.timing.process import TimingProcess
+from stages.lib.timing.worker import Task
 from tests.conftest import PROJECT
 from tests.tiny_project import FINGERPRINT, write_models, write_settings
 
@@ -148,7 +148,7 @@ def test_a_runtime_that_does_not_tell_what_it_executes_is_not_passed_over(projec
 
     threads = torch.get_num_threads()
     try:
-        worker, _ = timing_worker.load(task(steps=1), SamplingMeter())
+        worker, _ = worker.load(task(steps=1), SamplingMeter())
         monkeypatch.setattr(worker.pipeline, "run_safety_checker", lambda image, device, dtype: (image, None))
         with pytest.raises(ValueError, match="no multiplication was seen in safety_checker"):
             worker.executed()
@@ -169,7 +169,7 @@ def test_a_simulated_variant_starts_no_process(project: Path, monkeypatch: pytes
 def test_an_unknown_benchmark_prompt_lists_the_known_ones(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Protects from a KeyError in the middle of a measurement."""
     only = load_prompts(project / "data/prompts.csv", None)[:1]
-    monkeypatch.setattr("stages.lib.prompts.load_prompts", lambda *_: only)
+    monkeypatch.setattr("stages.lib.project.prompts.load_prompts", lambda *_: only)
     monkeypatch.setattr(sys, "argv", [*COMMAND, "bf16"])
     with pytest.raises(UserError, match="'benchmark.prompt' has the value 'animal'.*use one of landscape"):
         benchmark.main()
@@ -190,7 +190,7 @@ def test_instrumented_calls_add_up_and_leave_no_clock_behind(project: Path) -> N
 
     threads = torch.get_num_threads()
     try:
-        worker, loaded = timing_worker.load(task(), SamplingMeter())
+        worker, loaded = worker.load(task(), SamplingMeter())
         methods = worker.pipeline.unet.forward, worker.pipeline.vae.decode
         times_s = worker.components()["times_s"]
     finally:
@@ -215,7 +215,7 @@ def test_weights_that_give_no_number_have_no_timing(project: Path) -> None:
 
     threads = torch.get_num_threads()
     try:
-        worker, _ = timing_worker.load(task(), SamplingMeter())
+        worker, _ = worker.load(task(), SamplingMeter())
         worker.pipeline.vae.decoder.conv_out.bias.data.fill_(float("nan"))
         with pytest.raises(UserError, match="'fp32' gives NaN.*'A cat'.*compute: float32"):
             worker.call()
@@ -250,7 +250,7 @@ def test_a_process_that_fails_is_told_with_its_last_line(project: Path, monkeypa
 def test_a_process_ends_when_its_parent_is_gone(project: Path) -> None:
     """Protects the machine: the worker ends while it still loads, with no answer, once its input is closed."""
     worker = subprocess.Popen(
-        [sys.executable, "-m", "stages.lib.timing_worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-m", "stages.lib.timing.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     output, _ = worker.communicate(f"{task().as_line()}\n".encode(), timeout=60)
     assert (worker.returncode, output) == (1, b"")
@@ -282,7 +282,7 @@ def test_an_extrapolated_time_is_that_of_a_whole_picture(project: Path, monkeypa
     import torch
 
     seconds, threads = [0.0], torch.get_num_threads()
-    monkeypatch.setattr(timing_worker.Worker, "_now_s", lambda _: seconds[0])
+    monkeypatch.setattr(worker.Worker, "_now_s", lambda _: seconds[0])
 
     def lasting(method, duration_s: float):
         def call(*arguments, **options):
@@ -292,7 +292,7 @@ def test_an_extrapolated_time_is_that_of_a_whole_picture(project: Path, monkeypa
         return call
 
     def first_call(longest_picture_s: float) -> dict:
-        worker, _ = timing_worker.load(task(steps=20, longest_picture_s=longest_picture_s), SamplingMeter())
+        worker, _ = worker.load(task(steps=20, longest_picture_s=longest_picture_s), SamplingMeter())
         unet, begin = lasting(worker.pipeline.unet.forward, 2.0), []
 
         def forward(*arguments, **options):

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from stages import calibrate
-from stages.lib.calibration import read_inputs, write_inputs
-from stages.lib.errors import UserError
-from stages.lib.files import sha256
+from stages.lib.models.calibration import read_inputs, write_inputs
+from stages.lib.project.errors import UserError
+from stages.lib.project.files import sha256
 from tests.tiny_project import choose_architecture, write_settings
 
 HEAD = "id,prompt,kind,complexity,seed,set\n"

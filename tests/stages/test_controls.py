@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from stages import controls, generate
-from stages.lib import detection
-from stages.lib.comparison import Comparison
-from stages.lib.detection import CONTROLS
-from stages.lib.errors import UserError
+from stages.lib.project.errors import UserError
+from stages.lib.quality.comparison import Comparison
+from stages.lib.quality.detection import CONTROLS
+from stages.lib.quality.figures import detection
 from tests.tiny_project import write_models, write_settings
 
 OUTPUT = Path("reports/controls.json")
@@ -108,7 +108,7 @@ def test_drawing_that_does_not_repeat_itself_fails_the_run(run, monkeypatch):
 @pytest.mark.filterwarnings("ignore:invalid value encountered in cast")
 def test_drawing_that_lets_a_nan_pass_fails_the_run(run, monkeypatch):
     """Without the check for finite numbers a NaN becomes a picture."""
-    from stages.lib import drawing
+    from stages.lib.generation import sampling
 
     monkeypatch.setattr(drawing, "_check_finite", lambda *arguments: None)
     with pytest.raises(UserError, match="'nan' must be stopped and drew a picture"):

@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from stages.download import check_space
-from stages.lib.errors import UserError
-from stages.lib.files import sha256
-from stages.lib.pipelines import listed_files
+from stages.lib.models.pipelines import listed_files
+from stages.lib.project.errors import UserError
+from stages.lib.project.files import sha256
 from tests.command import run
 from tests.conftest import PROJECT
 from tests.hub import REPOSITORY, REVISION, Hub, serve
@@ -227,7 +227,7 @@ def test_a_full_disk_is_told_before_anything_is_fetched(tmp_path):
 
 def test_a_clip_of_the_model_is_brought_whole_or_not_at_all():
     """Protects evaluate from half a CLIP: all four files, or none."""
-    from stages.lib.pipelines import OWN_CLIP, listed_files, needed_files
+    from stages.lib.models.pipelines import OWN_CLIP, listed_files, needed_files
 
     files = listed_files(PROJECT / "data/embedded")
     assert set(OWN_CLIP) <= set(needed_files(files, "here"))

@@ -11,9 +11,9 @@ import pytest
 
 from stages import environment
 from stages.environment import describe
-from stages.lib.errors import UserError
-from stages.lib.params import load_params
-from stages.lib.processes import thread_count
+from stages.lib.project.errors import UserError
+from stages.lib.project.params import load_params
+from stages.lib.project.worker_pool import thread_count
 from tests.command import run
 from tests.conftest import PROJECT
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stages import evaluate
-from stages.lib.errors import UserError
+from stages.lib.project.errors import UserError
 from tests.conftest import PROJECT
 from tests.tiny_project import pictures_of, write_pictures, write_settings
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from stages import floor, generate
-from stages.lib.params import load_params
-from stages.lib.processes import Crew
-from stages.lib.prompts import load_prompts
-from stages.lib.recipe import OTHER_SEED, Order, Recipe, sample_of
+from stages.lib.generation.recipe import OTHER_SEED, Order, Recipe, sample_of
+from stages.lib.project.params import load_params
+from stages.lib.project.prompts import load_prompts
+from stages.lib.project.worker_pool import Crew
 from tests.tiny_project import write_models, write_settings
 
 

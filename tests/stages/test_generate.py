@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 from stages import generate
-from stages.lib.drawing import draw_picture, is_flagged
-from stages.lib.errors import UserError
-from stages.lib.metrics import psnr_db
-from stages.lib.noise import read_noise
-from stages.lib.processes import Crew
-from stages.lib.recipe import Recipe
+from stages.lib.generation.noise import read_noise
+from stages.lib.generation.recipe import Recipe
+from stages.lib.generation.sampling import draw_picture, is_flagged
+from stages.lib.project.errors import UserError
+from stages.lib.project.worker_pool import Crew
+from stages.lib.quality.metrics import psnr_db
 from tests.conftest import PROJECT
 from tests.tiny_project import PROMPTS, write_models, write_settings
 
@@ -36,8 +36,8 @@ def project(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def pipeline(project: Path):
     """The FP32 pipeline, loaded anew: tests change it."""
-    from stages.lib.backends import torch as backend
-    from stages.lib.params import load_params
+    from stages.lib.formats import torch as backend
+    from stages.lib.project.params import load_params
 
     variant = load_params(project / "params.yaml").variant("fp32")
     return backend.load(project / "data/models/fp32", variant, "cpu")
@@ -81,8 +81,8 @@ def test_order_number_of_prompts_and_of_processes_do_not_change_a_picture(
     project: Path, usual_torch, tmp_path: Path
 ) -> None:
     """Protects pairing: a picture depends on its own prompt and noise alone."""
-    from stages.lib.params import load_params
-    from stages.lib.prompts import load_prompts
+    from stages.lib.project.params import load_params
+    from stages.lib.project.prompts import load_prompts
 
     params = load_params(project / "params.yaml")
     noise = project / "data/noise.safetensors"

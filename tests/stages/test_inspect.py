@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from stages import inspect
-from stages.lib.damage import noise
-from stages.lib.errors import UserError
+from stages.lib.project.errors import UserError
+from stages.lib.quality.known_artefacts import noise
 from tests.tiny_project import edit_json, pictures_of, write_pictures, write_settings
 
 

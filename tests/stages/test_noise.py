@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from stages.lib.errors import UserError
-from stages.lib.noise import initial_latents, read_noise
+from stages.lib.generation.noise import initial_latents, read_noise
+from stages.lib.project.errors import UserError
 from stages.noise import latent_shape
 from tests.command import run
 from tests.conftest import PROJECT

@@ -12,12 +12,12 @@ from safetensors.torch import load_file, save_file
 
 from stages import quantize
 from stages.calibrate import collect
-from stages.lib.availability import Obstacle
-from stages.lib.calibration import write_inputs
-from stages.lib.components import write_component
-from stages.lib.errors import UserError, run_stage
-from stages.lib.params import COMPONENTS, load_params
-from stages.lib.prompts import Prompt
+from stages.lib.formats.shared.availability import Obstacle
+from stages.lib.models.calibration import write_inputs
+from stages.lib.models.components import write_component
+from stages.lib.project.errors import UserError, run_stage
+from stages.lib.project.params import COMPONENTS, load_params
+from stages.lib.project.prompts import Prompt
 from tests.reference import reference_pipeline
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -177,7 +177,7 @@ def test_bytes_that_the_format_does_not_explain_stop_the_stage(monkeypatch, tiny
             change(state)
         write_component(out, component, state)
 
-    monkeypatch.setattr("stages.lib.backends.torch_dynamic.write_component", spoilt)
+    monkeypatch.setattr("stages.lib.formats.torch_dynamic.write_component", spoilt)
     with pytest.raises(UserError, match=re.escape(said)):
         _run(monkeypatch, tiny_model, tmp_path, "int8-cpu")
     assert not (tmp_path / "int8-cpu").exists() and not (tmp_path / "size").exists()

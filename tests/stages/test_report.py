@@ -14,11 +14,11 @@ from pypdf import PdfReader
 
 from stages import report
 from stages.benchmark import SIMULATED_REASON
-from stages.lib.appearance import MEASURES
-from stages.lib.document import SCREEN_ONLY, TEMPLATES, even_rows, for_screen, pdf_of
-from stages.lib.errors import UserError
-from stages.lib.params import load_params
-from stages.lib.results import load_results
+from stages.lib.project.errors import UserError
+from stages.lib.project.params import load_params
+from stages.lib.quality.appearance import MEASURES
+from stages.lib.reporting.document import SCREEN_ONLY, TEMPLATES, even_rows, for_screen, pdf_of
+from stages.lib.results.records import load_results
 from tests.conftest import PROJECT
 from tests.quality_results import quality_figures
 from tests.results_folder import write_project

@@ -11,7 +11,7 @@ import pytest
 from pypdf import PdfReader
 
 from stages import report
-from stages.lib.document import FONT_FILES, TEMPLATES, pdf_of
+from stages.lib.reporting.document import FONT_FILES, TEMPLATES, pdf_of
 from tests.conftest import PROJECT
 from tests.results_folder import write_project
 
@@ -136,7 +136,7 @@ def test_each_font_has_the_russian_letters(file):
 def test_a_russian_page_needs_no_font_of_the_system(tmp_path):
     (tmp_path / "fonts.conf").write_text(NO_FONTS.format(tmp_path / "cache"), encoding="utf-8")
     program = (
-        "import sys; from pathlib import Path; from stages.lib.document import TEMPLATES, pdf_of\n"
+        "import sys; from pathlib import Path; from stages.lib.reporting.document import TEMPLATES, pdf_of\n"
         "css = (TEMPLATES / 'report.css').read_text(encoding='utf-8')\n"
         "page = f'<html lang=ru><title>t</title><style>{css}</style><p>{sys.argv[1]}</p></html>'\n"
         "Path('russian.pdf').write_bytes(pdf_of(page, 0))"

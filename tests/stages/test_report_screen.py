@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from stages import report
-from stages.lib.document import for_screen
-from stages.lib.params import load_params
-from stages.lib.results import load_results
+from stages.lib.project.params import load_params
+from stages.lib.reporting.document import for_screen
+from stages.lib.results.records import load_results
 from tests.browser import Browser, chromium
 from tests.results_folder import PROMPTS, write_project
 

@@ -9,14 +9,14 @@ import torch
 
 from stages import sensitivity_components, sensitivity_layers, sensitivity_steps
 from stages.calibrate import collect
-from stages.lib.calibration import read_inputs, write_inputs
-from stages.lib.components import load_component
-from stages.lib.drawing import draw_picture
-from stages.lib.errors import UserError
-from stages.lib.noise import read_noise
-from stages.lib.params import COMPONENTS, load_params
-from stages.lib.prompts import Prompt
-from stages.lib.sensitivity_drawing import (
+from stages.lib.generation.noise import read_noise
+from stages.lib.generation.sampling import draw_picture
+from stages.lib.models.calibration import read_inputs, write_inputs
+from stages.lib.models.components import load_component
+from stages.lib.project.errors import UserError
+from stages.lib.project.params import COMPONENTS, load_params
+from stages.lib.project.prompts import Prompt
+from stages.lib.sensitivity.swapping import (
     Recorder,
     Switching,
     decode,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from stages import evaluate, generate, summarize
-from stages.lib.errors import UserError
-from stages.lib.params import load_params
+from stages.lib.project.errors import UserError
+from stages.lib.project.params import load_params
 from tests.tiny_project import (
     FINGERPRINT,
     OBSTACLES,

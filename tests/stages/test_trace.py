@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.lib.code_graph import digest, modules_of
+from stages.lib.project.code_graph import digest, modules_of
 from tests.command import run
 from tests.conftest import PROJECT
 from tests.tiny_project import edit_json, write_json, write_settings

@@ -15,9 +15,9 @@ from ruamel.yaml import YAML
 from safetensors import safe_open
 from transformers import CLIPImageProcessor, CLIPTokenizer
 
-from stages.lib.clip import load_clip
-from stages.lib.clip_preprocessing import preprocess
-from stages.lib.errors import UserError
+from stages.lib.project.errors import UserError
+from stages.lib.quality.clip import load_clip
+from stages.lib.quality.clip_preprocessing import preprocess
 from training import (
     assemble,
     evaluate,

@@ -1,0 +1,105 @@
+"""Which arithmetic a session really executes, how much, and how long it takes, as the runtime itself tells."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+from stages.lib.formats.onnxruntime.loading import load
+from stages.lib.formats.onnxruntime.sessions import Graph
+from stages.lib.project.params import Variant
+
+if TYPE_CHECKING:
+    import onnx
+
+# Operations that convolve: which inputs are the picture and the weight, and the dtype of their arithmetic.
+CONVOLUTIONS = {
+    "Conv": (0, 1, "float32"),
+    "FusedConv": (0, 1, "float32"),
+    "NhwcFusedConv": (0, 1, "float32"),
+    "ConvInteger": (0, 1, "int8"),
+    "QLinearConv": (0, 3, "int8"),
+}
+# Operations that multiply matrices: which inputs are the factors, and the dtype of their arithmetic.
+MULTIPLICATIONS = {
+    "Gemm": (0, 1, "float32"),
+    "FusedGemm": (0, 1, "float32"),
+    "MatMul": (0, 1, "float32"),
+    "FusedMatMul": (0, 1, "float32"),
+    "MatMulInteger": (0, 1, "int8"),
+    "MatMulIntegerToFloat": (0, 1, "int8"),
+    "DynamicQuantizeMatMul": (0, 1, "int8"),
+    "QGemm": (0, 3, "int8"),
+    "QLinearMatMul": (0, 3, "int8"),
+}
+KERNEL = "_kernel_time"
+# The first call takes memory and does not count.
+PROFILED_CALLS = 4
+
+Layer = tuple[str, str, int, float]
+
+
+def executed_work(folder: Path, variant: Variant) -> list[dict]:
+    """What one call of each graph multiplies in; rows as in stages.lib.formats.
+
+    The dtype is that of the kernel, not of its weight: an INT8 weight that the graph first turns into FP32 is
+    multiplied in FP32, and the row says so. Shapes are those of one picture with guidance; the times are medians of a
+    profiled run on zeros.
+    """
+    pipeline = load(folder, variant, "cpu")
+    layers: dict[tuple[str, str, str], list[Layer]] = defaultdict(list)
+    for component in variant.components:
+        for graph in getattr(pipeline, component).modules():
+            if isinstance(graph, Graph):
+                for executed, events in graph.executed_graphs(calls=PROFILED_CALLS):
+                    for layer in executed_layers(executed, events):
+                        layers[component, *layer[:2]].append(layer)
+    return [
+        {
+            "component": component,
+            "graph": "main",
+            "operator": operator,
+            "dtype": dtype,
+            "layers": len(found),
+            "multiply_accumulates": sum(count for _, _, count, _ in found),
+            "time_s": sum(time_s for _, _, _, time_s in found),
+        }
+        for (component, operator, dtype), found in sorted(layers.items())
+    ]
+
+
+def executed_layers(model: "onnx.ModelProto", events: list[dict]) -> Iterator[Layer]:
+    """Operator, dtype, multiply-accumulates and seconds of each multiplying kernel of an optimized graph.
+
+    `events` are those of the runtime's profiler, whose shapes count and whose times are in microseconds.
+    """
+    constants = {tensor.name for tensor in model.graph.initializer}
+    kernels: dict[str, list[dict]] = defaultdict(list)
+    for event in events:
+        if event["cat"] == "Node" and event["name"].endswith(KERNEL):
+            kernels[event["name"].removesuffix(KERNEL)].append(event)
+    for node in model.graph.node:
+        if node.op_type not in CONVOLUTIONS | MULTIPLICATIONS:
+            continue
+        runs = kernels[node.name]
+        first, second, dtype = (CONVOLUTIONS | MULTIPLICATIONS)[node.op_type]
+        (inputs, outputs) = (
+            [tuple(next(iter(item.values()))) for item in runs[0]["args"][f"{side}_type_shape"]]
+            for side in ("input", "output")
+        )
+        if node.op_type in CONVOLUTIONS:
+            operator = "Conv2d"
+            # Every output is a sum over the weights (out, in / groups, height, width) of its channel.
+            count = prod(outputs[0]) * prod(inputs[second][1:])
+        else:
+            operator = "Linear" if node.input[second] in constants else "MatMul"
+            count = prod(outputs[0]) * _inner(node, inputs[first])
+        yield operator, dtype, count, median(event["dur"] for event in runs[1:]) / 1e6
+
+
+def _inner(node: "onnx.NodeProto", shape: tuple[int, ...]) -> int:
+    """Over how many products each element of the result is a sum, from the `shape` of the first factor."""
+    turned = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
+    return shape[-2 if turned else -1]

@@ -1,0 +1,117 @@
+"""ONNX graphs in sessions of ONNX Runtime."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from stages.lib.formats.onnxruntime.conversion import OPEN_DIMENSIONS
+from stages.lib.formats.onnxruntime.stock import stored_size
+
+if TYPE_CHECKING:
+    import onnx
+    import onnxruntime
+
+Shapes = dict[str, tuple[int, ...]]
+NUMPY_DTYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(int32)": np.int32}
+
+
+class Graph(nn.Module):
+    """A graph in a session for fixed shapes; other shapes get a session of their own when they come first.
+
+    Fixed, because the runtime then computes all that depends on shapes alone once, when it makes the session.
+    `graph` is the graph itself, `folder` the one of its constants.
+    """
+
+    def __init__(self, graph: bytes, folder: Path, shapes: Shapes) -> None:
+        super().__init__()
+        self.graph, self.folder = graph, folder
+        self.sessions: dict[tuple, onnxruntime.InferenceSession] = {}
+        self._session(shapes)
+
+    def forward(self, **inputs: torch.Tensor) -> torch.Tensor:
+        arrays = {name: np.ascontiguousarray(tensor.detach().numpy()) for name, tensor in inputs.items()}
+        session = self._session({name: array.shape for name, array in arrays.items()})
+        return torch.from_numpy(session.run(None, arrays)[0])
+
+    def _session(self, shapes: Shapes) -> "onnxruntime.InferenceSession":
+        key = tuple(shapes.items())
+        if key not in self.sessions:
+            self.sessions[key] = _start(self.graph, session_options(self.folder, shapes))
+        return self.sessions[key]
+
+    def executed_graphs(self, calls: int = 0) -> "Iterator[tuple[onnx.ModelProto, list[dict]]]":
+        """The graphs that the sessions execute, one for each, as the runtime optimized them; without large constants.
+
+        With each come the events of the runtime's profiler over `calls` calls on zeros. The runtime writes both when it
+        makes a session, so that one more is made for each.
+        """
+        import onnx
+
+        for key in self.sessions:
+            with TemporaryDirectory() as temporary:
+                options = session_options(self.folder, dict(key))
+                options.optimized_model_filepath = str(Path(temporary, "graph.onnx"))
+                options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "constants")
+                options.enable_profiling = calls > 0
+                options.profile_file_prefix = str(Path(temporary, "profile"))
+                session = _start(self.graph, options)
+                events = _profiled(session, dict(key), calls) if calls else []
+                yield onnx.load(options.optimized_model_filepath, load_external_data=False), events
+
+    def constant_bytes(self) -> int:
+        """Bytes of the constants of every session's optimized graph; see stages.lib.models.inventory.
+
+        Kernels that reorder a weight keep their copy instead of it or, where another kernel shares it, besides it.
+        """
+        return sum(
+            stored_size(tensor)[1] for executed, _ in self.executed_graphs() for tensor in executed.graph.initializer
+        )
+
+
+def _profiled(session: "onnxruntime.InferenceSession", shapes: Shapes, calls: int) -> list[dict]:
+    """What the profiler of `session` writes of `calls` calls on zeros of `shapes`."""
+    dtypes = {item.name: NUMPY_DTYPES[item.type] for item in session.get_inputs()}
+    zeros = {name: np.zeros(shapes[name], dtype) for name, dtype in dtypes.items()}
+    for _ in range(calls):
+        session.run(None, zeros)
+    return json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+
+
+def _start(graph: bytes, options: "onnxruntime.SessionOptions") -> "onnxruntime.InferenceSession":
+    import onnxruntime
+
+    # The fusion would make a layer of an INT8 product and a sum before the runtime looks for integer kernels, and there
+    # is none for that layer unless its result is rounded, too: it would turn its weight into FP32 in every call.
+    return onnxruntime.InferenceSession(
+        graph, options, providers=["CPUExecutionProvider"], disabled_optimizers=["MatMulAddFusion"]
+    )
+
+
+def session_options(folder: Path, shapes: Shapes) -> "onnxruntime.SessionOptions":
+    """How a session is made for inputs of `shapes`, on the threads that PyTorch has; constants come from `folder`."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.inter_op_num_threads = 1
+    for name, dimensions in OPEN_DIMENSIONS.items():
+        if name in shapes:
+            for position, dimension in dimensions.items():
+                options.add_free_dimension_override_by_name(dimension, shapes[name][position])
+    for key, value in {
+        "session.model_external_initializers_file_folder_path": str(folder),
+        # Threads that wait for the next call by spinning would take the time of PyTorch's, which schedules the steps.
+        "session.force_spinning_stop": "1",
+        # On an x86 processor without VNNI, sums of two products of U8 and S8 overflow 16 bits: there, and only there,
+        # the runtime then takes slower kernels that cannot.
+        "session.x64quantprecision": "1",
+    }.items():
+        options.add_session_config_entry(key, value)
+    return options

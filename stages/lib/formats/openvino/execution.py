@@ -1,0 +1,131 @@
+"""Which arithmetic a compiled graph really executes, how much, and how long it takes, as the runtime itself tells."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import isqrt, prod
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stages.lib.formats.openvino.loading import load
+from stages.lib.formats.openvino.networks import Graph, properties
+from stages.lib.project.params import Variant
+
+if TYPE_CHECKING:
+    import openvino
+
+ARITHMETIC = {"i8": "int8", "u8": "int8", "bf16": "bfloat16", "f16": "float16", "f32": "float32"}
+MULTIPLYING = {"Convolution": "Conv2d", "FullyConnected": "Linear", "MatMul": "MatMul"}
+# Kernels into which the runtime fuses both products of attention with the softmax between them.
+FUSED = ("Subgraph", "ScaledDotProductAttention")
+# What the graphs of a network are called in rows of work; others are called as the entry of the schedule.
+ROLES = {"scheduled.none_calls": "unquantized"} | dict.fromkeys(("graph", "vision_model.graph"), "main")
+PROFILED_CALLS = 3
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Multiplications of one kernel in one dtype."""
+
+    operator: str
+    dtype: str
+    multiply_accumulates: int
+    time_s: float
+
+
+def executed_work(folder: Path, variant: Variant) -> list[dict]:
+    """What one call of each graph multiplies in; rows as in stages.lib.formats.
+
+    `graph` is "main", or for the U-Net calls that a schedule spares "unquantized" (its entry "none") or the dtype that
+    its entry names. The dtype is that of the kernel
+    ("..._I8"), not of its weights: a kernel that unpacks INT8 weights and multiplies in BF16 counts as BF16. Of
+    attention that is one kernel with its softmax, each product counts in the dtype in which its factors enter, and the
+    kernel's time, softmax included, is shared out by multiply-accumulates. Shapes are those of one picture with
+    guidance; the times are medians of a profiled run on zeros.
+    """
+    pipeline = load(folder, variant, "cpu")
+    layers: dict[tuple[str, str, str, str], list[Layer]] = defaultdict(list)
+    for component in variant.components:
+        for name, graph in getattr(pipeline, component).named_modules():
+            if isinstance(graph, Graph):
+                role = ROLES.get(name, name.removeprefix("scheduled.").removesuffix("_calls"))
+                for layer in executed_layers(graph):
+                    layers[component, role, layer.operator, layer.dtype].append(layer)
+    return [
+        {
+            "component": component,
+            "graph": role,
+            "operator": operator,
+            "dtype": dtype,
+            "layers": len(found),
+            "multiply_accumulates": sum(layer.multiply_accumulates for layer in found),
+            "time_s": sum(layer.time_s for layer in found),
+        }
+        for (component, role, operator, dtype), found in sorted(layers.items())
+    ]
+
+
+def executed_layers(graph: Graph) -> Iterator[Layer]:
+    """The multiplying kernels of a graph, compiled once more with the runtime's profiler on."""
+    for shapes in graph.compiled:
+        model = graph.model.clone()
+        model.reshape({name: list(shape) for name, shape in shapes})
+        attentions = {
+            node.get_friendly_name(): [tuple(node.get_input_shape(place)) for place in range(3)]
+            for node in model.get_ops()
+            if node.get_type_name() == "ScaledDotProductAttention"
+        }
+        compiled = graph.core.compile_model(model, "CPU", properties(graph.compute) | {"PERF_COUNT": True})
+        times_s = _profile(compiled)
+        for node in compiled.get_runtime_model().get_ops():
+            info = node.get_rt_info()
+            kind, name = info["layerType"].astype(str), node.get_friendly_name()
+            if kind in MULTIPLYING:
+                dtype = ARITHMETIC[info["primitiveType"].astype(str).lower().rpartition("_")[2]]
+                yield Layer(MULTIPLYING[kind], dtype, _multiply_accumulates(kind, node), times_s[name])
+            elif kind in FUSED:
+                originals = info["originalLayersNames"].astype(str).split(",")
+                for attention in attentions.keys() & set(originals):
+                    yield from _fused_attention(node, attentions[attention], times_s[name])
+
+
+def _profile(compiled: "openvino.CompiledModel") -> dict[str, float]:
+    """Seconds of each kernel in one call, by its name."""
+    inputs = [np.zeros(list(item.shape), dtype=item.element_type.to_dtype()) for item in compiled.inputs]
+    request = compiled.create_infer_request()
+    request.infer(inputs)
+    samples_s: dict[str, list[float]] = defaultdict(list)
+    for _ in range(PROFILED_CALLS):
+        request.infer(inputs)
+        for kernel in request.get_profiling_info():
+            samples_s[kernel.node_name].append(kernel.real_time.total_seconds())
+    return {name: median(samples) for name, samples in samples_s.items()}
+
+
+def _multiply_accumulates(kind: str, node: "openvino.Node") -> int:
+    """Of a kernel with two factors, from the shapes that the runtime lists."""
+    first, second = (prod(node.get_input_shape(place)) for place in (0, 1))
+    shape = tuple(node.get_output_shape(0))
+    if kind == "MatMul":
+        # Each of the m x k, k x n and m x n matrices of a batch, whichever of them is transposed.
+        return prod(shape) * isqrt(first * second // (prod(shape) * prod(shape[:-2])))
+    # Every output is a sum over the weights of its channel.
+    return prod(shape) * second // shape[1 if kind == "Convolution" else -1]
+
+
+def _fused_attention(node: "openvino.Node", shapes: list[tuple[int, ...]], time_s: float) -> Iterator[Layer]:
+    """Both products of attention with queries, keys and values of `shapes` (..., tokens, channels)."""
+    query, key, value = shapes
+    inputs = [
+        (prod(item.get_shape()), ARITHMETIC.get(item.get_element_type().get_type_name())) for item in node.inputs()
+    ]
+    # Queries and keys come first, values last; a mask may stand between.
+    values_dtype = next(dtype for elements, dtype in reversed(inputs) if elements == prod(value))
+    # Integers meet floating-point numbers as such.
+    scores_dtype = next((dtype for _, dtype in inputs[:2] if dtype != "int8"), "int8")
+    scores, sums = prod(query) * key[-2], prod(query[:-1]) * prod(value[-2:])
+    for dtype, count in ((scores_dtype, scores), (values_dtype, sums)):
+        yield Layer("MatMul", dtype, count, time_s * count / (scores + sums))

@@ -1,0 +1,67 @@
+"""OpenVINO graphs, compiled."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from stages.lib.project.worker_pool import threads_here
+
+if TYPE_CHECKING:
+    import openvino
+
+
+class Graph(nn.Module):
+    """A graph compiled for fixed shapes; other shapes are compiled when they come first.
+
+    Fixed, because the runtime plans kernels and memory when it compiles.
+    """
+
+    def __init__(
+        self, core: "openvino.Core", model: "openvino.Model", compute: str, shapes: dict[str, tuple[int, ...]]
+    ) -> None:
+        super().__init__()
+        self.core, self.model, self.compute = core, model, compute
+        self.compiled: dict[tuple, tuple[openvino.CompiledModel, openvino.InferRequest]] = {}
+        self._request(shapes)
+
+    def forward(self, **inputs: torch.Tensor) -> torch.Tensor:
+        arrays = {name: np.ascontiguousarray(tensor.detach().numpy()) for name, tensor in inputs.items()}
+        request = self._request({name: array.shape for name, array in arrays.items()})
+        return torch.from_numpy(request.infer(arrays, share_inputs=True)[0])
+
+    def _request(self, shapes: dict[str, tuple[int, ...]]) -> "openvino.InferRequest":
+        key = tuple(shapes.items())
+        if key not in self.compiled:
+            model = self.model.clone()
+            model.reshape({name: list(shape) for name, shape in shapes.items()})
+            compiled = self.core.compile_model(model, "CPU", properties(self.compute))
+            self.compiled[key] = compiled, compiled.create_infer_request()
+        return self.compiled[key][1]
+
+    def constant_bytes(self) -> int:
+        """Bytes of the constants of every compiled form, as the runtime has them; see stages.lib.models.inventory."""
+        nodes = [node for compiled, _ in self.compiled.values() for node in compiled.get_runtime_model().get_ops()]
+        constants = [node for node in nodes if node.get_rt_info()["layerType"].astype(str) == "Const"]
+        return sum(
+            int(np.prod(node.get_output_shape(0))) * node.get_output_element_type(0).size
+            for node in constants
+            if node.get_output_element_type(0).is_static()
+        )
+
+
+def properties(compute: str) -> dict[str, Any]:
+    """How a graph is compiled for arithmetic in `compute`, on the threads that PyTorch has."""
+    import openvino
+
+    return {
+        "INFERENCE_PRECISION_HINT": {"float32": openvino.Type.f32, "bfloat16": openvino.Type.bf16}[compute],
+        # Or else it quantizes the activations of linear layers with INT8 weights by itself.
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        # Where several processes draw side by side, all would be pinned to the first cores: half as fast on two.
+        "ENABLE_CPU_PINNING": torch.get_num_threads() >= threads_here(),
+    }

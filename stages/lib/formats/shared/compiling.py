@@ -1,0 +1,55 @@
+"""Networks under torch.compile."""
+
+import shutil
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_map
+
+from stages.lib.project.errors import UserError
+from stages.lib.project.params import PARAMS_FILE, Variant
+
+
+def require_compiler(variant: Variant, device: str) -> None:
+    """Raise a UserError where torch.compile cannot make kernels: it needs a C++ compiler, and Triton on a GPU."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+    from torch.utils._triton import has_triton
+
+    try:
+        compiler = get_cpp_compiler()
+    except InvalidCxxCompiler:
+        compiler = ""
+    missing = "" if shutil.which(compiler) else "a C++ compiler such as g++"
+    if device == "cuda" and not has_triton():
+        missing = "Triton"
+    if missing:
+        key, value = f"variants.{variant.name}.compile", str(variant.compile).lower()
+        raise UserError(
+            f"{PARAMS_FILE}: '{key}' is {value}, which needs {missing}, "
+            "not found here: install it, or set `compile: false`"
+        )
+
+
+def compile_network(network: nn.Module, component: str, mode: bool | str = True) -> None:
+    """Let the part of a network that drawing runs be compiled in its first call, in place.
+
+    Only `forward` is: the casts that meet a network at its door stay outside, and so does a clock around it. Shapes are
+    taken as they come; another batch is compiled anew. `mode` is one of torch.compile's that record a CUDA graph, or
+    True; on a CPU, where a variant may be loaded only to be looked at, they record nothing. What a recorded graph
+    answers lies where its next replay writes: a copy is given out.
+    """
+    part = {"vae": "decoder", "safety_checker": "vision_model"}.get(component)
+    target = network if part is None else getattr(network, part)
+    if mode is True:
+        target.forward = torch.compile(target.forward, dynamic=False)
+        return
+    compiled = torch.compile(target.forward, dynamic=False, mode=mode)
+
+    def forward(*arguments: Any, **options: Any) -> Any:
+        torch.compiler.cudagraph_mark_step_begin()
+        answer = compiled(*arguments, **options)
+        return tree_map(lambda value: value.clone() if isinstance(value, torch.Tensor) else value, answer)
+
+    target.forward = forward

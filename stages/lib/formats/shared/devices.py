@@ -1,0 +1,67 @@
+"""Where a variant runs and which dtype it computes in."""
+
+from stages.lib.project.errors import UserError
+from stages.lib.project.params import PARAMS_FILE, Variant
+
+
+def resolve_device(variant_device: str, params_device: str) -> str:
+    """The device a variant runs on, "cpu" or "cuda": its own, else that of params.yaml, else CUDA if there is one.
+
+    Raises UserError where "cuda" is asked for and there is none.
+    """
+    import torch
+
+    asked = variant_device if variant_device != "auto" else params_device
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    if asked == "cuda" and found == "cpu":
+        key = "device of the variant" if variant_device == "cuda" else "device"
+        raise UserError(
+            f"{PARAMS_FILE}: {key} is 'cuda', but PyTorch finds no CUDA device here: "
+            "set it to 'auto' or 'cpu', or install a PyTorch build and a driver for your GPU"
+        )
+    return found if asked == "auto" else asked
+
+
+def native_dtype(stored: str, device: str) -> str:
+    """The dtype that weights stored as `stored` are computed in on `device` when nobody asks for another.
+
+    A CPU has no FP16 arithmetic worth its name (measured: 0.05 of the speed of FP32), and a GPU older than
+    compute capability 8.0 only emulates BF16; there the answer is float32. Around integers it is float32, too; around
+    FP8 it is BF16, which every GPU that multiplies FP8 has.
+    """
+    import torch
+
+    if stored in ("int8", "float8"):
+        return {"int8": "float32", "float8": "bfloat16"}[stored]
+    if stored == "float16":
+        return "float32" if device == "cpu" else "float16"
+    if stored == "bfloat16" and device == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    return stored
+
+
+def compute_dtype(variant: Variant, device: str) -> str:
+    """The arithmetic of the converted components on `device`: float32, tensorfloat32, float16 or bfloat16."""
+    return native_dtype(variant.stored_dtype, device) if variant.compute == "auto" else variant.compute
+
+
+def arithmetic_dtype(compute: str) -> str:
+    """The dtype of the tensors that are computed with: TF32 takes FP32 tensors and rounds them inside a product."""
+    return "float32" if compute == "tensorfloat32" else compute
+
+
+def use_tensorfloat32(variant: Variant) -> None:
+    """Let matrix products and convolutions of FP32 tensors on the GPU run in TF32, in the whole process.
+
+    Raises UserError on a GPU older than compute capability 8.0, where the setting would change nothing.
+    """
+    import torch
+
+    capability = torch.cuda.get_device_capability()
+    if capability < (8, 0):
+        raise UserError(
+            f"{PARAMS_FILE}: 'variants.{variant.name}.compute' is 'tensorfloat32', which needs a GPU of compute "
+            f"capability 8.0 or more; this one has {capability[0]}.{capability[1]}: set `compute: float32`"
+        )
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.allow_tf32 = True

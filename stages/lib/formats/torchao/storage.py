@@ -1,0 +1,180 @@
+"""Quantized networks as plain tensors in safetensors, and back."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import torch
+from diffusers import StableDiffusionPipeline
+from torch import nn
+
+from stages.lib.formats.shared.compiling import compile_network, require_compiler
+from stages.lib.formats.shared.devices import compute_dtype, native_dtype
+from stages.lib.formats.torch import cast_state, compute_in
+from stages.lib.formats.torchao.convolutions import convolutions, pack, put_back
+from stages.lib.formats.torchao.layers import (
+    chosen_layers,
+    configuration,
+    integer_sums_overflow,
+    require_float8,
+    require_package,
+)
+from stages.lib.models.components import (
+    assemble,
+    copy_companions,
+    load_component,
+    rebuild_component,
+    stored_float_dtype,
+    write_component,
+)
+from stages.lib.models.inventory import StoredTensor, stored_tensors
+from stages.lib.project.errors import UserError
+from stages.lib.project.files import read_json, write_json
+from stages.lib.project.params import COMPONENTS, Variant
+
+MANIFEST = "quantization.json"
+# What torchao's tensors keep inside, and what it is called on disk after the name of the weight.
+SUFFIXES = {"qdata": "", "scale": "_scale", "zero_point": "_zero_point"}
+
+
+def quantize(base: Path, variant: Variant, out: Path) -> None:
+    """Write `base` with the Linear layers of the chosen components quantized into the empty folder `out`."""
+    require_package()
+    if variant.weights == "float8":
+        require_float8(variant, quantizing_device(variant))
+    reduce_range = variant.activations == "int8" and variant.device != "cuda" and integer_sums_overflow()
+    dtypes = {
+        component: float_dtype(variant) if component in variant.components else stored_float_dtype(base, component)
+        for component in COMPONENTS
+    }
+    copy_companions(base, out, dtypes)
+    for component in COMPONENTS:
+        if component not in variant.components:
+            write_component(out, component, load_component(base, component, dtypes[component]).state_dict())
+            continue
+        model = load_component(base, component, "float32")
+        model.load_state_dict(cast_state(model.state_dict(), dtypes[component], base / component), assign=True)
+        model.to(quantizing_device(variant))
+        names = quantize_layers(model, chosen_layers(base, component, variant), variant, reduce_range)
+        manifest = {
+            "method": "torchao.quantization.quantize_",
+            "configuration": type(configuration(variant, reduce_range)).__name__,
+            "reduce_range": reduce_range,
+            "linear": names,
+            "convolutions": convolutions(model) if variant.convolutions == "int8" else [],
+        }
+        write_json(out / component / MANIFEST, manifest)
+        state = plain_state(model)
+        pack(state, manifest["convolutions"])
+        write_component(out, component, state)
+
+
+def quantizing_device(variant: Variant) -> str:
+    """Where weights are rounded: torchao may take kernels of the GPU for FP8."""
+    return "cuda" if variant.weights == "float8" else "cpu"
+
+
+def float_dtype(variant: Variant) -> str:
+    """The dtype of all that is not quantized, stored and computed: of integers and FP8 it depends on no device."""
+    return compute_dtype(variant, "cpu")
+
+
+def quantize_layers(model: nn.Module, names: list[str], variant: Variant, reduce_range: bool) -> list[str]:
+    """Quantize the Linear layers `names` of a network in place; the names of those that torchao did quantize.
+
+    It leaves out layers whose widths FP8 products do not take.
+    """
+    from torchao.quantization import quantize_
+
+    chosen = set(names)
+    quantize_(model, configuration(variant, reduce_range), filter_fn=lambda _, name: name in chosen)
+    return [name for name in names if is_quantized(model.get_submodule(name).weight)]
+
+
+def is_quantized(weight: torch.Tensor) -> bool:
+    """Whether a weight is one of torchao's tensors."""
+    return hasattr(weight, "__tensor_flatten__")
+
+
+def plain_state(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The tensors of a network, on the CPU; a quantized weight as integers (out, in), scale and zero point (out,)."""
+    state = {}
+    for name, tensor in model.state_dict().items():
+        if not is_quantized(tensor):
+            state[name] = tensor.cpu()
+            continue
+        for inside in tensor.__tensor_flatten__()[0]:
+            part = getattr(tensor, inside).cpu()
+            state[f"{name}{SUFFIXES[inside]}"] = part if inside == "qdata" else part.flatten()
+    return state
+
+
+def load(folder: Path, variant: Variant, device: str) -> StableDiffusionPipeline:
+    """Rebuild the pipeline that `quantize` wrote, on `device` ("cpu" or "cuda")."""
+    require_package()
+    if variant.weights == "float8":
+        require_float8(variant, device)
+    if variant.compile:
+        require_compiler(variant, device)
+    networks, computes = {}, {}
+    for component in COMPONENTS:
+        if component in variant.components:
+            computes[component] = float_dtype(variant)
+            networks[component] = _load_quantized(folder, component, variant, device).to(device)
+        else:
+            stored = stored_float_dtype(folder, component)
+            computes[component] = native_dtype(stored, device)
+            networks[component] = load_component(folder, component, stored).to(device)
+    pipeline = assemble(folder, networks)
+    for component, network in networks.items():
+        compute_in(network, component, computes[component])
+        if variant.compile and component in variant.components:
+            compile_network(network, component, variant.compile)
+    return pipeline
+
+
+def _load_quantized(folder: Path, component: str, variant: Variant, device: str) -> nn.Module:
+    """One network from its config, its manifest and its safetensors files, on the CPU."""
+    manifest = read_json(folder / component / MANIFEST)
+    integers_multiply = variant.activations == "int8" and device == "cpu"
+    if integers_multiply and not manifest["reduce_range"] and integer_sums_overflow():
+        raise UserError(
+            f"{folder} was made for processors that add INT8 products exactly (VNNI), which this one does not: "
+            f"run `dvc repro --force quantize@{variant.name}`"
+        )
+    build, suffixes = _builder(variant, manifest["reduce_range"])
+    network = rebuild_component(folder, component, manifest["linear"], suffixes, build)
+    put_back(network, folder, component, manifest["convolutions"], getattr(torch, float_dtype(variant)))
+    return network
+
+
+def _builder(variant: Variant, reduce_range: bool) -> tuple[Callable[..., nn.Module], tuple[str, ...]]:
+    """What puts stored tensors into a Linear layer, and what they are called.
+
+    The settings around them, such as how activations are rounded, are those that `quantize_` gives a weight of the same
+    width: this project states none of them a second time.
+    """
+    dtype = getattr(torch, float_dtype(variant))
+
+    @cache
+    def sample(width: int) -> torch.Tensor:
+        layer = nn.Linear(width, 16, bias=False, dtype=dtype, device=quantizing_device(variant))
+        quantize_layers(layer, [""], variant, reduce_range)
+        return layer.weight.detach()
+
+    def build(linear: nn.Linear, *tensors: torch.Tensor) -> nn.Linear:
+        like = sample(linear.in_features)
+        names, settings = like.__tensor_flatten__()
+        parts = dict(zip(names, tensors, strict=True))
+        parts = {name: part if name == "qdata" else part[:, None] for name, part in parts.items()}
+        integers = parts["qdata"]
+        weight = type(like).__tensor_unflatten__(parts, settings, integers.shape, integers.stride())
+        linear.weight = nn.Parameter(weight, requires_grad=False)
+        return linear
+
+    return build, tuple(SUFFIXES[name] for name in sample(16).__tensor_flatten__()[0])
+
+
+def inventory(folder: Path, variant: Variant) -> list[StoredTensor]:
+    """What the folder stores, tensor by tensor."""
+    return stored_tensors(folder)

@@ -1,0 +1,94 @@
+"""How the pictures of a variant are drawn: the model, the settings and the stored noise, in any process."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from stages.lib.formats import BACKENDS
+from stages.lib.generation.noise import initial_latents, read_noise
+from stages.lib.generation.safety import Decision, decide
+from stages.lib.generation.sampling import draw_picture, quiet_safety_checker, use_deterministic_algorithms
+from stages.lib.generation.step_latents import Recorder
+from stages.lib.project.params import Generation, Variant
+from stages.lib.project.prompts import SEED_LIMIT, Prompt
+from stages.lib.project.worker_pool import Crew, map_in_crew
+
+if TYPE_CHECKING:
+    import numpy as np
+    from diffusers import StableDiffusionPipeline
+
+OTHER_SEED = 1_000_000  # added to a prompt's seed
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Order:
+    """One picture that is wanted: from the stored noise of the prompt, or from that of another seed."""
+
+    prompt: Prompt
+    other_seed: bool = False
+    recorded: bool = True
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One picture: its pixels, uint8 (H, W, 3), the latents after every step, FP32 (steps, c, h, w), if they were to be
+    recorded, and what the safety checker says."""
+
+    id: str
+    rgb: "np.ndarray"
+    latents: "np.ndarray | None"
+    decision: Decision
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What does not change between two pictures of a variant."""
+
+    model: Path
+    variant: Variant
+    device: str
+    noise: Path
+    generation: Generation
+
+    def load(self) -> "StableDiffusionPipeline":
+        """The pipeline in this process, deterministic."""
+        use_deterministic_algorithms()
+        quiet_safety_checker()
+        return BACKENDS[self.variant.backend].load_module().load(self.model, self.variant, self.device)
+
+    def draw(self, pipeline: "StableDiffusionPipeline", order: Order) -> Drawn:
+        """One picture; the latents come from the CPU, so that every variant starts from the same ones."""
+        import numpy as np
+
+        latents, recorder = read_noise(self.noise, order.prompt.id), Recorder() if order.recorded else None
+        if order.other_seed:
+            latents = initial_latents(tuple(latents.shape[1:]), (order.prompt.seed + OTHER_SEED) % SEED_LIMIT)
+        picture = draw_picture(
+            pipeline,
+            self.variant.name,
+            order.prompt.prompt,
+            latents,
+            self.generation.steps,
+            self.generation.guidance_scale,
+            recorder,
+        )
+        found = None if recorder is None else recorder.stacked()
+        return Drawn(order.prompt.id, np.asarray(picture), found, decide(pipeline, picture))
+
+    def draw_all(self, orders: Sequence[Order], crew: Crew) -> Iterator[Drawn]:
+        """The pictures in the order of `orders`, by `crew`, few in memory at a time."""
+        return map_in_crew(self.load, partial(_draw, self), orders, crew)
+
+
+def _draw(recipe: Recipe, pipeline: "StableDiffusionPipeline", order: Order) -> Drawn:
+    return recipe.draw(pipeline, order)
+
+
+def sample_of(items: Sequence[Item], count: int, first: int = 0) -> list[Item]:
+    """`count` of the items (or all there are): the `first` ones, then some spread evenly over the others."""
+    head, rest = list(items[: min(first, count)]), items[min(first, count) :]
+    wanted = min(count - len(head), len(rest))
+    return head + [rest[(2 * number + 1) * len(rest) // (2 * wanted)] for number in range(wanted)]

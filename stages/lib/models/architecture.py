@@ -1,0 +1,116 @@
+"""What published configurations amount to: exact parameters, operators and sizes, without a single weight.
+
+An architecture is a folder in the layout of diffusers: model_index.json, and a folder with config.json per network.
+Networks are built on PyTorch's meta device, which takes no memory.
+"""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.lib.models.components import empty_network
+from stages.lib.models.inventory import operator_of
+from stages.lib.models.pipelines import MODEL_INDEX
+from stages.lib.project.errors import UserError
+from stages.lib.project.files import read_json
+from stages.lib.project.params import COMPONENTS, DTYPE_BITS
+
+if TYPE_CHECKING:
+    from torch import nn
+
+MIB = 1024**2
+FORMATS = ("float32", "float16", "int8")
+# What INT8 can be stored for: nearly all of a model. The rest stays FP32.
+ROUNDED = ("Conv2d", "Linear", "Embedding")
+SCALE_BYTES = 4
+
+
+def network_classes() -> dict[str, type]:
+    """The networks that can be built, by class name; a fixed list, so that no file says which code runs."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection
+
+    kinds = (
+        UNet2DConditionModel,
+        AutoencoderKL,
+        CLIPTextModel,
+        CLIPTextModelWithProjection,
+        StableDiffusionSafetyChecker,
+    )
+    return {kind.__name__: kind for kind in kinds}
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """Every network of the architecture in `folder`, in the order of COMPONENTS, and their sum.
+
+    Sizes are in MiB for each of FORMATS: `theoretical_mib` counts every parameter in the format's bits; `stored_mib`
+    is what storing it takes: with INT8, the weights of convolutions, linear layers and embeddings as one byte each with
+    an FP32 scale per output channel (row), everything else in FP32. A missing or unknown network is a UserError.
+    """
+    index = read_json(folder / MODEL_INDEX)
+    kinds = network_classes()
+    found = []
+    for component, entry in index.items():
+        if not (isinstance(entry, list) and len(entry) == 2):
+            continue
+        config = folder / component / "config.json"
+        if entry[1] in kinds:
+            if not config.is_file():
+                raise UserError(f"{config} is missing: bring the configuration of every network")
+            found.append(_component(component, entry[1], empty_network(config.parent, kinds[entry[1]])))
+        elif config.is_file():
+            raise UserError(f"{folder / MODEL_INDEX}: network '{entry[1]}' is unknown: use one of {', '.join(kinds)}")
+    if not found:
+        raise UserError(f"{folder / MODEL_INDEX} names no network: use one of {', '.join(kinds)}")
+    found.sort(key=lambda item: _place(item["component"]))
+    keys = ("theoretical_mib", "stored_mib")
+    total = {key: {name: sum(item[key][name] for item in found) for name in FORMATS} for key in keys}
+    return {"parameters": sum(item["parameters"] for item in found), **total, "components": found}
+
+
+def _place(component: str) -> tuple[int, str]:
+    """Where a network stands in tables: a second text encoder after the first."""
+    places = [place for place, name in enumerate(COMPONENTS) if component.startswith(name)]
+    return (places[0] if places else len(COMPONENTS), component)
+
+
+def _component(component: str, kind: str, network: "nn.Module") -> dict[str, Any]:
+    parameters = sum(item.numel() for item in network.parameters())
+    rounded, scales = rounded_weights(network)
+    stored_bytes = {
+        "float32": 4 * parameters,
+        "float16": 2 * parameters,
+        "int8": rounded + SCALE_BYTES * scales + 4 * (parameters - rounded),
+    }
+    return {
+        "component": component,
+        "network": kind,
+        "parameters": parameters,
+        "theoretical_mib": {name: parameters * DTYPE_BITS[name] / 8 / MIB for name in FORMATS},
+        "stored_mib": {name: stored_bytes[name] / MIB for name in FORMATS},
+        "operators": operator_shares(network),
+    }
+
+
+def rounded_weights(network: "nn.Module") -> tuple[int, int]:
+    """How many numbers of a network INT8 stores in one byte, and how many scales they need, one per channel."""
+    weights = [module.weight for module in network.modules() if operator_of(module) in ROUNDED]
+    return sum(weight.numel() for weight in weights), sum(weight.shape[0] for weight in weights)
+
+
+def operator_shares(network: "nn.Module") -> list[dict[str, Any]]:
+    """Layers, parameters and their share of the network in percent by operator, the largest first."""
+    layers: dict[str, int] = defaultdict(int)
+    parameters: dict[str, int] = defaultdict(int)
+    for module in network.modules():
+        owned = sum(item.numel() for item in module.parameters(recurse=False))
+        if owned:
+            layers[operator_of(module)] += 1
+            parameters[operator_of(module)] += owned
+    total = sum(parameters.values())
+    rows = [
+        {"operator": name, "layers": layers[name], "parameters": count, "share_percent": 100 * count / total}
+        for name, count in parameters.items()
+    ]
+    return sorted(rows, key=lambda row: (-row["parameters"], row["operator"]))

@@ -1,0 +1,156 @@
+"""Where the figures of the report come from: the stage and the file of each table, chart and metric.
+
+V stands for each format. What a person wrote (params.yaml, the prompts, the study's printed figures) has no stage.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file and the stage that writes it, both with V in place of a format. No stage: a person wrote it."""
+
+    file: str
+    stage: str = ""
+
+    @property
+    def pattern(self) -> str:
+        """The files of all formats, as a shell would name them."""
+        return self.file.replace("/V", "/*")
+
+    @property
+    def step(self) -> str:
+        """The stage without its format."""
+        return self.stage.partition("@")[0]
+
+    def of(self, variant: str) -> "Source":
+        """The same for one format."""
+        return Source(self.file.replace("/V", f"/{variant}"), self.stage.replace("@V", f"@{variant}"))
+
+
+SIZE = Source("reports/size/V.json", "quantize@V")
+TIMING = Source("reports/timing/V.json", "benchmark@V")
+QUALITY = Source("reports/quality/V.json", "evaluate@V")
+APPEARANCE = Source("reports/appearance/V.json", "inspect@V")
+PICTURES = Source("data/images/V", "generate@V")
+SUMMARY = Source("reports/summary.json", "summarize")
+ENVIRONMENT = Source("reports/environment.json", "environment")
+ARCHITECTURES = Source("reports/architectures.json", "architectures")
+FLOOR = Source("reports/floor.json", "floor")
+CONTROLS = Source("reports/controls.json", "controls")
+COMPONENTS = Source("reports/sensitivity/components.json", "sensitivity_components")
+STEPS = Source("reports/sensitivity/steps.json", "sensitivity_steps")
+LAYERS = Source("reports/sensitivity/layers.json", "sensitivity_layers")
+BASE = Source("data/models/base", "download")
+MACHINES = Source("reports/machines")
+PARAMS = Source("params.yaml")
+PROMPTS = Source("data/prompts.csv")
+STUDY = Source("data/study")
+METRIC_TABLE = Source("stages/lib/quality/metrics.py")
+PIPELINE = Source("dvc.yaml")
+
+OF_VARIANTS = (SIZE, TIMING, QUALITY, APPEARANCE)
+SINGLE = (SUMMARY, ENVIRONMENT, ARCHITECTURES, FLOOR, CONTROLS, COMPONENTS, STEPS, LAYERS)
+
+# Every table, figure and chart of the report by its key in stages/lib/reporting/outline.py.
+SOURCES: dict[str, tuple[Source, ...]] = {
+    "table-machine": (ENVIRONMENT,),
+    "table-formats": (PARAMS, SIZE, SUMMARY),
+    "table-prompts": (PROMPTS, PARAMS),
+    "table-sizes": (SIZE,),
+    "table-overhead": (SIZE,),
+    "table-performance": (TIMING, SUMMARY),
+    "table-quality": (QUALITY,),
+    "table-kinds": (SUMMARY,),
+    "table-appearance": (APPEARANCE,),
+    "table-floor": (FLOOR,),
+    "table-distances": (QUALITY, FLOOR),
+    "table-alignment": (QUALITY,),
+    "table-sets": (QUALITY, FLOOR),
+    "table-comparisons": (SUMMARY,),
+    "table-safety": (APPEARANCE,),
+    "table-controls": (CONTROLS,),
+    "table-detection": (CONTROLS,),
+    "table-coverage": (SIZE, TIMING),
+    "table-why": (TIMING, SUMMARY),
+    "table-components": (COMPONENTS,),
+    "table-taps": (COMPONENTS,),
+    "table-budgets": (LAYERS,),
+    "table-tradeoff": (SIZE, TIMING, QUALITY),
+    "chart-tradeoff": (SIZE, TIMING, QUALITY),
+    "table-recommendations": (SIZE, TIMING, QUALITY, MACHINES, PARAMS, STUDY),
+    "table-costs": (TIMING, QUALITY, PARAMS),
+    "table-future": (STUDY,),
+    "table-prospects": (STUDY,),
+    "table-formulas": (STUDY,),
+    "table-audit": (STUDY,),
+    "table-architecture-sizes": (ARCHITECTURES,),
+    "table-architecture-overhead": (ARCHITECTURES,),
+    "table-samples": (TIMING,),
+    "table-all-prompts": (QUALITY, PROMPTS),
+    "table-measures": (METRIC_TABLE,),
+    "table-software": (ENVIRONMENT,),
+    "figure-grid": (PICTURES,),
+    "figure-rounding": (BASE,),
+    "figure-visual": (PICTURES, QUALITY),
+    "chart-pipeline": (PIPELINE,),
+    "chart-sizes": (SIZE,),
+    "chart-speed": (TIMING,),
+    "chart-split": (TIMING,),
+    "chart-psnr": (QUALITY,),
+    "chart-trajectory": (QUALITY, FLOOR),
+    "chart-shares": (COMPONENTS,),
+    "chart-steps": (STEPS,),
+    "chart-blocks": (LAYERS,),
+    "chart-layers": (LAYERS,),
+    "chart-calls": (TIMING,),
+}
+
+_SIZES = ("parameters", "theoretical_mib", "disk_mib", "memory_mib", "load_growth_mib", "overhead_percent")
+_SIZES += ("quantize_s", "quantize_peak_mib")
+_TIMES = ("load_time_s", "first_call_s", "latency_s", "speedup", "load_peak_mib", "run_peak_mib")
+_PICTURES = ("psnr_db", "psnr_db_std", "ssim", "ssim_std", "ssim_minimum", "images", "identical", "flagged")
+_AVERAGES = ("ms_ssim", "ciede2000", "ciede2000_p95", "gmsd", "feature_cosine", "clip_score", "clip_score_change")
+_AVERAGES += ("attributes_right", "attributes_right_change")
+# Every metric of stages/lib/quality/metrics.py: its file, and its place in that file.
+METRIC_SOURCES: dict[str, tuple[Source, str]] = {
+    **{key: (SIZE, key) for key in _SIZES},
+    "compression": (SUMMARY, "variants.V.compression"),
+    **{key: (TIMING, key) for key in _TIMES},
+    **{key: (QUALITY, key) for key in _PICTURES},
+    **{key: (QUALITY, f"averages.{key}.mean") for key in _AVERAGES},
+    "kid": (QUALITY, "distribution.kid.mean"),
+    "cmmd": (QUALITY, "distribution.cmmd.mean"),
+    "fid": (QUALITY, "distribution.fid"),
+    "latent_snr_db": (QUALITY, "trajectory.mean_snr_db"),
+}
+
+
+def sources_of(key: str) -> tuple[Source, ...]:
+    """What a table, figure or chart is made of; those of other machines, which are numbered, come from their folder."""
+    if key.startswith("table-machine-"):
+        return (MACHINES,)
+    return SOURCES.get(key, ())
+
+
+def grouped(keys: Iterable[str]) -> dict[tuple[Source, ...], list[str]]:
+    """The keys of tables, figures and charts by what they are made of, in the order of first appearance."""
+    groups: dict[tuple[Source, ...], list[str]] = {}
+    for key in keys:
+        if found := sources_of(key):
+            groups.setdefault(found, []).append(key)
+    return groups
+
+
+def digest(path: Path) -> str | None:
+    """The MD5 of a file, which dvc.lock has for it; None if it is missing."""
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() if path.is_file() else None
+
+
+def digests(reports: Path, variants: Iterable[str]) -> dict[str, str | None]:
+    """The digest of every file of `reports` that the report reads, by its path as dvc.yaml has it."""
+    sources = [*SINGLE, *(source.of(name) for name in variants for source in OF_VARIANTS)]
+    return {source.file: digest(reports / Path(source.file).relative_to("reports")) for source in sources}

@@ -1,0 +1,115 @@
+"""The prompts file: which pictures are drawn, each with its seed."""
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.lib.project.errors import UserError
+from stages.lib.project.params import PARAMS_FILE, Params, safe_name
+
+COLUMNS = ("id", "prompt", "kind", "complexity", "seed", "set")
+SEED_LIMIT = 2**63
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One row: the picture `id`.png is drawn from the text `prompt` and the noise of `seed`."""
+
+    id: str
+    prompt: str
+    kind: str
+    complexity: str
+    seed: int
+    set: str
+
+
+def load_prompts(path: Path, sets: tuple[str, ...] | None) -> list[Prompt]:
+    """The rows of `path` that belong to `sets` (None: all of them), in the order of the file.
+
+    The whole file is checked, also the rows that are not asked for. A UserError names file, line, column, value
+    and remedy.
+    """
+    prompts: dict[str, Prompt] = {}
+    for line, row in _rows(path):
+        prompt = _prompt(path, line, row)
+        # Two ids that differ in case alone are one file where the file system ignores case.
+        if prompt.id.casefold() in prompts:
+            raise UserError(
+                f"{path}, line {line}: id '{prompt.id}' stands there twice (upper and lower case count as the same): "
+                "give every row an id of its own"
+            )
+        prompts[prompt.id.casefold()] = prompt
+    if not prompts:
+        raise UserError(f"{path} has no prompts: add rows with the columns {', '.join(COLUMNS)}")
+    known = list(dict.fromkeys(prompt.set for prompt in prompts.values()))
+    for name in sets or ():
+        if name not in known:
+            raise UserError(
+                f"{PARAMS_FILE}: 'prompts.sets' names '{name}', which no row of {path} belongs to: "
+                f"use some of {', '.join(known)}"
+            )
+    return [prompt for prompt in prompts.values() if sets is None or prompt.set in sets]
+
+
+def timed_prompt(params: Params) -> Prompt:
+    """The prompt that is drawn again and again; it must be one of those that have noise."""
+    prompts = load_prompts(Path(params.prompts.file), params.prompts.sets)
+    for prompt in prompts:
+        if prompt.id == params.benchmark.prompt:
+            return prompt
+    raise UserError(
+        f"{PARAMS_FILE}: 'benchmark.prompt' has the value '{params.benchmark.prompt}', which is no id in the sets "
+        f"{', '.join(params.prompts.sets)} of {params.prompts.file}: use one of "
+        f"{', '.join(prompt.id for prompt in prompts)}"
+    )
+
+
+def _rows(path: Path) -> list[tuple[int, dict]]:
+    """Line number and cells of every row; the cells are checked one by one elsewhere."""
+    try:
+        # A spreadsheet may put a byte order mark in front of UTF-8.
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} is missing: restore it, or name another file in {PARAMS_FILE}, key 'prompts.file'"
+        ) from None
+    except IsADirectoryError:
+        raise UserError(f"{path} is a folder: name a CSV file in {PARAMS_FILE}, key 'prompts.file'") from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}, line {line} is not UTF-8: save the file as CSV in UTF-8") from None
+    if not text.strip():
+        raise UserError(f"{path} is empty: its first line must be {','.join(COLUMNS)}")
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+        if missing:
+            raise UserError(
+                f"{path}, line 1: column {', '.join(missing)} is missing: the first line must be {','.join(COLUMNS)}"
+            )
+        return [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise UserError(
+            f"{path}, line {reader.line_num} is not valid CSV ({error}): "
+            'put a text that holds commas or quotes into double quotes, and write " inside it as ""'
+        ) from None
+
+
+def _prompt(path: Path, line: int, row: dict) -> Prompt:
+    """One checked row."""
+    where = f"{path}, line {line}"
+    if None in row:
+        raise UserError(f"{where} has more cells than the first line: put a text that holds commas into double quotes")
+    cells = {column: (row[column] or "").strip() for column in COLUMNS}
+    for column, cell in cells.items():
+        if not cell:
+            raise UserError(f"{where}: column '{column}' is empty: fill it in or delete the row")
+    try:
+        safe_name(cells["id"])
+    except ValueError as error:
+        raise UserError(f"{where}: id '{cells['id']}': {error}") from None
+    seed = cells["seed"]
+    if not (seed.isascii() and seed.isdigit() and int(seed) < SEED_LIMIT):
+        raise UserError(f"{where}: seed '{seed}' is not a whole number from 0 to {SEED_LIMIT - 1}")
+    return Prompt(**{**cells, "seed": int(seed)})

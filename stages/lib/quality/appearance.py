@@ -1,0 +1,127 @@
+"""Words for what a format does to pictures: figures of stages.lib.quality.artefacts, compared over many pairs, and graded.
+
+A shift is a picture's figure minus that of the baseline's picture of the same prompt and noise. A format is called
+damaged in one respect if its mean shift reaches a threshold and its 99 % interval (Student's t over pictures) leaves
+zero out: a picture that only came out differently shifts either way, damage shifts all pictures one way. The thresholds
+are about what known damage of a weak, a middle and a strong kind does (stages.lib.quality.known_artefacts; tests hold them to it).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean, stdev
+from typing import Any, Literal
+
+from stages.lib.quality.artefacts import BLACK, FLAT, Figures
+
+GRADES = ("none", "slight", "moderate", "strong")
+CONFIDENCE = 0.99
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One respect in which pictures can be damaged.
+
+    `thresholds` begin the grades slight, moderate and strong, in the unit of the figure; `harmful` is the direction of
+    the shift that is damage.
+    """
+
+    key: str
+    unit: str
+    harmful: Literal["up", "down", "both"]
+    thresholds: tuple[float, float, float]
+
+
+MEASURES = {
+    measure.key: measure
+    for measure in (
+        Measure("blur", "", "up", (0.02, 0.06, 0.12)),
+        Measure("detail_db", "dB", "down", (0.6, 2.0, 4.0)),
+        Measure("blockiness", "", "up", (0.15, 0.5, 1.0)),
+        Measure("posterization_bits", "bit", "up", (0.45, 1.3, 2.2)),
+        Measure("noise", "", "up", (0.5, 1.5, 3.0)),
+        Measure("lightness", "", "both", (1.0, 3.0, 6.0)),
+        Measure("green_red", "", "both", (1.0, 3.0, 6.0)),
+        Measure("blue_yellow", "", "both", (1.0, 3.0, 6.0)),
+    )
+}
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """The 99 % interval of the mean of two or more values, by Student's t. Equal values give a point."""
+    from scipy.stats import t
+
+    half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
+    return fmean(values) - half, fmean(values) + half
+
+
+def grade(measure: Measure, shift: float) -> str:
+    """The word for a shift taken at face value."""
+    harm = {"up": shift, "down": -shift, "both": abs(shift)}[measure.harmful]
+    return GRADES[sum(harm >= bound for bound in measure.thresholds)]
+
+
+def judge(measure: Measure, shifts: Sequence[float]) -> dict[str, Any]:
+    """Mean shift over pictures, its interval, its grade, and how many pictures show as much by themselves.
+
+    One picture alone has no interval and is not graded: `grade` is None.
+    """
+    mean = fmean(shifts)
+    if len(shifts) < 2:
+        return {"shift": mean, "low": None, "high": None, "grade": None, "pictures": None, "images": len(shifts)}
+    low, high = interval(shifts)
+    word = "none" if low <= 0 <= high else grade(measure, mean)
+    harmed = [shift for shift in shifts if shift * mean > 0 and GRADES.index(grade(measure, shift)) > 0]
+    return {
+        "shift": mean,
+        "low": low,
+        "high": high,
+        "grade": word,
+        "pictures": len(harmed),
+        "images": len(shifts),
+    }
+
+
+def shift_of(reference: Figures, picture: Figures) -> dict[str, float]:
+    """Every measure's figure of `picture` minus that of `reference`."""
+    return {key: getattr(picture, key) - getattr(reference, key) for key in MEASURES}
+
+
+def judge_all(references: Sequence[Figures], pictures: Sequence[Figures]) -> dict[str, dict[str, Any]]:
+    """By measure: what `judge` says of the pairs of equal position."""
+    shifts = [shift_of(*pair) for pair in zip(references, pictures, strict=True)]
+    return {key: judge(measure, [shift[key] for shift in shifts]) for key, measure in MEASURES.items()}
+
+
+def seen(judged: dict[str, dict[str, Any]]) -> list[str]:
+    """The measures in which something was seen."""
+    return [key for key, item in judged.items() if item["grade"] not in (None, "none")]
+
+
+def why_black(reference: Figures, picture: Figures, flagged: bool) -> str | None:
+    """Why a picture has nothing to see; None if there is something.
+
+    - "scene": the baseline's picture is as black or flat.
+    - "flagged": black, and the safety checker would block it; nothing here blackens pictures, so look who did.
+    - "broken": black or flat alone; NaN and infinity end so where they are not stopped.
+    """
+    if not is_blank(picture):
+        return None
+    if is_blank(reference):
+        return "scene"
+    return "flagged" if flagged and picture.luma_mean < BLACK else "broken"
+
+
+def is_blank(figures: Figures) -> bool:
+    """Black, or without any structure."""
+    return figures.luma_mean < BLACK or figures.luma_std < FLAT
+
+
+def picture_row(id: str, reference: Figures, picture: Figures, flagged: bool) -> dict[str, Any]:
+    """One picture's figures, their shifts and, if it is blank, why."""
+    return {
+        "id": id,
+        **asdict(picture),
+        "shifts": shift_of(reference, picture),
+        "black": why_black(reference, picture, flagged),
+    }

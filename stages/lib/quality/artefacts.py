@@ -1,0 +1,151 @@
+"""What a picture looks like, without a reference: figures that damage moves and another good picture does not.
+
+Every function takes one picture and is pure. None compares pixels, so a format that draws a different but equally good
+picture is not called damaged; stages.lib.quality.appearance compares the figures of many pairs. A channel's step from one 8-bit
+value to the next is a "grey level".
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+FLOOR = 0.05  # grey levels added to both sides of a ratio, so that a flat picture has one
+BLOCK = 8  # pixels: the blocks of JPEG, and what one latent of a factor-8 autoencoder stands for
+LOUDEST_JUMP = 8.0  # grey levels: a larger jump is an edge of the scene
+FLAT_SHARE = 0.3  # noise is measured where the picture is smoothest
+BLACK = 2.0  # grey levels: mean luma of a black picture
+FLAT = 2.0  # grey levels: standard deviation of luma of a picture without structure
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of one picture; units and ranges are those of the functions of the same name."""
+
+    blur: float
+    detail_db: float
+    blockiness: float
+    posterization_bits: float
+    noise: float
+    lightness: float
+    green_red: float
+    blue_yellow: float
+    luma_mean: float
+    luma_std: float
+
+
+def figures_of(rgb: "np.ndarray") -> Figures:
+    """All figures of a uint8 RGB picture (H, W, 3) of at least 11 x 11 pixels. ValueError if it is of another kind."""
+    if rgb.dtype != "uint8" or rgb.ndim != 3 or rgb.shape[2] != 3 or min(rgb.shape[:2]) < BLOCK + 3:
+        raise ValueError(f"expected uint8 (H, W, 3) of at least 11 x 11 pixels, got {rgb.dtype} {rgb.shape}")
+    gray = luma(rgb)
+    lightness, green_red, blue_yellow = mean_colour(rgb)
+    return Figures(
+        blur=blur(gray),
+        detail_db=detail_db(gray),
+        blockiness=blockiness(gray),
+        posterization_bits=posterization_bits(rgb),
+        noise=noise(gray),
+        lightness=lightness,
+        green_red=green_red,
+        blue_yellow=blue_yellow,
+        luma_mean=float(gray.mean()),
+        luma_std=float(gray.std()),
+    )
+
+
+def luma(rgb: "np.ndarray") -> "np.ndarray":
+    """Luma of a uint8 picture (H, W, 3): float32 (H, W), 0 to 255."""
+    import numpy as np
+
+    return rgb.astype(np.float32) @ np.array(LUMA, dtype=np.float32)
+
+
+def blur(gray: "np.ndarray") -> float:
+    """How little blurring a picture once more changes it: 0 (sharp) to 1; a flat picture has 1.
+
+    Crete, Dolmiere, Ladret and Nicolas, "The blur effect: perception and estimation with a new no-reference perceptual
+    blur metric", SPIE 6492, 2007; scikit-image's blur_effect with a window of 5 pixels.
+    """
+    from skimage.measure import blur_effect
+
+    return float(blur_effect(gray, h_size=5)) if gray.std() > FLOOR else 1.0
+
+
+def detail_db(gray: "np.ndarray") -> float:
+    """Strength of detail finer than about 2 pixels against that of 2 to 6 pixels, in dB: lower where texture is lost.
+
+    Standard deviations of two bands of a difference-of-Gaussians pyramid (Burt and Adelson, IEEE Trans. Comm. 31(4),
+    1983). The ratio cancels how much there is to see in the scene.
+    """
+    import numpy as np
+    from scipy.ndimage import gaussian_filter
+
+    first, second = (gaussian_filter(gray, sigma, mode="nearest", truncate=3) for sigma in (0.7, 2.0))
+    return float(20 * np.log10(((gray - first).std() + FLOOR) / ((first - second).std() + FLOOR)))
+
+
+def blockiness(gray: "np.ndarray") -> float:
+    """How much more the luma jumps between blocks of 8 x 8 pixels than inside them, grey levels, about 0 if not at all.
+
+    A jump is a step between neighbours minus the mean of the steps on either side of it (Wang, Sheikh and Bovik,
+    "No-reference perceptual quality assessment of JPEG compressed images", ICIP 2002, compare the same places).
+    """
+    import numpy as np
+
+    differences = []
+    for image in (gray, gray.T):
+        steps = np.abs(np.diff(image, axis=1))
+        jumps = steps[:, 1:-1] - (steps[:, :-2] + steps[:, 2:]) / 2
+        column = np.clip(jumps, 0, LOUDEST_JUMP).mean(axis=0)
+        place = (np.arange(column.size) + 2) % BLOCK
+        means = [column[place == offset].mean() for offset in range(BLOCK)]
+        differences.append(means[0] - np.median(means[1:]))
+    return float(np.mean(differences))
+
+
+def posterization_bits(rgb: "np.ndarray") -> float:
+    """How much poorer in tones the picture is than its smoothed histogram, bits, mean of the channels: 0 is smooth.
+
+    Entropy of the histogram after a Gaussian of 4 grey levels, minus its entropy. Posterizing to every k-th value adds
+    about log2(k).
+    """
+    import numpy as np
+    from scipy.ndimage import gaussian_filter1d
+
+    counts = np.stack([np.bincount(rgb[..., channel].ravel(), minlength=256) for channel in range(3)])
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    smooth = gaussian_filter1d(shares, 4, axis=1, mode="constant")
+    smooth /= smooth.sum(axis=1, keepdims=True)
+    return float(np.mean(_entropy_bits(smooth) - _entropy_bits(shares)))
+
+
+def _entropy_bits(shares: "np.ndarray") -> "np.ndarray":
+    import numpy as np
+
+    return -np.sum(shares * np.log2(shares, where=shares > 0, out=np.zeros_like(shares)), axis=1)
+
+
+def noise(gray: "np.ndarray") -> float:
+    """Standard deviation of grain in the smoothest 30 % of the picture, grey levels.
+
+    Immerkaer, "Fast noise variance estimation", Computer Vision and Image Understanding 64(2), 1996.
+    """
+    import numpy as np
+    from scipy.ndimage import gaussian_filter
+
+    second = np.diff(np.diff(gray, 2, axis=0), 2, axis=1)
+    smooth = gaussian_filter(gray, 2.0, mode="nearest", truncate=3)
+    slope = np.hypot(*np.gradient(smooth))[1:-1, 1:-1]
+    grain = np.abs(second)[slope <= np.quantile(slope, FLAT_SHARE)]
+    return float(np.sqrt(np.pi / 2) * grain.mean() / 6)
+
+
+def mean_colour(rgb: "np.ndarray") -> tuple[float, float, float]:
+    """Mean CIELAB colour (D65) of every fourth pixel: L* (0 to 100), a* (green to red), b* (blue to yellow)."""
+    from skimage.color import rgb2lab
+
+    lightness, green_red, blue_yellow = rgb2lab(rgb[::2, ::2]).mean(axis=(0, 1)).tolist()
+    return lightness, green_red, blue_yellow

@@ -1,0 +1,119 @@
+"""Does the instrument see what it must see? Pictures drawn wrongly on purpose, compared and judged like any variant's.
+
+And the limits of seeing: how weak known damage may be on these very pictures before no word is said about it.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from stages.lib.generation.image_folder import Picture, check_same_prompts
+from stages.lib.project.errors import UserError
+from stages.lib.quality.appearance import judge_all, seen
+from stages.lib.quality.artefacts import Figures, figures_of
+from stages.lib.quality.comparison import average, compare
+from stages.lib.quality.full_reference import Prepared
+from stages.lib.quality.known_artefacts import DAMAGES, LADDERS
+from stages.lib.quality.metrics import rate_psnr
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Expectation = Literal["identical", "different", "stopped"]
+
+# What each control must come to.
+CONTROLS: dict[str, Expectation] = {
+    "rerun": "identical",
+    "seeds": "different",
+    "prompts": "different",
+    "int2": "different",
+    "nan": "stopped",
+}
+# The study's words that a picture drawn wrongly must not earn. How far other words carry depends on how much the model
+# listens to them; other noise and ruined weights leave nothing in place.
+TOO_GOOD = {
+    "seeds": ("identical", "excellent", "good"),
+    "prompts": ("identical", "excellent"),
+    "int2": ("identical", "excellent", "good"),
+}
+# The measure that each kind of known damage must raise.
+ANSWERS = {
+    "blur": ("blur", "detail_db"),
+    "jpeg": ("blockiness",),
+    "posterize": ("posterization_bits",),
+    "tint": ("blue_yellow",),
+    "noise": ("noise",),
+}
+Drawing = tuple[Picture, "np.ndarray"]
+
+
+def judge_pictures(name: str, references: Sequence[Drawing], drawn: Sequence[Drawing]) -> dict[str, Any]:
+    """One control's pictures against the baseline's, pair by pair: the figures and words that a variant would get.
+
+    The pictures are first compared as what they are: where prompt or seed differs, `refusal` is the error that stops
+    it. Then they are compared as if their names had lied.
+    """
+    comparisons = [
+        compare(reference, picture, (Prepared(before), Prepared(after)))
+        for (reference, before), (picture, after) in zip(references, drawn, strict=True)
+    ]
+    judged = judge_all([figures_of(rgb) for _, rgb in references], [figures_of(rgb) for _, rgb in drawn])
+    means = average(comparisons)
+    result = {
+        "name": name,
+        "expected": CONTROLS[name],
+        **means,
+        "rating": rate_psnr(means["psnr_db"]),
+        "seen": {key: judged[key]["grade"] for key in seen(judged)},
+        "refusal": refusal(references, drawn),
+        "message": None,
+    }
+    return result | {"caught": is_caught(result)}
+
+
+def judge_stop(name: str, draw: Callable[[], Any]) -> dict[str, Any]:
+    """A control that must end in a UserError, which `message` quotes; a picture instead of it is not caught."""
+    message = None
+    try:
+        draw()
+    except UserError as error:
+        message = str(error)
+    return {"name": name, "expected": CONTROLS[name], "message": message, "caught": message is not None}
+
+
+def refusal(references: Sequence[Drawing], drawn: Sequence[Drawing]) -> str | None:
+    """The error that stops comparing these pictures under their true prompts and seeds; None if nothing does."""
+    pairs = [{picture.id: picture for picture, _ in side} for side in (references, drawn)]
+    folders = [next(iter(side.values())).path.parent for side in pairs]
+    try:
+        check_same_prompts(folders, pairs)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def is_caught(result: dict[str, Any]) -> bool:
+    """Whether the figures say what they must: all identical, or none of them and no good word for it."""
+    if result["expected"] == "identical":
+        return result["identical"] == result["images"] and not result["seen"] and result["ssim"] == 1
+    different = result["identical"] == 0 and result["rating"] not in TOO_GOOD[result["name"]]
+    named = result["refusal"] is not None or result["name"] == "int2"
+    return different and named
+
+
+def detection_limits(pictures: Sequence["np.ndarray"]) -> dict[str, dict[str, Any]]:
+    """By kind of damage: the weakest strength of its ladder from which on all stronger ones are seen in `pictures`.
+
+    `weakest` is None where not even the strongest is seen. `n` pictures, two at least.
+    """
+    before = [figures_of(rgb) for rgb in pictures]
+    return {kind: _limit(kind, pictures, before) for kind in DAMAGES}
+
+
+def _limit(kind: str, pictures: Sequence["np.ndarray"], before: Sequence[Figures]) -> dict[str, Any]:
+    weakest = None
+    for strength in reversed(LADDERS[kind]):
+        words = seen(judge_all(before, [figures_of(DAMAGES[kind](rgb, strength)) for rgb in pictures]))
+        if not set(words) & set(ANSWERS[kind]):
+            break
+        weakest = strength
+    return {"measures": list(ANSWERS[kind]), "weakest": weakest, "tried": list(LADDERS[kind]), "images": len(pictures)}

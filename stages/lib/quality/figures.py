@@ -1,0 +1,164 @@
+"""The figures of one set of pictures against another: distances, alignment, distributions, trajectories."""
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stages.lib.generation.image_folder import Picture
+from stages.lib.project.allocator import keep_freed_memory
+from stages.lib.quality.comparison import Comparison, average, check_sizes
+from stages.lib.quality.distributions import distances_of_sets
+from stages.lib.quality.figures import alignment
+from stages.lib.quality.full_reference import MS_SSIM_SMALLEST_SIDE, Distances, Prepared, distances
+from stages.lib.quality.statistics import intervals
+
+if TYPE_CHECKING:
+    from stages.lib.project.params import Quality
+    from stages.lib.quality.clip_features import Clip
+
+BATCH_SIZE = 8  # pairs in memory at a time
+AVERAGED = ("psnr_db", "ssim", "ms_ssim", "ciede2000", "ciede2000_p95", "gmsd")
+OF_FEATURES = ("feature_cosine", "clip_score", "clip_score_change", "attributes_right", "attributes_right_change")
+NO_CLIP = "the model brings no CLIP of its own"
+NO_LPIPS = "its weights (a VGG16 trained on photographs) are not part of this pipeline"
+TOO_SMALL = f"pictures have fewer than {MS_SSIM_SMALLEST_SIDE} pixels on a side"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A picture against its reference."""
+
+    reference: Picture
+    picture: Picture
+    distances: Distances
+
+
+@dataclass(frozen=True)
+class Features:
+    """L2-normalised CLIP features of n pairs: (n, d) each of references, pictures and prompts; and every check."""
+
+    name: str
+    reference: np.ndarray
+    pictures: np.ndarray
+    prompts: np.ndarray
+    checks: list[list[alignment.Check]]
+    reference_checks: list[list[alignment.Check]]
+
+
+Rgb = np.ndarray  # uint8 (H, W, 3)
+
+
+def compare_sets(
+    pairs: Iterable[tuple[Picture, Picture, Rgb, Rgb]], clip: "Clip | None"
+) -> tuple[list[Pair], Features | None]:
+    """Every (reference, picture, its pixels, its pixels) compared, in order; features only where there is a CLIP.
+
+    `pairs` may read from disk as it goes: no more than BATCH_SIZE pairs are in memory.
+    """
+    keep_freed_memory()
+    compared: list[Pair] = []
+    seen: list[tuple[np.ndarray, np.ndarray]] = []
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        remaining = iter(pairs)
+        while batch := tuple(islice(remaining, BATCH_SIZE)):
+            compared += pool.map(_compare, batch)
+            if clip is not None:
+                seen.append(_image_features(batch, clip))
+    if clip is None:
+        return compared, None
+    reference, pictures = (np.concatenate(part) for part in zip(*seen, strict=True))
+    texts = [pair.picture.prompt for pair in compared]
+    classes = clip.text_features(alignment.class_texts(clip.attributes))
+    checks = [alignment.check_attributes(texts, seen, classes, clip.attributes) for seen in (pictures, reference)]
+    return compared, Features(clip.name, reference, pictures, clip.text_features(texts), *checks)
+
+
+def _compare(item: tuple[Picture, Picture, Rgb, Rgb]) -> Pair:
+    reference, picture, before, after = item
+    check_sizes(reference, picture, (before, after))
+    return Pair(reference, picture, distances(Prepared(before), Prepared(after)))
+
+
+def _image_features(batch: tuple[tuple[Picture, Picture, Rgb, Rgb], ...], clip: "Clip") -> tuple[np.ndarray, ...]:
+    """Features of references and pictures; equal pixels are looked at once, so that they have equal features."""
+    reference = clip.image_features(np.stack([item[2] for item in batch]))
+    pictures = reference.copy()
+    changed = [number for number, item in enumerate(batch) if (item[2] != item[3]).any()]
+    if changed:
+        pictures[changed] = clip.image_features(np.stack([batch[number][3] for number in changed]))
+    return reference, pictures
+
+
+def paired_figures(pairs: list[Pair], features: Features | None, settings: "Quality") -> dict:
+    """Averages with their intervals, what was not measured and why, attributes, and every picture's figures."""
+    rows = picture_rows(pairs, features)
+    samples = {key: [row[key] for row in rows if row[key] is not None] for key in (*AVERAGED, *OF_FEATURES)}
+    reasons = {"lpips": NO_LPIPS}
+    if not samples["ms_ssim"]:
+        reasons["ms_ssim"] = TOO_SMALL
+    if features is None:
+        reasons |= dict.fromkeys((*OF_FEATURES, "attributes", "distribution"), NO_CLIP)
+    comparisons = [Comparison(pair.picture.id, pair.distances.psnr_db, pair.distances.ssim) for pair in pairs]
+    return {
+        **average(comparisons),
+        "averages": intervals(samples, settings.resamples, settings.seed),
+        "not_measured": reasons,
+        "attributes": features and alignment.count_right(features.reference_checks, features.checks),
+        "pictures": rows,
+    }
+
+
+def distribution(features: Features | None, settings: "Quality") -> dict | None:
+    """Distances between the two sets of features; None without a CLIP."""
+    if features is None:
+        return None
+    return {
+        "features": features.name,
+        **distances_of_sets(features.reference, features.pictures, settings.fid_pictures),
+    }
+
+
+def picture_rows(pairs: list[Pair], features: Features | None) -> list[dict]:
+    """The figures of each picture; None for what was not measured."""
+    rows = [
+        {
+            "id": pair.picture.id,
+            "kind": pair.picture.kind,
+            **asdict(pair.distances),
+            "identical": pair.distances.psnr_db is None,
+            **dict.fromkeys((*OF_FEATURES, "baseline_clip_score", "attributes")),
+        }
+        for pair in pairs
+    ]
+    if features is None:
+        return rows
+    cosines = alignment.feature_cosines(features.reference, features.pictures).tolist()
+    scores = alignment.clip_scores(features.pictures, features.prompts).tolist()
+    before = alignment.clip_scores(features.reference, features.prompts).tolist()
+    checks = zip(features.checks, features.reference_checks, strict=True)
+    for row, cosine, score, old, (new_checks, old_checks) in zip(rows, cosines, scores, before, checks, strict=True):
+        row |= {
+            "feature_cosine": cosine,
+            "clip_score": score,
+            "baseline_clip_score": old,
+            "clip_score_change": score - old,
+            **_share_right(new_checks, old_checks),
+            "attributes": {
+                check.attribute: {"asked": check.asked, "seen": check.seen, "baseline_seen": other.seen}
+                for check, other in zip(new_checks, old_checks, strict=True)
+            },
+        }
+    return rows
+
+
+def _share_right(checks: list[alignment.Check], reference: list[alignment.Check]) -> dict[str, float | None]:
+    """Percent of what the prompt names that the picture shows, and the change; None where it names nothing."""
+    if not checks:
+        return {"attributes_right": None, "attributes_right_change": None}
+    now, before = (100 * sum(check.right for check in side) / len(side) for side in (checks, reference))
+    return {"attributes_right": now, "attributes_right_change": now - before}

@@ -1,0 +1,167 @@
+"""The answer in one paragraph: sentences that follow from the numbers, whatever the numbers and the variants are."""
+
+from collections.abc import Callable, Sequence
+from gettext import NullTranslations
+
+from stages.lib.project.languages import number
+from stages.lib.quality.metrics import METRICS, rate_psnr
+from stages.lib.reporting.known_words import said
+from stages.lib.results.records import Results, VariantResult
+
+SAME_SIZE = 0.005  # sizes within half a percent count as equal
+ListOf = Callable[[Sequence[str]], str]
+
+
+def answer(results: Results, translations: NullTranslations, list_of: ListOf) -> list[str]:
+    """Sentences on size, speed, fidelity, and what was not measured. `list_of` joins labels: 'A, B, and C'."""
+    if not results.others:
+        text = translations.gettext("%(baseline)s is the only format here, so there is nothing to compare it with.")
+        return [text % {"baseline": results.baseline.label}]
+    sentences = [
+        _smallest(results, translations, list_of),
+        _fastest(results, translations),
+        *(
+            (_most_faithful(results, translations, list_of), _least_faithful(results, translations))
+            if results.pictured
+            else (_no_quality(results, translations),)
+        ),
+        _unmeasured(results, translations, list_of),
+    ]
+    return [sentence for sentence in sentences if sentence]
+
+
+def figure(key: str, value: float) -> str:
+    """`value` in the format of the metric `key`, as the language of the page writes numbers."""
+    return number(value, METRICS[key].format)
+
+
+def _smallest(results: Results, translations: NullTranslations, list_of: ListOf) -> str:
+    least = min(result.size["disk_mib"] for result in results.variants)
+    smallest = [r for r in results.variants if r.size["disk_mib"] <= least * (1 + SAME_SIZE)]
+    baseline = results.baseline
+    if baseline in smallest:
+        text = translations.gettext("No format is smaller than %(baseline)s (%(size)s MiB on disk).")
+        return text % {"baseline": baseline.label, "size": figure("disk_mib", baseline.size["disk_mib"])}
+    text = translations.ngettext(
+        "%(labels)s is the smallest: %(size)s MiB on disk, %(ratio)s times smaller than %(baseline)s.",
+        "%(labels)s are the smallest: %(size)s MiB on disk each, %(ratio)s times smaller than %(baseline)s.",
+        len(smallest),
+    )
+    return text % {
+        "labels": list_of([result.label for result in smallest]),
+        "size": figure("disk_mib", smallest[0].size["disk_mib"]),
+        "ratio": figure("compression", smallest[0].compression),
+        "baseline": baseline.label,
+    }
+
+
+def _fastest(results: Results, translations: NullTranslations) -> str:
+    timed = [(r, r.measurement("speedup"), r.measurement("baseline_latency_s")) for r in results.others if r.timed]
+    baseline = results.baseline.label
+    complete = [(r, speedup, reference) for r, speedup, reference in timed if speedup and reference]
+    if not complete:
+        return translations.gettext("No other format than %(baseline)s was timed.") % {"baseline": baseline}
+    best, speedup, reference = max(complete, key=lambda item: item[1].median)
+    values = {
+        "label": best.label,
+        "baseline": baseline,
+        "speedup": figure("speedup", speedup.median),
+        "low": figure("speedup", speedup.minimum),
+        "high": figure("speedup", speedup.maximum),
+        "n": speedup.n,
+        "how": _how(best, translations),
+        "own": figure("latency_s", best.timing["latency_s"]),
+        "reference": figure("latency_s", reference.median),
+    }
+    if speedup.minimum > 1:
+        return (
+            translations.gettext(
+                "%(label)s is the fastest: %(speedup)s times as fast as %(baseline)s on this machine (%(own)s s "
+                "against %(reference)s s per picture%(how)s; n = %(n)d paired ratios, from %(low)s to %(high)s)."
+            )
+            % values
+        )
+    if speedup.median > 1:
+        return (
+            translations.gettext(
+                "No format is reliably faster than %(baseline)s on this machine: the best, %(label)s, has a median "
+                "speed-up of %(speedup)s, but its n = %(n)d paired ratios run from %(low)s to %(high)s."
+            )
+            % values
+        )
+    return (
+        translations.gettext(
+            "No format is faster than %(baseline)s on this machine: the next, %(label)s, draws at %(speedup)s times "
+            "its speed (%(own)s s against %(reference)s s per picture%(how)s, n = %(n)d)."
+        )
+        % values
+    )
+
+
+def _how(result: VariantResult, translations: NullTranslations) -> str:
+    extrapolated = result.timing["extrapolated"] or result.timing["baseline_extrapolated"]
+    return translations.gettext(", extrapolated from a few steps") if extrapolated else ""
+
+
+def _most_faithful(results: Results, translations: NullTranslations, list_of: ListOf) -> str:
+    same = [r for r in results.others if r.quality["identical"] == r.quality["images"]]
+    if same:
+        text = translations.ngettext(
+            "%(labels)s draws exactly the pictures of %(baseline)s, all %(n)d of them.",
+            "%(labels)s draw exactly the pictures of %(baseline)s, all %(n)d of them.",
+            len(same),
+        )
+        return text % {
+            "labels": list_of([result.label for result in same]),
+            "baseline": results.baseline.label,
+            "n": same[0].quality["images"],
+        }
+    best = max(results.others, key=_fidelity)
+    text = translations.gettext(
+        "%(label)s is the most faithful: its pictures agree with those of %(baseline)s to %(psnr)s dB PSNR on average "
+        "(%(rating)s; SSIM %(ssim)s; n = %(n)d)."
+    )
+    return text % _quality(best, results, translations)
+
+
+def _least_faithful(results: Results, translations: NullTranslations) -> str:
+    differing = [r for r in results.others if r.quality["psnr_db"] is not None]
+    if len(results.others) < 2 or not differing:
+        return ""
+    text = translations.gettext("%(label)s departs furthest: %(psnr)s dB (%(rating)s; SSIM %(ssim)s).")
+    return text % _quality(min(differing, key=_fidelity), results, translations)
+
+
+def _no_quality(results: Results, translations: NullTranslations) -> str:
+    text = translations.gettext("The quality was not measured (%(reason)s).")
+    return text % {"reason": said(results.baseline.quality["reason"], translations.gettext)}
+
+
+def _unmeasured(results: Results, translations: NullTranslations, list_of: ListOf) -> str:
+    labels = [result.label for result in results.variants if not result.timed]
+    text = translations.ngettext(
+        "The speed and the memory of %(labels)s were not measured (%(reason)s).",
+        "The speed and the memory of %(labels)s were not measured (%(reason)s).",
+        len(labels),
+    )
+    reasons = dict.fromkeys(
+        said(result.timing["reason"], translations.gettext) for result in results.variants if not result.timed
+    )
+    return text % {"labels": list_of(labels), "reason": "; ".join(reasons)} if labels else ""
+
+
+def _fidelity(result: VariantResult) -> float:
+    value = result.quality["psnr_db"]
+    return float("inf") if value is None else value
+
+
+def _quality(result: VariantResult, results: Results, translations: NullTranslations) -> dict[str, object]:
+    quality = result.quality
+    return {
+        "label": result.label,
+        "baseline": results.baseline.label,
+        "psnr": figure("psnr_db", quality["psnr_db"]),
+        "rating": said(rate_psnr(quality["psnr_db"]), translations.gettext),
+        "ssim": figure("ssim", quality["ssim"]),
+        "n": quality["images"],
+    }

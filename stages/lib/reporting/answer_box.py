@@ -1,0 +1,142 @@
+"""The first page's box: five questions of a reader who has a machine and wants one answer."""
+
+import math
+from gettext import NullTranslations
+
+from stages.lib.project.languages import number
+from stages.lib.project.params import Params
+from stages.lib.quality.metrics import rate_psnr
+from stages.lib.reporting.answer import figure
+from stages.lib.reporting.known_words import said
+from stages.lib.reporting.recommendations import Advice, ListOf
+from stages.lib.results.candidates import Candidate
+from stages.lib.results.cost import CostRow, digits_of
+from stages.lib.results.records import Results
+from stages.lib.results.scenarios import OBSTACLES
+
+Row = tuple[str, str]
+
+
+def answer_box(
+    params: Params,
+    results: Results,
+    main: Advice,
+    costs: tuple[CostRow, CostRow] | None,
+    translations: NullTranslations,
+    list_of: ListOf,
+) -> list[Row]:
+    """Question and answer, for the main scenario; one row that says why, where there is no advice.
+
+    `costs` are those of the advised variant and of the baseline, None where this machine did not measure it.
+    """
+    _ = translations.gettext
+    which = _("Which format?")
+    if not results.pictured:
+        text = _("Advice is withheld: without pictures no format can be held to a quality floor (%(reason)s).")
+        return [(which, text % {"reason": said(results.baseline.quality["reason"], _)})]
+    if main.decision.winner is None:
+        return [(which, f"{main.label}: {main.unanswered}")]
+    rows = [
+        (which, _which(main, results, _)),
+        (_("What is lost?"), _lost(main.decision.winner, results, _)),
+        (_("How sure is that?"), " ".join([*main.sure, *([main.tie] if main.tie else [])])),
+    ]
+    if costs:
+        rows.append((_("What does it cost?"), _cost(params, *costs, _)))
+    if others := _others(main, list_of, _):
+        rows.append((_("Why not the others?"), others))
+    return rows
+
+
+def _which(main: Advice, results: Results, _) -> str:
+    winner = main.decision.winner
+    values = {
+        "label": winner.label,
+        "scenario": main.label,
+        "asked": ", ".join(main.asked),
+        "baseline": results.baseline.label,
+        "speedup": figure("speedup", winner.speedup.value),
+        "size": figure("disk_mib", winner.disk_mib),
+        "ratio": figure("compression", winner.compression),
+        "peak": figure("run_peak_mib", winner.peak_mib),
+        "machine": main.source.machine,
+    }
+    if winner.is_baseline:
+        text = _(
+            "Stay with %(label)s, for: %(scenario)s (%(asked)s). No other format that keeps the limits does better."
+        )
+        return text % values
+    text = _(
+        "%(label)s, for: %(scenario)s (%(asked)s). On %(machine)s it draws %(speedup)s times as fast as %(baseline)s, "
+        "takes %(size)s MiB on disk (%(ratio)s times smaller) and %(peak)s MiB at its peak."
+    )
+    return text % values
+
+
+def _lost(winner: Candidate, results: Results, _) -> str:
+    if winner.psnr_db is None:
+        text = _("Nothing: all %(n)d pictures are those of %(baseline)s.")
+        return text % {"n": len(winner.ssims), "baseline": results.baseline.label}
+    text = _(
+        "Its pictures agree with those of %(baseline)s to %(psnr)s dB PSNR on average (%(rating)s), SSIM %(ssim)s, "
+        "the worst of n = %(n)d %(worst)s."
+    )
+    values = {"baseline": results.baseline.label, "psnr": figure("psnr_db", winner.psnr_db), "n": len(winner.ssims)}
+    values |= {"rating": said(rate_psnr(winner.psnr_db), _), "ssim": figure("ssim", winner.ssim.value)}
+    found = [text % (values | {"worst": figure("ssim", min(winner.ssims))})]
+    if asked := _attributes(winner, results):
+        text = _(
+            "Of %(asked)d things that the prompts ask for, %(right)d are seen in its pictures, %(before)d in those of "
+            "%(baseline)s."
+        )
+        found.append(text % {**asked, "baseline": results.baseline.label})
+    return " ".join(found)
+
+
+def _attributes(winner: Candidate, results: Results) -> dict[str, int]:
+    """How many attributes the prompts ask for and how many came out right, where that was measured here."""
+    quality = next((item.quality for item in results.variants if item.name == winner.name), {})
+    found = (quality.get("attributes") or {}).get("all")
+    return {"asked": found["asked"], "right": found["right"], "before": found["baseline_right"]} if found else {}
+
+
+def _cost(params: Params, own: CostRow, baseline: CostRow, _) -> str:
+    digits = digits_of([own.thousand.value, baseline.thousand.value])
+    values = {
+        "own": number(own.thousand.value, f",.{digits}f"),
+        "reference": number(baseline.thousand.value, f",.{digits}f"),
+        "baseline": baseline.candidate.label,
+        "currency": params.cost.currency,
+        "price": number(params.cost.price_per_hour, ",.2f"),
+        "utilisation": number(100 * params.cost.utilisation, ".0f"),
+        "making": figure("quantize_s", own.candidate.making_s),
+    }
+    text = _(
+        "A thousand pictures cost %(own)s %(currency)s, with %(baseline)s %(reference)s, if an hour costs %(price)s "
+        "%(currency)s and %(utilisation)s %% of it is spent drawing; both are assumptions."
+    )
+    found = [text % values]
+    if own.break_even:
+        text = _("Making it once takes %(making)s s, which is paid back after %(pictures)s pictures.")
+        found.append(text % (values | {"pictures": number(math.ceil(own.break_even), ",d")}))
+    return " ".join(found)
+
+
+def _others(main: Advice, list_of: ListOf, _) -> str:
+    """The others grouped by the weightiest reason."""
+    sentences = {
+        "device": _("Measured on another device: %(labels)s."),
+        "simulated": _("Only simulated: %(labels)s."),
+        "unjudged": _("Quality not measured: %(labels)s."),
+        "quality": _("Below the quality floor: %(labels)s."),
+        "memory": _("Above the memory limit: %(labels)s."),
+        "time_s": _("Not faster: %(labels)s."),
+        "disk_mib": _("Not smaller: %(labels)s."),
+        "peak_mib": _("Not less memory: %(labels)s."),
+    }
+    groups: dict[str, list[str]] = {}
+    for item in main.decision.eligible[1:]:
+        groups.setdefault(main.decision.scenario.minimise, []).append(item.label)
+    for item, held in main.decision.excluded:
+        groups.setdefault(min(held, key=OBSTACLES.index), []).append(item.label)
+    return " ".join(sentences[key] % {"labels": list_of(labels)} for key, labels in groups.items())

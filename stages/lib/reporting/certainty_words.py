@@ -1,0 +1,143 @@
+"""How sure advice is, in sentences: what the measured spreads say, and how far each number must move to change it."""
+
+import math
+from collections.abc import Callable
+
+from stages.lib.project.languages import number, percent_of
+from stages.lib.reporting.answer import figure
+from stages.lib.reporting.charts import Translate
+from stages.lib.reporting.scenario_words import disk, peak, shown, times
+from stages.lib.results.scenarios import Decision, Turn, turns
+
+CLEARLY_SMALLER = 0.95  # of the winner's size
+CLOSE_SSIM = 0.001  # distances below it need more than three digits
+
+
+def how_sure(decision: Decision, list_of: Callable[[list[str]], str], _: Translate) -> list[str]:
+    """What the measured spreads say about the winner: whether it keeps the floor, and whether it is the best."""
+    scenario, winner = decision.scenario, decision.winner
+    if winner is None:
+        return []
+    values = {"label": winner.label, "low": figure("ssim", winner.ssim.low), "high": figure("ssim", winner.ssim.high)}
+    values |= {"floor": figure("ssim", scenario.ssim_floor), "mean": figure("ssim", winner.ssim.value)}
+    found = []
+    if decision.surely_fits:
+        text = _(
+            "That %(label)s keeps the floor of %(floor)s is sure at 95 %%: SSIM %(mean)s, interval %(low)s to %(high)s."
+        )
+        found.append(text % values)
+    else:
+        text = _(
+            "That %(label)s keeps the floor of %(floor)s is not sure: SSIM %(mean)s, but its 95 %% interval from "
+            "%(low)s to %(high)s reaches below."
+        )
+        found.append(text % values)
+        if decision.surely_best:
+            sure = decision.surely_best
+            text = _("The best that surely keeps it is %(label)s (%(shown)s).")
+            found.append(text % {"label": sure.label, "shown": shown(scenario, sure)})
+        else:
+            found.append(_("No format surely keeps it."))
+    return [*found, _best(decision, list_of, _)]
+
+
+def _best(decision: Decision, list_of: Callable[[list[str]], str], _: Translate) -> str:
+    scenario, winner = decision.scenario, decision.winner
+    if not decision.runner_up:
+        return _("There is no other format that may be advised.")
+    if scenario.minimise == "peak_mib":
+        return _("Peak memory was measured in one process each, so how far it varies is not known.")
+    if scenario.minimise == "disk_mib":
+        return _("Sizes are exact.")
+    span = {"low": times(winner.speedup.low), "high": times(winner.speedup.high)}
+    if not decision.tied:
+        text = _(
+            "In this run it is the fastest: the range of its speed-up, %(low)s to %(high)s, overlaps no other one. "
+            "Another run on a machine that is not quiet may rank close ones otherwise."
+        )
+        return text % span
+    text = _(
+        "That it is the fastest is not sure: the range of its speed-up, %(low)s to %(high)s, overlaps "
+        "that of %(labels)s."
+    )
+    return text % {**span, "labels": list_of([item.label for item in decision.tied])}
+
+
+def break_the_tie(decision: Decision, _: Translate) -> str:
+    """Of those that cannot be told from the winner, the smallest, if it is smaller; else ''."""
+    smallest = min(decision.tied, key=lambda item: item.disk_mib, default=None)
+    if smallest is None or decision.scenario.minimise != "time_s":
+        return ""
+    if smallest.disk_mib > CLEARLY_SMALLER * decision.winner.disk_mib:
+        return ""
+    text = _(
+        "Where size counts as well, %(label)s does as well in time as far as can be told, with %(own)s on disk against "
+        "%(best)s and SSIM %(ssim)s."
+    )
+    values = {"label": smallest.label, "own": disk(smallest.disk_mib), "best": disk(decision.winner.disk_mib)}
+    return text % (values | {"ssim": figure("ssim", smallest.ssim.value)})
+
+
+def turning(decision: Decision, _: Translate) -> list[str]:
+    """How far each number must move, alone, to change the advice."""
+    return [text for turn in turns(decision) if (text := _turn(decision, turn, _))]
+
+
+def _turn(decision: Decision, turn: Turn, _: Translate) -> str:
+    if turn.kind == "rival":
+        return ""  # told together with the winner's
+    if turn.kind == "winner":
+        return _minimised(decision, turn, _)
+    if turn.kind == "floor-up" and turn.at >= 1:
+        return _("No quality floor would change it: its pictures are those of the reference.")
+    by = abs(turn.at - turn.now)
+    if turn.kind.startswith("floor"):
+        near = min(by, 1 - turn.at) < CLOSE_SSIM
+        values = {"at": _ssim(turn.at, near), "by": _ssim(by, near)}
+    else:
+        values = {"at": peak(turn.at), "by": peak(by)}
+    if turn.then is None:
+        sentences = {
+            "floor-up": _("Above an SSIM floor of %(at)s, %(by)s more than asked, no format would be advised."),
+            "limit-down": _("With less memory than %(at)s, %(by)s less than the limit, no format would be advised."),
+        }
+        return sentences[turn.kind] % values
+    sentences = {
+        "floor-up": _("Above an SSIM floor of %(at)s, %(by)s more than asked, it would be %(then)s."),
+        "floor-down": _("With an SSIM floor of %(at)s, %(by)s less than asked, it would be %(then)s."),
+        "limit-down": _("With less memory than %(at)s, %(by)s less than the limit, it would be %(then)s."),
+        "limit-up": _("With %(at)s of memory, %(by)s more than the limit, it would be %(then)s."),
+    }
+    return sentences[turn.kind] % (values | {"then": turn.then.label})
+
+
+def _minimised(decision: Decision, turn: Turn, _: Translate) -> str:
+    """How far what is minimised must move, of the winner or of the runner-up. Of time, the speed-up is told."""
+    scenario = decision.scenario
+    change = 1 - turn.now / turn.at if scenario.minimise == "time_s" else turn.at / turn.now - 1
+    sentences = {
+        "time_s": _(
+            "%(then)s would be advised if the speed-up of %(label)s fell from %(now)s below %(at)s (by %(percent)s), "
+            "or if that of %(then)s rose above %(now)s."
+        ),
+        "disk_mib": _(
+            "%(then)s would be advised if the size of %(label)s rose from %(now)s above %(at)s (by %(percent)s), or if "
+            "that of %(then)s fell below %(now)s."
+        ),
+        "peak_mib": _(
+            "%(then)s would be advised if the peak of %(label)s rose from %(now)s above %(at)s (by %(percent)s), or if "
+            "that of %(then)s fell below %(now)s."
+        ),
+    }
+    return sentences[scenario.minimise] % {
+        "then": turn.then.label,
+        "label": decision.winner.label,
+        "now": shown(scenario, decision.winner),
+        "at": shown(scenario, decision.runner_up),
+        "percent": percent_of(change, ".1f"),
+    }
+
+
+def _ssim(value: float, near: bool) -> str:
+    """An SSIM or a distance of two; a `near` one with four digits, the rest cut off lest it round to 1."""
+    return number(math.floor(1e4 * value + 1e-6) / 1e4, ".4f") if near else figure("ssim", value)

@@ -1,0 +1,127 @@
+"""Why a variant is fast or slow: sentences that follow from what was measured, whatever it was."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from stages.lib.formats.shared.executed_work import ExecutedWork, by_operator, shares, throughput
+from stages.lib.project.languages import number
+from stages.lib.reporting.answer import figure
+from stages.lib.reporting.coverage import operator_names, percent
+from stages.lib.reporting.document import dtype_name
+from stages.lib.timing.prediction import Prediction, RuntimeSpeedup
+
+Translate = Callable[[str], str]
+AGREES = 0.1  # measured and predicted within ten percent agree
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One timed variant: what its sentences are made of. Work is of one picture, both of the same benchmark."""
+
+    label: str
+    baseline: str
+    stored_dtype: str
+    prediction: Prediction
+    work: Sequence[ExecutedWork]
+    baseline_work: Sequence[ExecutedWork]
+    runtime: RuntimeSpeedup | None = None
+    runtime_label: str = ""
+
+
+def explain(item: Explained, _: Translate) -> str:
+    """A few sentences: predicted and measured, which kernels changed by how much, the rest, the runtime's own part."""
+    sentences = [_verdict(item, _), _kernels(item, _), _rest(item, _), _runtime(item, _)]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _verdict(item: Explained, _: Translate) -> str:
+    prediction = item.prediction
+    text = _(
+        "%(label)s draws at %(measured)s times the speed of %(baseline)s, of whose picture multiplication takes "
+        "%(share)s; its kernels predict %(predicted)s times."
+    )
+    return text % {
+        "label": item.label,
+        "baseline": item.baseline,
+        "measured": figure("speedup", prediction.measured),
+        "predicted": figure("speedup", prediction.predicted),
+        "share": percent(prediction.multiplication_share),
+    }
+
+
+def _kernels(item: Explained, _: Translate) -> str:
+    """What each operator is multiplied in, and its throughput against the baseline's."""
+    if item.stored_dtype == "int8" and "int8" not in shares(item.work):
+        opening = _("No kernel multiplies INT8: the weights are unpacked first.") + " "
+    elif item.stored_dtype in ("float16", "bfloat16") and item.stored_dtype not in shares(item.work):
+        text = _("No kernel multiplies %(dtype)s: the weights are converted first.")
+        opening = text % {"dtype": dtype_name(item.stored_dtype)} + " "
+    else:
+        opening = ""
+    baseline = by_operator(item.baseline_work)
+    total = sum(row.picture_multiply_accumulates for row in item.work)
+    parts = []
+    for operator, rows in by_operator(item.work).items():
+        own, reference = throughput(rows), throughput(baseline.get(operator, ()))
+        if own is None or reference is None:
+            continue
+        work = sum(row.picture_multiply_accumulates for row in rows)
+        parts.append(
+            _("%(operator)s (%(share)s of the work) in %(dtype)s: %(ratio)s times")
+            % {
+                "operator": operator_names(_)[operator],
+                "share": percent(work / total),
+                "dtype": " + ".join(dtype_name(dtype) for dtype in shares(rows)),
+                "ratio": number(own / reference, ".2f"),
+            }
+        )
+    text = _("Throughput of its kernels against %(baseline)s: %(parts)s.")
+    return opening + (text % {"baseline": item.baseline, "parts": "; ".join(parts)} if parts else "")
+
+
+def _rest(item: Explained, _: Translate) -> str:
+    """Where measured and predicted part, it is what is no multiplication."""
+    ratio = item.prediction.ratio
+    if abs(ratio - 1) <= AGREES:
+        return _("That agrees with the measurement within %(bound)s.") % {"bound": percent(AGREES)}
+    values = {
+        "own": percent(item.prediction.variant.rest),
+        "reference": percent(item.prediction.reference.rest),
+        "baseline": item.baseline,
+    }
+    if ratio < 1:
+        text = _(
+            "It is slower than that: all that is no multiplication, such as rounding, unpacking and conversions, takes "
+            "%(own)s of the time of a picture of %(baseline)s, and only %(reference)s there."
+        )
+    else:
+        text = _(
+            "It is faster than that: all that is no multiplication takes %(own)s of the time of a picture of "
+            "%(baseline)s, and %(reference)s there."
+        )
+    return text % values
+
+
+def _runtime(item: Explained, _: Translate) -> str:
+    """What the runtime gives without the format, and what the format gives in it."""
+    runtime = item.runtime
+    if runtime is None:
+        return ""
+    values = {
+        "reference": item.runtime_label,
+        "alone": figure("speedup", runtime.alone),
+        "ratio": figure("speedup", runtime.ratio),
+        "low": figure("speedup", runtime.low),
+        "high": figure("speedup", runtime.high),
+    }
+    if runtime.low <= 1 <= runtime.high:
+        text = _(
+            "The runtime alone (%(reference)s) gives %(alone)s times; what the format adds, %(ratio)s times "
+            "(%(low)s to %(high)s), cannot be told from nothing."
+        )
+    else:
+        text = _(
+            "The runtime alone (%(reference)s) gives %(alone)s times, the format in it another %(ratio)s times "
+            "(%(low)s to %(high)s)."
+        )
+    return text % values

@@ -1,0 +1,178 @@
+"""The order of the report: which sections, tables, figures and charts it has, and the numbers they bear.
+
+Tables 1 to 15 and figures 1 to 3 have the numbers of the study, whether or not this report has all of them; what it did
+not have are charts, tables from 16 on, and tables named after their appendix.
+"""
+
+from dataclasses import dataclass
+
+from stages.lib.reporting.charts import Translate
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading: `number` is '2.1' or 'A', `level` is 1 or 2."""
+
+    key: str
+    number: str
+    title: str
+    level: int
+
+
+ANALYSIS = ("tradeoff", "components", "recommendations", "costs")
+SENSITIVITY = ("taps", "budgets")
+QUALITY = ("floor", "distances", "alignment", "sets", "comparisons")
+APPEARANCE = ("appearance", "safety", "controls")
+# The study's tables in its order: a key's place is its number, also where another table of the study is left out.
+STUDY_TABLES = ("machine", "formats", "prompts", "sizes", "overhead", "performance", "quality", "kinds", "appearance")
+STUDY_TABLES += (*ANALYSIS, "future", "prospects")
+# Those the study lacks, in the order of this report: numbered on from there.
+OTHER_TABLES = ("formulas", *QUALITY, "safety", "controls", "detection", "coverage", "why", *SENSITIVITY)
+TABLES = STUDY_TABLES + OTHER_TABLES
+SENSITIVITY_CHARTS = ("shares", "steps", "blocks", "layers")
+FIGURES = ("grid", "rounding", "visual")
+CHARTS = (
+    "pipeline",
+    "sizes",
+    "speed",
+    "split",
+    "psnr",
+    "tradeoff",
+    "shares",
+    "trajectory",
+    "steps",
+    "blocks",
+    "layers",
+    "calls",
+)
+APPENDIX_TABLES = {
+    "audit": ("audit",),
+    "architectures": ("architecture-sizes", "architecture-overhead"),
+    "timings": ("samples",),
+    "all-prompts": ("all-prompts",),
+    "measures": ("measures",),
+    "software": ("software",),
+    "lineage": ("lineage", "lineage-files"),
+}
+# What a report without pictures leaves out.
+OF_PICTURES = {
+    *("results-visual", "all-prompts"),
+    *(f"results-{key}" for key in (*QUALITY, *APPEARANCE, "trajectory", "sensitivity")),
+    *("table-prompts", "table-quality", "table-kinds", "table-all-prompts"),
+    *("analysis-components", "table-tradeoff", "table-components", "table-recommendations", "chart-tradeoff"),
+    *(f"table-{key}" for key in (*QUALITY, *APPEARANCE, "detection", *SENSITIVITY)),
+    *(f"chart-{key}" for key in SENSITIVITY_CHARTS),
+    *("figure-grid", "figure-visual", "chart-psnr", "chart-trajectory"),
+}
+
+
+def numbers(_: Translate, pictured: bool, machine_tables: int = 0) -> dict[str, str]:
+    """The caption word and number of each table, figure and chart by its key, such as 'table-sizes': 'Table 4'."""
+    found = {}
+    for kind, word, keys in (
+        ("table", _("Table %(number)s"), TABLES),
+        ("figure", _("Figure %(number)s"), FIGURES),
+        ("chart", _("Chart %(number)s"), CHARTS),
+    ):
+        numbered = [(n, f"{kind}-{key}") for n, key in enumerate(keys, 1)]
+        there = [(n, key) for n, key in numbered if pictured or key not in OF_PICTURES]
+        fixed = len(STUDY_TABLES) if kind == "table" else 0  # a number of the study that is not used stays free
+        found |= {key: word % {"number": n} for n, key in there if n <= fixed}
+        rest = [key for n, key in there if n > fixed]
+        found |= {key: word % {"number": n} for n, key in enumerate(rest, fixed + 1)}
+    # those of other machines, of which there may be none
+    found |= {f"table-machine-{n}": _("Table %(number)s") % {"number": f"M{n}"} for n in range(1, machine_tables + 1)}
+    letters = {key: section.number for key, section in sections(_, pictured).items()}
+    for section, keys in APPENDIX_TABLES.items():
+        if section in letters:
+            for n, key in enumerate(keys, 1):
+                found[f"table-{key}"] = _("Table %(number)s") % {"number": f"{letters[section]}{n}"}
+    return found
+
+
+def sections(_: Translate, pictured: bool, other_machines: bool = False) -> dict[str, Section]:
+    """Every heading by its key, in the order of the report."""
+    chapters = (
+        ("summary", _("In short"), ()),
+        (
+            "theory",
+            _("Theory"),
+            (
+                ("theory-quantization", _("Affine quantization")),
+                ("theory-diffusion", _("Diffusion")),
+                ("theory-metrics", _("Measures of quality")),
+                ("theory-study", _("The study's formulas")),
+            ),
+        ),
+        (
+            "method",
+            _("Method"),
+            (
+                ("method-machine", _("Machine and software")),
+                ("method-pipeline", _("Architecture of the experiment")),
+                ("method-formats", _("Formats")),
+                ("method-measuring", _("How size, time and memory are measured")),
+                ("method-prompts", _("Prompts and generation")),
+            ),
+        ),
+        (
+            "results",
+            _("Results"),
+            (
+                ("results-size", _("Size")),
+                ("results-speed", _("Speed and memory")),
+                ("results-quality", _("Quality")),
+                ("results-appearance", _("What it looks like")),
+                ("results-visual", _("Visual comparison")),
+            ),
+        ),
+        (
+            "analysis",
+            _("Analysis and advice"),
+            (
+                ("analysis-tradeoff", _("Trade-off between cost and quality")),
+                ("analysis-components", _("Which component decides")),
+                ("analysis-advice", _("Which format to choose")),
+                ("analysis-cost", _("What it costs")),
+            ),
+        ),
+        (
+            "further",
+            _("Further measurements"),
+            (
+                ("results-floor", _("The noise floor")),
+                ("results-distances", _("How far the pictures are")),
+                ("results-alignment", _("Worse, or only different?")),
+                ("results-sets", _("The pictures as a set")),
+                ("results-trajectory", _("Where along the denoising formats part")),
+                ("results-comparisons", _("Every two formats, picture by picture")),
+                ("results-safety", _("Safety checker")),
+                ("results-controls", _("Controls")),
+                ("results-coverage", _("What INT8 really is: coverage")),
+                ("results-why", _("Why a format is fast or slow")),
+                ("results-sensitivity", _("Where the damage comes from")),
+                *((("results-machines", _("Other machines")),) if other_machines else ()),
+            ),
+        ),
+        ("limits", _("Limits of this measurement"), ()),
+        ("future", _("Future directions"), ()),
+        ("prospects", _("Prospects of application"), ()),
+    )
+    appendices = (
+        ("audit", _("Audit of the earlier study")),
+        ("architectures", _("Exact sizes of published models")),
+        ("timings", _("How the timings were taken")),
+        ("all-prompts", _("All prompts")),
+        ("measures", _("What the figures mean")),
+        ("software", _("Software")),
+        ("lineage", _("Where the figures come from")),
+        ("references", _("References")),
+    )
+    found = []
+    for number, (key, title, parts) in enumerate(chapters, 1):
+        found.append(Section(key, str(number), title, 1))
+        there = [item for item in parts if pictured or item[0] not in OF_PICTURES]
+        found += [Section(part, f"{number}.{n}", name, 2) for n, (part, name) in enumerate(there, 1)]
+    there = [item for item in appendices if pictured or item[0] not in OF_PICTURES]
+    found += [Section(key, letter, title, 1) for letter, (key, title) in zip("ABCDEFGHIJKLMN", there, strict=False)]
+    return {section.key: section for section in found}

@@ -1,0 +1,162 @@
+"""Advice in sentences: what a scenario asks for, why not each other variant, and why there may be no answer."""
+
+from stages.lib.project.languages import NO_BREAK_SPACE, number, unit
+from stages.lib.project.params import Scenario
+from stages.lib.reporting.answer import figure
+from stages.lib.reporting.charts import Translate
+from stages.lib.reporting.known_words import said
+from stages.lib.results.candidates import Candidate, Source
+from stages.lib.results.scenarios import OBSTACLES, Decision
+
+
+def scenario_names(_: Translate) -> dict[str, str]:
+    """The study's scenarios in the report's language, by the label that params.yaml gives them."""
+    return {
+        "Research and development": _("Research and development"),
+        "Production on a GPU with more than 8 GB": _("Production on a GPU with more than 8 GB"),
+        "Production on a GPU with 4 to 8 GB": _("Production on a GPU with 4 to 8 GB"),
+        "Production on a GPU with 2 to 4 GB": _("Production on a GPU with 2 to 4 GB"),
+        "Demonstrations and prototypes": _("Demonstrations and prototypes"),
+        "Deployment on a CPU alone": _("Deployment on a CPU alone"),
+        "Mobile devices": _("Mobile devices"),
+        "Edge computing": _("Edge computing"),
+    }
+
+
+def study_words(_: Translate) -> dict[str, str]:
+    """What the study recommends, in the report's language, by its words in data/study/recommendations.json."""
+    return {
+        "FP16 + optimisations": _("FP16 + optimisations"),
+        "INT8 (TFLite, Core ML)": _("INT8 (TFLite, Core ML)"),
+        "INT8 with hardware support": _("INT8 with hardware support"),
+    }
+
+
+def asked_for(scenario: Scenario, _: Translate) -> list[str]:
+    """The scenario's conditions, the aim first."""
+    aims = {
+        "time_s": _("the least time per picture"),
+        "disk_mib": _("the least size on disk"),
+        "peak_mib": _("the least peak memory"),
+    }
+    devices = {"any": _("any device"), "cpu": _("on a CPU"), "cuda": _("on a GPU"), "mobile": _("on a phone")}
+    floor = _("SSIM %(floor)s or more") % {"floor": figure("ssim", scenario.ssim_floor)}
+    found = [aims[scenario.minimise], devices[scenario.device], floor]
+    if scenario.memory_limit_mib is not None:
+        found.append(_("at most %(limit)s") % {"limit": peak(scenario.memory_limit_mib)})
+    return found
+
+
+def shown(scenario: Scenario, item: Candidate) -> str:
+    """The variant's figure of what the scenario minimises: of time, the paired speed-up, which alone compares."""
+    shapes = {
+        "time_s": lambda: times(item.speedup.value),
+        "disk_mib": lambda: disk(item.disk_mib),
+        "peak_mib": lambda: peak(item.peak_mib),
+    }
+    return shapes[scenario.minimise]()
+
+
+def why_not(decision: Decision, item: Candidate, _: Translate) -> str:
+    """One sentence why `item` is not advised; '' for the winner."""
+    if item is decision.winner:
+        return ""
+    held = next((found for other, found in decision.excluded if other is item), ())
+    values = _values(decision.scenario, item)
+    if held:
+        return _obstacle(decision.scenario, item, min(held, key=OBSTACLES.index), _) % values
+    values |= {"own": shown(decision.scenario, item), "best": shown(decision.scenario, decision.winner)}
+    tied = item in decision.tied
+    sentences = {
+        ("time_s", False): _("Slower: %(own)s against %(best)s."),
+        ("time_s", True): _("Not faster: %(own)s against %(best)s, their ranges overlap."),
+        ("disk_mib", False): _("Larger: %(own)s against %(best)s."),
+        ("disk_mib", True): _("As large, and its SSIM of %(ssim)s is no higher."),
+        ("peak_mib", False): _("Needs more memory: %(own)s against %(best)s."),
+        ("peak_mib", True): _("Needs as much memory, and its SSIM of %(ssim)s is no higher."),
+    }
+    return sentences[decision.scenario.minimise, tied] % values
+
+
+def _obstacle(scenario: Scenario, item: Candidate, name: str, _: Translate) -> str:
+    reaches = item.ssim is not None and item.ssim.high >= scenario.ssim_floor
+    sentences = {
+        "device": _("Measured on another device (%(device)s)."),
+        "simulated": _("Simulated: nothing runs in this format."),
+        "unjudged": _("Its quality was not measured."),
+        "quality": _("SSIM %(ssim)s, %(short)s below the floor; not sure, the interval reaches %(high)s.")
+        if reaches
+        else _("SSIM %(ssim)s, %(short)s below the floor."),
+        "memory": _("Peak %(peak)s, %(over)s above the limit."),
+    }
+    return sentences[name]
+
+
+def _values(scenario: Scenario, item: Candidate) -> dict[str, str]:
+    found = {"device": item.device.upper()}
+    if item.ssim is not None:
+        short = scenario.ssim_floor - item.ssim.value
+        found |= {"ssim": figure("ssim", item.ssim.value), "high": figure("ssim", item.ssim.high)}
+        found["short"] = number(short, ".3f" if short >= 0.0005 else ".1g")
+    if item.peak_mib is not None and scenario.memory_limit_mib is not None:
+        found |= {"peak": peak(item.peak_mib), "over": peak(item.peak_mib - scenario.memory_limit_mib)}
+    return found
+
+
+def unanswered(decision: Decision, source: Source | None, _: Translate) -> str:
+    """Why a scenario has no advice; '' if it has. `source` is what measured the device, None if nothing did."""
+    scenario = decision.scenario
+    if decision.winner:
+        return ""
+    if scenario.device == "mobile":
+        return _("Not answered: nothing was measured on a phone, and no back end here runs on one.")
+    if source is None:
+        return {
+            "cuda": _("Not answered: no format of this model was measured on a GPU."),
+            "cpu": _("Not answered: no format of this model was measured on a CPU."),
+            "any": _("Not answered: no format of this model was timed."),
+        }[scenario.device]
+    return _("No measured format serves this.")
+
+
+def elsewhere(scenario: Scenario, source: Source, _: Translate) -> str:
+    """What the measurements of another model on that device say: no advice, but a fact."""
+    limit = scenario.memory_limit_mib
+    fits = [
+        item
+        for item in source.candidates
+        if item.speedup and item.device == scenario.device and (limit is None or item.peak_mib <= limit)
+    ]
+    values = {"machine": source.machine, "model": said(source.model_label, _), "baseline": source.baseline}
+    if not fits:
+        return _("On %(machine)s no format of %(model)s stayed within the limit.") % values
+    if scenario.minimise == "time_s":
+        best = max(fits, key=lambda item: item.speedup.value)
+        text = _(
+            "On %(machine)s, the fastest format of %(model)s within the limit is %(label)s (%(speedup)s against "
+            "%(baseline)s, peak %(peak)s)."
+        )
+    else:
+        best = min(fits, key=lambda item: item.peak_mib)
+        text = _(
+            "On %(machine)s, the format of %(model)s with the least memory is %(label)s (peak %(peak)s, %(speedup)s "
+            "against %(baseline)s)."
+        )
+    values |= {"label": best.label, "speedup": times(best.speedup.value), "peak": peak(best.peak_mib)}
+    unknown = [_("Its quality was not measured there.")] if best.ssim is None else []
+    return " ".join([text % values, *unknown])
+
+
+def times(value: float) -> str:
+    """A speed-up."""
+    return f"{figure('speedup', value)}×"
+
+
+def disk(value: float) -> str:
+    """A size on disk with its unit."""
+    return f"{figure('disk_mib', value)}{NO_BREAK_SPACE}{unit('MiB')}"
+
+
+def peak(value: float) -> str:
+    """A peak of memory with its unit."""
+    return f"{figure('run_peak_mib', value)}{NO_BREAK_SPACE}{unit('MiB')}"

@@ -1,0 +1,149 @@
+"""Charts of where damage comes from: by component, by U-Net call, by block and by layer. Bars begin at zero."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stages.lib.project.languages import NO_BREAK_SPACE, number
+from stages.lib.reporting.charts import ACCENT, FAINT, INK, MUTED, PARTS, Translate, blank_chart, rows_in
+from stages.lib.reporting.known_words import said
+from stages.lib.reporting.result_charts import Drawing, component_names
+
+SHOWN_LAYERS = 15
+LINES = (("o", "-", INK), ("s", "--", ACCENT), ("^", ":", INK), ("D", "-.", ACCENT))
+
+Rows = Sequence[tuple[str, Sequence[float | None], str]]
+
+
+def sensitivity_charts(sensitivity: Mapping[str, Any], _: Translate) -> dict[str, Drawing]:
+    """All charts by their key."""
+    return {
+        "shares": _shares(sensitivity["components"], _),
+        "steps": _steps(sensitivity["steps"], _),
+        "blocks": _blocks(sensitivity["layers"], _),
+        "layers": _layers(sensitivity["layers"], _),
+    }
+
+
+def relative_error_percent(noise: float) -> float:
+    """The root of a noise-to-signal ratio, in percent: a length that a bar can show."""
+    return 100 * noise**0.5
+
+
+def grouped_bars(rows: Rows, names: Sequence[str], axis: str) -> str:
+    """Horizontal bars from zero, those of one row below each other, named by `names`; None has no bar.
+
+    A row is its label, one value for each name, and the words at the end of its longest bar. Values may be negative.
+    """
+    from matplotlib.patches import Patch
+
+    height = 0.82 / len(names)
+    with blank_chart(rows_in(len(rows), 0.13 + 0.075 * len(names)) + 0.95) as (figure, out):
+        axes = figure.add_subplot()
+        axes.set_yticks(range(len(rows)), [label for label, _values, _note in rows], parse_math=False)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        for number, (_label, values, note) in enumerate(rows):
+            for index, (value, (colour, hatch)) in enumerate(zip(values, PARTS, strict=False)):
+                place = number - 0.41 + height * (index + 0.5)
+                if value is not None:
+                    style = {"color": colour, "hatch": hatch, "edgecolor": PARTS[0][0], "linewidth": 0.5}
+                    axes.barh(place, value, height * 0.92, **style)
+            end = max((value for value in values if value is not None), default=0.0)
+            axes.annotate(note, (max(end, 0.0), number), (5, 0), textcoords="offset points", va="center", color=MUTED)
+        found = [value for _label, values, _note in rows for value in values if value is not None]
+        axes.set_xlim(min([0.0, *found]) * 1.1, max([0.0, *found]) * 1.42 or 1)
+        axes.xaxis.grid(True, color=FAINT, linewidth=0.5)
+        axes.axvline(0, color=MUTED, linewidth=0.8)
+        axes.set_xlabel(axis)
+        if len(names) > 1:
+            handles = [
+                Patch(facecolor=colour, hatch=hatch, edgecolor=PARTS[0][0], linewidth=0.5, label=name)
+                for name, (colour, hatch) in zip(names, PARTS, strict=False)
+            ]
+            figure.legend(handles=handles, loc="outside upper left", ncols=len(names), borderpad=0, handlelength=1.6)
+    return out.getvalue()
+
+
+def curves(lines: Sequence[tuple[str, Sequence[float], Sequence[Sequence[float]]]], places, axes_names) -> str:
+    """One line a format over windows of calls, from zero: its name, a median per window, single pictures as dots.
+
+    `places` are the middles of the windows; `axes_names` those of x and y.
+    """
+    with blank_chart(2.6) as (figure, out):
+        axes = figure.add_subplot()
+        for (name, medians, samples), (marker, dash, colour) in zip(lines, LINES, strict=False):
+            for place, values in zip(places, samples, strict=True):
+                axes.plot([place] * len(values), values, marker, markersize=2.6, mfc="none", mec=colour, mew=0.5)
+            axes.plot(places, medians, dash, marker=marker, markersize=5, color=colour, linewidth=1.2, label=name)
+        axes.set_ylim(0, None)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(axis="y", color=FAINT, linewidth=0.5)
+        axes.set_xlabel(axes_names[0])
+        axes.set_ylabel(axes_names[1])
+        figure.legend(loc="outside upper left", ncols=max(1, len(lines)), borderpad=0, handlelength=2.4)
+    return out.getvalue()
+
+
+def _said(opening: str, rows: Rows) -> str:
+    return f"{opening} " + "; ".join(f"{label}: {' '.join(note.split())}" for label, _values, note in rows) + "."
+
+
+def _percent(value: float) -> str:
+    return f"{number(value, '.2g')}{NO_BREAK_SPACE}%"
+
+
+def _shares(report: Mapping[str, Any], _: Translate) -> Drawing:
+    names = component_names(_)
+    formats = report["formats"]
+    shares = [{row["component"]: row["share"] for row in item["taps"]["picture"]["components"]} for item in formats]
+    rows = []
+    for component in ("unet", "vae", "text_encoder"):
+        values = [None if share[component] is None else 100 * share[component] for share in shares]
+        last = values[-1]
+        rows.append((names[component], values, "" if last is None else _percent(last)))
+    svg = grouped_bars(rows, [item["label"] for item in formats], _("share of the damage to the picture, %"))
+    return Drawing(svg, _said(_("Bars from zero: share of the damage to the picture by component."), rows))
+
+
+def _steps(report: Mapping[str, Any], _: Translate) -> Drawing:
+    lines = [
+        (
+            item["label"],
+            [window["rms"]["median"] for window in item["windows"]],
+            [window["rms"]["samples"] for window in item["windows"]],
+        )
+        for item in report["formats"]
+    ]
+    windows = report["formats"][0]["windows"] if report["formats"] else []
+    places = [(window["first"] + window["last"]) / 2 + 1 for window in windows]
+    svg = curves(lines, places, (_("U-Net call (middle of the window)"), _("RMS difference, levels")))
+    rows = [(name, medians, "; ".join(number(value, ".2f") for value in medians)) for name, medians, _samples in lines]
+    return Drawing(svg, _said(_("Lines from zero: median difference of pictures, by window of calls."), rows))
+
+
+def _errors(row: Mapping[str, Any], keys: Sequence[str]) -> list[float | None]:
+    return [None if row[key] is None else relative_error_percent(row[key]) for key in keys]
+
+
+def _blocks(report: Mapping[str, Any], _: Translate) -> Drawing:
+    keys = ("noise_4_bits", "noise_8_bits", "noise_activations")
+    rows = []
+    for group in (report["blocks"], report["kinds"]):
+        for row in group:
+            values = _errors(row, keys)
+            rows.append(
+                (said(row["name"], _), values, " / ".join("–" if item is None else _percent(item) for item in values))
+            )
+    names = (_("weights, 4 bits"), _("weights, 8 bits"), _("inputs, 8 bits"))
+    svg = grouped_bars(rows, names, _("relative error of the U-Net's prediction, %"))
+    return Drawing(svg, _said(_("Bars from zero: error with one block, or one kind of layer, rounded."), rows))
+
+
+def _layers(report: Mapping[str, Any], _: Translate) -> Drawing:
+    rows = []
+    for row in report["layers"][:SHOWN_LAYERS]:
+        values = _errors(row, ("noise_4_bits", "noise_8_bits"))
+        rows.append((row["layer"], values, " / ".join(map(_percent, values))))
+    svg = grouped_bars(rows, (_("4 bits"), _("8 bits")), _("relative error of the U-Net's prediction, %"))
+    return Drawing(svg, _said(_("Bars from zero: error with one layer rounded."), rows))

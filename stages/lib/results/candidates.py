@@ -1,0 +1,136 @@
+"""What one may choose from: the figures of a variant that advice rests on, from this machine or another one.
+
+Only ratios that were taken in alternation compare formats, so the time of a picture is the baseline's divided by the
+paired speed-up, here and in everything that builds on it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from stages.lib.project.measurement import Measurement
+from stages.lib.results.machines import Machine, MeasuredModel
+from stages.lib.results.records import Results, VariantResult
+
+
+@dataclass(frozen=True)
+class Range:
+    """A value and the range that it may lie in; `low` and `high` are the value itself where no spread is known."""
+
+    value: float
+    low: float
+    high: float
+
+    def overlaps(self, other: "Range") -> bool:
+        """Whether the two ranges have a point in common."""
+        return self.low <= other.high and other.low <= self.high
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One variant on one machine. Ranges: of the speed-up from the lowest to the highest paired ratio, of SSIM 95 %.
+
+    `speedup`, `time_s` and `peak_mib` are None where the variant was not timed, `ssim` where no picture was compared;
+    `psnr_db` also where all pictures are identical. `ssims` are those of single pictures.
+    """
+
+    name: str
+    label: str
+    device: str
+    simulated: bool
+    is_baseline: bool
+    compression: float
+    disk_mib: float
+    making_s: float
+    speedup: Range | None
+    time_s: Range | None
+    peak_mib: float | None
+    extrapolated: bool
+    ssim: Range | None
+    psnr_db: float | None
+    ssims: tuple[float, ...]
+
+    @property
+    def efficiency(self) -> float | None:
+        """Compression times speed-up times SSIM, 1 for the baseline; None where one is not there or SSIM is below 0."""
+        if self.speedup is None or self.ssim is None or self.ssim.value < 0:
+            return None
+        return self.compression * self.speedup.value * self.ssim.value
+
+
+@dataclass(frozen=True)
+class Source:
+    """The candidates that one machine gives for one model."""
+
+    machine: str
+    model: str
+    model_label: str
+    baseline: str
+    candidates: tuple[Candidate, ...]
+
+
+def candidates_here(results: Results) -> tuple[Candidate, ...]:
+    """Every variant that was made on this machine, in the declared order."""
+    reference_s = results.baseline.timing["latency_s"]
+    return tuple(candidate(item, item.is_baseline, item.drawn["device"], reference_s) for item in results.variants)
+
+
+def candidates_there(model: MeasuredModel) -> tuple[Candidate, ...]:
+    """Every variant that another machine measured of one model; none if its baseline is missing there."""
+    baseline = next((item for item in model.variants if item.variant.label == model.baseline and item.timed), None)
+    if baseline is None:
+        return ()
+    reference_s = baseline.timing["latency_s"]
+    return tuple(candidate(item, item is baseline, item.variant.device, reference_s) for item in model.variants)
+
+
+def sources(results: Results, machines: tuple[Machine, ...], model: str, label: str) -> list[Source]:
+    """This machine first, then every other one's models."""
+    machine = results.environment["machine"]
+    here = Source(machine["gpu"] or machine["cpu"], model, label, results.baseline.label, candidates_here(results))
+    there = [
+        Source(other.title, found.name, found.label, found.baseline, candidates_there(found))
+        for other in machines
+        for found in other.models
+    ]
+    return [here, *there]
+
+
+def candidate(item: VariantResult | Any, is_baseline: bool, device: str, reference_s: float) -> Candidate:
+    """The candidate of a VariantResult or a MeasuredVariant; `reference_s` is the baseline's time per picture."""
+    timing, quality = item.timing, item.quality
+    speedup = _speedup(timing, is_baseline) if timing["measured"] else None
+    time_s = Range(*(reference_s / value for value in (speedup.value, speedup.high, speedup.low))) if speedup else None
+    judged = quality.get("measured", True)
+    return Candidate(
+        name=item.variant.name,
+        label=item.variant.label,
+        device=timing.get("device", device),
+        simulated=item.variant.simulated,
+        is_baseline=is_baseline,
+        compression=item.compression,
+        disk_mib=item.size["disk_mib"],
+        making_s=item.size["quantize_s"],
+        speedup=speedup,
+        time_s=time_s,
+        peak_mib=timing["run_peak_mib"] if speedup else None,
+        extrapolated=bool(speedup and (timing["extrapolated"] or timing["baseline_extrapolated"])),
+        ssim=_ssim(quality) if judged else None,
+        psnr_db=quality["psnr_db"] if judged else None,
+        ssims=tuple(picture["ssim"] for picture in quality["pictures"]) if judged else (),
+    )
+
+
+def _speedup(timing: dict[str, Any], is_baseline: bool) -> Range:
+    """The median of the paired ratios and their range; exactly 1 for the baseline, whose own ratios are noise."""
+    if is_baseline:
+        return Range(1.0, 1.0, 1.0)
+    found = next(item for item in timing["measurements"] if item["name"] == "speedup")
+    ratios = Measurement.from_json(found)
+    return Range(ratios.median, ratios.minimum, ratios.maximum)
+
+
+def _ssim(quality: dict[str, Any]) -> Range:
+    mean = quality["ssim"]
+    found = quality.get("averages", {}).get("ssim") or {}
+    low, high = found.get("low"), found.get("high")
+    return Range(mean, mean if low is None else low, mean if high is None else high)

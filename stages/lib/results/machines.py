@@ -1,0 +1,226 @@
+"""Results of other machines: one folder per machine in Git, one folder per model and variant in it.
+
+reports/machines/FINGERPRINT/environment.json                  the machine
+reports/machines/FINGERPRINT/asked.json                        what was to be measured, and what failed why
+reports/machines/FINGERPRINT/MODEL/VARIANT/size.json           as reports/size/VARIANT.json, and so on
+                                          timing.json
+                                          quality.json
+                                          origin.json          of which code, weights and settings they come
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from stages.lib.project.errors import UserError
+from stages.lib.project.files import read_json
+from stages.lib.project.measurement import Measurement
+from stages.lib.project.params import Variant
+from stages.lib.quality.metrics import compression
+from stages.lib.results.records import Results
+
+FILES = ("size", "timing", "quality", "origin")
+# What two variants may differ in and still be the same format on two machines.
+NAMING = {"name", "label", "device"}
+
+
+@dataclass(frozen=True)
+class MeasuredVariant:
+    """One variant as another machine measured it."""
+
+    variant: Variant
+    size: dict[str, Any]
+    timing: dict[str, Any]
+    quality: dict[str, Any]
+    compression: float | None
+    other_code: bool
+
+    @property
+    def timed(self) -> bool:
+        """Whether its speed and memory were measured."""
+        return self.timing["measured"]
+
+    @property
+    def batches(self) -> list[dict[str, Any]]:
+        """Size, seconds a picture and peak in MiB of each batch that was timed."""
+        return [
+            {
+                "batch_size": batch["batch_size"],
+                "latency_s": Measurement.from_json(batch["latency_per_picture_s"]).median,
+                "run_peak_mib": batch["run_peak_mib"],
+            }
+            for batch in self.timing.get("batches", ())
+        ]
+
+
+@dataclass(frozen=True)
+class MeasuredModel:
+    """One model on one machine. `missing` has a reason, or None, for each variant that was asked for in vain."""
+
+    name: str
+    label: str
+    baseline: str
+    variants: tuple[MeasuredVariant, ...]
+    missing: dict[str, str | None]
+
+    @property
+    def no_quality(self) -> str | None:
+        """Why quality was measured of no variant; None if it was of one, or if there are several reasons."""
+        reasons = {None if item.quality.get("measured", True) else item.quality["reason"] for item in self.variants}
+        return reasons.pop() if len(reasons) == 1 else None
+
+    @property
+    def replayed(self) -> list[str]:
+        """The labels of the variants whose batches replay what the GPU was asked to do once."""
+        return [item.variant.label for item in self.variants if item.batches and isinstance(item.variant.compile, str)]
+
+    @property
+    def of_other_code(self) -> list[str]:
+        """The labels of the variants that other code than this checkout's measured."""
+        return [item.variant.label for item in self.variants if item.other_code]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One folder of reports/machines."""
+
+    fingerprint: str
+    environment: dict[str, Any]
+    models: tuple[MeasuredModel, ...]
+
+    @property
+    def title(self) -> str:
+        """Its graphics processor, or its processor."""
+        return _title(self.environment)
+
+    def without(self, model: str) -> "Machine":
+        """The same machine, but for what it measured of `model`."""
+        return replace(self, models=tuple(found for found in self.models if found.name != model))
+
+
+def load_machines(folder: Path, digests: dict[str, str]) -> tuple[Machine, ...]:
+    """Every machine in `folder`, by fingerprint; none if it is not there.
+
+    `digests` are the back ends' of reports/code.json. What is broken, or stands in the folder of another machine, is a
+    UserError; what is not there yet is in `missing`.
+    """
+    found = sorted(path for path in folder.glob("[!.]*") if path.is_dir())
+    return tuple(_load_machine(path, digests) for path in found)
+
+
+def _load_machine(folder: Path, digests: dict[str, str]) -> Machine:
+    remedy = f"delete {folder} or bring it whole from the machine that measured it"
+    for name in ("environment.json", "asked.json"):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder} is incomplete, {name} is missing: {remedy}")
+    environment, asked = read_json(folder / "environment.json"), read_json(folder / "asked.json")
+    if environment["fingerprint"] != folder.name:
+        raise UserError(f"{folder / 'environment.json'} describes the machine {environment['fingerprint']}: {remedy}")
+    models = tuple(
+        _load_model(folder / name, variants, asked["failed"].get(name, {}), environment["fingerprint"], digests)
+        for name, variants in asked["models"].items()
+    )
+    return Machine(environment["fingerprint"], environment, models)
+
+
+def _load_model(
+    folder: Path, asked: list[str], failed: dict[str, str], fingerprint: str, digests: dict[str, str]
+) -> MeasuredModel:
+    found = {}
+    for name in asked:
+        if all((folder / name / f"{file}.json").is_file() for file in FILES):
+            found[name] = {file: read_json(folder / name / f"{file}.json") for file in FILES}
+            timing = found[name]["timing"]
+            if timing["measured"] and timing["fingerprint"] != fingerprint:
+                raise UserError(
+                    f"{folder / name / 'timing.json'} was measured on the machine {timing['fingerprint']}: "
+                    f"delete {folder / name}"
+                )
+    origins = [item["origin"] for item in found.values()]
+    baseline = origins[0]["baseline"]["name"] if origins else ""
+    baseline_size = found[baseline]["size"] if baseline in found else None
+    return MeasuredModel(
+        name=folder.name,
+        label=origins[0]["model_label"] if origins else folder.name,
+        baseline=origins[0]["baseline"]["label"] if origins else "",
+        variants=tuple(
+            MeasuredVariant(
+                variant=_variant(item["origin"]["variant"], folder / name),
+                size=item["size"],
+                timing=item["timing"],
+                quality=item["quality"],
+                compression=compression(baseline_size, item["size"]) if baseline_size else None,
+                other_code=item["origin"]["code"] != digests.get(item["origin"]["variant"]["backend"]),
+            )
+            for name, item in found.items()
+        ),
+        missing={name: failed.get(name) for name in asked if name not in found},
+    )
+
+
+def _variant(stored: dict[str, Any], folder: Path) -> Variant:
+    try:
+        return Variant(**stored)
+    except ValueError as error:
+        raise UserError(
+            f"{folder / 'origin.json'} has a variant that this code does not know ({str(error).splitlines()[-1]}): "
+            f"delete {folder} or measure it again"
+        ) from None
+
+
+def same_format(variant: Variant) -> str:
+    """What two variants of the same format have in common on all machines."""
+    return variant.model_dump_json(exclude=NAMING)
+
+
+@dataclass(frozen=True)
+class MachineComparison:
+    """What several machines timed of one model. A cell is None where a machine has not timed the format."""
+
+    label: str
+    machines: list[str]
+    rows: list[tuple[str, list[dict[str, Any] | None]]]
+
+
+def compare_machines(machines: tuple[Machine, ...], results: Results, model: str) -> list[MachineComparison]:
+    """For each model that two machines or more measured, the formats that two or more of them timed.
+
+    A cell has `speedup`, over that machine's own baseline, `latency_s` and `device`. This machine, which measured
+    `model`, has the first column of it.
+    """
+    here = [(item.variant, item.timing) for item in results.variants]
+    columns: dict[str, list[tuple[str, list[tuple[Variant, dict]]]]] = {model: [(_title(results.environment), here)]}
+    labels = {}
+    for machine in machines:
+        for found in machine.models:
+            pairs = [(item.variant, item.timing) for item in found.variants]
+            columns.setdefault(found.name, []).append((machine.title, pairs))
+            labels[found.name] = found.label
+    comparisons = [
+        MachineComparison(labels[name], [title for title, _ in measured], _rows([pairs for _, pairs in measured]))
+        for name, measured in columns.items()
+        if len(measured) > 1
+    ]
+    return [comparison for comparison in comparisons if comparison.rows]
+
+
+def _rows(columns: list[list[tuple[Variant, dict]]]) -> list[tuple[str, list[dict[str, Any] | None]]]:
+    cells: dict[str, dict[int, dict[str, Any]]] = {}
+    labels: dict[str, str] = {}
+    for number, pairs in enumerate(columns):
+        for variant, timing in pairs:
+            if timing["measured"]:
+                key = same_format(variant)
+                labels.setdefault(key, variant.label)
+                shown = {name: timing[name] for name in ("latency_s", "speedup", "device")}
+                cells.setdefault(key, {})[number] = shown
+    return [
+        (labels[key], [found.get(number) for number in range(len(columns))])
+        for key, found in cells.items()
+        if len(found) > 1
+    ]
+
+
+def _title(environment: dict[str, Any]) -> str:
+    """A machine's graphics processor, or its processor."""
+    return environment["machine"]["gpu"] or environment["machine"]["cpu"]

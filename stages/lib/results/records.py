@@ -1,0 +1,186 @@
+"""Everything the earlier stages left in reports/ and data/images, read for the declared variants alone.
+
+A variant that was removed from params.yaml leaves its files behind; they are never listed here.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stages.lib.formats.shared.executed_work import ExecutedWork, work_of
+from stages.lib.project.errors import UserError
+from stages.lib.project.files import read_json
+from stages.lib.project.lineage import digests
+from stages.lib.project.measurement import Measurement
+from stages.lib.project.params import Params, Variant
+from stages.lib.quality.metrics import compression
+from stages.lib.timing.prediction import RuntimeSpeedup
+
+SENSITIVITIES = ("components", "steps", "layers")
+
+
+@dataclass(frozen=True)
+class VariantResult:
+    """What was measured of one variant: the files of reports/*/V.json and data/images/V/images.json."""
+
+    variant: Variant
+    is_baseline: bool
+    compression: float
+    size: dict[str, Any]
+    timing: dict[str, Any]
+    quality: dict[str, Any]
+    drawn: dict[str, Any]
+    runtime: RuntimeSpeedup | None = None
+    appearance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The key in params.yaml."""
+        return self.variant.name
+
+    @property
+    def label(self) -> str:
+        """The name in tables and charts."""
+        return self.variant.label
+
+    def component_compression(self, number: int, baseline: "VariantResult") -> float:
+        """Compression of the component that stands at `number` in the size report."""
+        return compression(baseline.size["components"][number], self.size["components"][number])
+
+    def efficiency_percent(self, baseline: "VariantResult") -> float:
+        """The compression as a share of that which the bits per weight promise."""
+        bits = self.size["theoretical_mib"] / self.size["parameters"]
+        return 100 * self.compression * bits * baseline.size["parameters"] / baseline.size["theoretical_mib"]
+
+    @property
+    def timed(self) -> bool:
+        """Whether its speed and memory were measured."""
+        return self.timing["measured"]
+
+    @property
+    def work(self) -> list[ExecutedWork]:
+        """What one picture multiplies in; nothing if it was not measured."""
+        return work_of(self.timing.get("executed", ()))
+
+    @property
+    def pictured(self) -> bool:
+        """Whether pictures were drawn and compared."""
+        return self.quality["measured"]
+
+    def measurement(self, name: str) -> Measurement | None:
+        """The raw samples of one timing, or None if this variant has none of that name."""
+        for item in self.timing.get("measurements", ()):
+            if item["name"] == name:
+                return Measurement.from_json(item)
+        return None
+
+
+@dataclass(frozen=True)
+class UnavailableVariant:
+    """A declared variant that cannot be made and run here: nothing was measured of it."""
+
+    variant: Variant
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """All results, in the declared order of the variants; `unavailable` apart, which have none."""
+
+    environment: dict[str, Any]
+    variants: tuple[VariantResult, ...]
+    pairs: tuple[dict[str, Any], ...]
+    architectures: tuple[dict[str, Any], ...] = ()
+    comparisons: tuple[dict[str, Any], ...] = ()
+    controls: dict[str, Any] = field(default_factory=dict)
+    floor: dict[str, Any] = field(default_factory=dict)
+    sensitivity: dict[str, Any] = field(default_factory=dict)
+    unavailable: tuple[UnavailableVariant, ...] = ()
+    digests: dict[str, str | None] = field(default_factory=dict)  # the MD5 of each file, by its path in dvc.yaml
+
+    @property
+    def pictured(self) -> bool:
+        """Whether pictures were drawn; of random weights there are none, in any format."""
+        return self.baseline.pictured
+
+    @property
+    def baseline(self) -> VariantResult:
+        """The variant that every other one is compared with."""
+        return next(result for result in self.variants if result.is_baseline)
+
+    @property
+    def others(self) -> tuple[VariantResult, ...]:
+        """Every variant but the baseline."""
+        return tuple(result for result in self.variants if not result.is_baseline)
+
+    def label(self, name: str) -> str:
+        """The label of the declared variant `name`."""
+        return next(result.label for result in self.variants if result.name == name)
+
+
+def load_results(reports: Path, images: Path, params: Params) -> Results:
+    """Read the results of every declared variant. A missing or outdated file is a UserError that names it."""
+    summary = read_json(reports / "summary.json")
+    rows = {row["variant"]: row for row in summary["variants"]}
+    missing = {row["variant"]: row for row in summary["unavailable"]}
+    for name in params.variants:
+        if name not in rows | missing:
+            raise UserError(f"{reports / 'summary.json'} has no variant '{name}': run `dvc repro` to measure it")
+    variants = tuple(
+        VariantResult(
+            variant=variant,
+            is_baseline=name == params.baseline,
+            compression=rows[name]["compression"],
+            size=read_json(reports / "size" / f"{name}.json"),
+            timing=read_json(reports / "timing" / f"{name}.json"),
+            quality=read_json(reports / "quality" / f"{name}.json"),
+            drawn=read_json(images / name / "images.json"),
+            appearance=read_json(reports / "appearance" / f"{name}.json"),
+            runtime=RuntimeSpeedup(**summary["runtimes"][name]) if name in summary["runtimes"] else None,
+        )
+        for name, variant in params.variants.items()
+        if name in rows
+    )
+    unavailable = tuple(
+        UnavailableVariant(variant, missing[name]["reason"], missing[name]["remedy"])
+        for name, variant in params.variants.items()
+        if name in missing
+    )
+    pairs, comparisons = (
+        tuple(pair for pair in summary[key] if {pair["reference"], pair["variant"]} <= set(params.variants))
+        for key in ("pairs", "comparisons")
+    )
+    drawn = {result.pictured for result in variants}
+    if len(drawn) > 1:
+        raise UserError(f"{reports / 'quality'} has variants with and without pictures: run `dvc repro`")
+    return Results(
+        environment=read_json(reports / "environment.json"),
+        variants=variants,
+        pairs=pairs,
+        architectures=tuple(read_json(reports / "architectures.json")["architectures"]),
+        unavailable=unavailable,
+        comparisons=comparisons,
+        controls=read_json(reports / "controls.json"),
+        floor=read_json(reports / "floor.json"),
+        sensitivity={name: read_json(reports / "sensitivity" / f"{name}.json") for name in SENSITIVITIES},
+        digests=digests(reports, [result.name for result in variants]),
+    )
+
+
+def kind_means(pair: dict[str, Any], kinds: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """PSNR in dB of one pair of variants per kind of prompt, identical pictures counted apart.
+
+    `kinds` maps picture ids to kinds; the answer has {"psnr_db": mean or None, "images", "identical"} for each kind in
+    the order of first appearance.
+    """
+    groups: dict[str, list[dict[str, Any]]] = {kind: [] for kind in kinds.values()}
+    for picture in pair["pictures"]:
+        groups[kinds[picture["id"]]].append(picture)
+    return {kind: _mean(pictures) for kind, pictures in groups.items()}
+
+
+def _mean(pictures: list[dict[str, Any]]) -> dict[str, Any]:
+    values = [picture["psnr_db"] for picture in pictures if not picture["identical"]]
+    mean = sum(values) / len(values) if values else None
+    return {"psnr_db": mean, "images": len(pictures), "identical": len(pictures) - len(values)}

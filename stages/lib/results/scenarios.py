@@ -1,0 +1,163 @@
+"""Which variant should one take? A decision per scenario, why not each other one, and what would change it.
+
+The rule: of the variants that ran on the device, keep the memory limit and reach the quality floor on average, the one
+with the least of what the scenario minimises. At equal values the higher SSIM wins, then the order of params.yaml.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from stages.lib.project.params import Scenario
+from stages.lib.results.candidates import Candidate
+from stages.lib.results.pareto import COSTS
+
+# Why a variant cannot be advised, the weightiest first: the report gives the first one.
+OBSTACLES = ("device", "simulated", "unjudged", "quality", "memory")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What follows from the rule. `eligible` are the variants that may be advised, the best first; none may be."""
+
+    scenario: Scenario
+    eligible: tuple[Candidate, ...]
+    excluded: tuple[tuple[Candidate, tuple[str, ...]], ...]
+
+    @property
+    def winner(self) -> Candidate | None:
+        """The advised variant, if any may be."""
+        return self.eligible[0] if self.eligible else None
+
+    @property
+    def runner_up(self) -> Candidate | None:
+        """The next best one that may be advised."""
+        return self.eligible[1] if len(self.eligible) > 1 else None
+
+    @property
+    def surely_fits(self) -> bool:
+        """Whether all of the winner's SSIM interval reaches the floor."""
+        return self.winner is not None and self.winner.ssim.low >= self.scenario.ssim_floor
+
+    @property
+    def surely_best(self) -> Candidate | None:
+        """The best of those whose whole SSIM interval reaches the floor."""
+        return next((item for item in self.eligible if item.ssim.low >= self.scenario.ssim_floor), None)
+
+    @property
+    def tied(self) -> tuple[Candidate, ...]:
+        """The others whose range of what is minimised overlaps the winner's: measured, they cannot be told apart."""
+        if not self.eligible:
+            return ()
+        cost = COSTS[self.scenario.minimise]
+        best = cost(self.eligible[0])
+        return tuple(item for item in self.eligible[1:] if cost(item).overlaps(best))
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One number that would change the advice. From `now`, it has to pass `at`; then `then` is advised, or nothing.
+
+    `kind`: 'winner' and 'rival' are what is minimised, of the winner and of the runner-up; 'floor-up', 'floor-down',
+    'limit-down' and 'limit-up' are the scenario's own limits. What goes down changes the advice at `at` itself.
+    """
+
+    kind: str
+    now: float
+    at: float
+    then: Candidate | None
+
+
+def obstacles(scenario: Scenario, item: Candidate) -> tuple[str, ...]:
+    """Everything that keeps a variant from being advised, in the order of OBSTACLES; empty if nothing does."""
+    held = {
+        "device": scenario.device not in ("any", item.device),
+        "simulated": item.simulated,
+        "unjudged": item.ssim is None,
+        "quality": item.ssim is not None and item.ssim.value < scenario.ssim_floor,
+        "memory": _over(scenario, item),
+    }
+    return tuple(name for name in OBSTACLES if held[name])
+
+
+def _over(scenario: Scenario, item: Candidate) -> bool:
+    limit = scenario.memory_limit_mib
+    return limit is not None and item.peak_mib is not None and item.peak_mib > limit
+
+
+def value(scenario: Scenario, item: Candidate) -> float:
+    """What the scenario minimises, of a variant that is not simulated."""
+    return COSTS[scenario.minimise](item).value
+
+
+def decide(scenario: Scenario, candidates: Sequence[Candidate]) -> Decision:
+    """Apply the rule to `candidates`, which are in the order of params.yaml."""
+    found = [(item, obstacles(scenario, item)) for item in candidates]
+    eligible = [item for item, held in found if not held]
+    eligible.sort(key=lambda item: _rank(scenario, item))
+    return Decision(scenario, tuple(eligible), tuple((item, held) for item, held in found if held))
+
+
+def _rank(scenario: Scenario, item: Candidate) -> tuple[float, float]:
+    return value(scenario, item), -item.ssim.value
+
+
+def _best(scenario: Scenario, items: list[Candidate]) -> Candidate:
+    return min(items, key=lambda item: _rank(scenario, item))
+
+
+def turns(decision: Decision) -> list[Turn]:
+    """Each number whose change alone would change the advice, and how far it has to go."""
+    scenario, winner, rival = decision.scenario, decision.winner, decision.runner_up
+    found = []
+    if rival:
+        own, other = value(scenario, winner), value(scenario, rival)
+        found += [Turn("winner", own, other, rival), Turn("rival", other, own, rival)]
+    if winner:
+        found.append(Turn("floor-up", scenario.ssim_floor, winner.ssim.value, _without(decision, "ssim_floor")))
+        if scenario.memory_limit_mib is not None:
+            found.append(
+                Turn("limit-down", scenario.memory_limit_mib, winner.peak_mib, _without(decision, "memory_limit_mib"))
+            )
+    if better := _held_by(decision, "quality"):
+        floor = max(item.ssim.value for item in better)
+        let_in = [item for item in better if item.ssim.value >= floor]
+        found.append(Turn("floor-down", scenario.ssim_floor, floor, _best(scenario, let_in)))
+    if better := _held_by(decision, "memory"):
+        limit = min(item.peak_mib for item in better)
+        let_in = [item for item in better if item.peak_mib <= limit]
+        found.append(Turn("limit-up", scenario.memory_limit_mib, limit, _best(scenario, let_in)))
+    return found
+
+
+def _without(decision: Decision, key: str) -> Candidate | None:
+    """Who is advised once the floor rises above the winner's SSIM, or the limit falls below its peak."""
+    winner = decision.winner
+    if key == "ssim_floor":
+        left = [item for item in decision.eligible if item.ssim.value > winner.ssim.value]
+    else:
+        left = [item for item in decision.eligible if item.peak_mib < winner.peak_mib]
+    return left[0] if left else None
+
+
+def _held_by(decision: Decision, obstacle: str) -> list[Candidate]:
+    """Those that only `obstacle` keeps out and that would be better than the winner; all, if there is no winner."""
+    only = [item for item, held in decision.excluded if held == (obstacle,)]
+    if decision.winner is None:
+        return only
+    best = value(decision.scenario, decision.winner)
+    return [item for item in only if value(decision.scenario, item) < best]
+
+
+def moved(decision: Decision, turn: Turn, factor: float) -> Decision:
+    """The decision once the number of `turn` has gone `factor` of its way; 1 is the turning point itself."""
+    scenario, target = decision.scenario, turn.now + factor * (turn.at - turn.now)
+    candidates = [*decision.eligible, *(item for item, _held in decision.excluded)]
+    if turn.kind.startswith("floor"):
+        return decide(scenario.model_copy(update={"ssim_floor": target}), candidates)
+    if turn.kind.startswith("limit"):
+        return decide(scenario.model_copy(update={"memory_limit_mib": target}), candidates)
+    item = decision.winner if turn.kind == "winner" else decision.runner_up
+    key = scenario.minimise
+    held = getattr(item, key)
+    changed = replace(item, **{key: replace(held, value=target) if key == "time_s" else target})
+    return decide(scenario, [changed if other is item else other for other in candidates])

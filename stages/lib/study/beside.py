@@ -1,0 +1,166 @@
+"""What the study printed beside what is measured here, table by table, each line with a computed verdict.
+
+Where this report's model or machine is another one than the study's, absolute figures are not compared: sizes are held
+against the exact ones of Stable Diffusion v1.5, and ratios (compression, speed-up, overhead, ranks) against measured
+ratios. What arithmetic forbids comes first: it needs no measurement.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from stages.lib.project.files import read_json
+from stages.lib.project.params import Params, Variant
+from stages.lib.project.prompts import Prompt
+from stages.lib.reporting.charts import Translate
+from stages.lib.reporting.known_words import said
+from stages.lib.reporting.outline import STUDY_TABLES
+from stages.lib.results.machines import Machine
+from stages.lib.results.records import Results
+from stages.lib.study.audit import (
+    audit,
+    beside_quality,
+    beside_recommendations,
+    beside_setup,
+    beside_sizes,
+    beside_speed,
+    directions,
+    prospects,
+)
+from stages.lib.study.formulas import study_formulas
+from stages.lib.study.sources import Line, Sources
+
+Build = Callable[[Sources], list[Line]]
+
+
+@dataclass(frozen=True)
+class Block:
+    """What stands under one table. `number` is that of the study's table."""
+
+    number: int
+    lines: tuple[Line, ...]
+    note: str
+
+
+def study_texts(
+    folder: Path,
+    params: Params,
+    results: Results,
+    prompts: Sequence[Prompt],
+    machines: Sequence[Machine],
+    language: str,
+    _: Translate,
+    advised: Mapping[str, Variant | None] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """What the report's templates need of the study: blocks, formulas, Tables 14 and 15.
+
+    `folder` holds the study's data; `advised` has the format that this report advises for each scenario of Table 12.
+    """
+    sources = Sources(
+        printed=read_json(folder / "printed.json"),
+        exact=read_json(folder / "stable_diffusion_v1_5.json"),
+        findings={
+            english.where: finding for english, finding in zip(audit(folder, str), audit(folder, _), strict=True)
+        },
+        params=params,
+        results=results,
+        prompts=tuple(prompts),
+        machines=tuple(machines),
+        language=language,
+        advised=dict(advised),
+        _=_,
+    )
+    return {
+        "study_beside": blocks(sources),
+        "beside_verdicts": verdict_names(_),
+        "study_formulas": study_formulas(sources.exact, _),
+        "study_directions": directions.directions(sources),
+        "study_prospects": prospects.prospects(sources),
+    }
+
+
+def blocks(sources: Sources) -> dict[str, Block]:
+    """A block for each measured table of the study by its key in `outline.STUDY_TABLES`."""
+    return {
+        key: Block(STUDY_TABLES.index(key) + 1, tuple(build(sources)), _note(key, sources))
+        for key, build in BUILDERS.items()
+        if sources.results.pictured or key not in OF_PICTURES
+    }
+
+
+def advised_variants(
+    winners: Mapping[str, str], params: Params, machines: Sequence[Machine]
+) -> dict[str, Variant | None]:
+    """The variant of each scenario's advice, by the name of the winner, which another machine may have measured."""
+    found = {item.variant.name: item.variant for machine in machines for m in machine.models for item in m.variants}
+    found |= params.variants
+    return {scenario: found.get(name) for scenario, name in winners.items()}
+
+
+def verdict_names(_: Translate) -> dict[str, str]:
+    """What readers are told each verdict is."""
+    return {
+        "agrees": _("agrees"),
+        "differs": _("differs"),
+        "implausible": _("implausible"),
+        "impossible": _("impossible"),
+        "incomparable": _("not comparable"),
+        "unmeasured": _("not measured"),
+    }
+
+
+def _note(key: str, sources: Sources) -> str:
+    """The order of the values in a line, and what can be compared at all."""
+    _ = sources._
+    orders = {
+        "prompts": _("Kind, complexity, seed."),
+        "sizes": _("FP32 / FP16 / INT8; parameters."),
+        "overhead": _("FP32 / FP16 / INT8."),
+        "performance": _("Time; speed-up. GPU / CPU memory, here the peak of drawing."),
+        "quality": _("PSNR; SSIM; rating."),
+        "kinds": _("FP32 → FP16 / FP32 → INT8 / FP16 → INT8; here the PSNR of the two, INT8 CPU being the INT8."),
+        "components": _("Effect of FP16; of INT8; criticality."),
+        "tradeoff": _("Compression; quality; speed → efficiency. Here: compression; speed-up."),
+        "costs": _("Cost; throughput → return. Here: speed-up."),
+    }
+    return " ".join(text for text in (orders.get(key, ""), _comparable(key, sources)) if text)
+
+
+def _comparable(key: str, sources: Sources) -> str:
+    _ = sources._
+    if key in ("sizes", "overhead"):
+        return _(
+            "Here: parameters of Stable Diffusion v1.5 times 4, 2 and 1 bytes, exactly; compression, overhead and "
+            "efficiency as measured of FP32, FP16 and INT8 CPU. A size below parameters times bytes is impossible."
+        )
+    if key not in ("machine", "formats", "prompts") and not sources.comparable:
+        return _(
+            "%(model)s on %(gpu)s there, %(own)s on %(machine)s here: absolute figures are not comparable, so verdicts "
+            "compare ratios, ranks and words."
+        ) % {
+            "model": sources.printed["model"],
+            "gpu": sources.printed["table_1"]["gpu"],
+            "own": said(sources.params.chosen_model.label, _),
+            "machine": sources.machine,
+        }
+    return ""
+
+
+OF_PICTURES = {"prompts", "quality", "kinds", "appearance", "components"}
+BUILDERS: dict[str, Build] = {
+    "machine": beside_setup.machine,
+    "formats": beside_setup.formats,
+    "prompts": beside_setup.prompts,
+    "sizes": beside_sizes.sizes,
+    "overhead": beside_sizes.overhead,
+    "performance": beside_speed.performance,
+    "quality": beside_quality.quality,
+    "kinds": beside_quality.kinds,
+    "appearance": beside_quality.appearance,
+    "tradeoff": beside_recommendations.tradeoff,
+    "components": beside_quality.components,
+    "recommendations": beside_recommendations.recommendations,
+    "costs": beside_recommendations.costs,
+}

@@ -1,0 +1,104 @@
+"""Tables 10, 12 and 13 of the study beside what was measured: trade-off, recommendations, costs."""
+
+from stages.lib.project.languages import number
+from stages.lib.reporting.document import dtype_name
+from stages.lib.results.records import VariantResult
+from stages.lib.study.sources import SAME_RATIO, Line, Sources, same_ratio
+
+SMALLER = 1 + SAME_RATIO
+
+
+def tradeoff(sources: Sources) -> list[Line]:
+    """Each row's own arithmetic, then its compression and speed-up against measured ones."""
+    _ = sources._
+    lines = []
+    for name, said in sources.printed["table_10"].items():
+        printed = _("%(compression)s×; %(quality)s %%; %(speed)s× → %(efficiency)s×") % {
+            "compression": number(said["compression"], ".2f"),
+            "quality": number(said["quality_percent"], ".1f"),
+            "speed": number(said["speed"], ".2f"),
+            "efficiency": number(said["efficiency"], ".2f"),
+        }
+        result, finding = sources.counterparts.get(name), sources.findings[f"Table 10, efficiency of {name}"]
+        if result is None or not result.timed:
+            reason = _("the study estimated it") if said.get("estimated") else _("no such format in this measurement")
+            lines.append(Line(name, printed, "", "unmeasured", f"{reason}; {finding.arithmetic}"))
+            continue
+        speedup = _speedup(result)
+        here = f"{number(result.compression, '.2f')}×; {number(speedup, '.2f')}×"
+        fits = same_ratio(said["compression"], result.compression) and same_ratio(said["speed"], speedup)
+        off = _("compression off by %(compression)s×, speed by %(speed)s×; %(arithmetic)s") % {
+            "compression": _signed(said["compression"] - result.compression),
+            "speed": _signed(said["speed"] - speedup),
+            "arithmetic": finding.arithmetic,
+        }
+        lines.append(Line(name, printed, here, "agrees" if fits and finding.verdict == "agrees" else "differs", off))
+    share = sources.findings["Table 10, quality"]
+    return [*lines, Line(_("Quality"), share.printed, "", share.verdict, share.arithmetic)]
+
+
+def recommendations(sources: Sources) -> list[Line]:
+    """The study's advice against this report's, where `advised` has one, and against its own tables."""
+    _ = sources._
+    lines = []
+    for key, said in sources.printed["table_12"].items():
+        what, printed = (
+            sources.said(said["scenario"]),
+            f"{sources.said(said['format'])}: {sources.said(said['reason'])}",
+        )
+        finding = sources.findings["Table 12, GPU with more than 8 GB"] if key == "gpu-over-8gb" else None
+        advised = sources.advised.get(key)
+        here = advised.label if advised else ""
+        if finding and finding.verdict != "agrees":
+            lines.append(Line(what, printed, here, finding.verdict, finding.arithmetic))
+        elif key == "cpu-only" and (others := _smaller_on_cpu(sources)):
+            why = _("not the only way: smaller than FP32 here are also %(labels)s") % {
+                "labels": ", ".join(f"{result.label} ({number(result.compression, '.2f')}×)" for result in others)
+            }
+            lines.append(Line(what, printed, here, "differs", why))
+        elif advised:
+            same = said["format"]["en"].split()[0] == dtype_name(advised.weights)
+            lines.append(Line(what, printed, here, "agrees" if same else "differs"))
+        else:
+            lines.append(Line(what, printed, here, "unmeasured", _("no measured format serves it")))
+    return lines
+
+
+def _smaller_on_cpu(sources: Sources) -> list[VariantResult]:
+    """Formats without integers that are smaller than the baseline and were drawn on a CPU."""
+    return [
+        result
+        for result in sources.results.others
+        if result.drawn["device"] == "cpu" and not result.variant.scaled and result.compression > SMALLER
+    ]
+
+
+def costs(sources: Sources) -> list[Line]:
+    """Return as the quotient the study means, and throughput against the measured speed-up."""
+    _ = sources._
+    lines = []
+    for name, said in sources.printed["table_13"].items():
+        printed = (
+            f"{number(said['cost'], '.2f')}×; {number(said['throughput'], '.2f')}× → {number(said['roi'], '.2f')}×"
+        )
+        result, finding = sources.counterparts.get(name), sources.findings[f"Table 13, return of {name}"]
+        if result is None or not result.timed:
+            why = _("no such format in this measurement; %(arithmetic)s") % {"arithmetic": finding.arithmetic}
+            lines.append(Line(name, printed, "", "unmeasured" if finding.verdict == "agrees" else "differs", why))
+            continue
+        speedup = _speedup(result)
+        why = _("throughput off by %(off)s×; %(arithmetic)s") % {
+            "off": _signed(said["throughput"] - speedup),
+            "arithmetic": finding.arithmetic,
+        }
+        fits = same_ratio(said["throughput"], speedup) and finding.verdict == "agrees"
+        lines.append(Line(name, printed, f"{number(speedup, '.2f')}×", "agrees" if fits else "differs", why))
+    return lines
+
+
+def _speedup(result: VariantResult) -> float:
+    return 1.0 if result.is_baseline else result.timing["speedup"]
+
+
+def _signed(value: float) -> str:
+    return number(value, "+.2f")

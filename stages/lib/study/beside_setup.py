@@ -1,0 +1,131 @@
+"""Tables 1 to 3 of the study beside this measurement: machine, formats, prompts."""
+
+from stages.lib.project.languages import NO_BREAK_SPACE, number, unit
+from stages.lib.project.params import DTYPE_BITS
+from stages.lib.reporting import known_words
+from stages.lib.reporting.document import dtype_name
+from stages.lib.study.sources import FORMATS, Line, Sources, exact_parameters, same_ratio
+
+
+def machine(sources: Sources) -> list[Line]:
+    """What was measured on what: agrees where the printed value is this machine's, too."""
+    _, printed = sources._, sources.printed["table_1"]
+    hardware, software = sources.results.environment["machine"], sources.results.environment["software"]
+    own = sources.results.baseline.size["parameters"]
+    model = _("%(own)s million parameters against %(exact)s") % {
+        "own": number(own / 1e6, ",.2f"),
+        "exact": number(exact_parameters(sources.exact) / 1e6, ",.2f"),
+    }
+    rows = [
+        (
+            _("Model"),
+            printed["model"],
+            known_words.said(sources.params.chosen_model.label, _),
+            sources.same_model,
+            model,
+        ),
+        ("PyTorch", printed["torch"], software["torch"], printed["torch"] == software["torch"], ""),
+        ("CUDA", printed["cuda"], software["cuda"] or _("none"), printed["cuda"] == software["cuda"], ""),
+        (
+            _("Graphics processor"),
+            _("%(name)s, %(memory)s GB") % {"name": printed["gpu"], "memory": printed["gpu_memory_gb"]},
+            hardware["gpu"] or _("none"),
+            printed["gpu"] in f"NVIDIA {hardware['gpu']}",
+            "",
+        ),
+        (
+            _("Processor"),
+            _("%(name)s, %(cores)s cores") % {"name": printed["cpu"], "cores": printed["cores"]},
+            _("%(name)s, %(cores)s cores") % {"name": hardware["cpu"], "cores": hardware["physical_cores"]},
+            printed["cpu"] in hardware["cpu"],
+            "",
+        ),
+        (
+            _("Memory"),
+            _("%(memory)s GB") % {"memory": printed["memory_gb"]},
+            f"{number(hardware['memory_gib'], 'g')}{NO_BREAK_SPACE}{unit('GiB')}",
+            printed["memory_gb"] == hardware["memory_gib"],
+            "",
+        ),
+        (
+            _("Operating system"),
+            printed["operating_system"],
+            hardware["operating_system"],
+            printed["operating_system"] in hardware["operating_system"],
+            "",
+        ),
+    ]
+    return [
+        Line(what, said, here, "agrees" if same else "differs", "" if same else why)
+        for what, said, here, same, why in rows
+    ]
+
+
+def formats(sources: Sources) -> list[Line]:
+    """Bits a weight are compared as stored; the measured compression says what they come to."""
+    _ = sources._
+    lines = []
+    for name in FORMATS:
+        said, result = sources.printed["table_2"][name], sources.counterparts[name]
+        text = _("%(bits)s bits, %(ratio)s×, %(device)s; %(use)s") % {
+            "bits": said["bits"],
+            "ratio": said["compression"],
+            "device": said["device"],
+            "use": sources.said(said["use"]),
+        }
+        if result is None:
+            lines.append(sources.unmeasured(name, text))
+            continue
+        bits = DTYPE_BITS[result.variant.stored_dtype]
+        here = _("%(bits)s bits (%(dtype)s) stored, %(ratio)s×, %(device)s") % {
+            "bits": bits,
+            "dtype": dtype_name(result.variant.stored_dtype),
+            "ratio": number(DTYPE_BITS["float32"] / bits, "g"),
+            "device": result.drawn["device"].upper(),
+        }
+        why = _("its files are %(own)s× smaller, where the bits promise %(ratio)s×") % {
+            "own": number(result.compression, ".2f"),
+            "ratio": said["compression"],
+        }
+        fits = bits == said["bits"] and same_ratio(said["compression"], result.compression)
+        lines.append(Line(name, text, here, "agrees" if fits else "differs", "" if fits else why))
+    return lines
+
+
+def prompts(sources: Sources) -> list[Line]:
+    """Each prompt with kind, complexity and seed, and how it is drawn."""
+    _ = sources._
+    own = {prompt.prompt: prompt for prompt in sources.prompts}
+    lines = []
+    for said in sources.printed["table_3"]:
+        prompt = own.get(said["prompt"])
+        quoted = _("“%(prompt)s”") % {"prompt": said["prompt"]}
+        text = ", ".join(
+            [known_words.said(said["kind"], _), known_words.said(said["complexity"], _), str(said["seed"])]
+        )
+        if prompt is None:
+            lines.append(Line(quoted, text, "", "unmeasured", _("this prompt is not drawn here")))
+            continue
+        same = (prompt.kind, prompt.complexity, prompt.seed) == (said["kind"], said["complexity"], said["seed"])
+        here = ", ".join([known_words.said(prompt.kind, _), known_words.said(prompt.complexity, _), str(prompt.seed)])
+        lines.append(Line(quoted, text, here, "agrees" if same else "differs"))
+    return [*lines, _generation(sources)]
+
+
+def _generation(sources: Sources) -> Line:
+    _, said, own = sources._, sources.printed["generation"], sources.params.generation
+    drawn = sources.results.baseline.timing
+    pattern = _("%(steps)s steps, guidance %(scale)s, %(width)s × %(height)s pixels")
+    text = pattern % {
+        "steps": said["steps"],
+        "scale": number(said["guidance_scale"], "g"),
+        "width": said["width"],
+        "height": said["height"],
+    }
+    here = pattern % {
+        "steps": own.steps,
+        "scale": number(own.guidance_scale, "g"),
+        "width": drawn["width"],
+        "height": drawn["height"],
+    }
+    return Line(_("Generation (section 3.6)"), text, here, "agrees" if text == here else "differs")

@@ -1,0 +1,106 @@
+"""Tables 4 and 5 of the study beside exact sizes and measured compression: size, overhead."""
+
+from stages.lib.project.languages import number
+from stages.lib.reporting.result_charts import component_names
+from stages.lib.results.records import VariantResult
+from stages.lib.study.limits import BYTES, COMPONENT_NAMES, MIB, TOLERANCE
+from stages.lib.study.sources import BesideVerdict, Line, Sources, changes, exact_parameters, row
+
+MEASURED = {"FP32": "FP32", "FP16": "FP16", "INT8": "INT8 CPU"}  # the study's column, and its format in Table 6
+POINTS = 1.0  # percentages within one point of each other count as the same
+
+
+def sizes(sources: Sources) -> list[Line]:
+    """A size below parameters times bytes cannot be."""
+    _, table = sources._, sources.printed["table_4"]
+    names = component_names(_)
+    lines = []
+    for key, said in table["components"].items():
+        proof = sources.findings[f"Table 4, {COMPONENT_NAMES[key]} in FP32"].arithmetic
+        lines.append(_size_line(sources, names[key], said, sources.exact["components"][key]["parameters"], proof))
+    total = sources.findings["Table 4, totals"].arithmetic
+    lines.append(_size_line(sources, _("All"), table["total"], exact_parameters(sources.exact), total))
+    said, finding = table["compression"], sources.findings["Tables 4 and 5, INT8"]
+    here = _ratios({name: sources.counterparts[MEASURED[name]] for name in said})
+    lines.append(
+        Line(
+            _("Compression"),
+            " / ".join(f"{number(ratio, '.2f')}×" for ratio in said.values()),
+            here,
+            finding.verdict,
+            finding.arithmetic,
+        )
+    )
+    return lines
+
+
+def _size_line(sources: Sources, what: str, said: dict[str, float], parameters: int, proof: str) -> Line:
+    printed, exact = [said[name] for name in BYTES], [parameters * size / MIB for size in BYTES.values()]
+    millions = said["parameters_million"]
+    why = sources._("off by %(sizes)s; parameters %(count)s. %(proof)s") % {
+        "sizes": changes(printed, exact),
+        "count": changes([millions], [parameters / 1e6]),
+        "proof": proof,
+    }
+    return Line(
+        what,
+        sources._("%(sizes)s MB; %(count)s M") % {"sizes": row(printed, 1), "count": number(millions, ",.1f")},
+        sources._("%(sizes)s MiB; %(count)s M") % {"sizes": row(exact, 1), "count": number(parameters / 1e6, ",.2f")},
+        size_verdict(printed, exact),
+        why,
+    )
+
+
+def size_verdict(printed: list[float], exact: list[float]) -> BesideVerdict:
+    """Impossible if any printed size is below the exact one, agrees if all are within 3 % of it."""
+    off = [value / size - 1 for value, size in zip(printed, exact, strict=True)]
+    return "impossible" if min(off) < -TOLERANCE else "agrees" if max(off) <= TOLERANCE else "differs"
+
+
+def overhead(sources: Sources) -> list[Line]:
+    """Sizes against the exact ones; overhead and efficiency against the measured ones."""
+    _, table = sources._, sources.printed["table_5"]
+    parameters = exact_parameters(sources.exact)
+    exact = [parameters * size / MIB for size in BYTES.values()]
+    lines = []
+    for key, what in (("theoretical", _("Theoretical size")), ("real", _("Real size"))):
+        printed = list(table[key].values())
+        why = _("off by %(sizes)s: %(proof)s") % {
+            "sizes": changes(printed, exact),
+            "proof": sources.findings["Table 5, theoretical size in FP32"].arithmetic,
+        }
+        lines.append(Line(what, sources.mb(printed), sources.mib(exact, 1), size_verdict(printed, exact), why))
+    own = {name: sources.counterparts[MEASURED[name]] for name in MEASURED}
+    overheads = {name: result.size["overhead_percent"] for name, result in own.items() if result}
+    efficiencies = {name: r.efficiency_percent(sources.results.baseline) for name, r in own.items() if r}
+    lines.append(_percent_line(sources, _("Overhead"), table["overhead_percent"], overheads, "Table 5, overhead"))
+    lines.append(
+        _percent_line(
+            sources,
+            _("Compression efficiency"),
+            table["efficiency_percent"],
+            efficiencies,
+            "Table 5, compression efficiency",
+        )
+    )
+    return lines
+
+
+def _percent_line(sources: Sources, what: str, said: dict[str, float], own: dict[str, float], key: str) -> Line:
+    """Percentages against measured ones, in points; `key` is the audit's check of the study's own arithmetic."""
+    finding, printed = sources.findings[key], _percent(list(said.values()), sources)
+    if len(own) < len(said):
+        return sources.unmeasured(what, printed)
+    off = [said[name] - own[name] for name in said]
+    points = " / ".join(number(value, "+.1f") for value in off)
+    why = sources._("off by %(points)s points; %(proof)s") % {"points": points, "proof": finding.arithmetic}
+    fits = max(abs(value) for value in off) <= POINTS and finding.verdict == "agrees"
+    return Line(what, printed, _percent([own[name] for name in said], sources), "agrees" if fits else "differs", why)
+
+
+def _percent(values: list[float], sources: Sources) -> str:
+    return sources._("%(values)s %%") % {"values": row(values, 1)}
+
+
+def _ratios(own: dict[str, VariantResult | None]) -> str:
+    return " / ".join(f"{number(result.compression, '.2f')}×" if result else "–" for result in own.values())

@@ -1,0 +1,89 @@
+"""Table 6 of the study beside measured speed-ups, what arithmetic allows, and the same networks on other machines."""
+
+from stages.lib.project.languages import number
+from stages.lib.reporting import known_words
+from stages.lib.study.sources import FORMATS, Line, Sources, same_ratio
+
+TIMES = {
+    "FP32": "Table 6, time of FP32 on a Tesla T4",
+    "INT8 CPU": "Table 6, time of INT8 CPU on 8 cores of 2.2 GHz",
+}
+
+
+def performance(sources: Sources) -> list[Line]:
+    """Times and speed-ups, then memory, then the same networks on other machines."""
+    lines = [_time_line(sources, name) for name in FORMATS]
+    lines += [_memory_line(sources, name) for name in FORMATS]
+    halves, _ = sources.findings["Table 6, GPU memory, all rows"], sources._
+    lines.append(Line(_("GPU memory, ratios"), halves.printed, "", halves.verdict, halves.arithmetic))
+    return lines + _on_other_machines(sources)
+
+
+def _time_line(sources: Sources, name: str) -> Line:
+    _, said, result = sources._, sources.printed["table_6"][name], sources.counterparts[name]
+    what = _("%(format)s, time and speed-up") % {"format": name}
+    pattern = _("%(seconds)s ± %(std)s s; %(speedup)s×")
+    printed = pattern % {name: number(said[name], ".2f") for name in ("seconds", "std", "speedup")}
+    finding = sources.findings.get(TIMES.get(name, ""))
+    latency = result.measurement("latency_s") if result and result.timed else None
+    speedup = result.measurement("speedup") if result and result.timed else None
+    here = ""
+    if latency and speedup:
+        seconds = {"seconds": number(latency.median, ".3f"), "std": number(latency.std, ".3f")}
+        here = pattern % (seconds | {"speedup": number(speedup.median, ".2f")})
+    if finding and finding.verdict == "impossible":
+        return Line(what, printed, here, "impossible", finding.arithmetic)
+    if result is None:
+        return sources.unmeasured(what, printed)
+    if not here:
+        return Line(what, printed, here, "unmeasured", known_words.said(result.timing.get("reason", ""), _))
+    if result.is_baseline:
+        return Line(what, printed, here, "incomparable", _("another model or machine; 1.00× by definition"))
+    within = speedup.minimum <= said["speedup"] <= speedup.maximum
+    why = _("speed-up off by %(off)s×; measured from %(low)s to %(high)s") % {
+        "off": number(said["speedup"] - speedup.median, "+.2f"),
+        "low": number(speedup.minimum, ".2f"),
+        "high": number(speedup.maximum, ".2f"),
+    }
+    return Line(what, printed, here, "agrees" if within else "differs", why)
+
+
+def _memory_line(sources: Sources, name: str) -> Line:
+    _, said, result = sources._, sources.printed["table_6"][name], sources.counterparts[name]
+    what = _("%(format)s, GPU and CPU memory") % {"format": name}
+    printed = sources.mb([said["gpu_mb"], said["cpu_mb"]])
+    timed = result is not None and result.timed
+    here = sources.mib([result.timing["run_peak_mib"]], 0) if timed else ""
+    found = [
+        sources.findings[key]
+        for key in (f"Table 6, GPU memory of {name}", f"Table 6, CPU memory of {name}")
+        if key in sources.findings
+    ]
+    wrong = next((finding for finding in found if finding.verdict == "impossible"), None)
+    if wrong:
+        return Line(what, printed, here, "impossible", wrong.arithmetic)
+    return Line(what, printed, here, "incomparable", _("another model or machine"))
+
+
+def _on_other_machines(sources: Sources) -> list[Line]:
+    """Networks of the study's size: what FP16 really gains there, in time and in memory."""
+    _, table = sources._, sources.printed["table_6"]
+    lines = []
+    for machine, found in sources.of_study_size:
+        own = found["FP16"].timing["speedup"]
+        said = table["FP16"]["speedup"]
+        what = _("FP16, the same networks on %(machine)s") % {"machine": machine.title}
+        why = _("speed-up off by %(off)s×") % {"off": number(said - own, "+.2f")}
+        verdict = "agrees" if same_ratio(said, own) else "differs"
+        lines.append(Line(what, f"{number(said, '.2f')}×", f"{number(own, '.2f')}×", verdict, why))
+        peaks = [found[name].timing["run_peak_mib"] for name in ("FP32", "FP16")]
+        printed = [table[name]["gpu_mb"] for name in ("FP32", "FP16")]
+        ratio, said = peaks[0] / peaks[1], printed[0] / printed[1]
+        what = _("GPU memory, FP32 to FP16, the same networks on %(machine)s") % {"machine": machine.title}
+        why = _("a peak shrinks %(own)s times, not %(said)s times") % {
+            "own": number(ratio, ".2f"),
+            "said": number(said, ".2f"),
+        }
+        verdict = "agrees" if same_ratio(said, ratio) else "differs"
+        lines.append(Line(what, sources.mb(printed), sources.mib(peaks, 1), verdict, why))
+    return lines

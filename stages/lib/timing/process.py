@@ -1,0 +1,110 @@
+"""The parent's side of a timing worker: start it, ask it, pass on what went wrong, and leave none behind."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from stages.lib.project.errors import UserError
+from stages.lib.timing import worker
+from stages.lib.timing.worker import Task
+
+# OpenMP's idle threads go on spinning for some milliseconds after a call; the other process must not feel them.
+SETTLE_S = 0.02
+
+
+class TimingProcess:
+    """A worker process from entering the `with` block to leaving it. It imports libraries while others do.
+
+    `load` brings the model; `load_time_s` is what that took, libraries being there.
+    """
+
+    loaded: dict[str, Any]
+    load_time_s: float
+
+    def __init__(self, task: Task, folder: Path | None = None) -> None:
+        """`folder`: where params.yaml is, if not in the working folder."""
+        self._task = task
+        self._folder = folder
+
+    def __enter__(self) -> "TimingProcess":
+        # Its standard error is a file: read only if it dies, and it can never fill a pipe.
+        self._errors = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", worker.__name__],
+            cwd=self._folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            encoding="utf-8",
+        )
+        try:
+            self._send(self._task.as_line())
+        except BaseException:  # also Ctrl-C: `with` leaves a block only after entering it
+            self.close()
+            raise
+        return self
+
+    def wait(self) -> None:
+        """Until the libraries are imported."""
+        self._receive()
+
+    def load(self) -> None:
+        """Load the model."""
+        begin_s = time.perf_counter()
+        self.loaded = self.ask("load")
+        self.load_time_s = time.perf_counter() - begin_s - SETTLE_S
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def ask(self, action: str, **options: int) -> dict[str, Any]:
+        """The worker's answer to {"do": action} with options. Its mistake or death is a UserError with its message."""
+        time.sleep(SETTLE_S)
+        return self._exchange(json.dumps({"do": action, **options}))
+
+    def kill(self) -> None:
+        """End the process, whatever it does; who waits for its answer, in another thread, is told that it died."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """End the process, whatever it does, and let go of what belongs to it."""
+        self.kill()
+        self._process.wait()
+        self._process.stdout.close()
+        self._errors.close()
+
+    def _exchange(self, line: str) -> dict[str, Any]:
+        self._send(line)
+        return self._receive()
+
+    def _send(self, line: str) -> None:
+        try:
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise self._death() from None
+
+    def _receive(self) -> dict[str, Any]:
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise self._death()
+        value = json.loads(answer)
+        if "error" in value:
+            raise UserError(value["error"])
+        return value
+
+    def _death(self) -> UserError:
+        """What to tell of a process that went away: its signal, or the last line it left on standard error."""
+        code = self._process.wait()
+        self._errors.seek(0)
+        lines = [line.strip() for line in self._errors if line.strip()]
+        if code < 0:
+            reason = f"was killed by signal {-code}" + (" (perhaps for want of memory)" if code == -9 else "")
+        else:
+            reason = f"ended with exit code {code}: {lines[-1] if lines else 'it left no message'}"
+        return UserError(f"the timing process of variant '{self._task.variant}' {reason}")

@@ -1,0 +1,339 @@
+"""Back end `torchao`: what is stored and put back is what `quantize_` made, and integers are really multiplied."""
+
+import functools
+import importlib.util
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from stages.lib.formats.torchao import executed_precisions, inventory, layers, load, quantize, storage
+from stages.lib.formats.torchao.example_call import call_once, least_rows, text_length
+from stages.lib.formats.torchao.execution import LayerProducts
+from stages.lib.models import components
+from stages.lib.models.inventory import disk_bytes, memory_bytes
+from stages.lib.project.errors import UserError
+from stages.lib.project.files import read_json, sha256
+from stages.lib.project.params import COMPONENTS, Variant
+from tests.conftest import PROJECT
+from tests.reference import drawn, reference_pipeline
+
+pytest.importorskip("torchao")
+FORMATS = {
+    "weights": {},
+    "dynamic": {"activations": "int8"},
+    "convolutions": {"convolutions": "int8"},
+    "dynamic-bf16": {"activations": "int8", "compute": "bfloat16"},
+}
+
+
+def _variant(**keys) -> Variant:
+    return Variant(**{"name": "v", "label": "V", "backend": "torchao", "weights": "int8", "device": "auto", **keys})
+
+
+def _made(base: Path, variant: Variant, folder: Path) -> Path:
+    folder.mkdir()
+    quantize(base, variant, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(tiny_model, tmp_path_factory) -> dict[str, Path]:
+    """The tiny model in each of FORMATS."""
+    folder = tmp_path_factory.mktemp("torchao")
+    return {name: _made(tiny_model, _variant(**keys), folder / name) for name, keys in FORMATS.items()}
+
+
+def _quantized_directly(base: Path, variant: Variant) -> dict[str, nn.Module]:
+    """The networks as torchao itself leaves them, without a file between."""
+    networks = {}
+    for component in COMPONENTS:
+        network = components.load_component(base, component, storage.float_dtype(variant))
+        names = layers.chosen_layers(base, component, variant)
+        storage.quantize_layers(network, names, variant, reduce_range=False)
+        networks[component] = network
+    return networks
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_loaded_weight_is_the_one_that_torchao_made(tiny_model, made, name):
+    """Integers, scales and every setting of torchao's tensor survive the file, and so does each layer's answer."""
+    variant = _variant(**FORMATS[name])
+    if layers.integer_sums_overflow():
+        pytest.skip("this processor gets reduced ranges")
+    pipeline = load(made[name], variant, "cpu")
+    for component, direct in _quantized_directly(tiny_model, variant).items():
+        loaded = getattr(pipeline, component)
+        for path, module in direct.named_modules():
+            if not isinstance(module, nn.Linear):
+                continue
+            ours = loaded.get_submodule(path)
+            assert type(ours.weight.detach()) is type(module.weight.detach())
+            if storage.is_quantized(module.weight):
+                names, settings = module.weight.__tensor_flatten__()
+                assert ours.weight.__tensor_flatten__() == (names, settings)
+                for inside in names:
+                    assert torch.equal(getattr(ours.weight, inside), getattr(module.weight, inside)), f"{path}.{inside}"
+            values = torch.randn(20, module.in_features, dtype=ours.weight.dtype)
+            assert torch.equal(ours(values), module(values)), path
+
+
+@pytest.mark.parametrize("name", ["weights", "dynamic"])
+def test_storing_and_loading_changes_no_bit_of_a_picture(tiny_model, made, name):
+    """The loaded pipeline draws what the just quantized one draws: near the base model's picture, but not it."""
+    variant = _variant(**FORMATS[name])
+    if layers.integer_sums_overflow():
+        pytest.skip("this processor gets reduced ranges")
+    direct = reference_pipeline(tiny_model)
+    original = drawn(direct)
+    for component, network in _quantized_directly(tiny_model, variant).items():
+        direct.register_modules(**{component: network})
+    picture = drawn(load(made[name], variant, "cpu"))
+    assert torch.equal(picture, drawn(direct))
+    assert not torch.equal(picture, original)
+    assert (picture - original).abs().max() < 0.1
+
+
+def test_half_precision_arithmetic_draws_a_similar_picture(tiny_model, made):
+    """BF16 around INT8 layers: stored in BF16, pictures in FP32, near the base model's."""
+    picture = drawn(load(made["dynamic-bf16"], _variant(**FORMATS["dynamic-bf16"]), "cpu"))
+    assert (picture - drawn(reference_pipeline(tiny_model))).abs().max() < 0.2
+    stored = load_file(components.weight_files(made["dynamic-bf16"], "unet")[0])
+    assert {str(tensor.dtype) for tensor in stored.values()} == {
+        "torch.bfloat16", "torch.int8", "torch.float32",
+    }  # fmt: skip
+    assert all(name.endswith("_scale") for name, tensor in stored.items() if tensor.dtype == torch.float32)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_files_are_smaller_plain_and_fully_accounted_for(tiny_model, made, name):
+    """No pickle; the inventory is every byte but the header; memory is what is stored, seen through the wrappers."""
+    folder, variant = made[name], _variant(**FORMATS[name])
+    assert {path.suffix for path in folder.rglob("*") if path.is_file()} <= {".json", ".safetensors", ".txt"}
+    disk, pipeline, rows = disk_bytes(folder), load(folder, variant, "cpu"), inventory(folder, variant)
+    assert sum(disk.values()) < sum(disk_bytes(tiny_model).values())
+    for component in COMPONENTS:
+        (path,) = components.weight_files(folder, component)
+        stored = sum(row.stored_bytes for row in rows if row.component == component)
+        assert stored + 8 + int.from_bytes(path.read_bytes()[:8], "little") == disk[component]
+        network = getattr(pipeline, component)
+        not_stored = sum(
+            buffer.nbytes
+            for name, buffer in network.named_buffers()
+            if name not in load_file(path) and "parametrizations" not in name
+        )
+        assert memory_bytes(network) == stored + not_stored
+
+
+def test_an_unchosen_component_stays_as_it_is(tiny_model, tmp_path):
+    """`components: [unet]` leaves the bytes of the others, and the mixture draws."""
+    variant = _variant(activations="int8", components=["unet"])
+    folder = _made(tiny_model, variant, tmp_path / "v")
+    for component in ("vae", "text_encoder", "safety_checker"):
+        (base,), (made,) = (components.weight_files(part, component) for part in (tiny_model, folder))
+        assert all(torch.equal(load_file(made)[name], tensor) for name, tensor in load_file(base).items())
+    assert any(tensor.dtype == torch.int8 for tensor in load_file(components.weight_files(folder, "unet")[0]).values())
+    assert drawn(load(folder, variant, "cpu")).isfinite().all()
+
+
+def test_integers_are_multiplied_only_where_activations_are_integers(made):
+    """Proved by what is dispatched: every quantized layer of `dynamic` calls an integer product, none of `weights`."""
+    for name, expected in {"weights": 0, "dynamic": 1}.items():
+        rows = executed_precisions(made[name], _variant(**FORMATS[name], device="cpu"))
+        assert all(row["graph"] == "main" and row["operator"] in ("Conv2d", "Linear") for row in rows)
+        assert {row["dtype"] for row in rows if row["operator"] == "Conv2d"} == {"float32"}
+        for component in COMPONENTS:
+            names = read_json(made[name] / component / storage.MANIFEST)["linear"]
+            found = [row["layers"] for row in rows if row["component"] == component and row["dtype"] == "int8"]
+            assert sum(found) == expected * len(names)
+
+
+def test_pytorchs_profiler_counts_the_same_integer_products(made):
+    """A second witness: as many aten::_int_mm as layers that are said to multiply integers."""
+    variant = _variant(**FORMATS["dynamic"])
+    network = load(made["dynamic"], variant, "cpu").unet
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        call_once(network, "unet", text_length(made["dynamic"]), "cpu")
+    calls = Counter(event.name for event in profile.events())
+    assert calls["aten::_int_mm"] == len(read_json(made["dynamic"] / "unet" / storage.MANIFEST)["linear"]) > 0
+
+
+def test_the_integer_product_of_a_gpu_is_recognized():
+    """There torchao wraps it in `out_dtype`, which a dispatch mode sees instead of _int_mm."""
+    from torch._higher_order_ops.out_dtype import out_dtype
+
+    class Product(nn.Linear):
+        def forward(self, values: torch.Tensor) -> torch.Tensor:
+            return out_dtype(torch.ops.aten.mm.default, torch.int32, values, values.t().contiguous())
+
+    layer = Product(32, 32)
+    with LayerProducts(layer) as products, torch.no_grad():
+        layer(torch.ones(32, 32, dtype=torch.int8))
+    assert products.dtypes == {layer: "int8"}
+
+
+def test_layers_of_few_rows_are_left_in_floating_point(tiny_model, made):
+    """CUDA's integer product refuses 16 rows or fewer: no layer that sees so few is in the manifest, all others are."""
+    tokens = text_length(tiny_model)
+    assert tokens == 16
+    for component in COMPONENTS:
+        rows = least_rows(components.empty_component(tiny_model, component), component, tokens)
+        chosen = read_json(made["dynamic"] / component / storage.MANIFEST)["linear"]
+        assert set(chosen) == {name for name, seen in rows.items() if seen > 16}
+        everything = read_json(made["weights"] / component / storage.MANIFEST)["linear"]
+        assert set(everything) == set(rows)
+    unet = read_json(made["dynamic"] / "unet" / storage.MANIFEST)["linear"]
+    assert not any("time_emb" in name for name in unet)
+    # text of 16 tokens without guidance is 16 rows; pictures of the lower level are 64
+    assert not any(name.endswith("attn2.to_k") for name in unet)
+    assert any(name.endswith("attn1.to_k") for name in unet)
+    assert read_json(made["dynamic"] / "text_encoder" / storage.MANIFEST)["linear"] == []
+    assert "visual_projection" not in read_json(made["dynamic"] / "safety_checker" / storage.MANIFEST)["linear"]
+
+
+def test_rows_are_those_that_a_real_call_gives(tiny_model):
+    """The call on the meta device stands for a real one."""
+    seen: dict[str, int] = {}
+    network = components.load_component(tiny_model, "unet", "float32")
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Linear):
+            module.register_forward_pre_hook(
+                lambda _, inputs, name=name: seen.__setitem__(name, inputs[0].numel() // inputs[0].shape[-1])
+            )
+    with torch.no_grad():
+        network(torch.zeros(1, 4, 16, 16), torch.tensor(5), torch.zeros(1, 16, 32))
+    assert seen == least_rows(components.empty_component(tiny_model, "unet"), "unet", 16)
+
+
+def test_fp8_on_a_cpu_is_one_clear_message(tiny_model, tmp_path, made, monkeypatch):
+    """It says what FP8 needs, whether a model is made or loaded, and what an older GPU has."""
+    variant = _variant(weights="float8")
+    needs = r"variants\.v.*weights 'float8'.*CUDA device of compute capability 8\.9 or more"
+    with pytest.raises(UserError, match=f"{needs}.*CPU"):
+        load(made["weights"], variant, "cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=f"{needs}.*CPU"):
+        _made(tiny_model, variant, tmp_path / "v")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 6))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Old GPU")
+    with pytest.raises(UserError, match=f"{needs}.*Old GPU has 8.6"):
+        layers.require_float8(variant, "cuda")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 9))
+    layers.require_float8(variant, "cuda")
+
+
+@pytest.mark.parametrize("activations", ["none", "float8"])
+def test_fp8_is_stored_and_put_back_as_it_is(tiny_model, tmp_path, monkeypatch, activations):
+    """The files and tensors of FP8, made on the CPU, whose slow products stand for those of a GPU here."""
+    for name in ("require_float8", "quantizing_device"):
+        monkeypatch.setattr(storage, name, lambda *_: "cpu")
+    monkeypatch.setattr("torchao.quantization.quant_api._check_hardware_support", lambda granularity: None)
+    variant = _variant(weights="float8", activations=activations, components=["unet"])
+    folder = _made(tiny_model, variant, tmp_path / "v")
+    loaded = load(folder, variant, "cpu").unet
+    stored = [row for row in inventory(folder, variant) if row.dtype == "float8"]
+    assert {row.operator for row in stored} == {"Linear"} and all(row.stored_bytes == row.elements for row in stored)
+    direct = _quantized_directly(tiny_model, variant)["unet"]
+    name = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
+    ours, theirs = (network.get_submodule(name) for network in (loaded, direct))
+    assert ours.weight.__tensor_flatten__()[1] == theirs.weight.__tensor_flatten__()[1]
+    values = torch.randn(20, 32, dtype=torch.bfloat16)
+    with LayerProducts(ours) as products, torch.no_grad():
+        assert torch.equal(ours(values), theirs(values))
+    assert products.dtypes == {ours: "float8" if activations == "float8" else "bfloat16"}
+
+
+def test_without_vnni_ranges_are_halved_and_other_models_refused(tiny_model, made, tmp_path, monkeypatch):
+    """A CPU that overflows sums of INT8 products gets 7 bits a factor, and never silently a model made elsewhere."""
+    variant = _variant(**FORMATS["dynamic"])
+    monkeypatch.setattr(storage, "integer_sums_overflow", lambda: True)
+    folder = _made(tiny_model, variant, tmp_path / "v")
+    integers = [
+        tensor
+        for tensor in load_file(components.weight_files(folder, "unet")[0]).values()
+        if tensor.dtype == torch.int8 and tensor.ndim == 2
+    ]
+    assert max(tensor.abs().max() for tensor in integers) == 64
+    weight = load(folder, variant, "cpu").unet.mid_block.attentions[0].transformer_blocks[0].attn1.to_q.weight
+    assert weight.reduce_range and weight.act_quant_kwargs.reduce_range
+    if not read_json(made["dynamic"] / "unet" / storage.MANIFEST)["reduce_range"]:
+        with pytest.raises(UserError, match="VNNI.*dvc repro --force quantize@v"):
+            load(made["dynamic"], variant, "cpu")
+    load(made["weights"], _variant(), "cpu")
+
+
+def test_compiled_networks_draw_the_same_picture(made, monkeypatch):
+    """`compile: true` runs the converted networks from graphs; with an interpreter of them, exactly the same."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    pictures = []
+    for compiled in (False, True):
+        pipeline = load(made["dynamic"], _variant(**FORMATS["dynamic"], compile=compiled), "cpu")
+        pictures.append(drawn(pipeline))
+        assert hasattr(pipeline.unet.forward, "_torchdynamo_orig_callable") == compiled
+    assert torch.equal(*pictures)
+
+
+def test_a_variant_that_records_graphs_on_a_gpu_can_be_looked_at_without_one(made):
+    """Protects `quantize`, which loads the result on the CPU to measure its size."""
+    pipeline = load(made["weights"], _variant(compile="reduce-overhead", compute="float32"), "cpu")
+    assert memory_bytes(pipeline.unet) < sum(disk_bytes(made["weights"]).values())
+
+
+def test_a_missing_compiler_is_one_clear_message(made, monkeypatch):
+    """Not a traceback of hundreds of lines in the middle of the first picture."""
+    monkeypatch.setattr("torch._inductor.cpp_builder.get_cpp_compiler", lambda: "no-such-compiler")
+    with pytest.raises(UserError, match=r"variants\.v\.compile.*C\+\+ compiler.*compile: false"):
+        load(made["weights"], _variant(compile=True), "cpu")
+
+
+def test_a_missing_package_is_told_with_the_command_that_installs_it(tiny_model, made, tmp_path, monkeypatch):
+    """An optional package that is not there is no traceback."""
+    find = importlib.util.find_spec
+    monkeypatch.setattr(layers, "find_spec", lambda name: None if name == "torchao" else find(name))
+    message = "needs torchao, not installed here: run `pip install torchao`"
+    with pytest.raises(UserError, match=message):
+        quantize(tiny_model, _variant(), tmp_path)
+    with pytest.raises(UserError, match=message):
+        load(made["weights"], _variant(), "cpu")
+
+
+@pytest.mark.parametrize("lost", ["conv_in.bias", "time_embedding.linear_1.weight_scale"])
+def test_a_stored_model_that_lacks_a_tensor_is_refused(tiny_model, tmp_path, lost):
+    """Neither a float weight nor a scale may be missing without a word."""
+    folder = _made(tiny_model, _variant(), tmp_path / "v")
+    (path,) = components.weight_files(folder, "unet")
+    state = load_file(path)
+    del state[lost]
+    save_file(state, path, metadata={"format": "pt"})
+    with pytest.raises(UserError, match=rf"unet: tensor '{lost}' is missing"):
+        load(folder, _variant(), "cpu")
+
+
+def test_two_runs_write_the_same_bytes(tiny_model, made, tmp_path):
+    """DVC sees no change."""
+    again = _made(tiny_model, _variant(**FORMATS["dynamic"]), tmp_path / "again")
+    digests = [
+        {path.relative_to(folder): sha256(path) for path in folder.rglob("*") if path.is_file()}
+        for folder in (made["dynamic"], again)
+    ]
+    assert digests[0] == digests[1]
+
+
+def test_importing_the_package_says_nothing():
+    """Kernels for other formats that a PyTorch without CUDA cannot load are no news; other messages still come."""
+    code = (
+        "import logging; from stages.lib.project.errors import run_stage\n"
+        "def main():\n"
+        "    import diffusers, torchao\n"
+        "    from diffusers import UNet2DConditionModel\n"
+        "    logging.getLogger('torchao').warning('Failed to load something else')\n"
+        "run_stage(main)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines() == ["Failed to load something else"]

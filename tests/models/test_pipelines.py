@@ -1,0 +1,228 @@
+"""A model folder is complete and sound, or one message says what is wrong with it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from stages.lib.models.pipelines import (
+    CONFIGURATIONS,
+    check_pipeline_folder,
+    listed_files,
+    needed_files,
+)
+from stages.lib.project.errors import UserError
+from tests.conftest import PROJECT
+
+UNET = "unet/diffusion_pytorch_model.safetensors"
+# What the repository of Stable Diffusion v1.5 holds, in kind.
+SD15 = [
+    *[
+        "README.md",
+        "model_index.json",
+        "v1-5-pruned.ckpt",
+        "v1-5-pruned.safetensors",
+        "v1-5-pruned-emaonly.safetensors",
+    ],
+    *["feature_extractor/preprocessor_config.json", "scheduler/scheduler_config.json"],
+    *["tokenizer/merges.txt", "tokenizer/vocab.json"],
+    *["tokenizer/special_tokens_map.json", "tokenizer/tokenizer_config.json"],
+    *[
+        f"{component}/{name}"
+        for component in ("text_encoder", "safety_checker")
+        for name in ("config.json", "model.safetensors", "model.fp16.safetensors", "pytorch_model.bin")
+    ],
+    *[
+        f"{component}/{name}"
+        for component in ("unet", "vae")
+        for name in (
+            "config.json",
+            "diffusion_pytorch_model.bin",
+            "diffusion_pytorch_model.safetensors",
+            "diffusion_pytorch_model.fp16.safetensors",
+            "diffusion_pytorch_model.non_ema.safetensors",
+        )
+    ],
+]
+WEIGHTS = {
+    "unet/diffusion_pytorch_model.safetensors",
+    "vae/diffusion_pytorch_model.safetensors",
+    "text_encoder/model.safetensors",
+    "safety_checker/model.safetensors",
+}
+
+
+@pytest.fixture
+def model(tiny_model: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny model that a test may spoil."""
+    return Path(shutil.copytree(tiny_model, tmp_path / "model"))
+
+
+def message(folder: Path) -> str:
+    """The error that the check gives; it always names the folder."""
+    with pytest.raises(UserError) as caught:
+        check_pipeline_folder(folder)
+    assert str(folder) in str(caught.value)
+    return str(caught.value)
+
+
+def test_one_full_precision_set_of_weights_is_chosen_for_each_component():
+    """Protects a download from five times the bytes."""
+    needed = needed_files(SD15, "here")
+    assert {path for path in needed if path.endswith((".safetensors", ".bin", ".ckpt"))} == WEIGHTS
+    assert {"model_index.json", "tokenizer/merges.txt", "tokenizer/vocab.json"} <= set(needed)
+    assert not {"README.md", "v1-5-pruned.safetensors"} & set(needed)
+
+
+def test_sharded_weights_come_with_their_index_and_without_half_precision_shards():
+    """Protects models whose weights are in several files."""
+    stem = "unet/diffusion_pytorch_model"
+    shards = [f"{stem}-00001-of-00002.safetensors", f"{stem}-00002-of-00002.safetensors"]
+    others = [f"{stem}.fp16-00001-of-00002.safetensors", f"{stem}.fp16.safetensors.index.json"]
+    paths = [path for path in SD15 if path != UNET] + [*shards, f"{stem}.safetensors.index.json", *others]
+    needed = [path for path in needed_files(paths, "here") if path.startswith("unet/")]
+    assert needed == sorted(["unet/config.json", *shards, f"{stem}.safetensors.index.json"])
+    with pytest.raises(UserError, match="here lacks unet/diffusion_pytorch_model-00001-of-00002"):
+        needed_files([path for path in paths if path != shards[0]], "here")
+
+
+def test_a_sound_folder_passes_whatever_else_lies_in_it(model):
+    """Protects folders that also hold a model card or other weights."""
+    (model / "README.md").write_text("card", encoding="utf-8")
+    (model / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"pickle")
+    check_pipeline_folder(model)
+
+
+@pytest.mark.parametrize("component", CONFIGURATIONS)
+def test_a_missing_component_is_named(model, component):
+    """Protects against a failure deep inside a later stage."""
+    shutil.rmtree(model / component)
+    assert f"has no component '{component}'" in message(model)
+
+
+@pytest.mark.parametrize("component", CONFIGURATIONS)
+def test_a_component_that_the_index_leaves_out_is_named(model, component):
+    """Protects the safety checker above all: pipelines may legally lack it, this project measures it."""
+    index = json.loads((model / "model_index.json").read_text(encoding="utf-8"))
+    index[component] = [None, None]
+    (model / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
+    assert f"component '{component}' is [null, null]" in message(model)
+
+
+def test_another_kind_of_pipeline_is_refused_by_its_name(model):
+    """Protects a user who points to a model of another architecture."""
+    path = model / "model_index.json"
+    text = path.read_text(encoding="utf-8").replace("StableDiffusionPipeline", "StableDiffusionXLPipeline")
+    path.write_text(text, encoding="utf-8")
+    assert "'_class_name' is 'StableDiffusionXLPipeline'" in message(model)
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("model_index.json", "has no model_index.json"),
+        ("unet/config.json", "has no unet/config.json"),
+        ("tokenizer/tokenizer.json", "has neither tokenizer/tokenizer.json nor tokenizer/vocab.json"),
+        (UNET, f"has no {UNET}, the weights of component 'unet'"),
+    ],
+)
+def test_a_missing_file_is_named(model, path, said):
+    """Protects against half copies."""
+    (model / path).unlink()
+    assert said in message(model)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    """Protects a user who mistyped a path."""
+    assert "is not a folder" in message(tmp_path / "none")
+
+
+def test_weights_that_are_only_pickle_are_refused(model):
+    """Protects the machine: a pickle can run any code when it is loaded."""
+    (model / UNET).rename(model / "unet" / "diffusion_pytorch_model.bin")
+    said = message(model)
+    assert "only as pickle (unet/diffusion_pytorch_model.bin)" in said and "safetensors" in said
+
+
+@pytest.mark.parametrize("kept", [0, 4, 100, -1])
+def test_a_truncated_weight_file_is_named(model, kept):
+    """Protects against an interrupted copy, wherever it broke off."""
+    content = (model / UNET).read_bytes()
+    (model / UNET).write_bytes(content[:kept])
+    said = message(model)
+    assert f"{UNET} is truncated or corrupt" in said and "bring the model again" in said
+
+
+def test_bytes_that_are_no_safetensors_are_named(model):
+    """Protects against a file that was replaced by something else, such as a Git LFS pointer."""
+    (model / UNET).write_text("version https://git-lfs.github.com/spec/v1\n" * 3, encoding="utf-8")
+    assert f"{UNET} is truncated or corrupt" in message(model)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_weight_that_is_not_finite_is_named(model, value):
+    """Protects against pictures that are black or NaN."""
+    weights = load_file(model / UNET)
+    weights["conv_in.bias"][3] = value
+    save_file(weights, model / UNET)
+    assert f"{UNET}: weight 'conv_in.bias' holds NaN or infinity" in message(model)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe"])
+def test_a_broken_configuration_is_named(model, content):
+    """Protects against a traceback of the JSON reader."""
+    (model / "scheduler" / "scheduler_config.json").write_bytes(content)
+    assert "scheduler/scheduler_config.json is not valid JSON" in message(model)
+
+
+def test_components_that_are_links_to_folders_are_seen(model, tmp_path):
+    """Protects models that are put together from links, as caches do."""
+    (model / "unet").rename(tmp_path / "elsewhere")
+    (model / "unet").symlink_to(tmp_path / "elsewhere")
+    assert UNET in listed_files(model)
+    check_pipeline_folder(model)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [{}, {"weight_map": {}}, {"weight_map": {"conv_in.weight": "../../secret.safetensors"}}],
+)
+def test_an_index_of_shards_names_them_and_nothing_else(model, index):
+    """Protects against a traceback, and files outside the model from being read."""
+    (model / UNET).rename(model / "unet/diffusion_pytorch_model-00001-of-00001.safetensors")
+    (model / f"{UNET}.index.json").write_text(json.dumps(index), encoding="utf-8")
+    assert "'weight_map' does not name the shards beside it" in message(model)
+
+
+def test_a_configuration_that_is_no_mapping_is_named(model):
+    """Protects against a message about the network when a file is wrong."""
+    (model / "unet/config.json").write_text("[]", encoding="utf-8")
+    assert "unet/config.json is no JSON mapping" in message(model)
+
+
+def test_weights_in_eight_bit_floats_are_refused(model):
+    """Protects against a traceback: PyTorch cannot compute in them, and the inventory has no name for them."""
+    weights = {name: tensor.to(torch.float8_e4m3fn) for name, tensor in load_file(model / UNET).items()}
+    save_file(weights, model / UNET)
+    assert "is float8_e4m3fn: give the model in float16" in message(model)
+
+
+def test_a_stage_that_loads_the_model_says_nothing(tiny_model):
+    """Protects the one line per stage from notices and bars of the libraries."""
+    code = (
+        "from pathlib import Path\n"
+        "from stages.lib.project.errors import run_stage\n"
+        "from stages.lib.models.components import load_component\n"
+        "from stages.lib.project.params import COMPONENTS\n"
+        f"folder = Path({str(tiny_model)!r})\n"
+        "run_stage(lambda: [load_component(folder, name, 'float32') for name in COMPONENTS])\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -1,0 +1,73 @@
+"""Numbers, dates, lists, units and plural forms as each language writes them, worked out by hand."""
+
+import re
+from datetime import date
+
+import pytest
+
+from stages.lib.project import languages
+from stages.lib.project.errors import UserError
+from stages.lib.project.languages import day, language_of, list_of, number, percent_of, spoken, unit
+from stages.lib.reporting import charts
+from stages.lib.reporting.answer import figure
+
+NARROW, NO_BREAK = "\u202f", "\u00a0"
+
+
+@pytest.mark.parametrize(
+    ("value", "spec", "english", "russian"),
+    [
+        (1234.5, ",.1f", "1,234.5", f"1{NARROW}234,5"),
+        (-0.25, ".2f", "−0.25", "−0,25"),
+        (0.25, "+.2f", "+0.25", "+0,25"),
+        (1234567, ",d", "1,234,567", f"1{NARROW}234{NARROW}567"),
+        (0.5, "g", "0.5", "0,5"),
+        (8, "g", "8", "8"),
+        (0.0000123, ".1e", "1.2e−05", f"1,2{NO_BREAK}·{NO_BREAK}10⁻⁵"),
+    ],
+)
+def test_a_number_has_the_signs_of_its_language(value, spec, english, russian):
+    assert number(value, spec) == english
+    with spoken(language_of("ru")):
+        assert number(value, spec) == russian
+    assert number(value, spec) == english  # only the block was in Russian
+
+
+def test_figures_shares_dates_units_and_lists_follow_the_language():
+    with spoken(language_of("ru")):
+        assert (figure("psnr_db", 41.52), percent_of(0.125, ".1f")) == ("41,5", f"12,5{NO_BREAK}%")
+        assert re.sub(r"\s", " ", day(date(2026, 11, 24))) == "24 ноября 2026 г."
+        assert (unit("dB"), unit("")) == ("дБ", "")
+        assert list_of(["A", "B", "C"]) == "A, B и C"
+    assert day(date(2026, 11, 24)) == "November 24, 2026"
+    assert (unit("dB"), list_of(["A", "B", "C"])) == ("dB", "A, B, and C")
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(1, "1 решение"), (3, "3 решения"), (5, "5 решений"), (11, "11 решений"), (21, "21 решение")]
+)
+def test_a_count_has_its_plural_form(count, words):
+    """Protects Russian from 'изменились 21 решения': the catalogue's own rule, read without a build step."""
+    ngettext = language_of("ru").translations.ngettext
+    text = ngettext("%(count)s decision changed", "%(count)s decisions changed", count)
+    assert (text % {"count": count}).startswith(words)
+
+
+def test_a_language_without_a_catalogue_is_named_with_those_that_have_one():
+    with pytest.raises(UserError, match="names 'xx', which has no catalogue: use en, ru"):
+        language_of("xx")
+
+
+def test_the_ticks_of_a_chart_are_written_in_its_language(monkeypatch):
+    """Letters are drawn as paths, so the labels are looked at before they are drawn."""
+    seen = []
+
+    def watched(text: str) -> str:
+        seen.append(languages.localized(text))
+        return seen[-1]
+
+    monkeypatch.setattr(charts, "localized", watched)
+    rows = [charts.Bar("A", (0.5,), "note"), charts.Bar("B", (1.5,), "note")]
+    with spoken(language_of("ru")):
+        charts.stacked_bars(rows, ["part"], "axis")
+    assert "0,50" in seen and not [text for text in seen if re.search(r"\d\.\d", text)]

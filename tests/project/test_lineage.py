@@ -1,0 +1,74 @@
+"""Every table, figure, chart and metric has a source, and that source is a file of a stage that writes it."""
+
+import hashlib
+import json
+import subprocess
+
+import pytest
+from dvc.repo import Repo
+
+from stages.lib.project import lineage
+from stages.lib.project.json_paths import find
+from stages.lib.quality.metrics import METRICS
+from stages.lib.reporting import outline
+from tests.conftest import PROJECT
+
+WITHOUT = {"table-lineage", "table-lineage-files"}  # they are made of all others
+
+
+def test_each_table_figure_and_chart_has_a_source():
+    """A new one needs an entry in stages/lib/project/lineage.py."""
+    numbered = set(outline.numbers(str, True))
+    assert numbered - WITHOUT - set(lineage.SOURCES) == set()
+
+
+def test_each_source_is_written_by_its_stage_or_by_hand():
+    with Repo(str(PROJECT)) as repo:
+        outs = {
+            out.fs_path.removeprefix(f"{PROJECT}/"): stage.addressing
+            for stage in repo.index.stages
+            for out in stage.outs
+        }
+    for sources in lineage.SOURCES.values():
+        for source in sources:
+            here = source.of("fp32")
+            assert outs.get(here.file, "") == here.stage, source
+            assert here.stage or (PROJECT / here.file).exists()
+
+
+def test_each_metric_is_where_its_source_says():
+    assert set(lineage.METRIC_SOURCES) == set(METRICS)
+    for key, (source, path) in lineage.METRIC_SOURCES.items():
+        file = PROJECT / source.of("fp16").file
+        if not file.is_file():
+            pytest.skip("the project has not been measured")
+        content = json.loads(file.read_text(encoding="utf-8"))
+        assert find(content, path.replace(".V.", ".fp16."), str(file))[0], key
+
+
+def test_digests_are_those_that_md5sum_prints(tmp_path):
+    (tmp_path / "size").mkdir()
+    (tmp_path / "size/fp32.json").write_text("hello\n")
+    found = lineage.digests(tmp_path, ["fp32"])
+    assert found["reports/size/fp32.json"] == "b1946ac92492d2347c6235b4d2611184"
+    assert found["reports/floor.json"] is None
+
+
+def test_the_committed_files_have_the_hashes_of_the_committed_lock_file():
+    """Protects the chain of the published report: nothing in reports/ was changed by hand."""
+    names = subprocess.run(
+        ["git", "ls-tree", "-r", "--name-only", "HEAD", "reports", "dvc.lock"],
+        cwd=PROJECT, capture_output=True, text=True, check=False,
+    ).stdout.splitlines()  # fmt: skip
+    if "dvc.lock" not in names:
+        pytest.skip("no dvc.lock at HEAD: this is not a clone of the project with its results")
+    from stages.lib.project.lock_file import read_lock
+
+    lock = read_lock(PROJECT / "dvc.lock")
+    locked = {path: md5 for stage in lock.values() for path, md5 in stage.outs.items() if path in names}
+    assert len(locked) > 50
+    if subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "dvc.lock"], cwd=PROJECT, check=False).returncode:
+        pytest.skip("dvc.lock differs from HEAD: a run is under way")
+    for path, md5 in locked.items():
+        content = subprocess.run(["git", "show", f"HEAD:{path}"], cwd=PROJECT, capture_output=True, check=True).stdout
+        assert hashlib.md5(content, usedforsecurity=False).hexdigest() == md5, path

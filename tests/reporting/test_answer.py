@@ -1,0 +1,83 @@
+"""The answer in one paragraph holds for any numbers: each case is worked out by hand."""
+
+from gettext import NullTranslations
+
+import pytest
+
+from stages.lib.project.measurement import Measurement
+from stages.lib.project.params import Variant
+from stages.lib.reporting.answer import answer
+from stages.lib.results.records import Results, VariantResult
+
+FP32 = {"mib": 40.0, "ratios": (0.98, 1.0, 1.02), "psnr": None, "identical": 4}
+
+
+def result(label: str, mib: float, ratios: tuple | None, psnr: float | None, identical: int = 0) -> VariantResult:
+    timing: dict = {"measured": False, "reason": "simulated"}
+    if ratios:
+        items = {"speedup": ("x", ratios), "baseline_latency_s": ("s", (1.0, 1.0, 1.0))}
+        measurements = [{"name": name, **Measurement(*item).as_json()} for name, item in items.items()]
+        timing = {
+            "measured": True,
+            "extrapolated": False,
+            "latency_s": 1 / sorted(ratios)[1],
+            "measurements": measurements,
+        }
+        timing["baseline_extrapolated"] = False
+    return VariantResult(
+        variant=Variant(name=label.lower(), label=label, backend="torch", weights="float32"),
+        is_baseline=label == "FP32",
+        compression=40 / mib,
+        size={"disk_mib": mib},
+        timing=timing,
+        quality={"measured": True, "psnr_db": psnr, "ssim": 0.9, "images": 4, "identical": identical},
+        drawn={},
+    )
+
+
+def said(*others: tuple) -> str:
+    variants = (result("FP32", *FP32.values()), *(result(*other) for other in others))
+    return " ".join(answer(Results({}, variants, ()), NullTranslations(), " and ".join))
+
+
+def test_one_smallest_and_two_equally_small_have_their_grammar():
+    assert "A is the smallest: 20.00 MiB on disk, 2.00 times smaller than FP32." in said(("A", 20.0, None, 30.0))
+    two = said(("A", 20.0, None, 30.0), ("B", 20.05, None, 31.0))
+    assert "A and B are the smallest: 20.00 MiB on disk each" in two
+
+
+def test_nothing_smaller_is_said():
+    assert "No format is smaller than FP32 (40.00 MiB on disk)." in said(("A", 50.0, None, 30.0))
+
+
+@pytest.mark.parametrize(
+    ("ratios", "words"),
+    [
+        ((1.4, 1.5, 1.6), "A is the fastest: 1.50 times as fast as FP32"),
+        ((0.9, 1.1, 1.2), "No format is reliably faster than FP32 on this machine: the best, A, has a median speed-up"),
+        ((0.7, 0.8, 0.9), "No format is faster than FP32 on this machine: the next, A, draws at 0.80 times its speed"),
+        (None, "No other format than FP32 was timed."),
+    ],
+)
+def test_speed_is_claimed_only_if_every_pair_shows_it(ratios, words):
+    assert words in said(("A", 20.0, ratios, 30.0))
+
+
+def test_a_format_without_timing_is_named_with_the_reason():
+    assert "The speed and the memory of A were not measured (simulated)." in said(("A", 20.0, None, 30.0))
+
+
+def test_identical_pictures_beat_every_number_of_decibels():
+    text = said(("A", 20.0, None, None, 4), ("B", 20.0, None, 90.0))
+    assert "A draws exactly the pictures of FP32, all 4 of them." in text
+    assert "B departs furthest: 90.0 dB (excellent" in text
+
+
+def test_the_most_and_the_least_faithful_are_told_apart():
+    text = said(("A", 20.0, None, 25.0), ("B", 20.0, None, 41.0))
+    assert "B is the most faithful: its pictures agree with those of FP32 to 41.0 dB PSNR on average (excellent" in text
+    assert "A departs furthest: 25.0 dB (fair" in text
+
+
+def test_a_baseline_alone_is_compared_with_nothing():
+    assert said() == "FP32 is the only format here, so there is nothing to compare it with."

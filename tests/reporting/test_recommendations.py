@@ -1,0 +1,242 @@
+"""Advice in the report: what the first page, tables 10, 12 and 13 say follows from the results, whatever they are."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from gettext import NullTranslations
+from pathlib import Path
+
+import pytest
+
+from stages import report
+from stages.lib.project.params import load_params
+from stages.lib.reporting import illustrations, outline
+from stages.lib.reporting.document import TEMPLATES, environment
+from stages.lib.results.candidates import candidates_here
+from stages.lib.results.records import load_results
+from tests.results_folder import write_machine, write_project
+from tests.stages.test_report import Text, table
+
+VARIANTS = {
+    "fp32": {"label": "FP32", "backend": "torch", "weights": "float32"},
+    "bf16": {"label": "BF16", "backend": "torch", "weights": "bfloat16"},
+    "fp16": {"label": "FP16", "backend": "torch", "weights": "float16"},
+    "int8-simulated": {"label": "INT8 Simulated", "backend": "torch", "weights": "int8", "simulated": True},
+}
+CODE = {"torch": "a" * 64}
+OTHER = "ffffffffffff"
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("advice") / "project"
+    write_project(folder, VARIANTS)
+    write_machine(folder, OTHER, VARIANTS, CODE)
+    (folder / "reports/code.json").write_text(json.dumps({"backends": CODE}), encoding="utf-8")
+    for name, ssim in {"bf16": 0.96, "fp16": 0.9995, "int8-simulated": 0.9}.items():
+        change(folder / f"reports/quality/{name}.json", lambda quality, ssim=ssim: _set_ssim(quality, ssim))
+    return folder
+
+
+@pytest.fixture
+def project(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the project that a test may change, and the working folder."""
+    folder = shutil.copytree(written, tmp_path / "copy")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def _set_ssim(quality: dict, ssim: float) -> None:
+    quality["ssim"] = ssim
+    quality["averages"]["ssim"] = {"mean": ssim, "low": ssim - 0.02, "high": min(1.0, ssim + 0.02), "n": 5}
+    for number, picture in enumerate(quality["pictures"]):
+        picture["ssim"] = ssim + 0.01 * (number - 2)
+
+
+def change(path: Path, edit: Callable[[dict], None]) -> None:
+    value = json.loads(path.read_text(encoding="utf-8"))
+    edit(value)
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def set_speedups(path: Path, low: float, median: float, high: float, device: str = "cpu") -> None:
+    def edit(timing: dict) -> None:
+        item = next(item for item in timing["measurements"] if item["name"] == "speedup")
+        item["samples"] = [low, median, high]
+        timing.update(speedup=median, device=device)
+
+    change(path, edit)
+
+
+def rendered(with_machines: bool = False) -> str:
+    """The first page's box and the chapters on trade-off, advice and costs."""
+    params = load_params()
+    results = load_results(Path("reports"), Path("data/images"), params)
+    fingerprint = results.environment["fingerprint"]
+    machines = report.other_machines(Path("reports"), fingerprint, params.model) if with_machines else ()
+    translations, _ = NullTranslations(), str
+    shown = report.advice_figures(params, results, machines, translations)
+    jinja = environment(TEMPLATES, translations)
+    page = "".join(f'{{% include "partials/{name}.html.j2" %}}' for name in ("summary", "tradeoff", "advice", "cost"))
+    return jinja.from_string(page).render(
+        params=params,
+        results=results,
+        answer=[],
+        sections=outline.sections(_, results.pictured),
+        numbers=outline.numbers(_, results.pictured),
+        formulas={name: illustrations.formula(name) for name in ("efficiency", "cost")},
+        timed_calls=5,
+        sources_of=lambda key: (),
+        study_beside={},
+        **shown,
+    )
+
+
+def words(html: str) -> str:
+    return " ".join(" ".join(Text(html).words).split())
+
+
+def box(html: str) -> str:
+    return words("<dl>" + html.partition('class="answer box"')[2].partition(">")[2].partition("</dl>")[0])
+
+
+def row(html: str, key: str, name: str) -> str:
+    """The row of one table that begins with `name`."""
+    part = html.split(f'id="table-{key}"')[1].split("</table>")[0]
+    found = [words(f"<p>{item}") for item in part.split("<tr")[1:]]
+    return next(item.partition(">")[2].strip() for item in found if re.match(rf"[^>]*>\s*(\d+ )?{name}\b", item))
+
+
+def test_time_is_the_baseline_s_divided_by_the_paired_speed_up(project):
+    """Protects the advice from times of another hour; the baseline's own noise does not make it faster or slower."""
+    set_speedups(project / "reports/timing/bf16.json", 1.2, 1.5, 1.8)
+    results = load_results(Path("reports"), Path("data/images"), load_params())
+    fp32, bf16, _fp16, simulated = candidates_here(results)
+    reference_s = results.baseline.timing["latency_s"]
+    assert (fp32.speedup.low, fp32.speedup.value, fp32.time_s.value) == (1, 1, reference_s)
+    assert bf16.time_s.value == pytest.approx(reference_s / 1.5)
+    assert (bf16.time_s.low, bf16.time_s.high) == pytest.approx((reference_s / 1.8, reference_s / 1.2))
+    assert (simulated.speedup, simulated.time_s, simulated.peak_mib, simulated.efficiency) == (None,) * 4
+
+
+def test_the_box_answers_the_five_questions(project):
+    """Protects the first page: which format, what is lost, how sure, what it costs, why not the others."""
+    set_speedups(project / "reports/timing/bf16.json", 1.9, 2.0, 2.1)
+    set_speedups(project / "reports/timing/fp16.json", 0.8, 0.9, 1.0)
+    said = box(rendered())
+    assert "Which format? BF16, for: Deployment on a CPU alone" in said and "2.00 times as fast as FP32" in said
+    assert "What is lost? Its pictures agree with those of FP32 to" in said and "SSIM 0.960" in said
+    assert "is not sure: SSIM 0.960, but its 95 % interval from 0.940 to 0.980 reaches below" in said
+    assert "The best that surely keeps it is FP32 (1.00×)." in said and "In this run it is the fastest" in said
+    assert "if an hour costs 1.00 USD and 50 % of it is spent drawing; both are assumptions" in said
+    assert "Not faster: FP32 and FP16." in said and "Only simulated: INT8 Simulated." in said
+
+
+def test_a_tie_in_time_is_not_called_the_fastest(project):
+    set_speedups(project / "reports/timing/bf16.json", 1.5, 2.0, 2.5)
+    set_speedups(project / "reports/timing/fp16.json", 1.4, 1.9, 2.4)
+    page = rendered()
+    assert (
+        "That it is the fastest is not sure: the range of its speed-up, 1.50× to 2.50×, overlaps that of FP16."
+        in box(page)
+    )
+    assert "Not faster: 1.90× against 2.00×, their ranges overlap." in words(page)
+
+
+def test_nothing_better_means_to_stay(project):
+    for name in ("bf16", "fp16"):
+        set_speedups(project / f"reports/timing/{name}.json", 0.5, 0.6, 0.7)
+    said = box(rendered())
+    assert "Which format? Stay with FP32" in said and "What is lost? Nothing: all 5 pictures are those of FP32." in said
+
+
+def test_a_floor_that_nothing_reaches_says_so_and_how_far_it_would_have_to_fall(project):
+    """The baseline is below it here only because it is made so."""
+    change(project / "reports/quality/fp32.json", lambda quality: _set_ssim(quality, 0.9))
+    change(project / "params.yaml", lambda params: params["scenarios"]["cpu-only"].update(ssim_floor=1.0))
+    page = rendered()
+    assert "Above an SSIM floor of 0.9995, 0.0005 more than asked, no format would be advised." in words(page)
+    assert "Deployment on a CPU alone: No measured format serves this." in box(page)
+    assert "No measured format serves this." in row(page, "recommendations", "Deployment on a CPU")
+    assert "With an SSIM floor of 0.9995, 0.0005 less than asked, it would be FP16." in words(page)
+
+
+def test_a_device_that_nothing_was_measured_on_says_so(project):
+    page = rendered()
+    assert "no format of this model was measured on a GPU" in row(
+        page, "recommendations", "Production on a GPU with more"
+    )
+    assert "nothing was measured on a phone" in row(page, "recommendations", "Mobile devices")
+
+
+def test_another_machine_s_gpu_answers_for_a_gpu(project):
+    """Protects merged results from being ignored: same model, measured with pictures, on a GPU."""
+    for name, ratio in (("fp32", 1.0), ("bf16", 3.0), ("fp16", 2.0)):
+        folder = project / f"reports/machines/{OTHER}/embedded/{name}"
+        set_speedups(folder / "timing.json", ratio - 0.1, ratio, ratio + 0.1, "cuda")
+        shutil.copy(project / f"reports/quality/{name}.json", folder / "quality.json")
+    given = row(rendered(with_machines=True), "recommendations", "Production on a GPU with 4")
+    assert "BF16 (3.00×)" in given and "Invented GPU" in given and "FP16 (2.00×)" in given
+    best = row(rendered(with_machines=True), "recommendations", "Production on a GPU with more")
+    assert "FP16 (2.00×)" in best, "BF16 is below that scenario's floor"
+
+
+def test_another_model_on_a_gpu_is_a_fact_and_no_advice(project):
+    """Protects a reader from speeds of random weights as advice for this model."""
+    folder = project / f"reports/machines/{OTHER}"
+    (folder / "embedded").rename(folder / "big")
+    change(folder / "asked.json", lambda asked: asked.update(models={"big": asked["models"]["embedded"]}))
+    unmeasured = {"variant": "", "label": "", "baseline": "fp32", "measured": False, "reason": "random", "pictures": []}
+    for name, ratio in (("fp32", 1.0), ("bf16", 3.0), ("fp16", 2.0)):
+        set_speedups(folder / f"big/{name}/timing.json", ratio, ratio, ratio, "cuda")
+        (folder / f"big/{name}/quality.json").write_text(json.dumps(unmeasured), encoding="utf-8")
+    page = rendered(with_machines=True)
+    assert "Not answered" in row(page, "recommendations", "Production on a GPU with 4")
+    assert "the fastest format of Embedded within the limit is BF16 (3.00× against FP32" in words(page)
+    assert "Its quality was not measured there." in words(page)
+
+
+def test_dominated_variants_are_named_with_what_dominates_them(project):
+    set_speedups(project / "reports/timing/bf16.json", 1.9, 2.0, 2.1)
+    set_speedups(project / "reports/timing/fp16.json", 0.8, 0.9, 1.0)
+    page = rendered()
+    fp16 = row(page, "tradeoff", "FP16")
+    assert re.search(r"front 0\.90× by FP32", fp16), fp16
+    assert "not measured: simulated, so without a speed the efficiency is undefined" in row(
+        page, "tradeoff", "INT8 Simulated"
+    )
+    assert re.search(r"2\.00× front .* 3\.8\d$", row(page, "tradeoff", "BF16")), "2 x 2.00 x 0.96"
+
+
+def test_costs_follow_from_price_speed_and_the_share_of_acceptable_pictures(project):
+    """BF16 is twice as fast, and four of its five pictures reach 0.95: half the price, a quarter more for the fifth."""
+    set_speedups(project / "reports/timing/bf16.json", 1.9, 2.0, 2.1)
+
+    def assume(params: dict) -> None:
+        params["cost"].update(price_per_hour=3.6, utilisation=1.0, currency="EUR")
+
+    change(project / "params.yaml", assume)
+    latency_s = json.loads((project / "reports/timing/fp32.json").read_text(encoding="utf-8"))["latency_s"]
+    found = row(page := rendered(), "costs", "BF16").split()
+    assert float(found[1]) == pytest.approx(latency_s / 2, abs=0.001)
+    assert "80 38 to 96" in " ".join(found)
+    assert f"{latency_s / 2 / 0.8:.3f}" in found
+    assert "not measured: simulated" in row(page, "costs", "INT8 Simulated") and "1000 pictures" in table(page, "costs")
+    assert "<b>Assumed</b> are 3.60 EUR" in page
+
+
+def test_without_pictures_advice_is_withheld_with_the_reason_and_costs_remain(project):
+    for name in VARIANTS:
+        unmeasured = {"variant": name, "label": name, "baseline": "fp32", "measured": False, "reason": "random weights"}
+        (project / f"reports/quality/{name}.json").write_text(
+            json.dumps(unmeasured | {"pictures": []}), encoding="utf-8"
+        )
+        change(project / f"data/images/{name}/images.json", lambda listing: listing.update(pictures=[]))
+    change(project / "reports/summary.json", lambda summary: summary.update(pairs=[]))
+    page = rendered()
+    assert "Advice is withheld: without pictures no format can be held to a quality floor (random weights)." in box(
+        page
+    )
+    assert 'id="table-recommendations"' not in page and 'id="table-tradeoff"' not in page
+    assert "Acceptable" not in table(page, "costs") and "BF16" in table(page, "costs")

@@ -1,0 +1,125 @@
+"""Results of other machines: merged with their own baseline, and what is missing or of other code is said."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from stages import report
+from stages.lib.project.errors import UserError
+from stages.lib.project.params import load_params
+from stages.lib.results.machines import compare_machines, load_machines
+from stages.lib.results.records import load_results
+from tests.results_folder import write_machine, write_project
+
+VARIANTS = {
+    "fp32": {"label": "FP32", "backend": "torch", "weights": "float32"},
+    "bf16": {"label": "BF16", "backend": "torch", "weights": "bfloat16"},
+    "int8-simulated": {"label": "INT8 Simulated", "backend": "torch", "weights": "int8", "simulated": True},
+}
+CODE = {"torch": "a" * 64}
+OTHER = "ffffffffffff"
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("machines") / "project"
+    write_project(folder, VARIANTS)
+    write_machine(folder, OTHER, VARIANTS, CODE)
+    (folder / "reports/code.json").write_text(json.dumps({"backends": CODE}), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def project(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the project that a test may change, and the working folder."""
+    folder = shutil.copytree(written, tmp_path / "copy")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def change(path: Path, **values: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | values), encoding="utf-8")
+
+
+def rendered() -> str:
+    params = load_params()
+    results = load_results(Path("reports"), Path("data/images"), params)
+    machines = report.other_machines(Path("reports"), results.environment["fingerprint"], params.model)
+    origin = report.Origin(commit="0" * 40, modified=False, epoch=1_700_000_000)
+    return report.render(params, results, Path("data/images"), Path("data/models/base"), origin, machines=machines)
+
+
+def test_speedups_are_each_machines_own(project: Path):
+    """Protects the comparison: a machine twice as slow has the same ratio, and a simulated format has none."""
+    timing = project / f"reports/machines/{OTHER}/embedded/bf16/timing.json"
+    change(timing, latency_s=9.0, speedup=3.5, device="cuda")
+    change(project / "reports/timing/bf16.json", latency_s=1.0, speedup=1.25)
+    params = load_params()
+    results = load_results(Path("reports"), Path("data/images"), params)
+    (comparison,) = compare_machines(load_machines(Path("reports/machines"), CODE), results, params.model)
+    assert comparison.machines == ["Invented CPU", "Invented GPU"]
+    rows = dict(comparison.rows)
+    assert list(rows) == ["FP32", "BF16"]
+    assert rows["BF16"] == [
+        {"latency_s": 1.0, "speedup": 1.25, "device": "cpu"},
+        {"latency_s": 9.0, "speedup": 3.5, "device": "cuda"},
+    ]
+
+
+def test_a_variant_of_another_format_is_not_compared(project: Path):
+    """Protects against a ratio of two formats that only share a name; another device is the same format."""
+    change(project / "params.yaml", variants=VARIANTS | {"bf16": VARIANTS["bf16"] | {"compute": "float32"}})
+    params = load_params()
+    results = load_results(Path("reports"), Path("data/images"), params)
+    (comparison,) = compare_machines(load_machines(Path("reports/machines"), CODE), results, params.model)
+    assert [label for label, _ in comparison.rows] == ["FP32"]
+
+
+def test_the_report_shows_other_machines_and_is_silent_without(project: Path):
+    """Protects a reader from an empty section, and this machine from being told twice."""
+    page = rendered()
+    assert "Other machines" in page and "Invented GPU" in page and "Table M2" in page
+    assert "Incomplete" not in page and "other code" not in page
+    (project / f"reports/machines/{OTHER}").rename(project / "reports/machines/0123456789ab")
+    change(project / "reports/machines/0123456789ab/environment.json", fingerprint="0123456789ab")
+    for timing in project.glob("reports/machines/*/embedded/*/timing.json"):
+        change(timing, fingerprint="0123456789ab")
+    assert "Other machines" not in rendered()
+    own = project / "reports/machines/0123456789ab"
+    (own / "embedded").rename(own / "larger")
+    change(own / "asked.json", models={"larger": list(VARIANTS)}, failed={})
+    assert "Other machines" in rendered()  # what this one measured of another model is told nowhere else
+    shutil.rmtree(project / "reports/machines")
+    assert "Other machines" not in rendered()
+
+
+def test_quality_of_no_format_takes_no_column(project: Path):
+    """Protects the table from repeating in every row why a model's pictures are not compared."""
+    before = rendered()
+    for quality in project.glob("reports/machines/*/embedded/*/quality.json"):
+        change(quality, measured=False, reason="pictures mean nothing")
+    page = rendered()
+    assert page.count("The quality was not measured (pictures mean nothing).") == 1
+    assert page.count('<th scope="col">SSIM</th>') == before.count('<th scope="col">SSIM</th>') - 1
+
+
+def test_what_is_missing_or_of_other_code_is_said(project: Path):
+    """Protects a reader from taking half a folder, or figures of other code, for the whole."""
+    (project / f"reports/machines/{OTHER}/embedded/bf16/size.json").unlink()
+    change(project / f"reports/machines/{OTHER}/asked.json", failed={"embedded": {"bf16": "out of memory"}})
+    change(project / "reports/code.json", backends={"torch": "b" * 64})
+    page = rendered()
+    assert "bf16 (out of memory)" in page
+    assert "other code than this report's checkout has: FP32, INT8 Simulated" in page.replace("&#39;", "'")
+
+
+def test_figures_of_a_third_machine_stop_the_report(project: Path):
+    """Protects a folder from files that were copied into it from elsewhere."""
+    change(project / f"reports/machines/{OTHER}/embedded/bf16/timing.json", fingerprint="eeeeeeeeeeee")
+    with pytest.raises(UserError, match="bf16/timing.json was measured on the machine eeeeeeeeeeee: delete"):
+        load_machines(Path("reports/machines"), CODE)
+    (project / f"reports/machines/{OTHER}/environment.json").unlink()
+    with pytest.raises(UserError, match=f"{OTHER} is incomplete, environment.json is missing: delete"):
+        load_machines(Path("reports/machines"), CODE)
