@@ -4,7 +4,7 @@ import os
 import sys
 
 # A thread of OpenMP that has nothing to do spins, and holds up whoever would use its core: on two cores with other busy
-# programs a picture took ten times as long. After some 0.1 ms of spinning a thread sleeps, which costs an idle machine
+# programs an image took ten times as long. After some 0.1 ms of spinning a thread sleeps, which costs an idle machine
 # nothing that could be measured. NumPy's products here are small: more threads for them get in each other's way.
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

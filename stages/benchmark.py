@@ -1,13 +1,13 @@
 """How fast is a variant, and how much memory does it take?
 
 Reads the models of the variant and the baseline, the stored noise and this machine's description; writes
-reports/timing/V.json. Two fresh processes, one per model, draw the same picture in turns, never both at once, and the
+reports/timing/V.json. Two fresh processes, one per model, generate the same image in turns, never both at once, and the
 order is turned round after each turn: drift of the machine hits both. The speed-up is the median of the ratios of the
 turns. The baseline is timed against itself, which shows how far from 1 noise alone takes a ratio. At the end, when no
 timing can suffer from it, both processes tell what they multiply in, and how long that takes (`executed`).
 
-A model that would draw longer than params.yaml allows is measured for a few steps of each picture, in fewer turns, and
-its time is extrapolated: `extrapolated` and `baseline_extrapolated` say so, `unet_calls` and `unet_calls_made` from
+A model that would generate longer than params.yaml allows is measured for a few steps of each image, in fewer turns,
+and its time is extrapolated: `extrapolated` and `baseline_extrapolated` say so, `unet_calls` and `unet_calls_made` from
 how many calls of the U-Net to how many.
 """
 
@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from stages.lib.formats.shared.availability import obstacle_left_in, passed_on
 from stages.lib.formats.shared.devices import compute_dtype, resolve_device
-from stages.lib.formats.shared.executed_work import picture_calls, work_of
+from stages.lib.formats.shared.executed_work import image_calls, work_of
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import read_json, write_json
 from stages.lib.project.measurement import Measurement
@@ -87,7 +87,7 @@ def main() -> None:
     timing = {**names, **timing_report(params, variants, tasks, environment)}
     write_json(arguments.output, timing)
     print(
-        f"benchmark: {variant.label} on {timing['device']}, {timing['latency_s']:.3f} s per picture"
+        f"benchmark: {variant.label} on {timing['device']}, {timing['latency_s']:.3f} s per image"
         f"{' (extrapolated)' if timing['extrapolated'] else ''}, "
         f"{timing['speedup']:.2f}x {params.baseline}, peak {timing['run_peak_mib']:.0f} MiB, "
         f"{time.perf_counter() - begin_s:.1f} s"
@@ -118,7 +118,7 @@ def timing_report(
 
 
 def task_of(params: Params, name: str, models: Path, noise: Path, threads: int) -> Task:
-    """What a process that times the variant `name` loads and draws."""
+    """What a process that times the variant `name` loads and generates."""
     prompt = timed_prompt(params)
     return Task(
         variant=name,
@@ -130,12 +130,12 @@ def task_of(params: Params, name: str, models: Path, noise: Path, threads: int) 
         noise=str(noise),
         steps=params.generation.steps,
         guidance_scale=params.generation.guidance_scale,
-        longest_picture_s=params.benchmark.longest_picture_s,
+        longest_image_s=params.benchmark.longest_image_s,
     )
 
 
 def turns(rounds: int) -> list[tuple[str, str]]:
-    """Who draws first and who second in each round: variant and baseline, baseline and variant, and so on."""
+    """Who generates first and who second in each round: variant and baseline, baseline and variant, and so on."""
     return [ROLES if number % 2 == 0 else ROLES[::-1] for number in range(rounds)]
 
 
@@ -194,8 +194,8 @@ def measure(
     }
     measurements = named_measurements(calls, single)
     components = component_times(instrumented)
-    picture = {item["component"]: item["calls_per_picture"] for item in components}
-    network_calls = {component: picture[name] for component, name in NETWORKS.items()}
+    image = {item["component"]: item["calls_per_image"] for item in components}
+    network_calls = {component: image[name] for component, name in NETWORKS.items()}
     return {
         "warmup": warmup,
         "extrapolated": extrapolated["variant"],
@@ -228,11 +228,11 @@ def measure(
 
 
 def batch_times(process: TimingProcess, size: int, repeats: int) -> dict[str, Any]:
-    """What drawing `size` pictures at once takes, after a call that is thrown away: seconds a picture, peak in MiB."""
+    """What generation `size` images at once takes, after a call that is thrown away: seconds an image, peak in MiB."""
     answers = [process.ask("batch", size=size) for _ in range(1 + repeats)][1:]
     times_s = Measurement("s", tuple(answer["latency_s"] / size for answer in answers))
     peak_mib = max(answer["peak_mib"] for answer in answers)
-    return {"batch_size": size, "run_peak_mib": peak_mib, "latency_per_picture_s": times_s.as_json()}
+    return {"batch_size": size, "run_peak_mib": peak_mib, "latency_per_image_s": times_s.as_json()}
 
 
 def named_measurements(calls: list[Call], single: dict[str, dict[str, float]]) -> dict[str, Measurement]:
@@ -252,12 +252,12 @@ def named_measurements(calls: list[Call], single: dict[str, dict[str, float]]) -
 
 
 def component_times(instrumented: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Seconds per call of each component over all instrumented pictures, and its calls in a whole picture."""
+    """Seconds per call of each component over all instrumented images, and its calls in a whole image."""
     taken = [answer["times_s"] for answer in instrumented]
     return [
         {
             "component": name,
-            "calls_per_picture": instrumented[0]["unet_calls"] if name == "unet_step" else len(samples),
+            "calls_per_image": instrumented[0]["unet_calls"] if name == "unet_step" else len(samples),
             **Measurement("s", tuple(sample for times in taken for sample in times[name])).as_json(),
         }
         for name, samples in taken[0].items()
@@ -267,8 +267,8 @@ def component_times(instrumented: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def with_calls(
     rows: list[dict[str, Any]], network_calls: dict[str, int], schedule: tuple[str, ...]
 ) -> list[dict[str, Any]]:
-    """The rows of executed work with `calls`: how often one picture calls their graph."""
-    return [replace(row, calls=picture_calls(row, network_calls, schedule)).as_json() for row in work_of(rows)]
+    """The rows of executed work with `calls`: how often one image calls their graph."""
+    return [replace(row, calls=image_calls(row, network_calls, schedule)).as_json() for row in work_of(rows)]
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What do the networks get to see? Draw some pictures in FP32 and keep examples of every network's inputs.
+"""What do the networks get to see? Generate some images in FP32 and keep examples of every network's inputs.
 
 Quantizers that round activations take their ranges from these. The prompts are others than those that are evaluated.
-An architecture with random weights draws nothing: its networks get noise and the tokens of a prompt.
+An architecture with random weights generates nothing: its networks get noise and the tokens of a prompt.
 """
 
 import argparse
@@ -26,12 +26,12 @@ RANDOM_TIMESTEPS = [801, 201]  # of the random examples: an early and a late ste
 
 
 def calibration_prompts(params: Params) -> list[Prompt]:
-    """The prompts that are drawn; a UserError if there are too few of them or one is evaluated as well."""
-    path, count = Path(params.calibration.file), params.calibration.pictures
+    """The prompts that are generated; a UserError if there are too few of them or one is evaluated as well."""
+    path, count = Path(params.calibration.file), params.calibration.images
     prompts = load_prompts(path, None)
     if len(prompts) < count:
         raise UserError(
-            f"{PARAMS_FILE}: 'calibration.pictures' has the value {count}, but {path} has {len(prompts)} prompts: "
+            f"{PARAMS_FILE}: 'calibration.images' has the value {count}, but {path} has {len(prompts)} prompts: "
             "lower it or add rows"
         )
     evaluated = {item.prompt for item in load_prompts(Path(params.prompts.file), None)}
@@ -54,7 +54,7 @@ def collect(
 ) -> "Inputs":
     """Inputs of each component, FP32 on the CPU, named as in stages.lib.models.calibration.
 
-    Of each picture's U-Net calls, `unet_calls` are kept (all, if there are fewer), chosen by `seed`.
+    Of each image's U-Net calls, `unet_calls` are kept (all, if there are fewer), chosen by `seed`.
     """
     import torch
 
@@ -80,7 +80,7 @@ def collect(
         pipeline.text_encoder.register_forward_pre_hook(see_text_encoder, with_kwargs=True),
     ]
     try:
-        for prompt in tqdm(prompts, desc="calibrate", unit="picture", mininterval=1):
+        for prompt in tqdm(prompts, desc="calibrate", unit="image", mininterval=1):
             calls.clear()
             latents = pipeline(
                 prompt=prompt.prompt,
@@ -95,8 +95,8 @@ def collect(
             inputs["vae"].append({"latents": latents})
             with torch.no_grad():
                 decoded = pipeline.vae.decode(latents, return_dict=False)[0]
-            picture = pipeline.image_processor.postprocess(decoded, output_type="pil")
-            pixels = pipeline.feature_extractor(picture, return_tensors="pt").pixel_values
+            image = pipeline.image_processor.postprocess(decoded, output_type="pil")
+            pixels = pipeline.feature_extractor(image, return_tensors="pt").pixel_values
             inputs["safety_checker"].append({"pixels": pixels})
     finally:
         for hook in hooks:
@@ -135,15 +135,15 @@ def random_inputs(base: Path, prompts: list[Prompt], timesteps: list[int], seed:
     return inputs
 
 
-def drawn_inputs(base: Path, prompts: list[Prompt], params: Params) -> "Inputs":
-    """What the networks of the FP32 pipeline in `base` see while it draws `prompts`; see `collect`."""
+def generated_inputs(base: Path, prompts: list[Prompt], params: Params) -> "Inputs":
+    """What the networks of the FP32 pipeline in `base` see while it generates `prompts`; see `collect`."""
     from stages.lib.generation.sampling import use_deterministic_algorithms
     from stages.lib.models.components import assemble, headers, load_component
 
-    check_memory(4 * sum(item.elements for name in COMPONENTS for item in headers(base, name)), "drawing in FP32")
+    check_memory(4 * sum(item.elements for name in COMPONENTS for item in headers(base, name)), "generation in FP32")
     use_deterministic_algorithms()
     pipeline = assemble(base, {name: load_component(base, name, "float32") for name in COMPONENTS})
-    # The checker would blacken a picture; it is asked about none here.
+    # The checker would blacken an image; it is asked about none here.
     pipeline.register_modules(safety_checker=None)
     generation, calibration = params.generation, params.calibration
     return collect(
@@ -157,7 +157,7 @@ def drawn_inputs(base: Path, prompts: list[Prompt], params: Params) -> "Inputs":
 
 
 def main() -> None:
-    """Draw, write, print one line."""
+    """Generate, write, print one line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--base", type=Path, required=True, help="the checked pipeline folder")
     parser.add_argument("--output", type=Path, required=True, help="safetensors file to write")
@@ -174,7 +174,7 @@ def main() -> None:
         timesteps = RANDOM_TIMESTEPS[: len(prompts)]
         inputs, source = random_inputs(arguments.base, prompts, timesteps, params.calibration.seed), "random examples"
     else:
-        inputs, source = drawn_inputs(arguments.base, prompts, params), "pictures"
+        inputs, source = generated_inputs(arguments.base, prompts, params), "images"
     write_inputs(arguments.output, inputs)
     counts = ", ".join(f"{len(items)} {component}" for component, items in inputs.items())
     print(f"calibrate: inputs of {len(prompts)} {source} ({counts}), {time.perf_counter() - begin_s:.1f} s")

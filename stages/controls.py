@@ -1,9 +1,10 @@
-"""Would this instrument notice? Pictures that must be caught are drawn wrongly on purpose and judged like a variant's.
+"""Would this instrument notice? Images that must be caught are generated wrongly on purpose and judged like a
+variant's.
 
-Reads data/models/BASELINE, data/models/base, the noise, the prompts and the baseline's pictures; writes
+Reads data/models/BASELINE, data/models/base, the noise, the prompts and the baseline's images; writes
 reports/controls.json: the baseline under another name (must be identical), shuffled seeds, swapped prompts, a U-Net
-rounded to INT2 (must get no good word) and a NaN in its weights (must stop the drawing); and how weak known damage may
-be before nothing is said about it. A control that is not caught fails the run: no figure can be trusted then.
+rounded to INT2 (must get no good word) and a NaN in its weights (must stop the generation); and how weak known damage
+may be before nothing is said about it. A control that is not caught fails the run: no figure can be trusted then.
 """
 
 import argparse
@@ -14,51 +15,51 @@ from typing import TYPE_CHECKING, Any
 
 from stages.lib.formats import BACKENDS
 from stages.lib.formats.shared.devices import resolve_device
-from stages.lib.generation.image_folder import Picture, read_listing, read_pictures, read_rgb, rgb_sha256
+from stages.lib.generation.image_folder import StoredImage, read_images, read_listing, read_rgb, rgb_sha256
 from stages.lib.generation.noise import read_noise
-from stages.lib.generation.sampling import draw_picture, quiet_safety_checker, use_deterministic_algorithms
+from stages.lib.generation.sampling import generate_image, quiet_safety_checker, use_deterministic_algorithms
 from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import write_json
 from stages.lib.project.params import Generation, Variant, load_params
 from stages.lib.project.prompts import Prompt, load_prompts
 from stages.lib.quality.comparison import average, compare
-from stages.lib.quality.detection import CONTROLS, Drawing, detection_limits, judge_pictures, judge_stop
+from stages.lib.quality.detection import CONTROLS, Judged, detection_limits, judge_images, judge_stop
 from stages.lib.quality.full_reference import Prepared
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
-PICTURES = 2  # per control
-DAMAGED_PICTURES = 8
+IMAGES = 2  # per control
+DAMAGED_IMAGES = 8
 BITS = 2
 ONE_PROMPT = "there is only one prompt, and nothing to swap with"
 
 
 class Painter:
-    """Draws what a control asks for, with one pipeline and the settings of the run."""
+    """Generates what a control asks for, with one pipeline and the settings of the run."""
 
     def __init__(self, name: str, pipeline: "StableDiffusionPipeline", noise: Path, generation: Generation) -> None:
         self.name, self.pipeline, self.noise, self.generation = name, pipeline, noise, generation
 
-    def draw(self, id: str, text: Prompt, seed: Prompt) -> Drawing:
-        """The picture called `id` from the words of one prompt and the noise of another; its true names go with it."""
+    def generate(self, id: str, text: Prompt, seed: Prompt) -> Judged:
+        """The image called `id` from the words of one prompt and the noise of another; its true names go with it."""
         import numpy as np
 
         settings = self.generation.steps, self.generation.guidance_scale
         latents = read_noise(self.noise, seed.id)
-        rgb = np.asarray(draw_picture(self.pipeline, self.name, text.prompt, latents, *settings))
+        rgb = np.asarray(generate_image(self.pipeline, self.name, text.prompt, latents, *settings))
         path = Path(self.name) / f"{id}.png"
-        return Picture(path, id, text.kind, text.prompt, seed.seed, rgb_sha256(rgb), flagged=False), rgb
+        return StoredImage(path, id, text.kind, text.prompt, seed.seed, rgb_sha256(rgb), flagged=False), rgb
 
-    def draw_all(self, prompts: list[Prompt], texts: list[Prompt], seeds: list[Prompt]) -> list[Drawing]:
-        """One picture per prompt."""
-        return [self.draw(prompt.id, *pair) for prompt, *pair in zip(prompts, texts, seeds, strict=True)]
+    def generate_all(self, prompts: list[Prompt], texts: list[Prompt], seeds: list[Prompt]) -> list[Judged]:
+        """One image per prompt."""
+        return [self.generate(prompt.id, *pair) for prompt, *pair in zip(prompts, texts, seeds, strict=True)]
 
 
 def run_controls(
     prompts: list[Prompt], baseline: Painter, again: Painter, broken: Painter
-) -> tuple[list[Drawing], list[dict[str, Any]]]:
-    """The baseline's pictures of `prompts`, and every control against them, in the order of CONTROLS.
+) -> tuple[list[Judged], list[dict[str, Any]]]:
+    """The baseline's images of `prompts`, and every control against them, in the order of CONTROLS.
 
     `again` is the baseline loaded anew under another name, `broken` a pipeline whose U-Net is rounded to INT2. A
     control for which there are too few prompts has a `reason` instead of figures.
@@ -69,15 +70,15 @@ def run_controls(
     orders = {"rerun": (prompts, prompts)}
     if len(prompts) > 1:
         orders |= {"seeds": (prompts, turned), "prompts": (turned, prompts)}
-    # Two pipelines draw at the same time: with the one thread that each has, on a core of its own.
+    # Two pipelines generate at the same time: with the one thread that each has, on a core of its own.
     with ThreadPoolExecutor(2, initializer=torch.set_num_threads, initargs=(torch.get_num_threads(),)) as pool:
-        first = pool.submit(lambda: [painter.draw_all(prompts, prompts, prompts) for painter in (baseline, broken)])
-        second = pool.submit(lambda: {name: again.draw_all(prompts, *order) for name, order in orders.items()})
-        (references, rounded), drawn = first.result(), second.result()
-    drawn["int2"] = rounded
-    results = {name: judge_pictures(name, references, pictures) for name, pictures in drawn.items()}
+        first = pool.submit(lambda: [painter.generate_all(prompts, prompts, prompts) for painter in (baseline, broken)])
+        second = pool.submit(lambda: {name: again.generate_all(prompts, *order) for name, order in orders.items()})
+        (references, rounded), generated = first.result(), second.result()
+    generated["int2"] = rounded
+    results = {name: judge_images(name, references, images) for name, images in generated.items()}
     inject_nan(broken.pipeline)
-    results["nan"] = judge_stop("nan", lambda: broken.draw(prompts[0].id, prompts[0], prompts[0]))
+    results["nan"] = judge_stop("nan", lambda: broken.generate(prompts[0].id, prompts[0], prompts[0]))
     skipped = {"caught": None, "reason": ONE_PROMPT}
     return references, [
         {"reason": None} | results.get(name, {"name": name, "expected": CONTROLS[name]} | skipped) for name in CONTROLS
@@ -85,7 +86,7 @@ def run_controls(
 
 
 def int2_pipeline(base: Path, device: str) -> "StableDiffusionPipeline":
-    """The base model in FP32 with every weight of the U-Net rounded to INT2, per channel: too few for any picture."""
+    """The base model in FP32 with every weight of the U-Net rounded to INT2, per channel: too few for any image."""
     from stages.lib.formats import torch as backend
     from stages.lib.models.components import load_component
 
@@ -102,8 +103,8 @@ def inject_nan(pipeline: "StableDiffusionPipeline") -> None:
     next(pipeline.unet.parameters()).view(-1)[0] = float("nan")
 
 
-def stored_against_drawn(stored: dict[str, Picture], references: list[Drawing]) -> dict[str, Any]:
-    """The baseline's stored pictures against those just drawn: identical where they were drawn on this machine."""
+def stored_against_generated(stored: dict[str, StoredImage], references: list[Judged]) -> dict[str, Any]:
+    """The baseline's stored images against those just generated: identical where this machine generated both."""
     pixels = [(Prepared(read_rgb(stored[item.id])), Prepared(rgb)) for item, rgb in references]
     return average([compare(stored[item.id], item, pair) for (item, _), pair in zip(references, pixels, strict=True)])
 
@@ -114,12 +115,12 @@ def check_caught(results: list[dict[str, Any]], output: Path) -> None:
     if missed:
         said = "; ".join(
             f"'{result['name']}' must be {result['expected']} and "
-            + ("drew a picture" if result["expected"] == "stopped" else _said(result))
+            + ("drew an image" if result["expected"] == "stopped" else _said(result))
             for result in missed
         )
         raise UserError(
             f"the instrument failed its controls: {said}. See {output}; no quality figure of this run can be trusted "
-            "until drawing (stages/lib/generation/sampling.py) or comparing (stages/lib/quality/metrics.py, appearance.py) is mended"
+            "until generation (stages/lib/generation/sampling.py) or comparing (stages/lib/quality) is mended"
         )
 
 
@@ -130,25 +131,25 @@ def _said(result: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Draw, judge, write, print one line; fail if something was not caught."""
+    """Generate, judge, write, print one line; fail if something was not caught."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--base", type=Path, required=True, help="pipeline folder of the base model")
     parser.add_argument("--models", type=Path, required=True, help="folder with the baseline's model folder")
     parser.add_argument("--noise", type=Path, required=True)
-    parser.add_argument("--images", type=Path, required=True, help="folder with the baseline's pictures")
+    parser.add_argument("--images", type=Path, required=True, help="folder with the baseline's images")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
     begin_s = time.perf_counter()
     params = load_params()
     baseline = params.variant(params.baseline)
-    if reason := params.not_drawn:
+    if reason := params.not_generated:
         write_json(arguments.output, {"baseline": baseline.name, "measured": False, "reason": reason})
-        print(f"controls: nothing is drawn wrongly ({reason})")
+        print(f"controls: nothing is generated wrongly ({reason})")
         return
     import torch
 
-    prompts = load_prompts(Path(params.prompts.file), params.prompts.sets)[:PICTURES]
-    stored = read_pictures(arguments.images / baseline.name)
+    prompts = load_prompts(Path(params.prompts.file), params.prompts.sets)[:IMAGES]
+    stored = read_images(arguments.images / baseline.name)
     device = resolve_device(baseline.device, params.device)
     use_deterministic_algorithms()
     quiet_safety_checker()
@@ -163,12 +164,12 @@ def main() -> None:
         )
     ]
     references, results = run_controls(prompts, *painters)
-    damaged = [read_rgb(picture) for picture in list(stored.values())[:DAMAGED_PICTURES]]
+    damaged = [read_rgb(image) for image in list(stored.values())[:DAMAGED_IMAGES]]
     written = {
         "baseline": baseline.name,
         "measured": True,
         "controls": results,
-        "stored": stored_against_drawn(stored, references),
+        "stored": stored_against_generated(stored, references),
         "limits": detection_limits(damaged) if len(damaged) > 1 else {},
     }
     write_json(arguments.output, written)

@@ -29,7 +29,7 @@ from stages.lib.timing.memory import check_memory
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoSibling
 
-# Measured highest memory of drawing weights, in bytes of the largest network.
+# Measured highest memory of generation weights, in bytes of the largest network.
 DRAWING_PEAK = 1.3
 
 
@@ -103,7 +103,7 @@ def make_from_architecture(model: ArchitectureModel, key: str, output: Path) -> 
                 begin_s = time.perf_counter()
                 write_component(folder, component, random_state(network, component, model.seed))
                 took_s = time.perf_counter() - begin_s
-                print(f"download: {component}, {_size(sizes_bytes[component])} drawn, {took_s:.1f} s", flush=True)
+                print(f"download: {component}, {_size(sizes_bytes[component])} generated, {took_s:.1f} s", flush=True)
             check_pipeline_folder(folder)
             return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     except OSError as error:

@@ -37,7 +37,7 @@ CPU_INFO = Path("/proc/cpuinfo")
 NVIDIA_DRIVER = (Path("/proc/driver/nvidia/version"), Path("/dev/nvidiactl"), Path("/dev/dxg"))
 # The pipeline runs without these: tools.measure_machine needs no DVC.
 OPTIONAL_PACKAGES = ("dvc",)
-COMPUTING_PACKAGES = ("diffusers", "torch", "transformers")  # another version of them makes and draws anew
+COMPUTING_PACKAGES = ("diffusers", "torch", "transformers")  # another version of them makes and generates anew
 
 
 def describe() -> dict:

@@ -1,9 +1,9 @@
-"""How far are a variant's pictures from the baseline's, and do they still show what was asked for?
+"""How far are a variant's images from the baseline's, and do they still show what was asked for?
 
 Reads data/images/V, data/images/BASELINE and the base model's CLIP, if it brings one; writes reports/quality/V.json:
-distances, CLIP score and attributes of each picture, their averages with 95 % intervals, the distance between the two
+distances, CLIP score and attributes of each image, their averages with 95 % intervals, the distance between the two
 sets, the latents' signal-to-noise ratio after every step, and the safety checker's decisions. What cannot be measured
-is given with its reason; where nothing was drawn, `measured` is false and `reason` says why.
+is given with its reason; where nothing was generated, `measured` is false and `reason` says why.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from stages.lib.formats.shared.availability import obstacle_left_in, passed_on
-from stages.lib.generation.image_folder import check_same_prompts, not_drawn, read_pictures, read_rgb
+from stages.lib.generation.image_folder import check_same_prompts, not_generated, read_images, read_rgb
 from stages.lib.generation.step_latents import compare_trajectories, read_trajectories
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import write_json
@@ -28,26 +28,26 @@ if TYPE_CHECKING:
 
 
 def compare_folders(reference: Path, folder: Path, clip: "Clip | None") -> tuple[list[Pair], Features | None]:
-    """Each picture of `reference` with its counterpart in `folder`, in order; a few pairs are in memory at a time."""
-    references, pictures = read_pictures(reference), read_pictures(folder)
-    check_same_prompts((reference, folder), (references, pictures))
+    """Each image of `reference` with its counterpart in `folder`, in order; a few pairs are in memory at a time."""
+    references, images = read_images(reference), read_images(folder)
+    check_same_prompts((reference, folder), (references, images))
 
     def pairs() -> Iterator:
-        for id in tqdm(references, desc="evaluate", unit="picture", mininterval=1):
-            yield references[id], pictures[id], read_rgb(references[id]), read_rgb(pictures[id])
+        for id in tqdm(references, desc="evaluate", unit="image", mininterval=1):
+            yield references[id], images[id], read_rgb(references[id]), read_rgb(images[id])
 
     return compare_sets(pairs(), clip)
 
 
 def quality_of(pairs: list[Pair], features: Features | None, settings: Quality) -> dict:
-    """The figures of reports/quality that come from pictures, without the names of the variants."""
+    """The figures of reports/quality that come from images, without the names of the variants."""
     figures = paired_figures(pairs, features, settings)
-    for row, pair in zip(figures["pictures"], pairs, strict=True):
-        row |= {"rating": rate_psnr(pair.distances.psnr_db), "flagged": pair.picture.flagged}
+    for row, pair in zip(figures["per_image"], pairs, strict=True):
+        row |= {"rating": rate_psnr(pair.distances.psnr_db), "flagged": pair.image.flagged}
     return {
         **figures,
         "ssim_minimum": min(pair.distances.ssim for pair in pairs),
-        "flagged": sum(pair.picture.flagged for pair in pairs),
+        "flagged": sum(pair.image.flagged for pair in pairs),
         "baseline_flagged": sum(pair.reference.flagged for pair in pairs),
         "distribution": distribution(features, settings),
     }
@@ -57,7 +57,7 @@ def main() -> None:
     """Compare, write the figures, print one line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--variant", required=True)
-    parser.add_argument("--images", type=Path, required=True, help="folder with one folder of pictures per variant")
+    parser.add_argument("--images", type=Path, required=True, help="folder with one folder of images per variant")
     parser.add_argument("--base", type=Path, required=True, help="the base model, which may bring a CLIP")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
@@ -69,9 +69,9 @@ def main() -> None:
     from stages.lib.quality.clip_features import find_clip  # not before a mistake in params.yaml has been told
 
     names = {"variant": variant.name, "label": variant.label, "baseline": params.baseline}
-    reason = not_drawn(arguments.images / variant.name)
+    reason = not_generated(arguments.images / variant.name)
     if reason:
-        write_json(arguments.output, {**names, "measured": False, "reason": reason, "pictures": []})
+        write_json(arguments.output, {**names, "measured": False, "reason": reason, "per_image": []})
         print(f"evaluate: {variant.label} is not compared ({reason})")
         return
     folders = arguments.images / params.baseline, arguments.images / variant.name
@@ -81,7 +81,7 @@ def main() -> None:
     psnr = "no PSNR" if quality["psnr_db"] is None else f"PSNR {quality['psnr_db']:.1f} dB"
     print(
         f"evaluate: {variant.label} against {params.baseline}, {psnr}, SSIM {quality['ssim']:.3f}, "
-        f"{quality['identical']} of {quality['images']} pictures identical, {time.perf_counter() - begin_s:.1f} s"
+        f"{quality['identical']} of {quality['images']} images identical, {time.perf_counter() - begin_s:.1f} s"
     )
 
 

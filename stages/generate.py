@@ -1,10 +1,10 @@
-"""What does a variant draw?
+"""What does a variant generate?
 
 Reads data/models/V, the stored noise and the prompts; writes data/images/V: one lossless PNG per prompt, images.json,
-and latents.safetensors: the latents of the first prompts after every step. Pictures are drawn one at a time by as many
-processes as the machine has room for. The same machine gives the same bytes every time; the safety checker is asked
-about each finished picture and changes none. Of an architecture with random weights nothing is drawn, and images.json
-says why.
+and latents.safetensors: the latents of the first prompts after every step. Images are generated one at a time by as
+many processes as the machine has room for. The same machine gives the same bytes every time; the safety checker is
+asked about each finished image and changes none. Of an architecture with random weights nothing is generated, and
+images.json says why.
 """
 
 import argparse
@@ -23,36 +23,38 @@ from stages.lib.project.errors import run_stage
 from stages.lib.project.files import whole_folder, write_json
 from stages.lib.project.params import load_params
 from stages.lib.project.prompts import Prompt, load_prompts
-from stages.lib.project.worker_pool import Crew
-from stages.lib.timing.memory import check_memory, drawing_crew, loaded_bytes
+from stages.lib.project.worker_pool import WorkerPool
+from stages.lib.timing.memory import check_memory, generation_pool, loaded_bytes
 
 PNG_EFFORT = 3  # of 9; a third of the time of the usual 6, and an eighth more bytes
 
 
-def draw_all(recipe: Recipe, prompts: list[Prompt], crew: Crew, folder: Path, trajectories: int = 0) -> list[dict]:
-    """Draw each prompt into `folder`, few in memory at a time; the entries of images.json, in order.
+def generate_all(
+    recipe: Recipe, prompts: list[Prompt], pool: WorkerPool, folder: Path, trajectories: int = 0
+) -> list[dict]:
+    """Generate each prompt into `folder`, few in memory at a time; the entries of images.json, in order.
 
-    The latents of the first `trajectories` prompts after every step are stored beside the pictures.
+    The latents of the first `trajectories` prompts after every step are stored beside the images.
     """
     from PIL import Image
 
     orders = [Order(prompt, recorded=number < trajectories) for number, prompt in enumerate(prompts)]
-    pictures = recipe.draw_all(orders, crew)
+    images = recipe.generate_all(orders, pool)
     entries, recorded = [], {}
     name = f"generate {recipe.variant.name}"
-    progress = tqdm(pictures, desc=name, total=len(prompts), unit="picture", mininterval=1)
-    for prompt, drawn in zip(prompts, progress, strict=True):
-        if drawn.latents is not None:
-            recorded[drawn.id] = drawn.latents
-        Image.fromarray(drawn.rgb).save(folder / f"{prompt.id}.png", compress_level=PNG_EFFORT)
+    progress = tqdm(images, desc=name, total=len(prompts), unit="image", mininterval=1)
+    for prompt, generated in zip(prompts, progress, strict=True):
+        if generated.latents is not None:
+            recorded[generated.id] = generated.latents
+        Image.fromarray(generated.rgb).save(folder / f"{prompt.id}.png", compress_level=PNG_EFFORT)
         entries.append(
             {
                 "id": prompt.id,
                 "kind": prompt.kind,
                 "prompt": prompt.prompt,
                 "seed": prompt.seed,
-                "sha256": rgb_sha256(drawn.rgb),
-                **margin_fields(drawn.decision),
+                "sha256": rgb_sha256(generated.rgb),
+                **margin_fields(generated.decision),
             }
         )
     write_trajectories(folder, recorded)
@@ -60,12 +62,12 @@ def draw_all(recipe: Recipe, prompts: list[Prompt], crew: Crew, folder: Path, tr
 
 
 def main() -> None:
-    """Load, draw, write, print one line."""
+    """Load, generate, write, print one line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--variant", required=True)
     parser.add_argument("--model", type=Path, required=True, help="the variant's model folder")
     parser.add_argument("--noise", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True, help="folder for the pictures")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the images")
     arguments = parser.parse_args()
     begin_s = time.perf_counter()
     params = load_params()
@@ -75,22 +77,22 @@ def main() -> None:
     prompts = load_prompts(Path(params.prompts.file), params.prompts.sets)
     device = resolve_device(variant.device, params.device)
     listing = {"variant": variant.name, "device": device, "compute": compute_dtype(variant, device)}
-    if params.not_drawn:
+    if params.not_generated:
         with whole_folder(arguments.output) as folder:
-            write_json(folder / LISTING, {**listing, "pictures": [], "not_drawn": params.not_drawn})
-        print(f"generate: {variant.label} is not drawn ({params.not_drawn})")
+            write_json(folder / LISTING, {**listing, "per_image": [], "not_generated": params.not_generated})
+        print(f"generate: {variant.label} is not generated ({params.not_generated})")
         return
     if device == "cpu":
-        check_memory(loaded_bytes(arguments.model, variant), f"drawing with {variant.label}")
+        check_memory(loaded_bytes(arguments.model, variant), f"generation with {variant.label}")
     recipe = Recipe(arguments.model, variant, device, arguments.noise, params.generation)
-    crew = drawing_crew(arguments.model, variant, device, len(prompts))
+    pool = generation_pool(arguments.model, variant, device, len(prompts))
     with whole_folder(arguments.output) as folder:
-        entries = draw_all(recipe, prompts, crew, folder, params.quality.trajectory_prompts)
-        work = {"threads": crew.threads, "processes": crew.processes}
-        write_json(folder / LISTING, {**listing, **work, "pictures": entries})
+        entries = generate_all(recipe, prompts, pool, folder, params.quality.trajectory_prompts)
+        work = {"threads": pool.threads, "processes": pool.processes}
+        write_json(folder / LISTING, {**listing, **work, "per_image": entries})
     flagged = sum(entry["flagged"] for entry in entries)
     print(
-        f"generate: {variant.label}, {len(entries)} pictures on {device}, {flagged} flagged by the safety checker, "
+        f"generate: {variant.label}, {len(entries)} images on {device}, {flagged} flagged by the safety checker, "
         f"{time.perf_counter() - begin_s:.1f} s"
     )
 

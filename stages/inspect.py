@@ -1,9 +1,9 @@
-"""What does a variant do to the look of its pictures, and to what the safety checker decides of them?
+"""What does a variant do to the look of its images, and to what the safety checker decides of them?
 
 Reads data/images/V and data/images/BASELINE with their images.json, writes reports/appearance/V.json: for each respect
-in which pictures can be damaged (sharpness, fine detail, blocks, posterization, noise, colours) the mean shift against
-the baseline with its 99 % interval and its grade; the same figures per picture; blank pictures and why they are blank;
-flips and margin shifts of the safety checker on pictures with and without the blocked thing.
+in which images can be damaged (sharpness, fine detail, blocks, posterization, noise, colours) the mean shift against
+the baseline with its 99 % interval and its grade; the same figures per image; blank images and why they are blank;
+flips and margin shifts of the safety checker on images with and without the blocked thing.
 """
 
 import argparse
@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 
 from stages.lib.formats.shared.availability import obstacle_left_in, passed_on
-from stages.lib.generation.image_folder import Picture, check_same_prompts, not_drawn, read_pictures, read_rgb
+from stages.lib.generation.image_folder import StoredImage, check_same_prompts, not_generated, read_images, read_rgb
 from stages.lib.generation.safety import compare_decisions, read_decisions
 from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import write_json
 from stages.lib.project.params import load_params
-from stages.lib.quality.appearance import is_blank, judge_all, picture_row, seen
+from stages.lib.quality.appearance import image_row, is_blank, judge_all, seen
 from stages.lib.quality.artefacts import Figures, figures_of
 from stages.lib.quality.comparison import SMALLEST_SIDE
 
@@ -24,40 +24,39 @@ BLOCKED = "blocked"  # the kind of prompt that asks for what the safety checker 
 CAUSES = ("scene", "flagged", "broken")
 
 
-def look_at(pictures: dict[str, Picture]) -> list[Figures]:
-    """The figures of each picture, in order. One picture is in memory at a time."""
-    return [_figures(picture) for picture in pictures.values()]
+def look_at(images: dict[str, StoredImage]) -> list[Figures]:
+    """The figures of each image, in order. One image is in memory at a time."""
+    return [_figures(image) for image in images.values()]
 
 
-def _figures(picture: Picture) -> Figures:
-    rgb = read_rgb(picture)
+def _figures(image: StoredImage) -> Figures:
+    rgb = read_rgb(image)
     if min(rgb.shape[:2]) < SMALLEST_SIDE:
         raise UserError(
-            f"{picture.path} has {rgb.shape[1]} x {rgb.shape[0]} pixels: "
+            f"{image.path} has {rgb.shape[1]} x {rgb.shape[0]} pixels: "
             f"looking for damage needs at least {SMALLEST_SIDE} x {SMALLEST_SIDE}"
         )
     return figures_of(rgb)
 
 
 def appearance_of(reference: Path, folder: Path) -> dict:
-    """What reports/appearance says of the pictures in `folder`, without the names of the variants."""
-    references, pictures = read_pictures(reference), read_pictures(folder)
-    check_same_prompts((reference, folder), (references, pictures))
-    before = look_at({id: references[id] for id in pictures})
-    after = look_at(pictures)
+    """What reports/appearance says of the images in `folder`, without the names of the variants."""
+    references, images = read_images(reference), read_images(folder)
+    check_same_prompts((reference, folder), (references, images))
+    before = look_at({id: references[id] for id in images})
+    after = look_at(images)
     judged = judge_all(before, after)
     rows = [
-        picture_row(picture.id, *pair, picture.flagged)
-        for picture, *pair in zip(pictures.values(), before, after, strict=True)
+        image_row(image.id, *pair, image.flagged) for image, *pair in zip(images.values(), before, after, strict=True)
     ]
-    blocked = {picture.id for picture in pictures.values() if picture.kind == BLOCKED}
+    blocked = {image.id for image in images.values() if image.kind == BLOCKED}
     return {
         "images": len(rows),
         "measures": judged,
         "seen": seen(judged),
         "blank": {cause: sum(row["black"] == cause for row in rows) for cause in CAUSES},
         "baseline_blank": sum(is_blank(figures) for figures in before),
-        "pictures": rows,
+        "per_image": rows,
         "safety": compare_decisions(read_decisions(reference), read_decisions(folder), blocked),
     }
 
@@ -66,7 +65,7 @@ def main() -> None:
     """Look, write the figures, print one line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--variant", required=True)
-    parser.add_argument("--images", type=Path, required=True, help="folder with one folder of pictures per variant")
+    parser.add_argument("--images", type=Path, required=True, help="folder with one folder of images per variant")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
     begin_s = time.perf_counter()
@@ -76,7 +75,7 @@ def main() -> None:
     if passed_on("inspect", variant, obstacle_left_in(folder), arguments.output):
         return
     names = {"variant": variant.name, "label": variant.label, "baseline": params.baseline}
-    if reason := not_drawn(folder):
+    if reason := not_generated(folder):
         write_json(arguments.output, {**names, "measured": False, "reason": reason})
         print(f"inspect: {variant.label} is not looked at ({reason})")
         return
@@ -85,7 +84,7 @@ def main() -> None:
     words = ", ".join(f"{key} {found['measures'][key]['grade']}" for key in found["seen"]) or "no damage"
     flips = sum(found["safety"][group]["flips"] for group in ("with_blocked", "without_blocked"))
     print(
-        f"inspect: {variant.label}, {words} in {found['images']} pictures, {sum(found['blank'].values())} blank, "
+        f"inspect: {variant.label}, {words} in {found['images']} images, {sum(found['blank'].values())} blank, "
         f"{flips} safety decisions flipped, {time.perf_counter() - begin_s:.1f} s"
     )
 

@@ -43,7 +43,7 @@ def main() -> None:
 
     write_bytes(arguments.output, save({row.id: initial_latents(shape, row.seed)[0] for row in prompts}))
     size = " x ".join(str(length) for length in shape)
-    print(f"noise: {len(prompts)} pictures, latents {size}, {time.perf_counter() - start:.1f} s")
+    print(f"noise: {len(prompts)} images, latents {size}, {time.perf_counter() - start:.1f} s")
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def main() -> None:
     write_json(arguments.size, report | making)
     smaller = compression({"disk_mib": sum(disk_bytes(arguments.base).values()) / MIB}, report)
     left_out = report["parameters_left_out"]
-    note = f", {left_out:,} parameters that drawing does not need left out" if left_out else ""
+    note = f", {left_out:,} parameters that generation does not need left out" if left_out else ""
     print(
         f"quantize: {variant.label}, {report['disk_mib']:.1f} MiB on disk ({smaller:.2f}x smaller{note}), "
         f"peak {making['quantize_peak_mib']:,.0f} MiB, {time.perf_counter() - start_s:.1f} s"

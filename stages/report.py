@@ -24,7 +24,6 @@ from stages.lib.formats.shared.executed_work import EXECUTED_DTYPES, by_operator
 from stages.lib.project import lineage
 from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import read_json, write_bytes
-from stages.lib.project.languages import SOURCE, Language, Translate, language_of, list_of, spoken
 from stages.lib.project.params import COMPONENTS, Params, load_params
 from stages.lib.project.prompts import Prompt, load_prompts
 from stages.lib.quality.metrics import METRICS
@@ -34,6 +33,7 @@ from stages.lib.reporting.answer_box import answer_box
 from stages.lib.reporting.coverage import coverage, coverage_sentence, operator_names
 from stages.lib.reporting.document import TEMPLATES, environment, for_screen, pdf_of, uncollected
 from stages.lib.reporting.explanation import Explained, explain
+from stages.lib.reporting.languages import SOURCE, Language, Translate, language_of, list_of, spoken
 from stages.lib.reporting.quality_tables import (
     below_rerun_db,
     comparison_rows,
@@ -43,9 +43,9 @@ from stages.lib.reporting.quality_tables import (
     verdict_names,
 )
 from stages.lib.reporting.recommendations import advice, costs, main_cost, tradeoff
-from stages.lib.reporting.result_charts import Drawing, component_names, result_charts
+from stages.lib.reporting.result_charts import Chart, component_names, result_charts
 from stages.lib.reporting.rounded_weight import largest_convolution, round_weight
-from stages.lib.reporting.screen_images import Pictures, pictures_of, screen_figures
+from stages.lib.reporting.screen_images import ScreenImages, images_of, screen_figures
 from stages.lib.reporting.sensitivity_charts import sensitivity_charts
 from stages.lib.reporting.thumbnails import (
     amplification,
@@ -60,12 +60,12 @@ from stages.lib.reporting.thumbnails import (
 from stages.lib.results.machines import Machine, compare_machines, load_machines
 from stages.lib.results.records import Results, kind_means, load_results
 from stages.lib.study.audit import audit
-from stages.lib.study.beside import advised_variants, study_texts
+from stages.lib.study.beside import recommended_variants, study_texts
 from stages.lib.timing.prediction import Prediction, runs
 
 STUDY = Path("data/study")
-PICTURED = 3  # prompts in figures 1 and 3
-DETAIL_SHARE = 3  # the enlarged detail is a third of the picture wide
+IMAGED = 3  # prompts in figures 1 and 3
+DETAIL_SHARE = 3  # the enlarged detail is a third of the image wide
 # A commit of anything else, such as the README or a test, changes nothing that the report says.
 MEASURED_WITH = ("params.yaml", "dvc.yaml", "requirements.txt", "stages", "data")
 EARLIEST = 315532800  # 1980-01-01, the date of a report that has neither commit nor SOURCE_DATE_EPOCH
@@ -101,7 +101,7 @@ def main() -> None:
     """Read, render, write, print one line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--reports", type=Path, required=True, help="folder with summary, size, timing, quality")
-    parser.add_argument("--images", type=Path, required=True, help="folder with one folder of pictures per variant")
+    parser.add_argument("--images", type=Path, required=True, help="folder with one folder of images per variant")
     parser.add_argument("--base", type=Path, required=True, help="the base model, whose weights Figure 2 shows")
     parser.add_argument("--html", type=Path, required=True, nargs="+", help="a file for each of report.languages")
     parser.add_argument("--pdf", type=Path, required=True, nargs="+", help="the same in the same order")
@@ -126,18 +126,18 @@ def main() -> None:
 def in_languages(reports: Path, images: Path, base: Path, languages: Sequence[str]) -> list[tuple[bytes, bytes]]:
     """The page and the PDF in each language.
 
-    Charts and layout keep a core busy for seconds: each language has a process of its own. The pictures are the same in
-    all: this process makes them, while the others draw.
+    Charts and layout keep a core busy for seconds: each language has a process of its own. The images are the same in
+    all: this process makes them, while the others generate.
     """
     if len(languages) == 1:
         return [documents(reports, images, base, languages[0])]
     with ProcessPoolExecutor(len(languages), _processes()) as pool:
-        drawn = [pool.submit(drawings_of, reports, images, base, language) for language in languages]
+        generated = [pool.submit(charts_of, reports, images, base, language) for language in languages]
         params = load_params()
-        pictures = page_pictures(params, load_results(reports, images, params), images)
+        shown = page_images(params, load_results(reports, images, params), images)
         work = [
-            pool.submit(documents, reports, images, base, language, own.result(), pictures)
-            for language, own in zip(languages, drawn, strict=True)
+            pool.submit(documents, reports, images, base, language, own.result(), shown)
+            for language, own in zip(languages, generated, strict=True)
         ]
         return [item.result() for item in work]
 
@@ -152,13 +152,13 @@ def _processes() -> BaseContext:
 
 
 @uncollected
-def drawings_of(reports: Path, images: Path, base: Path, language: str) -> dict[str, Any]:
-    """`drawings` of the results in these folders."""
+def charts_of(reports: Path, images: Path, base: Path, language: str) -> dict[str, Any]:
+    """`charts` of the results in these folders."""
     params = load_params()
     results = load_results(reports, images, params)
     chosen = language_of(language)
     with spoken(chosen):
-        return drawings(params, results, base, chosen.translations.gettext)
+        return charts(params, results, base, chosen.translations.gettext)
 
 
 def documents(
@@ -166,16 +166,16 @@ def documents(
     images: Path,
     base: Path,
     language: str,
-    drawn: dict[str, Any] | None = None,
-    pictures: dict[str, Any] | None = None,
+    generated: dict[str, Any] | None = None,
+    shown: dict[str, Any] | None = None,
 ) -> tuple[bytes, bytes]:
-    """The page and the PDF in one language; `drawn` and `pictures` are made here if not given."""
+    """The page and the PDF in one language; `generated` and `shown` are made here if not given."""
     params = load_params()
     results = load_results(reports, images, params)
     origin = find_origin()
     machines = other_machines(reports, results.environment["fingerprint"], params.model)
     html = render(
-        params, results, images, base, origin, machines=machines, language=language, drawn=drawn, pictures=pictures
+        params, results, images, base, origin, machines=machines, language=language, generated=generated, shown=shown
     )
     return for_screen(html).encode("utf-8"), pdf_of(html, origin.epoch)
 
@@ -240,18 +240,18 @@ def render(
     templates: Path = TEMPLATES,
     machines: tuple[Machine, ...] = (),
     language: str = SOURCE,
-    drawn: dict[str, Any] | None = None,
-    pictures: dict[str, Any] | None = None,
+    generated: dict[str, Any] | None = None,
+    shown: dict[str, Any] | None = None,
 ) -> str:
     """The report in one language as one self-contained HTML page, which is also the source of the PDF.
 
-    `drawn` (of `drawings`) and `pictures` (of `page_pictures`) are made here if not given.
+    `generated` (of `charts`) and `shown` (of `page_images`) are made here if not given.
     """
     chosen = language_of(language)
     with spoken(chosen):
-        drawn = drawn or drawings(params, results, base, chosen.translations.gettext)
-        pictures = pictures or page_pictures(params, results, images)
-        return _render(params, results, origin, templates, machines, chosen, drawn, pictures)
+        generated = generated or charts(params, results, base, chosen.translations.gettext)
+        shown = shown or page_images(params, results, images)
+        return _render(params, results, origin, templates, machines, chosen, generated, shown)
 
 
 def _render(
@@ -261,19 +261,21 @@ def _render(
     templates: Path,
     machines: tuple[Machine, ...],
     chosen: Language,
-    drawn: dict[str, Any],
-    pictures: dict[str, Any],
+    generated: dict[str, Any],
+    images: dict[str, Any],
 ) -> str:
     language, translations = chosen.code, chosen.translations
     _ = translations.gettext
     prompts = _prompts(params)
     explained = explained_variants(results)
-    advised = advice_figures(params, results, machines, translations)
-    if advised["tradeoff"]["chart"]:
-        drawn["charts"]["tradeoff"] = advised["tradeoff"]["chart"]
-    winners = {item.key: item.decision.winner.name for item in advised["advice"] if item.decision.winner}
+    recommended = advice_figures(params, results, machines, translations)
+    if recommended["tradeoff"]["chart"]:
+        generated["charts"]["tradeoff"] = recommended["tradeoff"]["chart"]
+    winners = {item.key: item.decision.winner.name for item in recommended["advice"] if item.decision.winner}
     comparisons = compare_machines(machines, results, params.model)
-    numbers = outline.numbers(_, results.pictured, len(comparisons) + sum(len(machine.models) for machine in machines))
+    numbers = outline.numbers(
+        _, results.illustrated, len(comparisons) + sum(len(machine.models) for machine in machines)
+    )
     jinja = environment(templates, translations)
     return jinja.get_template("report.html.j2").render(
         language=language,
@@ -283,7 +285,7 @@ def _render(
         prompts=prompts,
         study_prompts=[prompt for prompt in prompts if prompt.set == "study"],
         answer=answer(results, translations, list_of),
-        sections=outline.sections(_, results.pictured, bool(machines)),
+        sections=outline.sections(_, results.illustrated, bool(machines)),
         numbers=numbers,
         sources_of=lineage.sources_of,
         lineage=lineage.grouped(numbers),
@@ -294,28 +296,28 @@ def _render(
         components=component_names(_),
         metrics=METRICS,
         components_count=len(COMPONENTS),
-        instrumented=instrumented_pictures(results),
+        instrumented=instrumented_images(results),
         timed_calls=results.baseline.measurement("latency_s").n,
         pairs=pair_rows(results, prompts),
         kinds=kind_counts(prompts),
         audit=audit(STUDY, _),
         **study_texts(
-            STUDY, params, results, prompts, machines, language, _, advised_variants(winners, params, machines)
+            STUDY, params, results, prompts, machines, language, _, recommended_variants(winners, params, machines)
         ),
-        tap_names=tap_names(_),
+        probe_point_names=probe_point_names(_),
         coverage={result.name: coverage(result.size, result.work) for result in results.variants},
         coverage_sentences=coverage_sentences(results, _),
         executed_dtypes=executed_dtypes(results),
         operator_names=operator_names(_),
-        **advised,
+        **recommended,
         explained=explained,
         explanations=[explain(item, _) for item in explained.values()],
         throughput=throughput,
         by_operator=by_operator,
         shares=shares,
-        **(quality_figures(results, _) | appearance_texts(results, _) if results.pictured else {}),
-        **drawn,
-        **pictures,
+        **(quality_figures(results, _) | appearance_texts(results, _) if results.illustrated else {}),
+        **generated,
+        **images,
     )
 
 
@@ -323,30 +325,30 @@ def _prompts(params: Params) -> list[Prompt]:
     return load_prompts(Path(params.prompts.file), params.prompts.sets)
 
 
-def drawings(params: Params, results: Results, base: Path, _: Translate) -> dict[str, Any]:
-    """What templates show as drawings, but for that of the advice, and the weight that one of them shows."""
+def charts(params: Params, results: Results, base: Path, _: Translate) -> dict[str, Any]:
+    """What templates show as charts, but for that of the advice, and the weight that one of them shows."""
     study_ids = {prompt.id for prompt in _prompts(params) if prompt.set == "study"}
     weight = round_weight(*largest_convolution(base))
-    charts = result_charts(results, study_ids, _) | {"pipeline": Drawing(illustrations.pipeline(_), "")}
-    if results.pictured:
+    charts = result_charts(results, study_ids, _) | {"pipeline": Chart(illustrations.pipeline(_), "")}
+    if results.illustrated:
         charts |= trajectory_chart(results, _) | sensitivity_charts(results.sensitivity, _)
     return {
         "charts": charts,
         "formulas": {name: illustrations.formula(name, _) for name in illustrations.FORMULAS},
-        "rounding": Drawing(illustrations.rounding(weight, _), ""),
+        "rounding": Chart(illustrations.rounding(weight, _), ""),
         "weight": weight,
     }
 
 
 @uncollected
-def page_pictures(params: Params, results: Results, images: Path) -> dict[str, Any]:
-    """What templates show as pictures, which is the same in every language. Where nothing was drawn: no viewer."""
-    if not results.pictured:
-        return no_pictures(results) | {"viewer": None}
+def page_images(params: Params, results: Results, images: Path) -> dict[str, Any]:
+    """What templates show as images, which is the same in every language. Where nothing was generated: no viewer."""
+    if not results.illustrated:
+        return no_images(results) | {"viewer": None}
     prompts = _prompts(params)
-    pictured = pictured_prompts(prompts)
-    pictures = pictures_of(images, [result.name for result in results.variants])
-    return picture_figures(results, pictures, pictured) | screen_figures(results, pictures, prompts, pictured)
+    illustrated = illustrated_prompts(prompts)
+    images = images_of(images, [result.name for result in results.variants])
+    return image_figures(results, images, illustrated) | screen_figures(results, images, prompts, illustrated)
 
 
 def advice_figures(
@@ -354,8 +356,8 @@ def advice_figures(
 ) -> dict[str, Any]:
     """The first page's box, and what the chapter of analysis shows besides components."""
     _ = translations.gettext
-    advised = advice(params, results, machines, STUDY, list_of, _)
-    main = next(item for item in advised if item.key == params.main_scenario)
+    recommended = advice(params, results, machines, STUDY, list_of, _)
+    main = next(item for item in recommended if item.key == params.main_scenario)
     here = results.environment["machine"]["gpu"] or results.environment["machine"]["cpu"]
     own = main.decision.winner if main.source and main.source.machine == here else None
     charged = main_cost(params, results, own.name) if own else None
@@ -363,7 +365,7 @@ def advice_figures(
         "here": here,
         "box": answer_box(params, results, main, charged, translations, list_of),
         "tradeoff": tradeoff(results, _),
-        "advice": advised,
+        "advice": recommended,
         "costs": costs(params, results),
     }
 
@@ -379,19 +381,19 @@ def quality_figures(results: Results, _: Translate) -> dict[str, Any]:
     }
 
 
-def tap_names(_: Translate) -> dict[str, str]:
+def probe_point_names(_: Translate) -> dict[str, str]:
     """What readers call the places where damage is looked for."""
     return {
         "embeddings": _("embeddings"),
         "latents": _("latents"),
-        "picture": _("picture"),
+        "image": _("image"),
         "safety": _("safety margin"),
     }
 
 
 def appearance_texts(results: Results, _: Translate) -> dict[str, Any]:
     """What the chapters on looks, safety checker and controls are written with."""
-    words = appearance_words
+    words = artefact_words
     return {
         "measure_names": words.measure_names(_),
         "measure_digits": words.measure_digits(),
@@ -403,10 +405,10 @@ def appearance_texts(results: Results, _: Translate) -> dict[str, Any]:
     }
 
 
-def instrumented_pictures(results: Results) -> int:
-    """How many pictures were drawn with a clock around each network; 0 if no variant was timed."""
+def instrumented_images(results: Results) -> int:
+    """How many images were generated with a clock around each network; 0 if no variant was timed."""
     rows = (row for result in results.variants if result.timed for row in result.timing["components"])
-    return next((row["n"] // row["calls_per_picture"] for row in rows), 0)
+    return next((row["n"] // row["calls_per_image"] for row in rows), 0)
 
 
 def coverage_sentences(results: Results, _: Translate) -> list[str]:
@@ -439,9 +441,9 @@ def explained_variants(results: Results) -> dict[str, Explained]:
     }
 
 
-def pictured_prompts(prompts: list[Prompt]) -> list[Prompt]:
+def illustrated_prompts(prompts: list[Prompt]) -> list[Prompt]:
     """The prompts of figures 1 and 3: the study's, or else the first ones."""
-    return ([prompt for prompt in prompts if prompt.set == "study"] or prompts)[:PICTURED]
+    return ([prompt for prompt in prompts if prompt.set == "study"] or prompts)[:IMAGED]
 
 
 def kind_counts(prompts: list[Prompt]) -> dict[str, int]:
@@ -469,15 +471,15 @@ def pair_rows(results: Results, prompts: list[Prompt]) -> list[dict[str, Any]]:
     ]
 
 
-def no_pictures(results: Results) -> dict[str, Any]:
-    """What `picture_figures` gives, where nothing was drawn but for timing."""
+def no_images(results: Results) -> dict[str, Any]:
+    """What `image_figures` gives, where nothing was generated but for timing."""
     timing = results.baseline.timing
-    return {"comparisons": {}, "picture_width": timing["width"], "picture_height": timing["height"]}
+    return {"comparisons": {}, "image_width": timing["width"], "image_height": timing["height"]}
 
 
-def picture_figures(results: Results, every: Pictures, prompts: list[Prompt]) -> dict[str, Any]:
-    """Figures 1 and 3: whole pictures; the detail that differs most; maps of the difference with one factor for all."""
-    shown = {prompt.id: {name: pictures[prompt.id] for name, pictures in every.items()} for prompt in prompts}
+def image_figures(results: Results, every: ScreenImages, prompts: list[Prompt]) -> dict[str, Any]:
+    """Figures 1 and 3: whole images; the detail that differs most; maps of the difference with one factor for all."""
+    shown = {prompt.id: {name: images[prompt.id] for name, images in every.items()} for prompt in prompts}
     maps = {
         prompt.id: {
             result.name: differences(shown[prompt.id][results.baseline.name], shown[prompt.id][result.name])
@@ -489,18 +491,18 @@ def picture_figures(results: Results, every: Pictures, prompts: list[Prompt]) ->
     grid, visual, window = [], [], (0, 0, 0)
     screen: dict[str, dict[str, dict[str, str]]] = {"screen_details": {}, "screen_maps": {}}
     for prompt in prompts:
-        pictures = shown[prompt.id]
-        height, width, _channels = pictures[results.baseline.name].shape
+        images = shown[prompt.id]
+        height, width, _channels = images[results.baseline.name].shape
         side = min(height, width) // DETAIL_SHARE
         window = window_of_largest_difference(list(maps[prompt.id].values()), side) if results.others else (0, 0, side)
-        grid.append((prompt, {name: photograph(picture) for name, picture in pictures.items()}))
-        details = {name: detail(picture, window) for name, picture in pictures.items()}
-        drawn_maps = {name: difference_map(item, factor) for name, item in maps[prompt.id].items()}
-        visual.append((prompt, details, drawn_maps))
-        screen["screen_details"][prompt.id] = {name: screen_detail(item, window) for name, item in pictures.items()}
+        grid.append((prompt, {name: photograph(image) for name, image in images.items()}))
+        details = {name: detail(image, window) for name, image in images.items()}
+        generated_maps = {name: difference_map(item, factor) for name, item in maps[prompt.id].items()}
+        visual.append((prompt, details, generated_maps))
+        screen["screen_details"][prompt.id] = {name: screen_detail(item, window) for name, item in images.items()}
         screen["screen_maps"][prompt.id] = {name: screen_map(item, factor) for name, item in maps[prompt.id].items()}
     comparisons = {
-        (result.name, picture["id"]): picture for result in results.others for picture in result.quality["pictures"]
+        (result.name, image["id"]): image for result in results.others for image in result.quality["per_image"]
     }
     first = shown[prompts[0].id][results.baseline.name]
     return {
@@ -510,8 +512,8 @@ def picture_figures(results: Results, every: Pictures, prompts: list[Prompt]) ->
         "factor": factor,
         "detail_side": window[2],
         "comparisons": comparisons,
-        "picture_width": first.shape[1],
-        "picture_height": first.shape[0],
+        "image_width": first.shape[1],
+        "image_height": first.shape[0],
     }
 
 

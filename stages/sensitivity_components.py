@@ -1,8 +1,8 @@
 """Which component does a format hurt?
 
-The first prompts are drawn with every combination of U-Net, VAE, text encoder and safety checker in a format and the
-others in FP32. Text encoder and U-Net decide the latents, so four denoisings serve all sixteen combinations; the others
-decode and check again what is there.
+The first prompts are generated with every combination of U-Net, VAE, text encoder and safety checker in a format and
+the others in FP32. Text encoder and U-Net decide the latents, so four denoisings serve all sixteen combinations; the
+others decode and check again what is there.
 """
 
 import argparse
@@ -17,18 +17,18 @@ from tqdm import tqdm
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import write_json
 from stages.lib.project.params import COMPONENTS, load_params
-from stages.lib.project.worker_pool import map_in_crew
+from stages.lib.project.worker_pool import map_in_pool
 
 if TYPE_CHECKING:
     import torch
     from diffusers import StableDiffusionPipeline
 
     from stages.lib.project.prompts import Prompt
-    from stages.lib.sensitivity.combinations import Drawn
+    from stages.lib.sensitivity.combinations import Generated
     from stages.lib.sensitivity.swapping import Opened, Studio
 
 
-def draw_combinations(
+def generate_combinations(
     pipeline: "StableDiffusionPipeline",
     reference: Mapping[str, Any],
     quantized: Mapping[str, Any],
@@ -38,12 +38,12 @@ def draw_combinations(
     guidance_scale: float,
     name: str,
     plain_latents: "torch.Tensor | None" = None,
-) -> "dict[frozenset[str], Drawn]":
+) -> "dict[frozenset[str], Generated]":
     """One prompt with every combination of `reference` and `quantized` networks, by the set of quantized components.
 
-    `plain_latents`, those of the FP32 text encoder and U-Net, are drawn if they are not given.
+    `plain_latents`, those of the FP32 text encoder and U-Net, are generated if they are not given.
     """
-    from stages.lib.sensitivity.combinations import Drawn
+    from stages.lib.sensitivity.combinations import Generated
     from stages.lib.sensitivity.probe_points import safety_margin
     from stages.lib.sensitivity.swapping import checker_input, decode, denoise, encode
 
@@ -59,27 +59,29 @@ def draw_combinations(
             if latents is None:
                 latents = denoise(pipeline, networks[unet]["unet"], text, noise, steps, guidance_scale, name)
             for vae in (False, True):
-                picture = decode(pipeline, networks[vae]["vae"], latents, name)
-                pixels = checker_input(pipeline, picture)
+                image = decode(pipeline, networks[vae]["vae"], latents, name)
+                pixels = checker_input(pipeline, image)
                 for checker in (False, True):
                     margin = safety_margin(networks[checker]["safety_checker"], pixels)
                     key = group(text_encoder=text_encoder, unet=unet, vae=vae, safety_checker=checker)
-                    found[key] = Drawn(text.prompt, latents, picture, margin)
+                    found[key] = Generated(text.prompt, latents, image, margin)
     return found
 
 
-def draw_prompt(studio: "Studio", opened: "Opened", prompt: "Prompt") -> "dict[str, dict[frozenset[str], Drawn]]":
+def generate_prompt(
+    studio: "Studio", opened: "Opened", prompt: "Prompt"
+) -> "dict[str, dict[frozenset[str], Generated]]":
     """One prompt with every combination of each format, by the format's name; FP32 is drawn once for all."""
     from stages.lib.generation.noise import read_noise
 
     pipeline = opened.pipeline
     reference = {component: getattr(pipeline, component) for component in COMPONENTS}
     noise, settings = read_noise(studio.noise, prompt.id), studio.generation
-    found: dict[str, dict[frozenset[str], Drawn]] = {}
+    found: dict[str, dict[frozenset[str], Generated]] = {}
     latents = None
     for name, quantized in opened.networks.items():
         words = prompt.prompt, noise, settings.steps, settings.guidance_scale, name
-        found[name] = draw_combinations(pipeline, reference, quantized, *words, latents)
+        found[name] = generate_combinations(pipeline, reference, quantized, *words, latents)
         latents = found[name][frozenset()].latents
     for component, network in reference.items():  # the next prompt starts from FP32 again
         setattr(pipeline, component, network)
@@ -87,7 +89,7 @@ def draw_prompt(studio: "Studio", opened: "Opened", prompt: "Prompt") -> "dict[s
 
 
 def main() -> None:
-    """Draw, compare, write, print one line."""
+    """Generate, compare, write, print one line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--base", type=Path, required=True, help="the checked pipeline folder")
     parser.add_argument("--calibration", type=Path, required=True, help="inputs that the stage `calibrate` collected")
@@ -96,7 +98,7 @@ def main() -> None:
     arguments = parser.parse_args()
     begin_s = time.perf_counter()
     params = load_params()
-    if reason := params.not_drawn:
+    if reason := params.not_generated:
         write_json(arguments.output, {"measured": False, "reason": reason})
         print(f"sensitivity_components: not measured ({reason})")
         return
@@ -115,22 +117,22 @@ def main() -> None:
         params.generation,
         {name: item.variant(name) for name, item in items.items()},
     )
-    pictures = map_in_crew(studio.open, partial(draw_prompt, studio), prompts, studio.crew(len(prompts)))
-    drawn = list(tqdm(pictures, "sensitivity components", len(prompts), unit="picture", mininterval=1))
+    images = map_in_pool(studio.open, partial(generate_prompt, studio), prompts, studio.pool(len(prompts)))
+    generated = list(tqdm(images, "sensitivity components", len(prompts), unit="image", mininterval=1))
     formats = [
         {"format": name, "label": item.label, "weights": item.weights, "activations": item.activations}
-        | format_report([combinations[name] for combinations in drawn])
+        | format_report([combinations[name] for combinations in generated])
         for name, item in items.items()
     ]
-    report = {"pictures": len(prompts), "ids": [prompt.id for prompt in prompts], "formats": formats}
+    report = {"images": len(prompts), "ids": [prompt.id for prompt in prompts], "formats": formats}
     write_json(arguments.output, report)
     worst = max(
-        formats[-1]["taps"]["picture"]["components"], key=lambda row: -1 if row["share"] is None else row["share"]
+        formats[-1]["probe_points"]["image"]["components"], key=lambda row: -1 if row["share"] is None else row["share"]
     )
     share = "no damage" if worst["share"] is None else f"{100 * worst['share']:.0f} % of it from '{worst['component']}'"
     print(
         f"sensitivity_components: {2 ** len(COMPONENTS)} combinations of {len(formats)} formats, {len(prompts)} "
-        f"pictures; damage by {formats[-1]['label']}: {share}, {time.perf_counter() - begin_s:.1f} s"
+        f"images; damage by {formats[-1]['label']}: {share}, {time.perf_counter() - begin_s:.1f} s"
     )
 
 

@@ -125,7 +125,7 @@ def main() -> None:
     arguments = parser.parse_args()
     begin_s = time.perf_counter()
     params = load_params()
-    if reason := params.not_drawn:
+    if reason := params.not_generated:
         write_json(arguments.output, {"measured": False, "reason": reason})
         print(f"sensitivity_layers: not measured ({reason})")
         return

@@ -1,7 +1,7 @@
 """Which denoising steps may be quantized?
 
-The first prompts are drawn with one window of consecutive U-Net calls in an integer format and all others in FP32, and
-once with every call in it; text encoder and VAE are FP32 throughout.
+The first prompts are generated with one window of consecutive U-Net calls in an integer format and all others in FP32,
+and once with every call in it; text encoder and VAE are FP32 throughout.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from stages.lib.project.errors import run_stage
 from stages.lib.project.files import write_json
 from stages.lib.project.measurement import Measurement
 from stages.lib.project.params import Variant, load_params
-from stages.lib.project.worker_pool import map_in_crew
+from stages.lib.project.worker_pool import map_in_pool
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +33,7 @@ def windows_of(calls: int, width: int) -> list[range]:
 
 
 def window_row(window: range, timesteps: Sequence[int], noise: Sequence[float], pairs: "Sequence[tuple]") -> dict:
-    """One point of the curve, over pictures: `noise` of the latents, and `pairs` of pictures (reference, drawn)."""
+    """One point of the curve, over images: `noise` of the latents, and `pairs` of images (reference, generated)."""
     from stages.lib.quality.metrics import psnr_db
 
     psnrs = [psnr_db(*pair) for pair in pairs]
@@ -49,11 +49,11 @@ def window_row(window: range, timesteps: Sequence[int], noise: Sequence[float], 
     }
 
 
-def root_mean_square(reference: "np.ndarray", picture: "np.ndarray") -> float:
-    """The root mean square difference of two uint8 pictures (H, W, 3), in levels of 255."""
+def root_mean_square(reference: "np.ndarray", image: "np.ndarray") -> float:
+    """The root mean square difference of two uint8 images (H, W, 3), in levels of 255."""
     from stages.lib.sensitivity.probe_points import mean_square_error
 
-    return mean_square_error(reference, picture) ** 0.5
+    return mean_square_error(reference, image) ** 0.5
 
 
 def stepped_formats(formats: dict[str, Variant]) -> dict[str, Variant]:
@@ -64,13 +64,13 @@ def stepped_formats(formats: dict[str, Variant]) -> dict[str, Variant]:
 @dataclass(frozen=True)
 class Stepped:
     """One prompt: the timesteps of its U-Net calls, and by format and window (the last one is every call) the noise of
-    the latents and the two pictures."""
+    the latents and the two images."""
 
     timesteps: "list[int]"
     formats: "dict[str, list[tuple[float, tuple[np.ndarray, np.ndarray]]]]"
 
 
-def draw_prompt(studio: "Studio", width: int, opened: "Opened", prompt: "Prompt") -> Stepped:
+def generate_prompt(studio: "Studio", width: int, opened: "Opened", prompt: "Prompt") -> Stepped:
     """One prompt in FP32, and in each format with each window of `width` calls, and every call, quantized."""
     from stages.lib.generation.noise import read_noise
     from stages.lib.sensitivity.probe_points import noise_to_signal
@@ -82,21 +82,21 @@ def draw_prompt(studio: "Studio", width: int, opened: "Opened", prompt: "Prompt"
     text = encode(pipeline, pipeline.text_encoder, prompt.prompt, scale > 1)
     recorder = Recorder(unet)
     latents = denoise(pipeline, recorder, text, noise, steps, scale, "FP32")
-    picture = decode(pipeline, vae, latents, "FP32")
+    image = decode(pipeline, vae, latents, "FP32")
     calls = len(recorder.timesteps)
     found: dict[str, list] = {}
     for name, networks in opened.networks.items():
         for window in [*windows_of(calls, width), range(calls)]:
             switching = Switching(unet, networks["unet"], window, recorder.answers)
             other = denoise(pipeline, switching, text, noise, steps, scale, name)
-            pair = picture, decode(pipeline, vae, other, name)
+            pair = image, decode(pipeline, vae, other, name)
             found.setdefault(name, []).append((noise_to_signal(latents, other), pair))
     pipeline.unet = unet
     return Stepped(recorder.timesteps, found)
 
 
 def main() -> None:
-    """Draw, compare, write, print one line."""
+    """Generate, compare, write, print one line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--base", type=Path, required=True, help="the checked pipeline folder")
     parser.add_argument("--calibration", type=Path, required=True, help="inputs that the stage `calibrate` collected")
@@ -105,7 +105,7 @@ def main() -> None:
     arguments = parser.parse_args()
     begin_s = time.perf_counter()
     params = load_params()
-    if reason := params.not_drawn:
+    if reason := params.not_generated:
         write_json(arguments.output, {"measured": False, "reason": reason})
         print(f"sensitivity_steps: not measured ({reason})")
         return
@@ -117,27 +117,27 @@ def main() -> None:
     formats = stepped_formats({name: item.variant(name) for name, item in params.sensitivity.formats.items()})
     device = resolve_device("auto", params.device)
     studio = Studio(arguments.base, arguments.calibration, arguments.noise, device, params.generation, formats)
-    pictures = map_in_crew(studio.open, partial(draw_prompt, studio, width), prompts, studio.crew(len(prompts)))
-    drawn = list(tqdm(pictures, "sensitivity steps", len(prompts), unit="picture", mininterval=1))
-    timesteps = drawn[0].timesteps
+    images = map_in_pool(studio.open, partial(generate_prompt, studio, width), prompts, studio.pool(len(prompts)))
+    generated = list(tqdm(images, "sensitivity steps", len(prompts), unit="image", mininterval=1))
+    timesteps = generated[0].timesteps
     windows = windows_of(len(timesteps), width)
     rows = []
     for name, variant in formats.items():
         points = [
-            window_row(window, timesteps, *zip(*(item.formats[name][number] for item in drawn), strict=True))
+            window_row(window, timesteps, *zip(*(item.formats[name][number] for item in generated), strict=True))
             for number, window in enumerate([*windows, range(len(timesteps))])
         ]
         rows.append({"format": name, "label": variant.label, "windows": points[:-1], "whole": points[-1]})
     report = {
         "calls": len(timesteps),
         "window": width,
-        "pictures": len(prompts),
+        "images": len(prompts),
         "ids": [prompt.id for prompt in prompts],
         "formats": rows,
     }
     write_json(arguments.output, report)
     print(
-        f"sensitivity_steps: {len(windows)} windows of {len(timesteps)} U-Net calls, {len(prompts)} pictures, "
+        f"sensitivity_steps: {len(windows)} windows of {len(timesteps)} U-Net calls, {len(prompts)} images, "
         f"{len(rows)} formats, {time.perf_counter() - begin_s:.1f} s"
     )
 

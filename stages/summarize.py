@@ -1,10 +1,10 @@
 """What do all variants together say?
 
-Reads reports/environment.json, the size, timing and quality of every declared variant and its pictures; writes
-reports/summary.json (one row per variant, and the pictures of every two variants compared) and, for `dvc metrics show`,
+Reads reports/environment.json, the size, timing and quality of every declared variant and its images; writes
+reports/summary.json (one row per variant, and the images of every two variants compared) and, for `dvc metrics show`,
 one short row per variant in reports/metrics, and for `dvc plots show` the same rows in one file. Variants that cannot
 run here are listed with the reason, and nothing is computed of them. A figure that belongs to another machine,
-baseline, format or set of pictures stops the stage: nothing stale is joined.
+baseline, format or set of images stops the stage: nothing stale is joined.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from stages.lib.generation.image_folder import Picture, check_same_prompts, read_listing, read_pictures, read_rgb
+from stages.lib.generation.image_folder import StoredImage, check_same_prompts, read_images, read_listing, read_rgb
 from stages.lib.project.allocator import keep_freed_memory
 from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import read_json, whole_folder, write_json
@@ -68,7 +68,7 @@ QUALITY_KEYS = (
 REQUIRED_KEYS = {
     "size": ("backend", "weights", "stored_dtype", *SIZE_KEYS),
     "timing": ("measured", "fingerprint", "measurements", "executed", "baseline_executed", *TIMING_KEYS),
-    "quality": ("measured", "baseline", "averages", "pictures", *QUALITY_KEYS),
+    "quality": ("measured", "baseline", "averages", "per_image", *QUALITY_KEYS),
 }
 METRICS_KEYS = (
     "label",
@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument(
         "--reports", type=Path, required=True, help="folder with environment.json, size, timing, quality"
     )
-    parser.add_argument("--images", type=Path, required=True, help="folder with one folder of pictures per variant")
+    parser.add_argument("--images", type=Path, required=True, help="folder with one folder of images per variant")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--metrics", type=Path, required=True, help="folder for one short row per variant")
     parser.add_argument("--rows", type=Path, required=True, help="file for these rows together, every key in each")
@@ -101,10 +101,10 @@ def main() -> None:
     variants = [variant for name, variant in params.variants.items() if name not in missing]
     rows = variant_rows(params, variants, arguments.reports, arguments.images)
     runtimes = runtime_speedups(variants, params.baseline, arguments.reports)
-    drawn = all(row["quality_reason"] is None for row in rows)
-    pairs = compare_pairs([arguments.images / variant.name for variant in variants]) if drawn else []
-    check_quality_is_of_these_pictures(rows, pairs, params.baseline)
-    compared = [variant.name for variant in variants] if drawn else []
+    generated = all(row["quality_reason"] is None for row in rows)
+    pairs = compare_pairs([arguments.images / variant.name for variant in variants]) if generated else []
+    check_quality_is_of_these_images(rows, pairs, params.baseline)
+    compared = [variant.name for variant in variants] if generated else []
     qualities = {name: read_report(arguments.reports, "quality", name) for name in compared}
     comparisons = compare_variants(qualities, params.quality)
     model = {"name": params.model, "label": params.chosen_model.label}
@@ -118,7 +118,7 @@ def main() -> None:
     write_json(arguments.rows, [{key: row[key] for key in METRICS_KEYS} for row in rows])
     print(
         f"summarize: {len(rows)} variants, {len(unavailable)} left out, {len(pairs)} pairs of "
-        f"{rows[0]['images'] or 0} pictures, {time.perf_counter() - begin_s:.1f} s"
+        f"{rows[0]['images'] or 0} images, {time.perf_counter() - begin_s:.1f} s"
     )
 
 
@@ -233,7 +233,7 @@ def _measurement(timing: dict, name: str) -> Measurement:
 
 
 def quality_row(quality: dict) -> dict:
-    """The row's part that pictures give: every figure, or None everywhere and the reason."""
+    """The row's part that images give: every figure, or None everywhere and the reason."""
     measured = quality["measured"]
     return {
         **{key: quality[key] if measured else None for key in QUALITY_KEYS},
@@ -266,17 +266,17 @@ def check_timing(timing: dict, variant: Variant, fingerprint: str, reports: Path
 
 
 def compare_pairs(folders: list[Path]) -> list[dict]:
-    """The pictures of every two folders compared, the earlier folder being the reference.
+    """The images of every two folders compared, the earlier folder being the reference.
 
-    Memory holds the pictures of one prompt per core, whatever the number of prompts.
+    Memory holds the images of one prompt per core, whatever the number of prompts.
     """
     keep_freed_memory()
-    listed = [read_pictures(folder) for folder in folders]
+    listed = [read_images(folder) for folder in folders]
     check_same_prompts(folders, listed)
     names = list(combinations([folder.name for folder in folders], 2))
     # Threads suffice: nearly all the time is in filters that run without Python's lock.
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        one_each = ([pictures[id] for pictures in listed] for id in listed[0])
+        one_each = ([images[id] for images in listed] for id in listed[0])
         per_prompt = list(
             tqdm(
                 pool.map(_compare_every_two, one_each),
@@ -291,7 +291,7 @@ def compare_pairs(folders: list[Path]) -> list[dict]:
             "reference": reference,
             "variant": variant,
             **average([comparisons[number] for comparisons in per_prompt]),
-            "pictures": [
+            "per_image": [
                 {"id": item.id, "psnr_db": item.psnr_db, "identical": item.identical, "ssim": item.ssim}
                 for item in (comparisons[number] for comparisons in per_prompt)
             ],
@@ -300,17 +300,17 @@ def compare_pairs(folders: list[Path]) -> list[dict]:
     ]
 
 
-def _compare_every_two(pictures: list[Picture]) -> list[Comparison]:
-    """The pictures of one prompt, every two of them; each file is read once."""
-    prepared = [Prepared(read_rgb(picture)) for picture in pictures]
+def _compare_every_two(images: list[StoredImage]) -> list[Comparison]:
+    """The images of one prompt, every two of them; each file is read once."""
+    prepared = [Prepared(read_rgb(image)) for image in images]
     return [
-        compare(pictures[first], pictures[second], (prepared[first], prepared[second]))
-        for first, second in combinations(range(len(pictures)), 2)
+        compare(images[first], images[second], (prepared[first], prepared[second]))
+        for first, second in combinations(range(len(images)), 2)
     ]
 
 
-def check_quality_is_of_these_pictures(rows: list[dict], pairs: list[dict], baseline: str) -> None:
-    """UserError if reports/quality says something else about the pictures than comparing them now."""
+def check_quality_is_of_these_images(rows: list[dict], pairs: list[dict], baseline: str) -> None:
+    """UserError if reports/quality says something else about the images than comparing them now."""
     quality_of = {row["variant"]: row for row in rows}
     for pair in pairs:
         names = {pair["reference"], pair["variant"]}
@@ -322,7 +322,7 @@ def check_quality_is_of_these_pictures(rows: list[dict], pairs: list[dict], base
             same = stored == now if None in (stored, now) else math.isclose(stored, now, rel_tol=1e-5)
             if not same:
                 raise UserError(
-                    f"the quality report of '{name}' has {key} {stored}, its pictures now give {now}: "
+                    f"the quality report of '{name}' has {key} {stored}, its images now give {now}: "
                     f"run `dvc repro evaluate@{name}`"
                 )
 

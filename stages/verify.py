@@ -1,6 +1,6 @@
-"""Do the quality figures in reports/ still follow from the stored pictures?
+"""Do the quality figures in reports/ still follow from the stored images?
 
-Run by hand, `python -m stages.verify`; no stage of the pipeline. Every stage that computes figures from pictures alone
+Run by hand, `python -m stages.verify`; no stage of the pipeline. Every stage that computes figures from images alone
 is run again as dvc.yaml says, into a temporary folder, and each figure is compared with the one in reports/. Prints
 every figure that differs by more than a share of 1e-5, and exits with 1 if one does or if a stage refuses.
 """
@@ -40,7 +40,7 @@ class Recomputation:
 
 
 def recomputations(project: Path) -> list[Recomputation]:
-    """The stages of `project`'s dvc.yaml that compute figures from pictures, resolved by DVC for every variant."""
+    """The stages of `project`'s dvc.yaml that compute figures from images, resolved by DVC for every variant."""
     from dvc.repo import Repo
 
     with Repo(str(project)) as repo:
@@ -120,7 +120,7 @@ def main() -> None:
     if lines:
         more = f"\n       and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
         raise UserError(
-            f"{len(lines)} figures do not follow from the stored pictures: run `dvc repro`, which makes them anew\n"
+            f"{len(lines)} figures do not follow from the stored images: run `dvc repro`, which makes them anew\n"
             + "\n".join(f"       {line}" for line in lines[:SHOWN])
             + more
         )

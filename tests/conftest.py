@@ -14,7 +14,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pipeline folder of the embedded model's classes with random weights: 32 x 32 pictures, below 2 MB."""
+    """A pipeline folder of the embedded model's classes with random weights: 32 x 32 images, below 2 MB."""
     import torch
     from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker

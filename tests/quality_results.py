@@ -6,12 +6,12 @@ from pathlib import Path
 CLIP = "the model's own CLIP"
 
 
-def quality_figures(pictures: list[dict], clip: bool = True) -> dict:
-    """What reports/quality/V.json holds beside PSNR and SSIM; `pictures` (id, psnr_db, ssim) are added to."""
+def quality_figures(images: list[dict], clip: bool = True) -> dict:
+    """What reports/quality/V.json holds beside PSNR and SSIM; `images` (id, psnr_db, ssim) are added to."""
     from stages.lib.quality.figures import NO_CLIP, NO_LPIPS
     from stages.lib.quality.statistics import intervals
 
-    for number, row in enumerate(pictures):
+    for number, row in enumerate(images):
         loss = 1 - row["ssim"]
         row |= {"ms_ssim": 1 - loss / 2, "ciede2000": 20 * loss, "ciede2000_p95": 60 * loss, "gmsd": loss / 3}
         row |= dict.fromkeys(("feature_cosine", "clip_score", "baseline_clip_score", "clip_score_change", "attributes"))
@@ -25,18 +25,18 @@ def quality_figures(pictures: list[dict], clip: bool = True) -> dict:
             row |= {"clip_score": 70 + number - 9 * loss, "attributes_right": 90.0, "attributes_right_change": -loss}
     keys = ("psnr_db", "ssim", "ms_ssim", "ciede2000", "ciede2000_p95", "gmsd")
     keys += ("feature_cosine", "clip_score", "clip_score_change", "attributes_right", "attributes_right_change")
-    samples = {key: [row[key] for row in pictures if row[key] is not None] for key in keys}
+    samples = {key: [row[key] for row in images if row[key] is not None] for key in keys}
     reasons = {"lpips": NO_LPIPS}
     if not clip:
         reasons |= dict.fromkeys(("feature_cosine", "clip_score", "clip_score_change", "attributes"), NO_CLIP)
         reasons["distribution"] = NO_CLIP
-    same = all(row["identical"] for row in pictures)
+    same = all(row["identical"] for row in images)
     counts = {"asked": 10, "right": 9, "baseline_right": 9, "lost": 0 if same else 1, "gained": 0 if same else 1}
     return {
         "averages": intervals(samples, 200, 0),
         "not_measured": reasons,
         "attributes": {"all": counts, "subject": counts} if clip else None,
-        "distribution": _sets(len(pictures), 0.0 if same else 1e-5) if clip else None,
+        "distribution": _sets(len(images), 0.0 if same else 1e-5) if clip else None,
         "trajectory": {
             "prompts": 3,
             "snr_db": {},
@@ -62,14 +62,14 @@ def _sets(n: int, value: float) -> dict:
 def write_floor(path: Path, quality: dict) -> None:
     """reports/floor.json after the quality of the baseline: identical but for another number of threads."""
     run = {key: quality[key] for key in ("averages", "attributes", "distribution", "trajectory", "identical", "images")}
-    pictures = [{"id": row["id"], "psnr_db": None} for row in quality["pictures"]]
-    same = run | {"threads": 2, "processes": 1, "pictures": pictures}
-    psnr = {"mean": 88.0, "low": 87.0, "high": 89.0, "n": len(pictures)}
+    images = [{"id": row["id"], "psnr_db": None} for row in quality["per_image"]]
+    same = run | {"threads": 2, "processes": 1, "per_image": images}
+    psnr = {"mean": 88.0, "low": 87.0, "high": 89.0, "n": len(images)}
     threads = same | {
         "threads": 1,
         "identical": 0,
         "averages": run["averages"] | {"psnr_db": psnr},
-        "pictures": [row | {"psnr_db": 88.0} for row in pictures],
+        "per_image": [row | {"psnr_db": 88.0} for row in images],
         "trajectory": run["trajectory"] | {"mean_snr_db": [100.0] * 21},
     }
     runs = {"again": same, "threads": threads, "processes": same | {"processes": 2}}

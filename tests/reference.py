@@ -15,8 +15,8 @@ def reference_pipeline(folder: Path) -> StableDiffusionPipeline:
     return pipeline
 
 
-def drawn(pipeline: StableDiffusionPipeline) -> torch.Tensor:
-    """What any pipeline draws in two steps from one fixed noise: a picture (1, 3, H, W), FP32."""
+def generated(pipeline: StableDiffusionPipeline) -> torch.Tensor:
+    """What any pipeline generates in two steps from one fixed noise: an image (1, 3, H, W), FP32."""
     noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(1))
     pipeline.set_progress_bar_config(disable=True)
     latents = pipeline("a cat", latents=noise, num_inference_steps=2, output_type="latent").images

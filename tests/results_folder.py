@@ -27,7 +27,7 @@ PROMPTS = [
 ]
 
 
-def write_project(folder: Path, variants: dict[str, dict], draw=None, prompts=PROMPTS, side: int = 64) -> None:
+def write_project(folder: Path, variants: dict[str, dict], generate=None, prompts=PROMPTS, side: int = 64) -> None:
     """Fill `folder` with params.yaml, prompts and results of `variants` (entries as in params.yaml)."""
     from ruamel.yaml import YAML
 
@@ -40,12 +40,12 @@ def write_project(folder: Path, variants: dict[str, dict], draw=None, prompts=PR
     (folder / "data/prompts.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     shutil.copytree(PROJECT / "data/study", folder / "data/study")
     _write_base(folder / "data/models/base/unet")
-    pictures = {row[0]: (draw or _gradient)(number, side) for number, row in enumerate(prompts)}
-    drawn = {name: _write_images(folder, name, pictures, prompts) for name in variants}
+    images = {row[0]: (generate or _gradient)(number, side) for number, row in enumerate(prompts)}
+    generated = {name: _write_images(folder, name, images, prompts) for name in variants}
     for name, variant in variants.items():
         _write(folder / f"reports/size/{name}.json", _size(name, variant))
         _write(folder / f"reports/timing/{name}.json", _timing(name, variant))
-        _write(folder / f"reports/quality/{name}.json", _quality(name, variant, drawn, prompts))
+        _write(folder / f"reports/quality/{name}.json", _quality(name, variant, generated, prompts))
         _write(folder / f"reports/appearance/{name}.json", _appearance(folder / "data/images", name, variant))
     write_floor(folder / "reports/floor.json", json.loads((folder / "reports/quality/fp32.json").read_text("utf-8")))
     for name, found in sensitivity().items():
@@ -53,7 +53,7 @@ def write_project(folder: Path, variants: dict[str, dict], draw=None, prompts=PR
     _write(folder / "reports/environment.json", _ENVIRONMENT)
     _write(folder / "reports/architectures.json", _ARCHITECTURES)
     _write(folder / "reports/controls.json", _CONTROLS)
-    _write(folder / "reports/summary.json", _summary(folder, variants, drawn))
+    _write(folder / "reports/summary.json", _summary(folder, variants, generated))
 
 
 def write_machine(folder: Path, fingerprint: str, variants: dict[str, dict], code: dict[str, str]) -> Path:
@@ -165,16 +165,16 @@ def _gradient(number: int, side: int) -> np.ndarray:
     return np.stack([x, y, np.full_like(x, 60 * number % 256)], axis=2).astype(np.uint8)
 
 
-def _write_images(folder: Path, name: str, pictures: dict, prompts: list) -> dict[str, np.ndarray]:
-    drawn, rng = {}, np.random.default_rng(len(name))
+def _write_images(folder: Path, name: str, images: dict, prompts: list) -> dict[str, np.ndarray]:
+    generated, rng = {}, np.random.default_rng(len(name))
     target = folder / "data/images" / name
     target.mkdir(parents=True)
-    for key, picture in pictures.items():
+    for key, image in images.items():
         coarse = rng.normal(0, NOISE.get(name, 4), (8, 8, 3))
-        blur = np.repeat(np.repeat(coarse, picture.shape[0] // 8, axis=0), picture.shape[1] // 8, axis=1)
-        noisy = picture + blur + rng.normal(0, NOISE.get(name, 4) / 2, picture.shape)
-        drawn[key] = np.clip(np.round(noisy), 0, 255).astype(np.uint8)
-        Image.fromarray(drawn[key]).save(target / f"{key}.png")
+        blur = np.repeat(np.repeat(coarse, image.shape[0] // 8, axis=0), image.shape[1] // 8, axis=1)
+        noisy = image + blur + rng.normal(0, NOISE.get(name, 4) / 2, image.shape)
+        generated[key] = np.clip(np.round(noisy), 0, 255).astype(np.uint8)
+        Image.fromarray(generated[key]).save(target / f"{key}.png")
     compute = "bfloat16" if name == "bf16" else "float32"
     rows = [
         {
@@ -182,7 +182,7 @@ def _write_images(folder: Path, name: str, pictures: dict, prompts: list) -> dic
             "kind": row[2],
             "prompt": row[1],
             "seed": row[4],
-            "sha256": hashlib.sha256(drawn[row[0]].tobytes()).hexdigest(),
+            "sha256": hashlib.sha256(generated[row[0]].tobytes()).hexdigest(),
             "flagged": False,
             "safety_margin": -0.2,
             "safety_margin_reason": None,
@@ -191,9 +191,9 @@ def _write_images(folder: Path, name: str, pictures: dict, prompts: list) -> dic
     ]
     _write(
         target / "images.json",
-        {"variant": name, "device": "cpu", "compute": compute, "threads": 2, "pictures": rows},
+        {"variant": name, "device": "cpu", "compute": compute, "threads": 2, "per_image": rows},
     )
-    return drawn
+    return generated
 
 
 def _size(name: str, variant: dict) -> dict:
@@ -266,7 +266,7 @@ def _timing(name: str, variant: dict) -> dict:
     parts = {"text_encoder": (1, 0.006), "unet_step": (21, 0.033), "vae_decode": (1, 0.09), "safety_checker": (1, 0.02)}
     parts["other"] = (1, 0.004)
     components = [
-        {**_measurement("", [s * slow, s * slow * 1.02]), "component": part, "calls_per_picture": n}
+        {**_measurement("", [s * slow, s * slow * 1.02]), "component": part, "calls_per_image": n}
         for part, (n, s) in parts.items()
     ]
     measurements = [
@@ -329,13 +329,13 @@ def _executed(variant: dict, slow: float) -> list[dict]:
     ]
 
 
-def _compare(reference: dict, drawn: dict) -> list[dict]:
+def _compare(reference: dict, generated: dict) -> list[dict]:
     from stages.lib.quality.metrics import psnr_db, ssim
 
     rows = []
-    for key, picture in drawn.items():
-        value = psnr_db(reference[key], picture)
-        rows.append({"id": key, "psnr_db": value, "identical": value is None, "ssim": ssim(reference[key], picture)})
+    for key, image in generated.items():
+        value = psnr_db(reference[key], image)
+        rows.append({"id": key, "psnr_db": value, "identical": value is None, "ssim": ssim(reference[key], image)})
     return rows
 
 
@@ -351,12 +351,12 @@ def _statistics(rows: list[dict]) -> dict:
     }
 
 
-def _quality(name: str, variant: dict, drawn: dict, prompts: list) -> dict:
+def _quality(name: str, variant: dict, generated: dict, prompts: list) -> dict:
     from stages.lib.quality.metrics import rate_psnr
 
     kinds = {row[0]: row[2] for row in prompts}
-    rows = _compare(drawn["fp32"], drawn[name])
-    pictures = [{**r, "kind": kinds[r["id"]], "rating": rate_psnr(r["psnr_db"]), "flagged": False} for r in rows]
+    rows = _compare(generated["fp32"], generated[name])
+    images = [{**r, "kind": kinds[r["id"]], "rating": rate_psnr(r["psnr_db"]), "flagged": False} for r in rows]
     return {
         "variant": name,
         "label": variant["label"],
@@ -366,12 +366,12 @@ def _quality(name: str, variant: dict, drawn: dict, prompts: list) -> dict:
         "ssim_minimum": min(r["ssim"] for r in rows),
         "flagged": 0,
         "baseline_flagged": 0,
-        **quality_figures(pictures),
-        "pictures": pictures,
+        **quality_figures(images),
+        "per_image": images,
     }
 
 
-def _summary(folder: Path, variants: dict, drawn: dict) -> dict:
+def _summary(folder: Path, variants: dict, generated: dict) -> dict:
     from stages.lib.project.params import load_params
     from stages.lib.quality.variant_pairs import compare_variants
 
@@ -381,8 +381,8 @@ def _summary(folder: Path, variants: dict, drawn: dict) -> dict:
     pairs = []
     for index, reference in enumerate(names):
         for name in names[index + 1 :]:
-            rows = _compare(drawn[reference], drawn[name])
-            pairs.append({"reference": reference, "variant": name, **_statistics(rows), "pictures": rows})
+            rows = _compare(generated[reference], generated[name])
+            pairs.append({"reference": reference, "variant": name, **_statistics(rows), "per_image": rows})
     rows = [{"variant": name, "compression": sizes["fp32"] / sizes[name]} for name in names]
     return {
         "model": {"name": "embedded", "label": "Embedded"},

@@ -3,10 +3,10 @@
 from itertools import combinations
 
 COMPONENTS = ("unet", "vae", "text_encoder", "safety_checker")
-TAPS = {
+PROBE_POINTS = {
     "embeddings": ("text_encoder",),
     "latents": ("text_encoder", "unet"),
-    "picture": ("text_encoder", "unet", "vae"),
+    "image": ("text_encoder", "unet", "vae"),
     "safety": ("text_encoder", "unet", "vae", "safety_checker"),
 }
 
@@ -24,7 +24,7 @@ def _spread(*samples: float) -> dict:
 
 def _components() -> dict:
     return {
-        "pictures": 2,
+        "images": 2,
         "ids": ["landscape", "animal"],
         "formats": [_format("fp16", "FP16", 55.0), _format("int8", "INT8", 26.0)],
     }
@@ -46,7 +46,7 @@ def _format(name: str, label: str, psnr_db: float) -> dict:
             }
             for group in groups
         ],
-        "taps": {
+        "probe_points": {
             tap: {
                 "total": 1.0,
                 "damaged": 2,
@@ -64,7 +64,7 @@ def _format(name: str, label: str, psnr_db: float) -> dict:
                 ],
                 "interactions": [],
             }
-            for tap, players in TAPS.items()
+            for tap, players in PROBE_POINTS.items()
         },
         "components": [
             {
@@ -76,7 +76,7 @@ def _format(name: str, label: str, psnr_db: float) -> dict:
                 "latent_snr_db": None,
                 "flips": 0,
                 "margin_shift": 0.001,
-                "picture_share": 1 / 3,
+                "image_share": 1 / 3,
             }
             for component in COMPONENTS
         ],
@@ -100,7 +100,7 @@ def _steps() -> dict:
     return {
         "calls": 6,
         "window": 2,
-        "pictures": 2,
+        "images": 2,
         "ids": ["landscape", "animal"],
         "formats": [{"format": "int8", "label": "INT8", "windows": windows, "whole": whole}],
     }

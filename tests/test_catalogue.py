@@ -13,13 +13,13 @@ from stages.lib.formats.shared.availability import find_obstacle
 from stages.lib.formats.torch.layers import KINDS
 from stages.lib.generation import safety
 from stages.lib.project.code_graph import all_imports_of
-from stages.lib.project.languages import LOCALES, SOURCE, catalogue_of
 from stages.lib.project.params import RANDOM_WEIGHTS, Report, Variant, load_params
 from stages.lib.project.prompts import load_prompts
 from stages.lib.quality.figures import figures
 from stages.lib.quality.metrics import METRICS, PSNR_BANDS
 from stages.lib.reporting import known_words
 from stages.lib.reporting.document import TEMPLATES
+from stages.lib.reporting.languages import LOCALES, SOURCE, catalogue_of
 from stages.lib.sensitivity.criticality import CRITICALITY
 from stages.lib.study.audit import limits
 from tests.conftest import PROJECT
@@ -122,7 +122,7 @@ def report_modules() -> list[Path]:
 
 @pytest.mark.parametrize("path", report_modules(), ids=lambda path: path.name)
 def test_numbers_in_sentences_are_written_as_their_language_does(path):
-    """Use stages.lib.project.languages.number: a format specification of Python always writes a decimal point."""
+    """Use stages.lib.reporting.languages.number: a format specification of Python always writes a decimal point."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     written = [node for node in tree.body if getattr(node, "name", "") != "main"]  # main writes to the terminal
     for node in (inner for part in written for inner in ast.walk(part)):
@@ -169,7 +169,7 @@ def written_by_stages() -> set[str]:
 
 
 def test_what_stages_write_is_known_to_the_catalogue():
-    """Protects a translated page from English reasons: a changed reason must change in stages/lib/reporting/known_words.py."""
+    """Protects a translated page from English reasons: a changed reason must change in known_words.py."""
     signs = {"x", "%"}
     known = {text: known_words.said(text, lambda found: f"<{found}>") for text in written_by_stages() - signs}
     unknown = [text for text, shown in known.items() if shown == text]

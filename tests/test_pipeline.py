@@ -69,7 +69,7 @@ class Clone:
         assert old in text
         path.write_text(text.replace(old, new), encoding="utf-8")
 
-    def pictures(self) -> dict[str, bytes]:
+    def images(self) -> dict[str, bytes]:
         folder = self.folder / "data/images"
         return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.png"))}
 
@@ -99,10 +99,10 @@ def clone(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Clone:
     params["prompts"]["sets"] = ["study"]
     params["generation"]["steps"] = 2
     params["benchmark"].update({"warmup": 0, "repeats": 2})
-    params["calibration"].update({"pictures": 1, "unet_calls": 3})
+    params["calibration"].update({"per_image": 1, "unet_calls": 3})
     params["quality"].update({"floor_prompts": 1, "floor_seeds": 3, "trajectory_prompts": 1, "resamples": 200})
     params["report"]["languages"] = ["en"]
-    params["sensitivity"].update({"pictures": 1, "formats": {"int8": params["sensitivity"]["formats"]["int8"]}})
+    params["sensitivity"].update({"per_image": 1, "formats": {"int8": params["sensitivity"]["formats"]["int8"]}})
     yaml.dump(params, folder / "params.yaml")
     clone = Clone(folder)
     clone.edit("stages/lib/formats/__init__.py", "BACKENDS = {\n", f"BACKENDS = {{\n{INVENTED}")
@@ -126,7 +126,10 @@ def clone(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Clone:
 @pytest.fixture
 def restored(clone: Clone):
     """The clone, whose edits to params.yaml and templates are undone after the test."""
-    saved = {name: (clone.folder / name).read_bytes() for name in ("params.yaml", "stages/lib/reporting/templates/report.html.j2")}
+    saved = {
+        name: (clone.folder / name).read_bytes()
+        for name in ("params.yaml", "stages/lib/reporting/templates/report.html.j2")
+    }
     yield clone
     for name, data in saved.items():
         (clone.folder / name).write_bytes(data)
@@ -135,14 +138,14 @@ def restored(clone: Clone):
 def test_one_command_gives_the_report(clone):
     assert (clone.folder / "reports/report.pdf").read_bytes().startswith(b"%PDF")
     assert "</html>" in (clone.folder / "reports/report.html").read_text(encoding="utf-8")
-    assert len(clone.pictures()) == 9
+    assert len(clone.images()) == 9
 
 
 def test_a_second_run_runs_nothing(clone):
     assert clone.ran() == set()
 
 
-def test_the_figures_follow_from_the_pictures_and_every_control_is_caught(clone):
+def test_the_figures_follow_from_the_images_and_every_control_is_caught(clone):
     assert "every quality figure is the same" in clone.run("python", "-m", "stages.verify")
     assert all(control["caught"] for control in clone.json("reports/controls.json")["controls"])
 
@@ -161,13 +164,13 @@ def test_the_lock_file_agrees_with_the_files(clone):
 
 
 def test_editing_one_variant_reruns_only_it(restored):
-    before = restored.pictures()
+    before = restored.images()
     restored.edit("params.yaml", "granularity: channel", "granularity: tensor")
     assert restored.ran() == {
         "quantize@int8-simulated", "generate@int8-simulated", "benchmark@int8-simulated", "evaluate@int8-simulated",
         "inspect@int8-simulated", "summarize", "report",
     }  # fmt: skip
-    after = restored.pictures()
+    after = restored.images()
     changed = {name.split("/")[0] for name in before if before[name] != after[name]}
     assert changed == {"int8-simulated"}
 
@@ -189,10 +192,11 @@ def test_a_removed_variant_leaves_the_report(restored):
     assert "Removable" not in (restored.folder / "reports/report.html").read_text(encoding="utf-8")
 
 
-def test_another_machine_measures_timings_again_and_draws_nothing(restored):
-    """Another thread count stands for another machine: the fingerprint changes, the pictures need not.
+def test_another_machine_measures_timings_again_and_generates_nothing(restored):
+    """Another thread count stands for another machine: the fingerprint changes, the images need not.
 
-    The floor is drawn again on another processor only: it has the threads that the stored pictures were drawn with.
+    The floor is generated again on another processor only: it has the threads that the stored images were generated
+    with.
     """
     restored.repro()
     lock = (restored.folder / "dvc.lock").read_bytes()
@@ -216,7 +220,7 @@ def test_a_missing_package_is_a_row_and_installing_it_runs_just_its_variant(rest
     own |= {"summarize", "report"}
     assert restored.ran() == own
     report, reason = restored.folder / "reports/report.html", "invented-package: not installed: pip install"
-    assert reason in report.read_text(encoding="utf-8") and len(restored.pictures()) == 9
+    assert reason in report.read_text(encoding="utf-8") and len(restored.images()) == 9
     assert not (restored.folder / "reports/metrics/later.json").exists()
     assert restored.ran() == set()
     installed.mkdir()
@@ -225,13 +229,13 @@ def test_a_missing_package_is_a_row_and_installing_it_runs_just_its_variant(rest
         assert restored.ran() == own
     finally:
         shutil.rmtree(installed)
-    assert reason not in report.read_text(encoding="utf-8") and len(restored.pictures()) == 12
+    assert reason not in report.read_text(encoding="utf-8") and len(restored.images()) == 12
     assert "latency_s" in restored.json("reports/metrics/later.json")
 
 
-def test_a_killed_run_goes_on_and_gives_the_same_pictures(restored, tmp_path):
+def test_a_killed_run_goes_on_and_gives_the_same_images(restored, tmp_path):
     restored.repro()
-    before = restored.pictures()
+    before = restored.images()
     shutil.rmtree(restored.folder / "data/images/int8-cpu")
     shutil.rmtree(restored.folder / ".dvc/cache")
     shutil.rmtree(restored.folder / "data/models/int8-cpu")
@@ -243,13 +247,13 @@ def test_a_killed_run_goes_on_and_gives_the_same_pictures(restored, tmp_path):
         )  # fmt: skip
     images = restored.folder / "data/images"
     while not list(images.glob(".int8-cpu.*")):
-        assert process.poll() is None, f"int8-cpu was never being drawn:\n{log.read_text(encoding='utf-8')}"
+        assert process.poll() is None, f"int8-cpu was never being generated:\n{log.read_text(encoding='utf-8')}"
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not (restored.folder / "data/images/int8-cpu").exists()
     restored.repro()
-    assert restored.pictures() == before
+    assert restored.images() == before
     assert not list(images.glob(".*"))
 
 

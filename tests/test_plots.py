@@ -35,7 +35,7 @@ def test_dvc_finds_the_page():
     assert "html_template = plots/page.html" in (PROJECT / ".dvc/config").read_text(encoding="utf-8")
 
 
-def test_bars_and_points_are_drawn_without_vega(tmp_path: Path):
+def test_bars_and_points_are_generated_without_vega(tmp_path: Path):
     """In a real browser: a bar for each value with its length to scale, and a dot for each point."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:

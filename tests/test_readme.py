@@ -12,8 +12,8 @@ from PIL import Image
 from stages.lib.project.lock_file import read_lock
 from stages.lib.quality.metrics import METRICS
 from tests.conftest import PROJECT
-from tools import measurements, pictures
-from tools.readme import BEGIN, END, GRID, GRID_BEGIN, result_table, with_pictures, with_results
+from tools import images, measurements
+from tools.readme import BEGIN, END, GRID, GRID_BEGIN, result_table, with_images, with_results
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 
@@ -62,20 +62,20 @@ def test_every_path_it_names_exists():
         assert (PROJECT / path).exists(), path
 
 
-def test_the_pictures_are_those_of_the_committed_run(tmp_path):
-    """Protects the picture grid from going stale: `python -m tools.readme` after a run, then commit."""
+def test_the_images_are_those_of_the_committed_run(tmp_path):
+    """Protects the image grid from going stale: `python -m tools.readme` after a run, then commit."""
     readme = committed("README.md")
     (tmp_path / "dvc.lock").write_text(committed("dvc.lock"), encoding="utf-8")
-    assert with_pictures(readme, pictures.stamp(read_lock(tmp_path / "dvc.lock"))) == readme
+    assert with_images(readme, images.stamp(read_lock(tmp_path / "dvc.lock"))) == readme
 
 
-def test_the_picture_grid_is_small_and_shown():
+def test_the_image_grid_is_small_and_shown():
     path = PROJECT / GRID
     assert path.stat().st_size <= 300 * 1024
     assert f"]({GRID})" in README and README.count(GRID_BEGIN) == 1
 
 
-def test_the_grid_shows_each_picture_in_its_own_place(tmp_path):
+def test_the_grid_shows_each_image_in_its_own_place(tmp_path):
     """One colour for each format and prompt is found where row and column say."""
     columns = []
     for column in range(10):
@@ -85,12 +85,12 @@ def test_the_grid_shows_each_picture_in_its_own_place(tmp_path):
             Image.new("RGB", (64, 64), (20 * column, 80 * row, 7)).save(file)
             files.append(file)
         columns.append((f"Format {column}", files))
-    image = pictures.grid(columns)
-    step, band = pictures.SIDE + pictures.GAP, pictures.LABEL + 3 * (pictures.SIDE + pictures.GAP)
+    image = images.grid(columns)
+    step, band = images.SIDE + images.GAP, images.LABEL + 3 * (images.SIDE + images.GAP)
     for column in range(10):
         for row in range(3):
-            x = (column % 5) * step + pictures.SIDE // 2
-            y = (column // 5) * band + pictures.LABEL + row * step + pictures.SIDE // 2
+            x = (column % 5) * step + images.SIDE // 2
+            y = (column // 5) * band + images.LABEL + row * step + images.SIDE // 2
             assert image.getpixel((x, y)) == (20 * column, 80 * row, 7)
 
 
@@ -100,10 +100,10 @@ def test_every_metric_is_in_the_page_on_measuring_and_the_page_is_what_the_code_
     assert (PROJECT / measurements.PAGE).read_text(encoding="utf-8") == measurements.page()
 
 
-def test_the_drawn_pipeline_is_that_of_dvc_yaml():
-    """Every stage stands in the drawing, and every arrow in it is a file that one stage writes and the other reads."""
-    drawing = README.partition("```mermaid\n")[2].partition("```")[0]
-    lines = [re.sub(r'\["[^"]*"\]', "", line).split("-->") for line in drawing.splitlines()[1:]]
+def test_the_generated_pipeline_is_that_of_dvc_yaml():
+    """Every stage stands in the diagram, and every arrow in it is a file that one stage writes and the other reads."""
+    generation = README.partition("```mermaid\n")[2].partition("```")[0]
+    lines = [re.sub(r'\["[^"]*"\]', "", line).split("-->") for line in generation.splitlines()[1:]]
     arrows = {(start.strip(), end.strip()) for line in lines for start, end in pairwise(line)}
     with Repo(str(PROJECT)) as repo:
         stages = [stage for stage in repo.index.stages if stage.path == str(PROJECT / "dvc.yaml")]

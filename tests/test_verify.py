@@ -1,4 +1,4 @@
-"""Verify: figures that follow from the pictures pass, one changed digit or pixel does not."""
+"""Verify: figures that follow from the images pass, one changed digit or pixel does not."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ from PIL import Image
 from stages.verify import differing, recomputations, recompute
 from tests.command import run
 from tests.conftest import PROJECT
-from tests.tiny_project import pictures_of, write_pictures, write_settings
+from tests.tiny_project import images_of, write_images, write_settings
 
 STAGES = """\
 stages:
@@ -30,12 +30,12 @@ stages:
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with pictures and their figures."""
+    """A project with images and their figures."""
     folder = tmp_path_factory.mktemp("verify") / "project"
     write_settings(folder)
     (folder / "data/models/base").mkdir(parents=True)
     for name, offset in (("fp32", 0), ("bf16", 5)):
-        write_pictures(folder / "data/images" / name, pictures_of(offset))
+        write_images(folder / "data/images" / name, images_of(offset))
     for stage, kind in (("evaluate", "quality"), ("inspect", "appearance")):
         base = ["--base", "data/models/base"] if stage == "evaluate" else []
         output = ["--output", f"reports/{kind}/bf16.json"]
@@ -52,25 +52,25 @@ def project(measured: Path, tmp_path: Path) -> Path:
     return shutil.copytree(measured, tmp_path / "project")
 
 
-def test_what_follows_from_the_pictures_passes_and_a_timing_is_not_run(project):
+def test_what_follows_from_the_images_passes_and_a_timing_is_not_run(project):
     done = run(project, "stages.verify")
     assert done.returncode == 0, done.stderr
     assert "2 stages, every quality figure is the same" in done.stdout
 
 
-def test_a_changed_figure_and_a_changed_picture_are_named_and_the_exit_code_says_so(project):
+def test_a_changed_figure_and_a_changed_image_are_named_and_the_exit_code_says_so(project):
     """Protects against hand-made figures: which file, which key, both values."""
     path = project / "reports/quality/bf16.json"
     quality = json.loads(path.read_text(encoding="utf-8"))
-    quality["pictures"][1]["ssim"] -= 0.001
+    quality["per_image"][1]["ssim"] -= 0.001
     path.write_text(json.dumps(quality), encoding="utf-8")
     done = run(project, "stages.verify")
     assert done.returncode == 1
     assert "1 figures do not follow" in done.stderr and "Traceback" not in done.stderr
-    assert "reports/quality/bf16.json: pictures animal ssim is 0." in done.stderr
+    assert "reports/quality/bf16.json: images animal ssim is 0." in done.stderr
     Image.new("RGB", (32, 24)).save(project / "data/images/bf16/animal.png")
     done = run(project, "stages.verify")
-    assert done.returncode == 1 and "animal.png is not the picture that images.json lists" in done.stderr
+    assert done.returncode == 1 and "animal.png is not the image that images.json lists" in done.stderr
 
 
 def test_missing_figures_are_named(project):
@@ -92,7 +92,7 @@ def test_numbers_may_differ_in_the_last_digits_only():
 
 
 def test_the_project_s_own_stages_are_found():
-    """Every variant's figures, from the real dvc.yaml, and nothing that is not computed from pictures."""
+    """Every variant's figures, from the real dvc.yaml, and nothing that is not computed from images."""
     found = recomputations(PROJECT)
     assert {item.name.partition("@")[0] for item in found} == {"evaluate", "inspect", "summarize"}
     assert all(set(item.outputs) <= set(item.words) for item in found)

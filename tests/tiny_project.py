@@ -24,18 +24,18 @@ variants:
   int8-simulated: {label: INT8 Simulated, backend: torch, weights: int8, simulated: true}
 prompts: {file: data/prompts.csv, sets: [study]}
 generation: {steps: 3, guidance_scale: 7.5}
-calibration: {file: data/calibration.csv, pictures: 2, unet_calls: 2, seed: 0}
+calibration: {file: data/calibration.csv, images: 2, unet_calls: 2, seed: 0}
 benchmark:
-  {prompt: animal, warmup: 1, repeats: 3, longest_picture_s: 60, repeats_of_long: 2, batch_sizes: [2]}
+  {prompt: animal, warmup: 1, repeats: 3, longest_image_s: 60, repeats_of_long: 2, batch_sizes: [2]}
 quality: {trajectory_prompts: 1, floor_prompts: 2, floor_seeds: 3, resamples: 200, seed: 0,
-  margins: {psnr_db: 1, ssim: 0.01, clip_score: 1}, fid_pictures: 10000}
+  margins: {psnr_db: 1, ssim: 0.01, clip_score: 1}, fid_images: 10000}
 sensitivity:
-  pictures: 2
+  images: 2
   window: 2
   formats:
     fp16: {label: FP16, weights: float16}
     int8: {label: INT8, weights: int8, activations: int8}
-scenarios: {cpu: {label: A CPU, device: cpu, ssim_floor: 0.9, minimise: time_s}}
+scenarios: {cpu: {label: A CPU, device: cpu, ssim_threshold: 0.9, minimise: time_s}}
 main_scenario: cpu
 cost: {currency: USD, price_per_hour: 1, utilisation: 0.5}
 report: {title: Test, author: "", languages: [en]}
@@ -85,8 +85,8 @@ def write_models(folder: Path, base: Path, variants: tuple[str, ...]) -> None:
     save_torch_file(noise, folder / "data/noise.safetensors")
 
 
-def pictures_of(offset: int) -> dict[str, np.ndarray]:
-    """One smooth picture, 24 x 32, per prompt, each `offset` brighter than the picture of offset 0."""
+def images_of(offset: int) -> dict[str, np.ndarray]:
+    """One smooth image, 24 x 32, per prompt, each `offset` brighter than the image of offset 0."""
     rows, columns = np.mgrid[0:24, 0:32]
     return {
         id: (np.stack([100 + 40 * np.sin(rows / 5 + shift + columns / 9) for shift in range(3)], 2) + offset).astype(
@@ -96,11 +96,11 @@ def pictures_of(offset: int) -> dict[str, np.ndarray]:
     }
 
 
-def write_pictures(folder: Path, pictures: dict[str, np.ndarray], **changes: Any) -> None:
-    """A folder such as `generate` leaves. `changes` replaces keys of the first picture's entry in images.json."""
+def write_images(folder: Path, images: dict[str, np.ndarray], **changes: Any) -> None:
+    """A folder such as `generate` leaves. `changes` replaces keys of the first image's entry in images.json."""
     folder.mkdir(parents=True, exist_ok=True)
     entries = []
-    for id, rgb in pictures.items():
+    for id, rgb in images.items():
         Image.fromarray(rgb).save(folder / f"{id}.png")
         digest = hashlib.sha256(rgb.tobytes()).hexdigest()
         text, seed = PROMPTS[id]
@@ -109,9 +109,9 @@ def write_pictures(folder: Path, pictures: dict[str, np.ndarray], **changes: Any
             | {"safety_margin": 0.1 if id == "fantasy" else -0.2, "safety_margin_reason": None}
         )
     entries[0].update(changes)
-    listing = {"variant": folder.name, "device": "cpu", "compute": "float32", "threads": 1, "pictures": entries}
+    listing = {"variant": folder.name, "device": "cpu", "compute": "float32", "threads": 1, "per_image": entries}
     write_json(folder / "images.json", listing)
-    latents = {id: np.full((2, 4, 3, 4), rgb.mean() / 99, np.float32) for id, rgb in list(pictures.items())[:1]}
+    latents = {id: np.full((2, 4, 3, 4), rgb.mean() / 99, np.float32) for id, rgb in list(images.items())[:1]}
     save_file(latents, folder / "latents.safetensors")
 
 

@@ -29,7 +29,7 @@ def main() -> None:
     for path in (NOISE, ENVIRONMENT, *(MODELS / variant.name for variant in variants)):
         if not path.exists():
             raise UserError(f"{path} is missing: run `dvc repro` first")
-    print(f"{'variant':28}{'s a picture':>12}  over {params.baseline:24}over FP32 of its runtime")
+    print(f"{'variant':28}{'s an image':>12}  over {params.baseline:24}over FP32 of its runtime")
     for variant in variants:
         references = dict.fromkeys([params.baseline, own_float32(params, variant)])
         measured = [compare(params, variant.name, reference) for reference in references]
@@ -49,7 +49,7 @@ def own_float32(params: Params, variant: Variant) -> str:
 
 
 def compare(params: Params, name: str, reference: str) -> tuple[Measurement, Measurement]:
-    """Seconds a picture of the variant `name`, and its speed-ups over `reference`."""
+    """Seconds an image of the variant `name`, and its speed-ups over `reference`."""
     environment = read_json(ENVIRONMENT)
     variants = {role: params.variant(key) for role, key in zip(ROLES, (name, reference), strict=True)}
     tasks = {role: task_of(params, item.name, MODELS, NOISE, environment["threads"]) for role, item in variants.items()}

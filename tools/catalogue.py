@@ -1,8 +1,8 @@
 """Which texts does the report have, and which are not translated? Read them and update the catalogues.
 
-`python -m tools.catalogue` adds new texts to stages/lib/reporting/locales/*/LC_MESSAGES/messages.po, without a translation, and
-drops those that are gone. A text that only resembles an old one is new: nothing is guessed. Then translate what is
-listed; `python -m pytest tests/test_catalogue.py` says what is left.
+`python -m tools.catalogue` adds new texts to stages/lib/reporting/locales/*/LC_MESSAGES/messages.po, without a
+translation, and drops those that are gone. A text that only resembles an old one is new: nothing is guessed. Then
+translate what is listed; `python -m pytest tests/test_catalogue.py` says what is left.
 """
 
 import ast
@@ -17,7 +17,7 @@ from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir
 from babel.messages.frontend import parse_mapping_cfg
 from babel.messages.pofile import write_po
 
-from stages.lib.project.languages import LOCALES, catalogue_file, catalogue_of
+from stages.lib.reporting.languages import LOCALES, catalogue_file, catalogue_of
 
 PROJECT = Path(__file__).parents[1]
 WIDTH = 120

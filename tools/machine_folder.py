@@ -1,4 +1,4 @@
-"""This machine's folder in reports/machines, as stages.lib.results.machines reads it: written whole, a variant at a time."""
+"""This machine's folder in reports/machines, as stages.lib.results.machines reads it: written whole."""
 
 import subprocess
 from dataclasses import dataclass

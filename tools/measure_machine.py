@@ -4,9 +4,9 @@
 in a scratch folder and leaves a folder for this machine in the output. Finished variants are not measured again;
 `--time-limit` stops before what would probably last longer. Run it again to go on.
 
-`--jobs` variants at a time are made, drawn with, loaded and compiled together; then they are timed one by one, while
-the others wait, first single pictures, then batches. On a machine with many cores that saves most of the time, since
-compiling keeps one of them busy for minutes. What is measured is stored at once.
+`--jobs` variants at a time are made, generated with, loaded and compiled together; then they are timed one by one,
+while the others wait, first single images, then batches. On a machine with many cores that saves most of the time,
+since compiling keeps one of them busy for minutes. What is measured is stored at once.
 """
 
 import argparse

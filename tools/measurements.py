@@ -1,7 +1,7 @@
 """Write docs/measurements.md, how every figure is measured: `python -m tools.measurements`.
 
-What a figure is, its unit and its paper stand in stages/lib/quality/metrics.py, its file in stages/lib/project/lineage.py; here is what
-to beware of.
+What a figure is, its unit and its paper stand in stages/lib/quality/metrics.py, its file in
+stages/lib/project/lineage.py; here is what to beware of.
 """
 
 from pathlib import Path
@@ -11,9 +11,9 @@ from stages.lib.project.lineage import METRIC_SOURCES
 from stages.lib.quality.metrics import METRICS
 
 PAGE = Path("docs/measurements.md")
-SPREAD = "Over these pictures; no confidence interval for others."
+SPREAD = "Over these images; no confidence interval for others."
 FRAMEWORK = "Includes the interpreter and its libraries, which weigh more beside a small model."
-CHANGED = "A changed picture need not be a worse one."
+CHANGED = "A changed image need not be a worse one."
 OWN_CLIP = "The model's own CLIP judges; other models' scores are not comparable. Without a CLIP it is not measured."
 CAVEATS = {
     "parameters": "Before anything is left out; what a back end does not store is counted apart.",
@@ -31,11 +31,11 @@ CAVEATS = {
     "speedup": "The baseline against itself shows how far the clock can be trusted.",
     "load_peak_mib": FRAMEWORK,
     "run_peak_mib": FRAMEWORK,
-    "psnr_db": f"{CHANGED} Identical pictures have none and are counted apart.",
+    "psnr_db": f"{CHANGED} Identical images have none and are counted apart.",
     "psnr_db_std": SPREAD,
     "ssim": CHANGED,
     "ssim_std": SPREAD,
-    "ssim_minimum": "One picture; another prompt may be worse.",
+    "ssim_minimum": "One image; another prompt may be worse.",
     "ms_ssim": CHANGED,
     "ciede2000": "A mean hides a small area of a quite different colour, see the 95th percentile.",
     "ciede2000_p95": "Says nothing about the twentieth pixel itself.",
@@ -45,13 +45,13 @@ CAVEATS = {
     "clip_score_change": OWN_CLIP,
     "attributes_right": OWN_CLIP,
     "attributes_right_change": OWN_CLIP,
-    "kid": "Pictures of the same prompts are no independent samples; may be negative.",
-    "cmmd": "Pictures of the same prompts are no independent samples; may be negative.",
-    "fid": "Refused below `quality.fid_pictures` pictures, with the reason in the report.",
+    "kid": "Images of the same prompts are no independent samples; may be negative.",
+    "cmmd": "Images of the same prompts are no independent samples; may be negative.",
+    "fid": "Refused below `quality.fid_images` images, with the reason in the report.",
     "latent_snr_db": "For the first `quality.trajectory_prompts` prompts only.",
     "images": "The same prompts and seeds for every format.",
     "identical": "On the same machine and versions; other processors round otherwise.",
-    "flagged": "By the checker in the format's own numbers: a flip may come from it or from the picture.",
+    "flagged": "By the checker in the format's own numbers: a flip may come from it or from the image.",
 }
 INTRODUCTION = """\
 # How every figure is measured
@@ -64,8 +64,8 @@ it; a report shows that reason, never a zero.
 - **Size** is counted from the stored files and from the loaded tensors (`quantize`).
 - **Time and memory** are taken in fresh processes, in alternation with the baseline in a second process, with raw
   samples kept (`benchmark`).
-- **Quality** compares each picture with the baseline's picture of the same prompt and the same noise (`evaluate`); the
-  95 % intervals are bootstraps over prompts. `floor` says what a rerun alone changes, `controls` that wrong pictures
+- **Quality** compares each image with the baseline's image of the same prompt and the same noise (`evaluate`); the
+  95 % intervals are bootstraps over prompts. `floor` says what a rerun alone changes, `controls` that wrong images
   are noticed, `inspect` what damage looks like.
 
 """

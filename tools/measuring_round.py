@@ -121,7 +121,7 @@ def measure_round(
 def make_ready(
     items: list[Item], baselines: dict[str, Session], folder: MachineFolder, clock: Clock, one_by_one: bool
 ) -> None:
-    """Make the variants, draw with them, start their sessions: all at once, or `one_by_one`.
+    """Make the variants, generate with them, start their sessions: all at once, or `one_by_one`.
 
     What is not ready when the time for it is over is stopped, and its variant fails.
     """
@@ -137,19 +137,19 @@ def make_ready(
         base.result()
         project.make_baseline()
 
-    def draw_baseline(made: Future, project: Project) -> None:
+    def generate_baseline(made: Future, project: Project) -> None:
         made.result()
-        project.draw_baseline()
+        project.generate_baseline()
 
     def make(base: Future, item: Item) -> None:
         base.result()
         item.project.stage("quantize", item.name)
 
-    def draw(made: Future, drawn: Future, item: Item) -> None:
+    def generate(made: Future, generated: Future, item: Item) -> None:
         made.result()
         if not item.is_baseline:
             item.project.stage("generate", item.name)
-        drawn.result()
+        generated.result()
         item.project.stage("evaluate", item.name)
 
     # A task may wait for earlier ones only, so a single thread does them all in this order.
@@ -160,7 +160,9 @@ def make_ready(
         for model in [model for model in projects if model not in baselines]:
             baselines[model] = Session(projects[model], projects[model].plan.baseline)
             started[model] = pool.submit(start, models[model], baselines[model])
-        drawn = {model: pool.submit(draw_baseline, models[model], project) for model, project in projects.items()}
+        generated = {
+            model: pool.submit(generate_baseline, models[model], project) for model, project in projects.items()
+        }
         made = [
             models[item.project.plan.model]
             if item.is_baseline
@@ -174,7 +176,7 @@ def make_ready(
             if not item.variant.simulated:
                 item.session = Session(item.project, item.name)
                 needed.append(pool.submit(start, own, item.session))
-            tasks.append([*needed, pool.submit(draw, own, drawn[model], item)])
+            tasks.append([*needed, pool.submit(generate, own, generated[model], item)])
         everything = [future for needed in tasks for future in needed]
         _, late = wait(everything, timeout=min(clock.left_s, clock.ready_limit_s, 10**6))
         if late:
@@ -233,13 +235,13 @@ def measure_batches(items: list[Item], folder: MachineFolder, clock: Clock) -> N
 
 
 def draw_batches(item: Item) -> None:
-    """Draw a batch of each size once, which compiles networks for it."""
+    """Generate a batch of each size once, which compiles networks for it."""
     for size in item.project.plan.params.benchmark.batch_sizes:
         item.session.process.ask("batch", size=size)
 
 
 def batches_s(item: Item) -> float:
-    """About how many seconds the batches of a variant take, if each picture in them takes as long as alone."""
+    """About how many seconds the batches of a variant take, if each image in them takes as long as alone."""
     calls = 1 + len(item.report["calls"]) // 2
     return sum(size * calls * item.report["latency_s"] for size in item.project.plan.params.benchmark.batch_sizes)
 
@@ -262,5 +264,5 @@ def say(item: Item, clock: Clock) -> None:
     figures = [f"{report['latency_s']:.4f} s", f"{report['speedup']:.2f}x", f"peak {report['run_peak_mib']:.0f} MiB"]
     figures += [f"first call {report['first_call_s']:.1f} s"]
     for batch in report["batches"]:
-        figures.append(f"{batch['latency_per_picture_s']['median']:.4f} s by {batch['batch_size']}")
+        figures.append(f"{batch['latency_per_image_s']['median']:.4f} s by {batch['batch_size']}")
     print(f"measure_machine: {clock.elapsed_s:.0f} s, {item.title}: {', '.join(figures)}", flush=True)

@@ -41,7 +41,7 @@ COPIED = (
 
 
 def copy_project(folder: Path, prompts: int, variants: list[str]) -> None:
-    """The project in `folder`, set to draw `prompts` pictures of two steps with each of `variants`."""
+    """The project in `folder`, set to generate `prompts` images of two steps with each of `variants`."""
     for name in COPIED:
         source = PROJECT / name
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -44,8 +44,8 @@ class Project:
         if not (self.path / "data/models" / self.plan.baseline).is_dir():
             self.stage("quantize", self.plan.baseline)
 
-    def draw_baseline(self) -> None:
-        """The pictures that all variants are compared with, if they are not there."""
+    def generate_baseline(self) -> None:
+        """The images that all variants are compared with, if they are not there."""
         if not (self.path / "data/images" / self.plan.baseline).is_dir():
             self.stage("generate", self.plan.baseline)
 

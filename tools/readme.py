@@ -1,6 +1,6 @@
-"""Bring README.md, its picture grid and docs/measurements.md up to date after a run: `python -m tools.readme`.
+"""Bring README.md, its image grid and docs/measurements.md up to date after a run: `python -m tools.readme`.
 
-The table of results and the line about the pictures stand between markers in README.md.
+The table of results and the line about the images stand between markers in README.md.
 """
 
 import json
@@ -10,13 +10,13 @@ from stages.lib.project.files import write_bytes, write_text
 from stages.lib.project.lock_file import read_lock
 from stages.lib.project.params import load_params
 from stages.lib.quality.metrics import METRICS
-from tools import measurements, pictures
+from tools import images, measurements
 
-GRID = Path("docs/pictures.webp")
+GRID = Path("docs/images.webp")
 README = Path("README.md")
 SUMMARY = Path("reports/summary.json")
 BEGIN, END = "<!-- results: made by `python -m tools.readme` -->\n", "<!-- end of results -->\n"
-GRID_BEGIN, GRID_END = "<!-- pictures: made by `python -m tools.readme` of ", " -->\n"
+GRID_BEGIN, GRID_END = "<!-- images: made by `python -m tools.readme` of ", " -->\n"
 COLUMNS = ("disk_mib", "compression", "latency_s", "speedup", "run_peak_mib", "psnr_db", "ssim")
 
 
@@ -36,8 +36,8 @@ def with_results(readme: str, summary: dict) -> str:
     return before + BEGIN + result_table(summary) + END + after
 
 
-def with_pictures(readme: str, stamp: str) -> str:
-    """`readme` with the line that tells which run the picture grid is of."""
+def with_images(readme: str, stamp: str) -> str:
+    """`readme` with the line that tells which run the image grid is of."""
     before, _, rest = readme.partition(GRID_BEGIN)
     _, _, after = rest.partition(GRID_END)
     return f"{before}{GRID_BEGIN}{stamp}{GRID_END}{after}"
@@ -55,9 +55,9 @@ def _cell(row: dict, key: str, baseline: str) -> str:
 
 def main() -> None:
     summary = json.loads(SUMMARY.read_text(encoding="utf-8"))
-    write_bytes(GRID, pictures.drawn(load_params(), Path("data/images")))
+    write_bytes(GRID, images.generated(load_params(), Path("data/images")))
     text = with_results(README.read_text(encoding="utf-8"), summary)
-    write_text(README, with_pictures(text, pictures.stamp(read_lock(Path("dvc.lock")))))
+    write_text(README, with_images(text, images.stamp(read_lock(Path("dvc.lock")))))
     measurements.main()
 
 

@@ -33,7 +33,7 @@ else
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements"
 fi
 
-# WeasyPrint draws text with Pango, which pip cannot install.
+# WeasyPrint generates text with Pango, which pip cannot install.
 have_pango() { "$venv/bin/python" -c 'import weasyprint' >/dev/null 2>&1; }
 if ! have_pango; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then

@@ -1,6 +1,6 @@
 """Timing processes that are started ahead and stay: many variants load and compile at once, and one is timed alone.
 
-What `stages.benchmark` measures is the same, with two differences: the first picture was drawn while other variants
+What `stages.benchmark` measures is the same, with two differences: the first image was generated while other variants
 were made ready, and one process of the baseline serves all variants.
 """
 
@@ -16,7 +16,7 @@ from tools.project import Project
 
 
 class Session:
-    """A timing process of one variant. `start` loads it and draws the first picture, and waits until that is done."""
+    """A timing process of one variant. `start` loads it and generates the first image, and waits until that is done."""
 
     def __init__(self, project: Project, variant: str) -> None:
         models, noise = project.path / "data/models", project.path / "data/noise.safetensors"
@@ -40,7 +40,7 @@ class Session:
 
     @property
     def ready(self) -> bool:
-        """Whether the first picture has been drawn."""
+        """Whether the first image has been generated."""
         return bool(self.first)
 
     def kill(self) -> None:
@@ -55,7 +55,7 @@ class Session:
 
     @contextmanager
     def as_new(self) -> Iterator["NewProcess"]:
-        """The process as it was before its first picture."""
+        """The process as it was before its first image."""
         yield NewProcess(self)
 
 
@@ -64,15 +64,15 @@ class NewProcess:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._drawn = False
+        self._generated = False
         self.loaded = session.process.loaded
         self.load_time_s = session.process.load_time_s
 
     def ask(self, action: str, **options: int) -> dict[str, Any]:
         """As a TimingProcess; the first call is the one that was made ahead, and work is counted only once."""
         session = self._session
-        if action == "call" and not self._drawn:
-            self._drawn = True
+        if action == "call" and not self._generated:
+            self._generated = True
             return session.first
         if action == "executed":
             session.executed = session.executed or session.process.ask(action)
@@ -106,7 +106,7 @@ def time_alone(variant: Session, baseline: Session) -> dict[str, Any]:
 
 
 def time_batches(session: Session, report: dict[str, Any]) -> dict[str, Any]:
-    """`report` with the batches of params.yaml, each repeated as often as single pictures were."""
+    """`report` with the batches of params.yaml, each repeated as often as single images were."""
     repeats = sum(call["role"] == "variant" for call in report["calls"])
     sizes = session.project.plan.params.benchmark.batch_sizes
     return {**report, "batches": [batch_times(session.process, size, repeats) for size in sizes]}

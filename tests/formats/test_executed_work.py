@@ -7,7 +7,7 @@ import pytest
 from stages.lib.formats.shared.executed_work import (
     ExecutedWork,
     by_operator,
-    picture_calls,
+    image_calls,
     shares,
     throughput,
     work_of,
@@ -19,7 +19,7 @@ def row(operator: str = "Conv2d", dtype: str = "int8", count: int = 10**9, **cha
     return ExecutedWork(operator=operator, dtype=dtype, multiply_accumulates=count, **fields)
 
 
-def test_a_graph_counts_as_often_as_a_picture_calls_it():
+def test_a_graph_counts_as_often_as_a_image_calls_it():
     """Protects the share of a schedule: 3 calls in INT8 and 1 spared call of the same work are 75 %."""
     assert shares([row(calls=3), row(dtype="float32", graph="unquantized")]) == {"int8": 0.75, "float32": 0.25}
     assert shares([row(calls=0)]) == {} == shares([])
@@ -33,14 +33,14 @@ def test_throughput_is_work_over_time_of_all_rows():
 
 def test_calls_of_other_components_are_not_shared_out():
     """Protects the VAE from the U-Net's schedule."""
-    assert picture_calls(row(component="vae"), {"vae": 1}, ("none",)) == 1
+    assert image_calls(row(component="vae"), {"vae": 1}, ("none",)) == 1
 
 
 def test_a_schedule_may_name_several_precisions():
     """Protects the sum: each graph counts as often as its entry, "int8" and what comes after as the main one."""
     schedule = ("float32", "mixed", "int8", "none", "mixed")
     graphs = {"main": 5, "float32": 1, "mixed": 2, "unquantized": 1}
-    assert {name: picture_calls(row(graph=name), {"unet": 9}, schedule) for name in graphs} == graphs
+    assert {name: image_calls(row(graph=name), {"unet": 9}, schedule) for name in graphs} == graphs
 
 
 def test_operators_stand_in_order_and_only_if_they_occur():
@@ -54,6 +54,6 @@ def test_a_row_survives_its_file():
 
 
 def test_an_unknown_operator_is_refused():
-    """Protects the ledger from rows that no column shows."""
+    """Protects the accounting from rows that no column shows."""
     with pytest.raises(ValueError, match="'Conv3d' in 'int8'"):
         row("Conv3d")

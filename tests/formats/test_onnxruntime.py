@@ -22,7 +22,7 @@ from stages.lib.project.files import sha256
 from stages.lib.project.params import COMPONENTS, Variant
 from stages.lib.project.prompts import Prompt
 from tests.conftest import PROJECT
-from tests.reference import drawn, reference_pipeline
+from tests.reference import generated, reference_pipeline
 
 onnx = pytest.importorskip("onnx", reason="the back end's package is optional")
 pytest.importorskip("onnxruntime", reason="the back end's package is optional")
@@ -52,7 +52,7 @@ def _variant(**keys) -> Variant:
 
 @pytest.fixture(scope="module")
 def calibration(tiny_model) -> dict:
-    """What the networks see while the FP32 pipeline draws one picture."""
+    """What the networks see while the FP32 pipeline generates one image."""
     prompt = Prompt(id="dog", prompt="a dog", kind="animal", complexity="low", seed=7, set="calibration")
     pipeline = reference_pipeline(tiny_model)
     pipeline.register_modules(safety_checker=None)
@@ -73,28 +73,28 @@ def _load(made: dict[str, Path], name: str):
 
 
 def _error(pipeline, reference: torch.Tensor) -> float:
-    return ((drawn(pipeline) - reference).norm() / reference.norm()).item()
+    return ((generated(pipeline) - reference).norm() / reference.norm()).item()
 
 
-def test_the_fp32_control_draws_what_pytorch_draws(tiny_model, made):
+def test_the_fp32_control_generates_what_pytorch_generates(tiny_model, made):
     """Every network is exported faithfully, to a relative error of 1e-4, and the safety checker decides alike."""
     base, pipeline = reference_pipeline(tiny_model), _load(made, "fp32")
-    assert _error(pipeline, drawn(base)) < 1e-4
+    assert _error(pipeline, generated(base)) < 1e-4
     pixels = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(2))
     checkers = [part.safety_checker for part in (base, pipeline)]
     with torch.no_grad():
         expected, found = (part.visual_projection(part.vision_model(pixels)[1]) for part in checkers)
         assert torch.allclose(expected, found, atol=1e-5)
-        pictures = [torch.rand(2, 32, 32, 3).numpy() for _ in checkers]
-        flags = [part(images=picture, clip_input=pixels)[1] for part, picture in zip(checkers, pictures, strict=True)]
+        images = [torch.rand(2, 32, 32, 3).numpy() for _ in checkers]
+        flags = [part(images=image, clip_input=pixels)[1] for part, image in zip(checkers, images, strict=True)]
     assert flags[0] == flags[1]
 
 
 def test_int8_is_smaller_and_similar(tiny_model, made):
-    """The constants of a tiny network shrink to less than 0.35 of FP32, and the picture is close but not the same."""
+    """The constants of a tiny network shrink to less than 0.35 of FP32, and the image is close but not the same."""
     constants = {name: sum(tensor.stored_bytes for tensor in _stock(made, name)) for name in made}
     assert constants["int8"] < 0.35 * constants["fp32"]
-    assert 1e-4 < _error(_load(made, "int8"), drawn(reference_pipeline(tiny_model))) < 0.3
+    assert 1e-4 < _error(_load(made, "int8"), generated(reference_pipeline(tiny_model))) < 0.3
 
 
 def _stock(made: dict[str, Path], name: str) -> list:
@@ -152,7 +152,7 @@ def test_an_unchosen_component_stays_as_it_is(tiny_model, calibration, tmp_path)
         (base,), (made,) = (components.weight_files(part, component) for part in (tiny_model, tmp_path))
         with safe_open(base, "pt") as before, safe_open(made, "pt") as after:
             assert all(torch.equal(before.get_tensor(key), after.get_tensor(key)) for key in before.keys())  # noqa: SIM118
-    assert drawn(load(tmp_path, variant, "cpu")).isfinite().all()
+    assert generated(load(tmp_path, variant, "cpu")).isfinite().all()
     assert sum(tensor.parameters for tensor in inventory(tmp_path, variant)) == 471871
 
 
@@ -214,7 +214,7 @@ def test_a_missing_package_is_told_with_the_command_that_installs_it(tiny_model,
 
 
 def test_another_batch_gets_a_session_when_it_comes(made):
-    """A picture without guidance has a batch of one."""
+    """An image without guidance has a batch of one."""
     pipeline = _load(made, "fp32")
     noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(1))
     latents = pipeline("a cat", latents=noise, num_inference_steps=2, guidance_scale=1.0, output_type="latent").images

@@ -55,7 +55,7 @@ def _variant(**keys) -> Variant:
 
 @pytest.fixture(scope="module")
 def calibration(tiny_model) -> dict:
-    """What the networks see while the FP32 pipeline draws one picture."""
+    """What the networks see while the FP32 pipeline generates one image."""
     prompt = Prompt(id="dog", prompt="a dog", kind="animal", complexity="low", seed=7, set="calibration")
     pipeline = reference_pipeline(tiny_model)
     pipeline.register_modules(safety_checker=None)
@@ -71,7 +71,7 @@ def made(tiny_model, calibration, tmp_path_factory) -> dict[str, Path]:
     return folders
 
 
-def _picture(pipeline, steps: int = 2) -> torch.Tensor:
+def _image(pipeline, steps: int = 2) -> torch.Tensor:
     noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(1))
     latents = pipeline("a cat", latents=noise, num_inference_steps=steps, output_type="latent").images
     with torch.no_grad():
@@ -79,26 +79,26 @@ def _picture(pipeline, steps: int = 2) -> torch.Tensor:
 
 
 def _error(pipeline, reference: torch.Tensor) -> float:
-    return ((_picture(pipeline) - reference).norm() / reference.norm()).item()
+    return ((_image(pipeline) - reference).norm() / reference.norm()).item()
 
 
-def test_the_fp32_control_draws_what_pytorch_draws(tiny_model, made):
+def test_the_fp32_control_generates_what_pytorch_generates(tiny_model, made):
     """Every network is converted faithfully, and the safety checker decides alike."""
     base, pipeline = reference_pipeline(tiny_model), load(made["fp32"], _variant(**FORMATS["fp32"]), "cpu")
-    assert _error(pipeline, _picture(base)) < 1e-4
+    assert _error(pipeline, _image(base)) < 1e-4
     pixels = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(2))
     checkers = [part.safety_checker for part in (base, pipeline)]
     with torch.no_grad():
         expected, found = (part.visual_projection(part.vision_model(pixels)[1]) for part in checkers)
         assert torch.allclose(expected, found, atol=1e-5)
-        pictures = [torch.rand(2, 32, 32, 3).numpy() for _ in checkers]
-        flags = [part(images=picture, clip_input=pixels)[1] for part, picture in zip(checkers, pictures, strict=True)]
+        images = [torch.rand(2, 32, 32, 3).numpy() for _ in checkers]
+        flags = [part(images=image, clip_input=pixels)[1] for part, image in zip(checkers, images, strict=True)]
     assert flags[0] == flags[1]
 
 
 def test_fewer_bits_are_smaller_and_less_exact(tiny_model, made):
     """FP16 halves, INT8 quarters but for its scales; the error grows in that order and stays small."""
-    reference = _picture(reference_pipeline(tiny_model))
+    reference = _image(reference_pipeline(tiny_model))
     constants = {
         name: sum(path.stat().st_size for path in folder.rglob(GRAPH_CONSTANTS)) for name, folder in made.items()
     }
@@ -165,12 +165,12 @@ def test_the_runtime_multiplies_as_often_as_pytorch(tiny_model, made):
             counts["torch"][row.component] += row.multiply_accumulates
         for row in executed_work(made[name], _variant(**FORMATS[name])):
             counts["openvino"][row["component"]] += row["multiply_accumulates"]
-        # The comparison of embeddings stays in PyTorch, which also embeds the time once per picture of the batch.
+        # The comparison of embeddings stays in PyTorch, which also embeds the time once per image of the batch.
         assert counts["torch"] == pytest.approx(counts["openvino"], rel=0.02)
 
 
 def test_a_schedule_spares_the_first_calls_over_the_same_weights(made):
-    """The first call is that of the graph without rounded activations, later ones are INT8, in each picture anew."""
+    """The first call is that of the graph without rounded activations, later ones are INT8, in each image anew."""
     full = _variant(**FORMATS["full"])
     plain, scheduled = (
         load(made["full"], full, "cpu"),
@@ -191,7 +191,7 @@ def test_a_schedule_spares_the_first_calls_over_the_same_weights(made):
     layers = [row for row in rows if row["operator"] != "MatMul"]
     dtypes = {graph: {row["dtype"] for row in layers if row["graph"] == graph} for graph in ("main", "unquantized")}
     assert dtypes == {"main": {"int8", "float32"}, "unquantized": {"float32"}}
-    assert torch.equal(_picture(scheduled, 3), _picture(scheduled, 3))
+    assert torch.equal(_image(scheduled, 3), _image(scheduled, 3))
 
 
 def test_an_unchosen_component_stays_as_it_is(tiny_model, tmp_path):
@@ -202,11 +202,11 @@ def test_an_unchosen_component_stays_as_it_is(tiny_model, tmp_path):
         (base,), (made,) = (components.weight_files(part, component) for part in (tiny_model, tmp_path))
         with safe_open(base, "pt") as before, safe_open(made, "pt") as after:
             assert all(torch.equal(before.get_tensor(key), after.get_tensor(key)) for key in before.keys())  # noqa: SIM118
-    assert _picture(load(tmp_path, variant, "cpu")).isfinite().all()
+    assert _image(load(tmp_path, variant, "cpu")).isfinite().all()
     assert sum(tensor.parameters for tensor in inventory(tmp_path, variant)) == 471871
 
 
-def test_two_runs_write_the_same_bytes_and_draw_the_same_picture(tiny_model, calibration, made, tmp_path):
+def test_two_runs_write_the_same_bytes_and_generates_the_same_image(tiny_model, calibration, made, tmp_path):
     """DVC sees no change; the names that the libraries count up within a process are not stored."""
     variant = _variant(**FORMATS["full"])
     quantize(tiny_model, variant, tmp_path, calibration=calibration)
@@ -215,7 +215,7 @@ def test_two_runs_write_the_same_bytes_and_draw_the_same_picture(tiny_model, cal
         for folder in (made["full"], tmp_path)
     ]
     assert digests[0] == digests[1]
-    assert torch.equal(_picture(load(made["full"], variant, "cpu")), _picture(load(tmp_path, variant, "cpu")))
+    assert torch.equal(_image(load(made["full"], variant, "cpu")), _image(load(tmp_path, variant, "cpu")))
 
 
 def test_memory_counts_what_the_runtime_lists(made):
@@ -273,7 +273,7 @@ def test_a_unet_with_other_inputs_is_refused(tiny_model):
 
 
 def test_another_batch_is_compiled_when_it_comes(made):
-    """A picture without guidance has a batch of one."""
+    """An image without guidance has a batch of one."""
     pipeline = load(made["fp32"], _variant(**FORMATS["fp32"]), "cpu")
     assert isinstance(pipeline.unet.graph, networks.Graph)
     noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(1))
@@ -298,5 +298,5 @@ def test_the_mapped_constants_do_not_stay_in_memory(made):
     mapped = Path("/proc/self/smaps").read_text().split(constants)[1:]
     assert mapped
     assert all("Rss:                   0 kB" in entry.split("Pss:")[0] for entry in mapped)
-    before = _picture(pipeline)
-    assert torch.equal(before, _picture(pipeline))
+    before = _image(pipeline)
+    assert torch.equal(before, _image(pipeline))

@@ -17,7 +17,7 @@ from stages.lib.models.inventory import memory_bytes
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import sha256
 from stages.lib.project.params import COMPONENTS, Variant
-from tests.reference import drawn, reference_pipeline
+from tests.reference import generated, reference_pipeline
 
 
 def _variant(weights: str, **keys) -> Variant:
@@ -32,9 +32,9 @@ def _made(base: Path, variant: Variant, folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def base_picture(tiny_model) -> torch.Tensor:
-    """What the base model draws in FP32."""
-    return drawn(reference_pipeline(tiny_model))
+def base_image(tiny_model) -> torch.Tensor:
+    """What the base model generates in FP32."""
+    return generated(reference_pipeline(tiny_model))
 
 
 def _weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -55,10 +55,10 @@ def test_a_cast_stores_every_weight_in_its_dtype(tiny_model, tmp_path, weights):
     assert all(torch.equal(made[name], tensor.to(dtype)) and made[name].dtype == dtype for name, tensor in base.items())
 
 
-def test_fp32_draws_the_base_models_picture(tiny_model, tmp_path, base_picture):
+def test_fp32_generates_the_base_models_image(tiny_model, tmp_path, base_image):
     """The baseline is the model itself, bit for bit."""
     folder = _made(tiny_model, _variant("float32"), tmp_path / "v")
-    assert torch.equal(drawn(load(folder, _variant("float32"), "cpu")), base_picture)
+    assert torch.equal(generated(load(folder, _variant("float32"), "cpu")), base_image)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,8 @@ def test_weights_that_do_not_fit_the_configuration_are_one_message(tiny_model, t
 
 @pytest.mark.parametrize("weights", ["float16", "bfloat16"])
 def test_fp32_arithmetic_on_stored_halves_is_exact(tiny_model, tmp_path, weights):
-    """FP16 storage with FP32 arithmetic draws what an FP32 pipeline with the rounded weights draws, bit for bit.
+    """FP16 storage with FP32 arithmetic generates what an FP32 pipeline with the rounded weights generates, bit for
+    bit.
 
     It protects against a layer, embedding or attention input that is silently computed in FP16.
     """
@@ -88,7 +89,7 @@ def test_fp32_arithmetic_on_stored_halves_is_exact(tiny_model, tmp_path, weights
         for component in COMPONENTS:
             for parameter in getattr(reference, component).parameters():
                 parameter.copy_(parameter.to(getattr(torch, weights)))
-    assert torch.equal(drawn(pipeline), drawn(reference))
+    assert torch.equal(generated(pipeline), generated(reference))
     pixels = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         features, expected = (
@@ -104,7 +105,7 @@ def test_fp16_stays_fp16_in_memory_after_drawing(tiny_model, tmp_path):
     """Storage is really halved: no layer keeps an FP32 copy once it has run."""
     half = load(_made(tiny_model, _variant("float16"), tmp_path / "h"), _variant("float16"), "cpu")
     full = reference_pipeline(tiny_model)
-    drawn(half)
+    generated(half)
     for component in COMPONENTS:
         share = memory_bytes(getattr(half, component)) / memory_bytes(getattr(full, component))
         assert 0.5 <= share < 0.52, component
@@ -121,7 +122,7 @@ def test_every_layer_computes_in_the_declared_dtype(tiny_model, tmp_path, weight
                 module.register_forward_hook(
                     lambda _, inputs, output, component=component: seen[component].add(inputs[0].dtype)
                 )
-    drawn(pipeline)
+    generated(pipeline)
     with torch.no_grad():
         pipeline.safety_checker(torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32))
         pipeline.vae.encode(torch.rand(1, 3, 32, 32))
@@ -130,7 +131,7 @@ def test_every_layer_computes_in_the_declared_dtype(tiny_model, tmp_path, weight
 
 @pytest.mark.parametrize("component", COMPONENTS)
 @pytest.mark.parametrize("weights", ["float16", "bfloat16"])
-def test_components_of_different_dtypes_work_together(tiny_model, tmp_path, base_picture, weights, component):
+def test_components_of_different_dtypes_work_together(tiny_model, tmp_path, base_image, weights, component):
     """Any one component may be converted alone; the others keep their bytes."""
     variant = _variant(weights, components=[component])
     folder = _made(tiny_model, variant, tmp_path / "v")
@@ -140,25 +141,25 @@ def test_components_of_different_dtypes_work_together(tiny_model, tmp_path, base
         for name, dtype in dtypes.items()
     )
     pipeline = load(folder, variant, "cpu")
-    picture = drawn(pipeline)
-    difference = (picture - base_picture).abs().max()
-    assert picture.isfinite().all() and difference < 0.05
+    image = generated(pipeline)
+    difference = (image - base_image).abs().max()
+    assert image.isfinite().all() and difference < 0.05
     assert (difference == 0) == (component == "safety_checker")
 
 
-def test_the_safety_checker_does_not_round_the_picture(tiny_model, tmp_path):
-    """A BF16 checker passes pictures through in FP32, untouched, when it flags nothing."""
+def test_the_safety_checker_does_not_round_the_image(tiny_model, tmp_path):
+    """A BF16 checker passes images through in FP32, untouched, when it flags nothing."""
     pipeline = load(_made(tiny_model, _variant("bfloat16"), tmp_path / "v"), _variant("bfloat16"), "cpu")
     with torch.no_grad():
         pipeline.safety_checker.concept_embeds_weights.fill_(2.0)
         pipeline.safety_checker.special_care_embeds_weights.fill_(2.0)
-    picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(3))
-    passed, flagged = pipeline.safety_checker(images=picture.clone(), clip_input=picture)
-    assert flagged == [False] and torch.equal(passed, picture)
+    image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(3))
+    passed, flagged = pipeline.safety_checker(images=image.clone(), clip_input=image)
+    assert flagged == [False] and torch.equal(passed, image)
 
 
 def test_a_weight_too_large_for_fp16_is_one_clear_message(tiny_model, tmp_path, monkeypatch):
-    """An overflow would otherwise become black pictures much later."""
+    """An overflow would otherwise become black images much later."""
     original = components.load_component
 
     def with_a_large_weight(folder, component, dtype):
@@ -193,7 +194,7 @@ def test_simulated_integers_are_stored_as_rounded_weights_in_fp16(
             rounded += tensor.numel()
         assert made[name].dtype == torch.float16 and torch.equal(made[name], expected.half()), name
     assert rounded > 0.97 * sum(tensor.numel() for tensor in base.values())
-    assert drawn(load(folder, variant, "cpu")).isfinite().all()
+    assert generated(load(folder, variant, "cpu")).isfinite().all()
 
 
 def test_the_same_model_gives_the_same_bytes(tiny_model, tmp_path):
@@ -212,7 +213,7 @@ def test_large_networks_are_written_in_shards_that_load(tiny_model, tmp_path, mo
     folder = _made(tiny_model, _variant("float16"), tmp_path / "v")
     assert len(components.weight_files(folder, "unet")) > 1
     assert _weights(folder).keys() == _weights(tiny_model).keys()
-    assert drawn(load(folder, _variant("float16"), "cpu")).isfinite().all()
+    assert generated(load(folder, _variant("float16"), "cpu")).isfinite().all()
 
 
 def test_a_model_with_a_missing_tensor_is_refused(tiny_model, tmp_path):
@@ -253,16 +254,16 @@ def test_the_older_names_of_published_weights_are_understood(tiny_model, tmp_pat
     assert all(torch.equal(made[name], tensor) for name, tensor in expected.items())
 
 
-def test_channels_last_draws_the_same_picture_from_other_strides(tiny_model, tmp_path, base_picture):
+def test_channels_last_generates_the_same_image_from_other_strides(tiny_model, tmp_path, base_image):
     """The memory format is a layout of the converted networks, not another arithmetic."""
     variant = _variant("float32", memory_format="channels_last", components=("unet",))
     pipeline = load(_made(tiny_model, variant, tmp_path / "v"), variant, "cpu")
     assert pipeline.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
     assert pipeline.vae.decoder.conv_in.weight.is_contiguous()
-    assert torch.allclose(drawn(pipeline), base_picture, atol=1e-4)
+    assert torch.allclose(generated(pipeline), base_image, atol=1e-4)
 
 
-def test_a_compiled_network_draws_the_same_picture(tiny_model, tmp_path, base_picture, monkeypatch):
+def test_a_compiled_network_generates_the_same_image(tiny_model, tmp_path, base_image, monkeypatch):
     """Compiling happens in the first call, once, also with a clock around the network."""
     # What a graph is turned into is PyTorch's; making kernels would take a minute.
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
@@ -272,18 +273,18 @@ def test_a_compiled_network_draws_the_same_picture(tiny_model, tmp_path, base_pi
     compiled = torch._dynamo.utils.counters["stats"]
     pipeline = load(made, variant, "cpu")
     assert compiled["unique_graphs"] == 0
-    eager = drawn(load(made, variant.model_copy(update={"compile": False}), "cpu"))
-    assert torch.allclose(drawn(pipeline), eager, atol=1e-3)
+    eager = generated(load(made, variant.model_copy(update={"compile": False}), "cpu"))
+    assert torch.allclose(generated(pipeline), eager, atol=1e-3)
     graphs = compiled["unique_graphs"]
     assert graphs > 0
     inner = pipeline.text_encoder.forward
     pipeline.text_encoder.forward = lambda *arguments, **options: inner(*arguments, **options)
-    drawn(pipeline)
+    generated(pipeline)
     assert compiled["unique_graphs"] == graphs
 
 
 def test_compiling_without_a_compiler_is_one_clear_message(tiny_model, tmp_path, monkeypatch):
-    """Not a traceback of torch's from the first picture."""
+    """Not a traceback of torch's from the first image."""
     variant = _variant("float32", compile=True)
     made = _made(tiny_model, variant, tmp_path / "v")
     monkeypatch.setattr("stages.lib.formats.shared.compiling.shutil.which", lambda _: None)

@@ -1,4 +1,4 @@
-"""Back end `torch`: simulated integer activations, from calibration inputs to the picture."""
+"""Back end `torch`: simulated integer activations, from calibration inputs to the image."""
 
 import shutil
 from pathlib import Path
@@ -18,7 +18,7 @@ from stages.lib.project.errors import UserError
 from stages.lib.project.files import sha256
 from stages.lib.project.params import COMPONENTS, Variant
 from stages.lib.project.prompts import Prompt
-from tests.reference import drawn, reference_pipeline
+from tests.reference import generated, reference_pipeline
 
 
 def _variant(**keys) -> Variant:
@@ -28,7 +28,7 @@ def _variant(**keys) -> Variant:
 
 @pytest.fixture(scope="module")
 def calibration(tiny_model) -> dict:
-    """What the networks see while the FP32 pipeline draws one picture."""
+    """What the networks see while the FP32 pipeline generates one image."""
     prompt = Prompt(id="dog", prompt="a dog", kind="animal", complexity="low", seed=7, set="calibration")
     pipeline = reference_pipeline(tiny_model)
     pipeline.register_modules(safety_checker=None)
@@ -44,13 +44,13 @@ def made(tiny_model, calibration, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def base_picture(tiny_model) -> torch.Tensor:
-    """What the base model draws in FP32."""
-    return drawn(reference_pipeline(tiny_model))
+def base_image(tiny_model) -> torch.Tensor:
+    """What the base model generates in FP32."""
+    return generated(reference_pipeline(tiny_model))
 
 
 def test_ranges_are_those_of_the_data(tiny_model, calibration):
-    """A layer that the input enters untouched has the input's own extremes, and every layer that draws has a range."""
+    """A layer that the input enters untouched has the input's own extremes, and every layer that is called has a range."""
     pipeline = reference_pipeline(tiny_model)
     ranges = {name: measure_ranges(getattr(pipeline, name), name, calibration[name]) for name in COMPONENTS}
     for component, layer, key in (
@@ -88,7 +88,7 @@ def test_scales_are_stored_beside_the_weights_and_counted(tiny_model, calibratio
         assert disk_bytes(made)[component] == files
 
 
-def test_the_picture_is_close_to_fp32_and_not_it(tiny_model, calibration, made, base_picture, tmp_path):
+def test_the_image_is_close_to_fp32_and_not_it(tiny_model, calibration, made, base_image, tmp_path):
     """Activations are really rounded: further off than with INT8 weights alone, nearer than with four bits."""
     folders = {"w8a8": made}
     for name, keys in {"w8": {"activations": "none"}, "w8a4": {"activations": "int4"}}.items():
@@ -97,16 +97,16 @@ def test_the_picture_is_close_to_fp32_and_not_it(tiny_model, calibration, made, 
         quantize(tiny_model, _variant(**keys), folders[name], calibration)
     variants = {"w8a8": _variant(), "w8": _variant(activations="none"), "w8a4": _variant(activations="int4")}
     errors = {
-        name: (drawn(load(folder, variants[name], "cpu")) - base_picture).square().mean().sqrt().item()
+        name: (generated(load(folder, variants[name], "cpu")) - base_image).square().mean().sqrt().item()
         for name, folder in folders.items()
     }
     assert 0 < errors["w8"] < errors["w8a8"] < errors["w8a4"]
-    assert errors["w8a8"] < 0.1 * base_picture.std()
+    assert errors["w8a8"] < 0.1 * base_image.std()
 
 
 @pytest.mark.parametrize("compute", ["float32", "bfloat16"])
 def test_every_layer_is_given_rounded_inputs_in_the_compute_dtype(made, compute):
-    """What enters each layer while drawing and checking lies on at most 256 steps of the stored scale."""
+    """What enters each layer while generation and checking lies on at most 256 steps of the stored scale."""
     variant = _variant(compute=compute)
     pipeline = load(made, variant, "cpu")
     seen: dict[str, set] = {component: set() for component in COMPONENTS}
@@ -122,7 +122,7 @@ def test_every_layer_is_given_rounded_inputs_in_the_compute_dtype(made, compute)
             layer.register_forward_pre_hook(
                 lambda layer, args, component=component, name=name: look(component, name, layer, args[0])
             )
-    drawn(pipeline)
+    generated(pipeline)
     pixels = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
         pipeline.safety_checker(images=pixels, clip_input=pixels)
@@ -135,7 +135,7 @@ def test_one_component_may_have_rounded_activations_alone(tiny_model, calibratio
     variant = _variant(components=["vae"])
     quantize(tiny_model, variant, tmp_path, {"vae": calibration["vae"]})
     assert [path.parent.name for path in tmp_path.rglob(ACTIVATIONS_FILE)] == ["vae"]
-    assert drawn(load(tmp_path, variant, "cpu")).isfinite().all()
+    assert generated(load(tmp_path, variant, "cpu")).isfinite().all()
 
 
 def test_the_same_inputs_give_the_same_bytes(tiny_model, calibration, made, tmp_path):

@@ -12,7 +12,7 @@ from stages.lib.models import components
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import sha256
 from stages.lib.project.params import COMPONENTS, Variant
-from tests.reference import drawn, reference_pipeline
+from tests.reference import generated, reference_pipeline
 
 
 def _variant(granularity: str = "tensor", **keys) -> Variant:
@@ -36,16 +36,16 @@ def _made(base: Path, variant: Variant, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("granularity", ["tensor", "channel"])
-def test_storing_and_loading_changes_no_bit_of_a_picture(tiny_model, tmp_path, granularity):
+def test_storing_and_loading_changes_no_bit_of_a_image(tiny_model, tmp_path, granularity):
     """The stored form stands for quantize_dynamic's result exactly, in all four components."""
     variant = _variant(granularity)
     loaded = load(_made(tiny_model, variant, tmp_path / "v"), variant, "cpu")
     direct = reference_pipeline(tiny_model)
-    original = drawn(direct)
+    original = generated(direct)
     for component in COMPONENTS:
         quantize_linears(getattr(direct, component), granularity)
-    assert torch.equal(drawn(loaded), drawn(direct))
-    assert not torch.equal(drawn(loaded), original)
+    assert torch.equal(generated(loaded), generated(direct))
+    assert not torch.equal(generated(loaded), original)
     pixels = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         features, expected = (
@@ -85,7 +85,7 @@ def test_an_unchosen_component_stays_as_it_is(tiny_model, tmp_path):
     for component in ("vae", "text_encoder", "safety_checker"):
         (base,), (made,) = (components.weight_files(part, component) for part in (tiny_model, folder))
         assert all(torch.equal(load_file(made)[name], tensor) for name, tensor in load_file(base).items())
-    assert drawn(load(folder, variant, "cpu")).isfinite().all()
+    assert generated(load(folder, variant, "cpu")).isfinite().all()
 
 
 def test_two_runs_write_the_same_bytes_without_a_warning(tiny_model, tmp_path):

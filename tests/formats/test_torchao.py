@@ -21,7 +21,7 @@ from stages.lib.project.errors import UserError
 from stages.lib.project.files import read_json, sha256
 from stages.lib.project.params import COMPONENTS, Variant
 from tests.conftest import PROJECT
-from tests.reference import drawn, reference_pipeline
+from tests.reference import generated, reference_pipeline
 
 pytest.importorskip("torchao")
 FORMATS = {
@@ -84,25 +84,25 @@ def test_a_loaded_weight_is_the_one_that_torchao_made(tiny_model, made, name):
 
 
 @pytest.mark.parametrize("name", ["weights", "dynamic"])
-def test_storing_and_loading_changes_no_bit_of_a_picture(tiny_model, made, name):
-    """The loaded pipeline draws what the just quantized one draws: near the base model's picture, but not it."""
+def test_storing_and_loading_changes_no_bit_of_a_image(tiny_model, made, name):
+    """The loaded pipeline generates what the just quantized one generates: near the base model's image, but not it."""
     variant = _variant(**FORMATS[name])
     if layers.integer_sums_overflow():
         pytest.skip("this processor gets reduced ranges")
     direct = reference_pipeline(tiny_model)
-    original = drawn(direct)
+    original = generated(direct)
     for component, network in _quantized_directly(tiny_model, variant).items():
         direct.register_modules(**{component: network})
-    picture = drawn(load(made[name], variant, "cpu"))
-    assert torch.equal(picture, drawn(direct))
-    assert not torch.equal(picture, original)
-    assert (picture - original).abs().max() < 0.1
+    image = generated(load(made[name], variant, "cpu"))
+    assert torch.equal(image, generated(direct))
+    assert not torch.equal(image, original)
+    assert (image - original).abs().max() < 0.1
 
 
-def test_half_precision_arithmetic_draws_a_similar_picture(tiny_model, made):
-    """BF16 around INT8 layers: stored in BF16, pictures in FP32, near the base model's."""
-    picture = drawn(load(made["dynamic-bf16"], _variant(**FORMATS["dynamic-bf16"]), "cpu"))
-    assert (picture - drawn(reference_pipeline(tiny_model))).abs().max() < 0.2
+def test_half_precision_arithmetic_generates_a_similar_image(tiny_model, made):
+    """BF16 around INT8 layers: stored in BF16, images in FP32, near the base model's."""
+    image = generated(load(made["dynamic-bf16"], _variant(**FORMATS["dynamic-bf16"]), "cpu"))
+    assert (image - generated(reference_pipeline(tiny_model))).abs().max() < 0.2
     stored = load_file(components.weight_files(made["dynamic-bf16"], "unet")[0])
     assert {str(tensor.dtype) for tensor in stored.values()} == {
         "torch.bfloat16", "torch.int8", "torch.float32",
@@ -138,7 +138,7 @@ def test_an_unchosen_component_stays_as_it_is(tiny_model, tmp_path):
         (base,), (made,) = (components.weight_files(part, component) for part in (tiny_model, folder))
         assert all(torch.equal(load_file(made)[name], tensor) for name, tensor in load_file(base).items())
     assert any(tensor.dtype == torch.int8 for tensor in load_file(components.weight_files(folder, "unet")[0]).values())
-    assert drawn(load(folder, variant, "cpu")).isfinite().all()
+    assert generated(load(folder, variant, "cpu")).isfinite().all()
 
 
 def test_integers_are_multiplied_only_where_activations_are_integers(made):
@@ -189,7 +189,7 @@ def test_layers_of_few_rows_are_left_in_floating_point(tiny_model, made):
         assert set(everything) == set(rows)
     unet = read_json(made["dynamic"] / "unet" / storage.MANIFEST)["linear"]
     assert not any("time_emb" in name for name in unet)
-    # text of 16 tokens without guidance is 16 rows; pictures of the lower level are 64
+    # text of 16 tokens without guidance is 16 rows; images of the lower level are 64
     assert not any(name.endswith("attn2.to_k") for name in unet)
     assert any(name.endswith("attn1.to_k") for name in unet)
     assert read_json(made["dynamic"] / "text_encoder" / storage.MANIFEST)["linear"] == []
@@ -268,15 +268,15 @@ def test_without_vnni_ranges_are_halved_and_other_models_refused(tiny_model, mad
     load(made["weights"], _variant(), "cpu")
 
 
-def test_compiled_networks_draw_the_same_picture(made, monkeypatch):
+def test_compiled_networks_generates_the_same_image(made, monkeypatch):
     """`compile: true` runs the converted networks from graphs; with an interpreter of them, exactly the same."""
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
-    pictures = []
+    images = []
     for compiled in (False, True):
         pipeline = load(made["dynamic"], _variant(**FORMATS["dynamic"], compile=compiled), "cpu")
-        pictures.append(drawn(pipeline))
+        images.append(generated(pipeline))
         assert hasattr(pipeline.unet.forward, "_torchdynamo_orig_callable") == compiled
-    assert torch.equal(*pictures)
+    assert torch.equal(*images)
 
 
 def test_a_variant_that_records_graphs_on_a_gpu_can_be_looked_at_without_one(made):
@@ -286,7 +286,7 @@ def test_a_variant_that_records_graphs_on_a_gpu_can_be_looked_at_without_one(mad
 
 
 def test_a_missing_compiler_is_one_clear_message(made, monkeypatch):
-    """Not a traceback of hundreds of lines in the middle of the first picture."""
+    """Not a traceback of hundreds of lines in the middle of the first image."""
     monkeypatch.setattr("torch._inductor.cpp_builder.get_cpp_compiler", lambda: "no-such-compiler")
     with pytest.raises(UserError, match=r"variants\.v\.compile.*C\+\+ compiler.*compile: false"):
         load(made["weights"], _variant(compile=True), "cpu")

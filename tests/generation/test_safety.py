@@ -11,9 +11,9 @@ from stages.lib.formats.shared.graphs.networks import OnCpu
 from stages.lib.generation.safety import compare_decisions, decide, margin_fields, read_decisions
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import Variant
-from tests.tiny_project import pictures_of, write_pictures
+from tests.tiny_project import images_of, write_images
 
-PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8))
+IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8))
 FORMATS = {
     "float32": {"backend": "torch", "weights": "float32"},
     "bfloat16": {"backend": "torch", "weights": "bfloat16"},
@@ -39,17 +39,17 @@ def tolerance(checker) -> float:
     return 0.004 if "bfloat16" in str(checker.concept_embeds_weights.dtype) else 1e-5
 
 
-def test_a_picture_is_flagged_where_its_margin_is_above_zero(pipeline):
+def test_a_image_is_flagged_where_its_margin_is_above_zero(pipeline):
     """Protects the meaning of the margin: moving every threshold by it moves the decision, in every back end."""
     checker = pipeline.safety_checker
     thresholds = checker.concept_embeds_weights.clone()
     special = checker.special_care_embeds_weights.clone()
     checker.special_care_embeds_weights.data.fill_(2)
     try:
-        margin = decide(pipeline, PICTURE).margin
+        margin = decide(pipeline, IMAGE).margin
         for step, flagged in ((-0.01, True), (0.01, False)):
             checker.concept_embeds_weights.data.copy_(thresholds + margin + step)
-            decision = decide(pipeline, PICTURE)
+            decision = decide(pipeline, IMAGE)
             assert decision.flagged is flagged
             assert decision.margin == pytest.approx(-step, abs=tolerance(checker))
     finally:
@@ -58,16 +58,16 @@ def test_a_picture_is_flagged_where_its_margin_is_above_zero(pipeline):
 
 
 def test_special_care_raises_the_margin_as_the_checker_does(pipeline):
-    """Protects the bonus of 0.01: with it a picture 0.005 below the threshold is flagged."""
+    """Protects the bonus of 0.01: with it an image 0.005 below the threshold is flagged."""
     checker = pipeline.safety_checker
     thresholds, special = checker.concept_embeds_weights.clone(), checker.special_care_embeds_weights.clone()
     try:
         checker.special_care_embeds_weights.data.fill_(2)
-        plain = decide(pipeline, PICTURE).margin
+        plain = decide(pipeline, IMAGE).margin
         checker.concept_embeds_weights.data.copy_(thresholds + plain + 0.005)
-        assert not decide(pipeline, PICTURE).flagged
+        assert not decide(pipeline, IMAGE).flagged
         checker.special_care_embeds_weights.data.fill_(-2)
-        decision = decide(pipeline, PICTURE)
+        decision = decide(pipeline, IMAGE)
         assert decision.flagged and decision.margin == pytest.approx(0.005, abs=tolerance(checker))
     finally:
         checker.concept_embeds_weights.data.copy_(thresholds)
@@ -79,7 +79,7 @@ def test_a_checker_that_shows_no_embedding_has_no_margin_and_a_reason(pipeline, 
     hidden = OnCpu(pipeline.safety_checker.config)
     hidden.forward = lambda images, clip_input: (images, [True])
     monkeypatch.setattr(pipeline, "safety_checker", hidden)
-    fields = margin_fields(decide(pipeline, PICTURE))
+    fields = margin_fields(decide(pipeline, IMAGE))
     assert fields["flagged"] is True and fields["safety_margin"] is None
     assert "no image embedding" in fields["safety_margin_reason"]
 
@@ -117,9 +117,9 @@ def test_a_margin_that_was_not_measured_stays_so():
 
 def test_an_old_listing_is_an_error_that_says_what_to_run(tmp_path: Path):
     """Protects against margins of zero where none were stored."""
-    write_pictures(tmp_path / "fp32", pictures_of(0))
+    write_images(tmp_path / "fp32", images_of(0))
     assert read_decisions(tmp_path / "fp32")["fantasy"]["flagged"] is True
     path = tmp_path / "fp32/images.json"
     path.write_text(path.read_text(encoding="utf-8").replace("safety_margin", "old"), encoding="utf-8")
-    with pytest.raises(UserError, match=r"images.json has a picture without safety_margin.*dvc repro -f generate@fp32"):
+    with pytest.raises(UserError, match=r"images.json has an image without safety_margin.*dvc repro -f generate@fp32"):
         read_decisions(tmp_path / "fp32")

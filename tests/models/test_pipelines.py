@@ -167,7 +167,7 @@ def test_bytes_that_are_no_safetensors_are_named(model):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_weight_that_is_not_finite_is_named(model, value):
-    """Protects against pictures that are black or NaN."""
+    """Protects against images that are black or NaN."""
     weights = load_file(model / UNET)
     weights["conv_in.bias"][3] = value
     save_file(weights, model / UNET)

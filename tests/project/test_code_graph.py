@@ -31,7 +31,9 @@ def test_a_back_end_concerns_its_own_variants_alone():
 
 
 def test_what_a_stage_does_not_use_is_not_in_it():
-    assert not {"stages/lib/quality/artefacts.py", "stages/evaluate.py", "stages/lib/reporting/charts.py"} & names("generate", "torch")
+    assert not {"stages/lib/quality/artefacts.py", "stages/evaluate.py", "stages/lib/reporting/charts.py"} & names(
+        "generate", "torch"
+    )
     assert "stages/lib/quality/artefacts.py" in names("inspect")
 
 

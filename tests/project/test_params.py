@@ -25,12 +25,12 @@ variants:
   int8-simulated: {label: INT8 Simulated, backend: torch, weights: int8, simulated: true}
 prompts: {file: data/prompts.csv, sets: [study]}
 generation: {steps: 20, guidance_scale: 7.5}
-calibration: {file: data/calibration.csv, pictures: 8, unet_calls: 7, seed: 0}
-benchmark: {prompt: landscape, warmup: 1, repeats: 5, longest_picture_s: 60, repeats_of_long: 2}
+calibration: {file: data/calibration.csv, images: 8, unet_calls: 7, seed: 0}
+benchmark: {prompt: landscape, warmup: 1, repeats: 5, longest_image_s: 60, repeats_of_long: 2}
 quality: {trajectory_prompts: 3, floor_prompts: 8, floor_seeds: 16, resamples: 2000, seed: 0,
-  margins: {psnr_db: 1, ssim: 0.01, clip_score: 1}, fid_pictures: 10000}
-sensitivity: {pictures: 4, window: 3, formats: {half: {label: Half, weights: float16}, w4: {label: W4, weights: int4}}}
-scenarios: {laptop: {label: A laptop, device: cpu, memory_limit_mib: 4096, ssim_floor: 0.95, minimise: time_s}}
+  margins: {psnr_db: 1, ssim: 0.01, clip_score: 1}, fid_images: 10000}
+sensitivity: {images: 4, window: 3, formats: {half: {label: Half, weights: float16}, w4: {label: W4, weights: int4}}}
+scenarios: {laptop: {label: A laptop, device: cpu, memory_limit_mib: 4096, ssim_threshold: 0.95, minimise: time_s}}
 main_scenario: laptop
 cost: {currency: USD, price_per_hour: 1, utilisation: 0.5}
 report: {title: Title, author: "", languages: [en]}
@@ -143,7 +143,7 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
         (", simulated: true", "", "set `simulated: true` with int8, int6, int4 weights"),
         ("compute: float32}", "compute: float32, simulated: true}", "remove `simulated: true`"),
         (", window: 3", "", "key 'sensitivity.window' is missing: add it"),
-        ("pictures: 4", "pictures: 0", "'sensitivity.pictures' has the value 0: write 1 or more"),
+        ("images: 4", "images: 0", "'sensitivity.images' has the value 0: write 1 or more"),
         (
             "weights: float16",
             "wights: float16",
@@ -171,7 +171,7 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
             "path: /etc",
             "'architectures.xl.path' has the value '/etc': use a path inside",
         ),
-        ("longest_picture_s: 60", "longest_picture_s: 0", "'benchmark.longest_picture_s' has the value 0: write more"),
+        ("longest_image_s: 60", "longest_image_s: 0", "'benchmark.longest_image_s' has the value 0: write more"),
         ("451f4fe16113bff5a5d2269ed5ad43b0592e9a14", "main", "has the value 'main': give the full commit hash"),
         ("owner/name", "name", "'models.sd15.repository' has the value 'name'"),
         ("steps: 20", "steps: many", "'generation.steps' has the value 'many': write a whole number"),
@@ -297,7 +297,11 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
             "compute 'float32': products of float8 come out as bfloat16: use auto or bfloat16",
         ),
         ("main_scenario: laptop", "main_scenario: pc", "main_scenario 'pc' is not one of `scenarios`: laptop"),
-        ("ssim_floor: 0.95", "ssim_floor: 95", "'scenarios.laptop.ssim_floor' has the value 95: write 1.0 or"),
+        (
+            "ssim_threshold: 0.95",
+            "ssim_threshold: 95",
+            "'scenarios.laptop.ssim_threshold' has the value 95: write 1.0 or",
+        ),
         (
             "minimise: time_s",
             "minimise: cost",

@@ -29,13 +29,13 @@ def message(file: Path, content: str | bytes, sets: tuple[str, ...] | None = Non
 
 
 def test_rows_come_in_the_order_of_the_file(file):
-    """Protects the order of pictures in every report."""
+    """Protects the order of images in every report."""
     file.write_text(HEADER + "b,two,x,low,2,study\na,one,x,low,1,extended\n", encoding="utf-8")
     assert [prompt.id for prompt in load_prompts(file, None)] == ["b", "a"]
 
 
 def test_only_the_asked_sets_are_given(file):
-    """Protects `prompts.sets`: a small run draws only what it names."""
+    """Protects `prompts.sets`: a small run generates only what it names."""
     file.write_text(HEADER + CAT + "dog,a dog,animal,low,2,extended\n", encoding="utf-8")
     assert load_prompts(file, ("study",)) == [Prompt("cat", "a cat", "animal", "low", 1, "study")]
 
@@ -74,7 +74,7 @@ def test_columns_may_stand_in_any_order_beside_others(file):
     ],
 )
 def test_a_mistake_is_one_message_that_names_file_and_place(file, content, said):
-    """Protects a user from a traceback, and from pictures that overwrite each other."""
+    """Protects a user from a traceback, and from images that overwrite each other."""
     assert said in message(file, content)
 
 
@@ -85,7 +85,7 @@ def test_the_largest_seed_is_allowed(file):
 
 
 def test_an_unknown_set_lists_the_known_ones(file):
-    """Protects against a run that draws nothing."""
+    """Protects against a run that generates nothing."""
     said = message(file, HEADER + CAT, ("study", "studdy"))
     assert "params.yaml: 'prompts.sets' names 'studdy'" in said and said.endswith("use some of study")
 

@@ -1,4 +1,4 @@
-"""Processes: the size of a crew, items in order, errors with their message, and none left behind."""
+"""Processes: the size of a pool, items in order, errors with their message, and none left behind."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from stages.lib.project.errors import UserError
-from stages.lib.project.worker_pool import Crew, crew_for, map_in_crew
+from stages.lib.project.worker_pool import WorkerPool, map_in_pool, pool_for
 from tests.conftest import PROJECT
 
 
@@ -26,27 +26,27 @@ def square(opened: list[int], item: int) -> tuple[int, int]:
     return item * item, opened[0]
 
 
-def test_a_crew_has_a_process_per_thread_while_items_and_memory_last():
-    assert crew_for(34, 2, 1, 100) == Crew(2, 1)
-    assert crew_for(34, 2, 60, 100) == Crew(1, 2)
-    assert crew_for(34, 2, 200, 100) == Crew(1, 2)
-    assert crew_for(3, 4, 1, 100) == Crew(1, 4)
-    assert crew_for(1000, 64, 1, 100) == Crew(8, 8)
+def test_a_pool_has_a_process_per_thread_while_items_and_memory_last():
+    assert pool_for(34, 2, 1, 100) == WorkerPool(2, 1)
+    assert pool_for(34, 2, 60, 100) == WorkerPool(1, 2)
+    assert pool_for(34, 2, 200, 100) == WorkerPool(1, 2)
+    assert pool_for(3, 4, 1, 100) == WorkerPool(1, 4)
+    assert pool_for(1000, 64, 1, 100) == WorkerPool(8, 8)
 
 
 def test_answers_come_in_order_and_from_that_many_processes():
-    for crew in (Crew(1, 1), Crew(2, 1)):
-        found = list(map_in_crew(opened, square, range(6), crew))
+    for pool in (WorkerPool(1, 1), WorkerPool(2, 1)):
+        found = list(map_in_pool(opened, square, range(6), pool))
         assert [answer for answer, _ in found] == [0, 1, 4, 9, 16, 25]
-        assert len({process for _, process in found}) <= crew.processes
-        assert (os.getpid() in {process for _, process in found}) == (crew.processes == 1)
+        assert len({process for _, process in found}) <= pool.processes
+        assert (os.getpid() in {process for _, process in found}) == (pool.processes == 1)
 
 
 def test_an_error_keeps_its_message_and_a_death_gets_one():
     with pytest.raises(UserError, match="-1 is negative"):
-        list(map_in_crew(opened, square, [1, -1, 2], Crew(2, 1)))
+        list(map_in_pool(opened, square, [1, -1, 2], WorkerPool(2, 1)))
     with pytest.raises(UserError, match="one of 2 processes died"):
-        list(map_in_crew(opened, square, [1, 99, 2], Crew(2, 1)))
+        list(map_in_pool(opened, square, [1, 99, 2], WorkerPool(2, 1)))
 
 
 def test_a_killed_parent_leaves_no_process_behind():
@@ -54,7 +54,7 @@ def test_a_killed_parent_leaves_no_process_behind():
     code = """
 from tests.lib.test_processes import *
 if __name__ == "__main__":
-    found = map_in_crew(opened, square, range(10), Crew(2, 1))
+    found = map_in_pool(opened, square, range(10), WorkerPool(2, 1))
     print(next(found)[1], flush=True)
     time.sleep(600)
 """
@@ -65,5 +65,5 @@ if __name__ == "__main__":
     parent.wait()
     deadline = time.monotonic() + 10
     while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < deadline, "a process of the crew outlived its parent"
+        assert time.monotonic() < deadline, "a process of the pool outlived its parent"
         time.sleep(0.05)

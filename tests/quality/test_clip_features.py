@@ -29,15 +29,15 @@ def prompts() -> list:
 
 
 def test_features_are_those_of_transformers(clip, prompts):
-    """Protects the towers written out here: pictures of two sizes, every prompt, a text that is too long, and none."""
+    """Protects the towers written out here: images of two sizes, every prompt, a text that is too long, and none."""
     from stages.lib.quality.clip import load_clip
 
     reference = load_clip(MODEL)
     rng = np.random.default_rng(0)
     for side in (256, 96):
-        pictures = rng.integers(0, 256, (3, side, side, 3), dtype=np.uint8)
-        found = clip.image_features(pictures)
-        assert np.abs(found - reference.image_features(pictures).numpy()).max() < 1e-6
+        images = rng.integers(0, 256, (3, side, side, 3), dtype=np.uint8)
+        found = clip.image_features(images)
+        assert np.abs(found - reference.image_features(images).numpy()).max() < 1e-6
         assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(3), abs=1e-6)
     texts = [prompt.prompt for prompt in prompts] + ["a cat " * 50, ""]
     assert np.abs(clip.text_features(texts) - reference.text_features(texts).numpy()).max() < 1e-6
@@ -51,11 +51,11 @@ def test_evaluation_loads_none_of_the_slow_libraries():
     assert done.stdout.strip() == "[]"
 
 
-def test_a_picture_has_the_same_features_in_any_company(clip):
-    """Protects pairing: no figure of a picture depends on its neighbours in the batch."""
-    pictures = np.random.default_rng(1).integers(0, 256, (20, 64, 64, 3), dtype=np.uint8)
-    together = clip.image_features(pictures)
-    assert np.abs(together[17] - clip.image_features(pictures[17:18])[0]).max() < 1e-6
+def test_a_image_has_the_same_features_in_any_company(clip):
+    """Protects pairing: no figure of an image depends on its neighbours in the batch."""
+    images = np.random.default_rng(1).integers(0, 256, (20, 64, 64, 3), dtype=np.uint8)
+    together = clip.image_features(images)
+    assert np.abs(together[17] - clip.image_features(images[17:18])[0]).max() < 1e-6
 
 
 def test_a_model_without_a_clip_has_none_and_a_missing_model_is_an_error(tmp_path):
@@ -91,7 +91,7 @@ def test_drawings_are_recognised_and_a_swapped_prompt_is_not(clip):
 
     drawn = [example(seed) for seed in range(900_000, 900_024)]
     captions = [full_caption(scene) for _, _, scene in drawn]
-    features = clip.image_features(np.stack([picture for picture, _, _ in drawn]))
+    features = clip.image_features(np.stack([image for image, _, _ in drawn]))
     texts = clip.text_features(alignment.class_texts(clip.attributes))
     checks = alignment.check_attributes(captions, features, texts, clip.attributes)
     swapped = alignment.check_attributes(captions[1:] + captions[:1], features, texts, clip.attributes)

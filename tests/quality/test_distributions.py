@@ -44,7 +44,7 @@ def test_the_estimators_are_torch_fidelitys(sets):
 
 
 def test_equal_sets_are_no_distance_apart_where_the_unpaired_estimator_would_say_less_than_nothing(sets):
-    """Protects paired pictures from the bias of the cross terms of a picture with its own counterpart."""
+    """Protects paired images from the bias of the cross terms of an image with its own counterpart."""
     x = sets[0]
     assert (kid(x, x).mean, kid(x, x).low, kid(x, x).high) == (0, 0, 0)
     assert cmmd(x, x).mean == 0 and abs(fid(x, x)) < 1e-9
@@ -72,19 +72,19 @@ def test_paired_estimates_are_unbiased_and_their_intervals_cover_the_truth():
     """Protects both claims on paired, dependent sets: the truth is the mean of large samples' estimates."""
     rng = np.random.default_rng(2)
 
-    def draw(n: int) -> tuple[np.ndarray, np.ndarray]:
+    def generate(n: int) -> tuple[np.ndarray, np.ndarray]:
         x = rng.normal(0, 1, (n, 4))
         return x, x + rng.normal(0.6, 0.5, (n, 4))
 
-    truth = np.mean([kid(*draw(900)).mean for _ in range(8)])
-    found = [kid(*draw(32)) for _ in range(300)]
+    truth = np.mean([kid(*generate(900)).mean for _ in range(8)])
+    found = [kid(*generate(32)) for _ in range(300)]
     means = np.array([item.mean for item in found])
     assert abs(means.mean() - truth) < 3 * means.std() / len(means) ** 0.5 + 0.02 * truth
     covered = np.mean([item.low <= truth <= item.high for item in found])
     assert 0.88 <= covered <= 0.99
 
 
-def test_many_pictures_are_compared_in_blocks():
+def test_many_images_are_compared_in_blocks():
     """Protects memory at large n: kernels are BLOCK x BLOCK, and every pair still counts."""
     rng = np.random.default_rng(3)
     x = rng.normal(0, 1, (2 * BLOCK + 6, 3))

@@ -1,4 +1,4 @@
-"""Distances: nothing between equal pictures, more with more damage, and the numbers of the reference libraries."""
+"""Distances: nothing between equal images, more with more damage, and the numbers of the reference libraries."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from stages.lib.quality.full_reference import (
 )
 
 
-def picture(side: int = 192, width: int | None = None) -> np.ndarray:
+def image(side: int = 192, width: int | None = None) -> np.ndarray:
     """Waves, an edge and grain."""
     rows, columns = np.mgrid[0:side, 0 : width or side]
     grey = 120 + 60 * np.sin(rows / 9) + 40 * (columns > side / 2)
@@ -40,14 +40,14 @@ DAMAGE = {
 }
 
 
-def test_equal_pictures_are_no_distance_apart():
-    found = distances(Prepared(picture()), Prepared(picture()))
+def test_equal_images_are_no_distance_apart():
+    found = distances(Prepared(image()), Prepared(image()))
     assert (found.psnr_db, found.ciede2000, found.ciede2000_p95, found.gmsd) == (None, 0, 0, 0)
     assert found.ssim == pytest.approx(1, abs=1e-12) and found.ms_ssim == pytest.approx(1, abs=1e-12)
 
 
 def test_the_order_of_the_two_does_not_matter():
-    one, other = Prepared(picture()), Prepared(blurred(noisy(picture(), 20), 1))
+    one, other = Prepared(image()), Prepared(blurred(noisy(image(), 20), 1))
     forth, back = distances(one, other), distances(other, one)
     for key in ("psnr_db", "ssim", "ms_ssim", "gmsd"):
         assert getattr(forth, key) == pytest.approx(getattr(back, key), rel=1e-9), key
@@ -57,7 +57,7 @@ def test_the_order_of_the_two_does_not_matter():
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_more_damage_is_more_distance(kind):
     """Protects the direction of every measure; a tint leaves gradients nearly alone and is for colour to find."""
-    found = [distances(Prepared(picture()), Prepared(DAMAGE[kind](picture(), level))) for level in (1, 2, 3)]
+    found = [distances(Prepared(image()), Prepared(DAMAGE[kind](image(), level))) for level in (1, 2, 3)]
     falling = ["psnr_db"] if kind == "tint" else ["psnr_db", "ssim", "ms_ssim"]
     rising = ["ciede2000", "ciede2000_p95"] if kind == "tint" else ["ciede2000", "ciede2000_p95", "gmsd"]
     for keys, sign in ((falling, -1), (rising, 1)):
@@ -68,8 +68,8 @@ def test_more_damage_is_more_distance(kind):
 
 @pytest.mark.parametrize("shape", [(64, 64), (11, 40), (150, 97), (256, 256)])
 def test_ssim_is_scikit_images(shape):
-    """Protects the banded filter, whatever the size of the picture."""
-    one = picture(*shape)
+    """Protects the banded filter, whatever the size of the image."""
+    one = image(*shape)
     for other in (noisy(one, 15), blurred(one, 2), 255 - one):
         assert ssim_of(Prepared(one), Prepared(other)) == pytest.approx(metrics.ssim(one, other), abs=1e-9)
 
@@ -77,7 +77,7 @@ def test_ssim_is_scikit_images(shape):
 def test_psnr_is_scikit_images():
     from skimage.metrics import peak_signal_noise_ratio
 
-    one = picture(50)
+    one = image(50)
     for other in (noisy(one, 3), 255 - one):
         assert metrics.psnr_db(one, other) == pytest.approx(peak_signal_noise_ratio(one, other), abs=1e-9)
 
@@ -86,7 +86,7 @@ def test_ciede2000_is_scikit_images_and_published():
     """Protects units and white point; the pairs are from Sharma's test data, the shortcut for equal pixels is none."""
     from skimage.color import deltaE_ciede2000, rgb2lab
 
-    one, other = picture(40), noisy(picture(40), 4)
+    one, other = image(40), noisy(image(40), 4)
     expected = deltaE_ciede2000(rgb2lab(one), rgb2lab(other))
     assert np.abs(ciede2000(one, other) - expected).max() < 1e-6
     assert deltaE_ciede2000([50, 2.6772, -79.7751], [50, 0, -82.7485]) == pytest.approx(2.0425, abs=1e-4)
@@ -95,7 +95,7 @@ def test_ciede2000_is_scikit_images_and_published():
 
 def test_ms_ssim_is_the_papers_written_out_with_scipy():
     """Protects weights, halving and windows: an independent implementation with scipy's filters, to 1e-6."""
-    one, other = picture(197, 260), blurred(noisy(picture(197, 260), 12), 0.8)
+    one, other = image(197, 260), blurred(noisy(image(197, 260), 12), 0.8)
     values = []
     for channel in range(3):
         x, y, value = one[..., channel].astype(float), other[..., channel].astype(float), 1.0
@@ -111,14 +111,14 @@ def test_ms_ssim_is_the_papers_written_out_with_scipy():
     assert ms_ssim_of(Prepared(one), Prepared(other)) == pytest.approx(np.mean(values), abs=1e-6)
 
 
-def test_ms_ssim_of_a_small_picture_is_not_measured():
-    small = picture(175, 300)
+def test_ms_ssim_of_a_small_image_is_not_measured():
+    small = image(175, 300)
     assert ms_ssim_of(Prepared(small), Prepared(noisy(small, 5))) is None
     assert distances(Prepared(small), Prepared(noisy(small, 5))).ms_ssim is None
 
 
 def test_gmsd_is_the_authors_written_out_with_scipy():
-    one, other = picture(64), blurred(picture(64), 1.2)
+    one, other = image(64), blurred(image(64), 1.2)
     kernel, gradients = np.array([[1, 0, -1]] * 3) / 3, []
     for rgb in (one, other):
         grey = (rgb @ LUMINANCE).reshape(32, 2, 32, 2).mean((1, 3))

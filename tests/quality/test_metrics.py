@@ -9,39 +9,39 @@ from stages.lib.quality.metrics import METRICS, compression, psnr_db, rate_psnr,
 
 
 @pytest.fixture
-def picture() -> np.ndarray:
-    """A smooth picture, 48 x 64, whose values leave room for an offset of 100."""
+def image() -> np.ndarray:
+    """A smooth image, 48 x 64, whose values leave room for an offset of 100."""
     rows, columns = np.mgrid[0:48, 0:64]
     waves = [60 + 40 * np.sin(rows / 7 + shift) * np.cos(columns / 9) for shift in (0, 1, 2)]
     return np.stack(waves, axis=2).astype(np.uint8)
 
 
-def noisy(picture: np.ndarray, deviation: float) -> np.ndarray:
-    """`picture` with Gaussian noise of that standard deviation."""
-    noise = np.random.default_rng(0).normal(0, deviation, picture.shape)
-    return np.clip(np.round(picture + noise), 0, 255).astype(np.uint8)
+def noisy(image: np.ndarray, deviation: float) -> np.ndarray:
+    """`image` with Gaussian noise of that standard deviation."""
+    noise = np.random.default_rng(0).normal(0, deviation, image.shape)
+    return np.clip(np.round(image + noise), 0, 255).astype(np.uint8)
 
 
 @pytest.mark.parametrize("offset", [1, 5, 100])
-def test_psnr_of_a_constant_offset_is_its_closed_form(picture: np.ndarray, offset: int) -> None:
+def test_psnr_of_a_constant_offset_is_its_closed_form(image: np.ndarray, offset: int) -> None:
     """Protects the peak (255) and the logarithm of PSNR."""
-    assert psnr_db(picture, picture + np.uint8(offset)) == pytest.approx(20 * math.log10(255 / offset))
+    assert psnr_db(image, image + np.uint8(offset)) == pytest.approx(20 * math.log10(255 / offset))
 
 
-def test_psnr_of_one_changed_channel_averages_over_all_channels(picture: np.ndarray) -> None:
+def test_psnr_of_one_changed_channel_averages_over_all_channels(image: np.ndarray) -> None:
     """Protects the mean over channels: a third of the squared error is 4.77 dB more."""
-    changed = picture.copy()
+    changed = image.copy()
     changed[..., 1] += 10
-    assert psnr_db(picture, changed) == pytest.approx(20 * math.log10(255 / 10) + 10 * math.log10(3))
+    assert psnr_db(image, changed) == pytest.approx(20 * math.log10(255 / 10) + 10 * math.log10(3))
 
 
-def test_identical_pictures_have_no_psnr_and_ssim_one(picture: np.ndarray) -> None:
+def test_identical_images_have_no_psnr_and_ssim_one(image: np.ndarray) -> None:
     """Protects JSON from infinity."""
-    assert psnr_db(picture, picture.copy()) is None
-    assert ssim(picture, picture.copy()) == pytest.approx(1.0, abs=1e-12)
+    assert psnr_db(image, image.copy()) is None
+    assert ssim(image, image.copy()) == pytest.approx(1.0, abs=1e-12)
 
 
-def test_ssim_of_two_flat_pictures_is_its_luminance_term() -> None:
+def test_ssim_of_two_flat_images_is_its_luminance_term() -> None:
     """Protects K1 and the peak: without contrast SSIM is (2ab + C1) / (a^2 + b^2 + C1), C1 = (0.01 * 255)^2."""
     low, high = np.full((32, 32, 3), 50, np.uint8), np.full((32, 32, 3), 100, np.uint8)
     constant = (0.01 * 255) ** 2
@@ -49,14 +49,14 @@ def test_ssim_of_two_flat_pictures_is_its_luminance_term() -> None:
     assert ssim(low, high) == pytest.approx(expected, rel=1e-6)
 
 
-def test_ssim_uses_the_gaussian_window_of_its_paper(picture: np.ndarray) -> None:
+def test_ssim_uses_the_gaussian_window_of_its_paper(image: np.ndarray) -> None:
     """Protects the settings: an own computation with an 11 x 11 Gaussian of sigma 1.5 gives the same value."""
     from scipy.ndimage import gaussian_filter
 
-    other = noisy(picture, 12)
+    other = noisy(image, 12)
     values = []
     for channel in range(3):
-        x, y = picture[..., channel].astype(float), other[..., channel].astype(float)
+        x, y = image[..., channel].astype(float), other[..., channel].astype(float)
         blur = lambda image: gaussian_filter(image, 1.5, truncate=3.5)  # noqa: E731
         mean_x, mean_y = blur(x), blur(y)
         var_x, var_y = blur(x * x) - mean_x**2, blur(y * y) - mean_y**2
@@ -66,26 +66,26 @@ def test_ssim_uses_the_gaussian_window_of_its_paper(picture: np.ndarray) -> None
             (mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2)
         )
         values.append(similarity[5:-5, 5:-5].mean())
-    assert ssim(picture, other) == pytest.approx(np.mean(values), abs=1e-9)
+    assert ssim(image, other) == pytest.approx(np.mean(values), abs=1e-9)
 
 
 @pytest.mark.parametrize("metric", [psnr_db, ssim])
-def test_metrics_are_symmetric_and_fall_with_noise(metric, picture: np.ndarray) -> None:
+def test_metrics_are_symmetric_and_fall_with_noise(metric, image: np.ndarray) -> None:
     """Protects the direction 'higher is better'."""
-    values = [metric(picture, noisy(picture, deviation)) for deviation in (1, 4, 16, 64)]
+    values = [metric(image, noisy(image, deviation)) for deviation in (1, 4, 16, 64)]
     assert values == sorted(values, reverse=True) and len(set(values)) == 4
-    assert metric(picture, noisy(picture, 4)) == pytest.approx(metric(noisy(picture, 4), picture))
+    assert metric(image, noisy(image, 4)) == pytest.approx(metric(noisy(image, 4), image))
 
 
 @pytest.mark.parametrize("metric", [psnr_db, ssim])
-def test_pictures_that_cannot_be_compared_are_refused(metric, picture: np.ndarray) -> None:
+def test_images_that_cannot_be_compared_are_refused(metric, image: np.ndarray) -> None:
     """Protects against a silent crop, cast or broadcast."""
     with pytest.raises(ValueError, match="different sizes"):
-        metric(picture, picture[:-1])
+        metric(image, image[:-1])
     with pytest.raises(ValueError, match="uint8"):
-        metric(picture, picture.astype(float))
+        metric(image, image.astype(float))
     with pytest.raises(ValueError, match="uint8"):
-        metric(picture[..., 0], picture[..., 0])
+        metric(image[..., 0], image[..., 0])
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_pictures_that_cannot_be_compared_are_refused(metric, picture: np.ndarra
     ],
 )
 def test_psnr_ratings_follow_the_bands(value_db: float | None, rating: str) -> None:
-    """Protects the bounds of the bands and the word for identical pictures."""
+    """Protects the bounds of the bands and the word for identical images."""
     assert rate_psnr(value_db) == rating
 
 
@@ -114,7 +114,7 @@ def test_the_table_of_metrics_is_complete_and_formats() -> None:
 
 
 def test_compression_compares_equal_parameters():
-    """Protects against a format that looks smaller because it leaves out what drawing does not need."""
+    """Protects against a format that looks smaller because it leaves out what generation does not need."""
     baseline = {"disk_mib": 40.0, "parameters": 10, "parameters_left_out": 0}
     assert compression(baseline, baseline) == 1
     assert compression(baseline, {"disk_mib": 10.0, "parameters": 10, "parameters_left_out": 0}) == 4

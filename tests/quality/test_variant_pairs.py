@@ -5,14 +5,14 @@ from stages.lib.quality.variant_pairs import compare_variants
 
 SETTINGS = Quality(
     trajectory_prompts=3, floor_prompts=8, floor_seeds=16, resamples=300, seed=0,
-    margins=Margins(psnr_db=1, ssim=0.01, clip_score=1), fid_pictures=10_000,
+    margins=Margins(psnr_db=1, ssim=0.01, clip_score=1), fid_images=10_000,
 )  # fmt: skip
 
 
 def report(psnrs: list[float | None], ssims: list[float], score: float | None = 70.0) -> dict:
     rows = zip(psnrs, ssims, strict=True)
     return {
-        "pictures": [
+        "per_image": [
             {"id": str(n), "psnr_db": psnr, "ssim": ssim, "clip_score": score} for n, (psnr, ssim) in enumerate(rows)
         ]
     }
@@ -32,8 +32,8 @@ def test_every_two_are_compared_once_in_the_declared_order_and_the_sign_is_that_
     assert good_poor["clip_score"]["verdict"] == "equal" and good_poor["clip_score"]["margin"] == 1
 
 
-def test_pictures_without_a_figure_are_left_out_and_n_says_so():
-    """Protects against a PSNR of identical pictures counted as anything, and against a missing CLIP."""
+def test_images_without_a_figure_are_left_out_and_n_says_so():
+    """Protects against a PSNR of identical images counted as anything, and against a missing CLIP."""
     qualities = {
         "a": report([40.0, None, 42.0, 41.0], [0.9] * 4),
         "b": report([39.0, 35.0, 41.0, 40.0], [0.9] * 4, None),

@@ -31,7 +31,7 @@ def result(label: str, mib: float, ratios: tuple | None, psnr: float | None, ide
         size={"disk_mib": mib},
         timing=timing,
         quality={"measured": True, "psnr_db": psnr, "ssim": 0.9, "images": 4, "identical": identical},
-        drawn={},
+        generated={},
     )
 
 
@@ -55,7 +55,10 @@ def test_nothing_smaller_is_said():
     [
         ((1.4, 1.5, 1.6), "A is the fastest: 1.50 times as fast as FP32"),
         ((0.9, 1.1, 1.2), "No format is reliably faster than FP32 on this machine: the best, A, has a median speed-up"),
-        ((0.7, 0.8, 0.9), "No format is faster than FP32 on this machine: the next, A, draws at 0.80 times its speed"),
+        (
+            (0.7, 0.8, 0.9),
+            "No format is faster than FP32 on this machine: the next, A, generates at 0.80 times its speed",
+        ),
         (None, "No other format than FP32 was timed."),
     ],
 )
@@ -67,15 +70,15 @@ def test_a_format_without_timing_is_named_with_the_reason():
     assert "The speed and the memory of A were not measured (simulated)." in said(("A", 20.0, None, 30.0))
 
 
-def test_identical_pictures_beat_every_number_of_decibels():
+def test_identical_images_beat_every_number_of_decibels():
     text = said(("A", 20.0, None, None, 4), ("B", 20.0, None, 90.0))
-    assert "A draws exactly the pictures of FP32, all 4 of them." in text
+    assert "A generates exactly the images of FP32, all 4 of them." in text
     assert "B departs furthest: 90.0 dB (excellent" in text
 
 
 def test_the_most_and_the_least_faithful_are_told_apart():
     text = said(("A", 20.0, None, 25.0), ("B", 20.0, None, 41.0))
-    assert "B is the most faithful: its pictures agree with those of FP32 to 41.0 dB PSNR on average (excellent" in text
+    assert "B is the most faithful: its images agree with those of FP32 to 41.0 dB PSNR on average (excellent" in text
     assert "A departs furthest: 25.0 dB (fair" in text
 
 

@@ -26,7 +26,7 @@ def weight():
     return round_weight("conv.weight", values)
 
 
-DRAWINGS = {
+CHARTS = {
     "stacked": lambda: charts.stacked_bars(BARS, ["U-Net", "VAE"], "MiB"),
     "samples": lambda: charts.bars_with_samples(BARS, "s", "one call"),
     "strip": lambda: charts.strip(
@@ -40,11 +40,11 @@ DRAWINGS = {
 }
 
 
-@pytest.mark.parametrize("name", DRAWINGS)
-def test_a_drawing_is_the_same_svg_twice_and_bears_no_date(name):
+@pytest.mark.parametrize("name", CHARTS)
+def test_a_generating_is_the_same_svg_twice_and_bears_no_date(name):
     """Byte-stable reports need byte-stable charts."""
-    first = DRAWINGS[name]()
-    assert first == DRAWINGS[name]()
+    first = CHARTS[name]()
+    assert first == CHARTS[name]()
     assert ElementTree.fromstring(first).tag.endswith("svg")
     assert not re.search(r"<dc:date>|matplotlib v", first, re.IGNORECASE)
 
@@ -65,9 +65,9 @@ def test_dollar_signs_in_a_label_are_no_formula(label, monkeypatch):
 
 def test_letters_are_text_in_a_font_that_every_browser_replaces_by_one_no_wider():
     """The chart is laid out for DejaVu Sans; Verdana has its metrics, others are narrower. Formulas are paths."""
-    families = set(re.findall(r"font-family: ([^;\"]+)", DRAWINGS["stacked"]()))
+    families = set(re.findall(r"font-family: ([^;\"]+)", CHARTS["stacked"]()))
     assert families == {"'Report Sans', 'DejaVu Sans', Verdana, sans-serif"}
-    assert "<text" not in DRAWINGS["formula"]()
+    assert "<text" not in CHARTS["formula"]()
 
 
 def test_many_rows_are_lower_and_leave_room_for_a_second_chart():
@@ -82,8 +82,8 @@ def test_bars_begin_at_zero(monkeypatch):
     monkeypatch.setattr(
         charts, "_measure_axis", lambda axes, *rest: (real(axes, *rest), limits.append(axes.get_xlim()))
     )
-    DRAWINGS["stacked"]()
-    DRAWINGS["samples"]()
+    CHARTS["stacked"]()
+    CHARTS["samples"]()
     assert [low for low, _ in limits] == [0, 0]
 
 
@@ -98,11 +98,11 @@ def test_the_parts_of_a_bar_differ_without_colour():
 
 
 def test_a_chart_renders_in_the_pdf():
-    """WeasyPrint draws the SVG: a page with it is longer than one without."""
+    """WeasyPrint generates the SVG: a page with it is longer than one without."""
     from stages.lib.reporting.document import pdf_of, svg_data_uri
 
     page = '<html lang="en"><title>t</title><body>{}</body></html>'
-    image = f'<img alt="a chart" src="{svg_data_uri(DRAWINGS["stacked"]())}">'
+    image = f'<img alt="a chart" src="{svg_data_uri(CHARTS["stacked"]())}">'
     assert len(pdf_of(page.format(image), 0)) > len(pdf_of(page.format("nothing"), 0)) + 2000
 
 

@@ -31,11 +31,11 @@ def said(kinds: dict, variant: Run, stored: str = "int8", runtime: RuntimeSpeedu
 def test_dynamic_quantization_is_slow_by_its_rest():
     """Linear layers alone are faster, and rounding activations eats it up."""
     text = said(FP32 | {"Linear": ("int8", 0.1)}, Run(1.1, 0.5))
-    assert text.startswith("X draws at 0.91 times the speed of FP32, of whose picture multiplication takes 60 %; ")
+    assert text.startswith("X generates at 0.91 times the speed of FP32, of whose image multiplication takes 60 %; ")
     assert "its kernels predict 1.11 times." in text
     assert "convolutions (80 % of the work) in FP32: 1.00 times; linear layers (20 % of the work) in INT8: 2.00" in text
     assert "It is slower than that: all that is no multiplication" in text
-    assert "takes 60 % of the time of a picture of FP32, and only 40 % there." in text
+    assert "takes 60 % of the time of an image of FP32, and only 40 % there." in text
     assert "runtime" not in text and "unpacked first" not in text
 
 

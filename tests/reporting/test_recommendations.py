@@ -50,8 +50,8 @@ def project(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 def _set_ssim(quality: dict, ssim: float) -> None:
     quality["ssim"] = ssim
     quality["averages"]["ssim"] = {"mean": ssim, "low": ssim - 0.02, "high": min(1.0, ssim + 0.02), "n": 5}
-    for number, picture in enumerate(quality["pictures"]):
-        picture["ssim"] = ssim + 0.01 * (number - 2)
+    for number, image in enumerate(quality["per_image"]):
+        image["ssim"] = ssim + 0.01 * (number - 2)
 
 
 def change(path: Path, edit: Callable[[dict], None]) -> None:
@@ -83,8 +83,8 @@ def rendered(with_machines: bool = False) -> str:
         params=params,
         results=results,
         answer=[],
-        sections=outline.sections(_, results.pictured),
-        numbers=outline.numbers(_, results.pictured),
+        sections=outline.sections(_, results.illustrated),
+        numbers=outline.numbers(_, results.illustrated),
         formulas={name: illustrations.formula(name) for name in ("efficiency", "cost")},
         timed_calls=5,
         sources_of=lambda key: (),
@@ -126,10 +126,10 @@ def test_the_box_answers_the_five_questions(project):
     set_speedups(project / "reports/timing/fp16.json", 0.8, 0.9, 1.0)
     said = box(rendered())
     assert "Which format? BF16, for: Deployment on a CPU alone" in said and "2.00 times as fast as FP32" in said
-    assert "What is lost? Its pictures agree with those of FP32 to" in said and "SSIM 0.960" in said
+    assert "What is lost? Its images agree with those of FP32 to" in said and "SSIM 0.960" in said
     assert "is not sure: SSIM 0.960, but its 95 % interval from 0.940 to 0.980 reaches below" in said
     assert "The best that surely keeps it is FP32 (1.00×)." in said and "In this run it is the fastest" in said
-    assert "if an hour costs 1.00 USD and 50 % of it is spent drawing; both are assumptions" in said
+    assert "if an hour costs 1.00 USD and 50 % of it is spent generation; both are assumptions" in said
     assert "Not faster: FP32 and FP16." in said and "Only simulated: INT8 Simulated." in said
 
 
@@ -148,15 +148,15 @@ def test_nothing_better_means_to_stay(project):
     for name in ("bf16", "fp16"):
         set_speedups(project / f"reports/timing/{name}.json", 0.5, 0.6, 0.7)
     said = box(rendered())
-    assert "Which format? Stay with FP32" in said and "What is lost? Nothing: all 5 pictures are those of FP32." in said
+    assert "Which format? Stay with FP32" in said and "What is lost? Nothing: all 5 images are those of FP32." in said
 
 
 def test_a_floor_that_nothing_reaches_says_so_and_how_far_it_would_have_to_fall(project):
     """The baseline is below it here only because it is made so."""
     change(project / "reports/quality/fp32.json", lambda quality: _set_ssim(quality, 0.9))
-    change(project / "params.yaml", lambda params: params["scenarios"]["cpu-only"].update(ssim_floor=1.0))
+    change(project / "params.yaml", lambda params: params["scenarios"]["cpu-only"].update(ssim_threshold=1.0))
     page = rendered()
-    assert "Above an SSIM floor of 0.9995, 0.0005 more than asked, no format would be advised." in words(page)
+    assert "Above an SSIM floor of 0.9995, 0.0005 more than asked, no format would be recommended." in words(page)
     assert "Deployment on a CPU alone: No measured format serves this." in box(page)
     assert "No measured format serves this." in row(page, "recommendations", "Deployment on a CPU")
     assert "With an SSIM floor of 0.9995, 0.0005 less than asked, it would be FP16." in words(page)
@@ -171,7 +171,7 @@ def test_a_device_that_nothing_was_measured_on_says_so(project):
 
 
 def test_another_machine_s_gpu_answers_for_a_gpu(project):
-    """Protects merged results from being ignored: same model, measured with pictures, on a GPU."""
+    """Protects merged results from being ignored: same model, measured with images, on a GPU."""
     for name, ratio in (("fp32", 1.0), ("bf16", 3.0), ("fp16", 2.0)):
         folder = project / f"reports/machines/{OTHER}/embedded/{name}"
         set_speedups(folder / "timing.json", ratio - 0.1, ratio, ratio + 0.1, "cuda")
@@ -187,7 +187,14 @@ def test_another_model_on_a_gpu_is_a_fact_and_no_advice(project):
     folder = project / f"reports/machines/{OTHER}"
     (folder / "embedded").rename(folder / "big")
     change(folder / "asked.json", lambda asked: asked.update(models={"big": asked["models"]["embedded"]}))
-    unmeasured = {"variant": "", "label": "", "baseline": "fp32", "measured": False, "reason": "random", "pictures": []}
+    unmeasured = {
+        "variant": "",
+        "label": "",
+        "baseline": "fp32",
+        "measured": False,
+        "reason": "random",
+        "per_image": [],
+    }
     for name, ratio in (("fp32", 1.0), ("bf16", 3.0), ("fp16", 2.0)):
         set_speedups(folder / f"big/{name}/timing.json", ratio, ratio, ratio, "cuda")
         (folder / f"big/{name}/quality.json").write_text(json.dumps(unmeasured), encoding="utf-8")
@@ -209,8 +216,8 @@ def test_dominated_variants_are_named_with_what_dominates_them(project):
     assert re.search(r"2\.00× front .* 3\.8\d$", row(page, "tradeoff", "BF16")), "2 x 2.00 x 0.96"
 
 
-def test_costs_follow_from_price_speed_and_the_share_of_acceptable_pictures(project):
-    """BF16 is twice as fast, and four of its five pictures reach 0.95: half the price, a quarter more for the fifth."""
+def test_costs_follow_from_price_speed_and_the_share_of_acceptable_images(project):
+    """BF16 is twice as fast, and four of its five images reach 0.95: half the price, a quarter more for the fifth."""
     set_speedups(project / "reports/timing/bf16.json", 1.9, 2.0, 2.1)
 
     def assume(params: dict) -> None:
@@ -222,21 +229,19 @@ def test_costs_follow_from_price_speed_and_the_share_of_acceptable_pictures(proj
     assert float(found[1]) == pytest.approx(latency_s / 2, abs=0.001)
     assert "80 38 to 96" in " ".join(found)
     assert f"{latency_s / 2 / 0.8:.3f}" in found
-    assert "not measured: simulated" in row(page, "costs", "INT8 Simulated") and "1000 pictures" in table(page, "costs")
+    assert "not measured: simulated" in row(page, "costs", "INT8 Simulated") and "1000 images" in table(page, "costs")
     assert "<b>Assumed</b> are 3.60 EUR" in page
 
 
-def test_without_pictures_advice_is_withheld_with_the_reason_and_costs_remain(project):
+def test_without_images_advice_is_withheld_with_the_reason_and_costs_remain(project):
     for name in VARIANTS:
         unmeasured = {"variant": name, "label": name, "baseline": "fp32", "measured": False, "reason": "random weights"}
         (project / f"reports/quality/{name}.json").write_text(
-            json.dumps(unmeasured | {"pictures": []}), encoding="utf-8"
+            json.dumps(unmeasured | {"per_image": []}), encoding="utf-8"
         )
-        change(project / f"data/images/{name}/images.json", lambda listing: listing.update(pictures=[]))
+        change(project / f"data/images/{name}/images.json", lambda listing: listing.update(images=[]))
     change(project / "reports/summary.json", lambda summary: summary.update(pairs=[]))
     page = rendered()
-    assert "Advice is withheld: without pictures no format can be held to a quality floor (random weights)." in box(
-        page
-    )
+    assert "Advice is withheld: without images no format can be held to a quality floor (random weights)." in box(page)
     assert 'id="table-recommendations"' not in page and 'id="table-tradeoff"' not in page
     assert "Acceptable" not in table(page, "costs") and "BF16" in table(page, "costs")

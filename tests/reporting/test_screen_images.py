@@ -1,4 +1,4 @@
-"""The pictures of the page: copies within their budget, and differences that are those of the true pixels."""
+"""The images of the page: copies within their budget, and differences that are those of the true pixels."""
 
 import base64
 import io
@@ -24,15 +24,15 @@ def noise(height: int = 256, width: int = 256) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def pictures() -> dict[str, dict[str, np.ndarray]]:
-    """A baseline of smooth pictures, one variant like it, one that is 20 levels redder on its left half."""
+def images() -> dict[str, dict[str, np.ndarray]]:
+    """A baseline of smooth images, one variant like it, one that is 20 levels redder on its left half."""
     y, x = np.mgrid[0:256, 0:256]
     smooth = {"one": np.stack([x, y, x // 2], 2).astype(np.uint8), "two": np.stack([y, x, y // 2], 2).astype(np.uint8)}
-    redder = {id: picture.astype(int) + [20, 0, 0] * (x < 128)[..., None] for id, picture in smooth.items()}
+    redder = {id: image.astype(int) + [20, 0, 0] * (x < 128)[..., None] for id, image in smooth.items()}
     return {
         "base": smooth,
         "same": smooth,
-        "red": {id: picture.clip(0, 255).astype(np.uint8) for id, picture in redder.items()},
+        "red": {id: image.clip(0, 255).astype(np.uint8) for id, image in redder.items()},
     }
 
 
@@ -44,8 +44,8 @@ def unpacked(data: str, width: int, height: int) -> np.ndarray:
     return np.concatenate(planes, axis=1).astype(int) - 128
 
 
-def test_equal_pictures_differ_by_nothing_and_the_others_by_what_they_differ(pictures):
-    planes = difference_planes(pictures, "base", PROMPTS)
+def test_equal_images_differ_by_nothing_and_the_others_by_what_they_differ(images):
+    planes = difference_planes(images, "base", PROMPTS)
     steps = unpacked(planes.data, planes.width, planes.height)
     assert (planes.width, planes.height, planes.block) == (64, 64, 4) and steps.shape[0] == 4
     assert not steps[:2].any()
@@ -68,27 +68,27 @@ def test_no_colour_is_further_off_than_the_page_says():
     assert 1 < np.abs(restored - coarse).max() <= WORST_ERROR + 1e-3
 
 
-def test_a_picture_of_any_size_has_whole_squares():
+def test_a_image_of_any_size_has_whole_squares():
     found = difference_planes({"base": {"one": noise(100, 70)}, "b": {"one": noise(100, 70)}}, "base", ["one"])
     assert (found.width, found.height, found.block) == (36, 50, 2)
     assert unpacked(found.data, found.width, found.height).shape == (1, 36 * 50 * 3 // 2)
 
 
-def test_pictures_of_several_sizes_have_no_map():
+def test_images_of_several_sizes_have_no_map():
     assert difference_planes({"base": {"one": noise(64, 64)}, "b": {"one": noise(32, 64)}}, "base", ["one"]) is None
 
 
-def test_copies_are_those_of_the_pictures_and_none_is_made_of_what_looks_the_same(pictures):
-    shown = previews(pictures, frozenset({("same", "one"), ("same", "two")}), PROMPTS)
+def test_copies_are_those_of_the_images_and_none_is_made_of_what_looks_the_same(images):
+    shown = previews(images, frozenset({("same", "one"), ("same", "two")}), PROMPTS)
     assert set(shown.copies) == {(name, id) for name in ("base", "red") for id in PROMPTS}
     copy = Image.open(io.BytesIO(base64.b64decode(shown.copies[("red", "one")])))
     assert copy.format == "WEBP" and copy.size == (256, 256)
-    assert np.abs(np.asarray(copy.convert("RGB")).astype(int) - pictures["red"]["one"]).mean() < 4
+    assert np.abs(np.asarray(copy.convert("RGB")).astype(int) - images["red"]["one"]).mean() < 4
 
 
 @pytest.mark.parametrize(("share", "room"), [(4, 6), (1.05, 6), (0.4, 2)])
 def test_a_smaller_budget_makes_smaller_copies_then_fewer_prompts(share, room):
-    """Protects the page's 4 MiB from many or large pictures. `share` is of what the smallest copies of all take."""
+    """Protects the page's 4 MiB from many or large images. `share` is of what the smallest copies of all take."""
     prompts = [str(number) for number in range(6)]
     found = {name: {id: noise(128, 128) for id in prompts} for name in ("base", "other")}
     budget = int(share * 12 * len(webp(found["base"]["0"], *LADDER[-1])))
@@ -98,16 +98,16 @@ def test_a_smaller_budget_makes_smaller_copies_then_fewer_prompts(share, room):
     assert len(shown.prompts) == room
 
 
-def test_few_pictures_are_in_memory_at_a_time(tmp_path, monkeypatch):
+def test_few_images_are_in_memory_at_a_time(tmp_path, monkeypatch):
     """Protects the report's memory from many prompts: what is read is let go of, and read again when it is wanted."""
-    monkeypatch.setattr(screen_pictures, "KEPT", 1)
-    drawn = {id: noise(16, 16) for id in tiny_project.PROMPTS}
-    tiny_project.write_pictures(tmp_path / "base", drawn)
-    found = screen_images.pictures_of(tmp_path, ["base"])["base"]
-    seen = [weakref.ref(found[id]) for id in drawn]
+    monkeypatch.setattr(screen_images, "KEPT", 1)
+    generated = {id: noise(16, 16) for id in tiny_project.PROMPTS}
+    tiny_project.write_images(tmp_path / "base", generated)
+    found = screen_images.images_of(tmp_path, ["base"])["base"]
+    seen = [weakref.ref(found[id]) for id in generated]
     assert sum(each() is not None for each in seen) == 1
-    assert len(found) == len(drawn) > 2 and all(np.array_equal(found[id], drawn[id]) for id in found)
-    first = next(iter(drawn))
-    (tmp_path / f"base/{first}.png").write_bytes(b"no picture")
-    with pytest.raises(UserError, match="cannot be read as a picture"):
+    assert len(found) == len(generated) > 2 and all(np.array_equal(found[id], generated[id]) for id in found)
+    first = next(iter(generated))
+    (tmp_path / f"base/{first}.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match="cannot be read as an image"):
         found[first]

@@ -96,12 +96,12 @@ def test_the_report_shows_other_machines_and_is_silent_without(project: Path):
 
 
 def test_quality_of_no_format_takes_no_column(project: Path):
-    """Protects the table from repeating in every row why a model's pictures are not compared."""
+    """Protects the table from repeating in every row why a model's images are not compared."""
     before = rendered()
     for quality in project.glob("reports/machines/*/embedded/*/quality.json"):
-        change(quality, measured=False, reason="pictures mean nothing")
+        change(quality, measured=False, reason="images mean nothing")
     page = rendered()
-    assert page.count("The quality was not measured (pictures mean nothing).") == 1
+    assert page.count("The quality was not measured (images mean nothing).") == 1
     assert page.count('<th scope="col">SSIM</th>') == before.count('<th scope="col">SSIM</th>') - 1
 
 

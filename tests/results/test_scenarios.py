@@ -1,4 +1,4 @@
-"""Decisions: the advised variant is the best of those that may be, and every turning point turns."""
+"""Decisions: the recommended variant is the best of those that may be, and every turning point turns."""
 
 import pytest
 
@@ -14,7 +14,7 @@ NUDGE = 1e-6
 def scenario(
     minimise: str = "time_s", floor: float = 0.93, limit: float | None = None, device: str = "cpu"
 ) -> Scenario:
-    return Scenario(label="S", device=device, memory_limit_mib=limit, ssim_floor=floor, minimise=minimise)
+    return Scenario(label="S", device=device, memory_limit_mib=limit, ssim_threshold=floor, minimise=minimise)
 
 
 def test_a_known_decision():
@@ -31,7 +31,7 @@ def test_a_known_decision():
 
 @pytest.mark.parametrize("minimise", AIMS)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_advised_one_may_be_and_none_that_may_be_is_better(seed, minimise):
+def test_the_recommended_one_may_be_and_none_that_may_be_is_better(seed, minimise):
     asked = scenario(minimise, limit=700)
     given = some(seed)
     found = decide(asked, given)
@@ -98,6 +98,6 @@ def test_any_device_is_any():
     assert decide(scenario(device="any"), [candidate("a", device="cuda")]).winner.name == "a"
 
 
-def test_a_variant_without_pictures_is_not_advised():
+def test_a_variant_without_images_is_not_recommended():
     found = decide(scenario(), [candidate("a", ssim=None)])
     assert found.winner is None and found.excluded[0][1] == ("unjudged",)

@@ -10,8 +10,8 @@ import torch
 from stages.lib.generation.sampling import is_flagged
 from stages.lib.models.components import assemble, load_component
 from stages.lib.project.params import COMPONENTS
-from stages.lib.sensitivity.combinations import TAPS, Drawn, damage, format_report
-from stages.lib.sensitivity.criticality import decision_effect, picture_effect
+from stages.lib.sensitivity.combinations import PROBE_POINTS, Generated, damage, format_report
+from stages.lib.sensitivity.criticality import decision_effect, image_effect
 from stages.lib.sensitivity.probe_points import (
     cosine,
     is_beyond,
@@ -22,14 +22,14 @@ from stages.lib.sensitivity.probe_points import (
 )
 
 
-def drawn(embedding: float = 0, latent: float = 0, level: int = 0, margin: float = -0.1) -> Drawn:
+def generated(embedding: float = 0, latent: float = 0, level: int = 0, margin: float = -0.1) -> Generated:
     """What a prompt gave, with an error of so much at each tap."""
     embeddings = torch.tensor([[1.0, embedding]])
     latents = torch.tensor([3.0, 4.0 + latent])
-    return Drawn(embeddings, latents, np.full((16, 16, 3), 100 + level, np.uint8), margin)
+    return Generated(embeddings, latents, np.full((16, 16, 3), 100 + level, np.uint8), margin)
 
 
-def all_combinations(effects: dict[str, dict]) -> dict[frozenset[str], Drawn]:
+def all_combinations(effects: dict[str, dict]) -> dict[frozenset[str], Generated]:
     """Sixteen combinations in which the errors of single components add up."""
     found = {}
     for size in range(5):
@@ -39,12 +39,12 @@ def all_combinations(effects: dict[str, dict]) -> dict[frozenset[str], Drawn]:
                 for key, value in effects.get(component, {}).items():
                     total[key] = total.get(key, 0) + value
             shift = total.pop("margin", 0)
-            found[frozenset(group)] = drawn(**total, margin=-0.1 + shift)
+            found[frozenset(group)] = generated(**total, margin=-0.1 + shift)
     return found
 
 
 def test_equal_things_have_no_damage():
-    assert damage(drawn(), drawn()) == {"embeddings": 0, "latents": 0, "picture": 0, "safety": 0}
+    assert damage(generated(), generated()) == {"embeddings": 0, "latents": 0, "image": 0, "safety": 0}
     assert snr_db(0) is None
 
 
@@ -58,7 +58,7 @@ def test_the_measures_have_their_closed_forms():
 
 def test_every_word_is_reached_and_worse_is_never_milder():
     order = ["negligible", "minimal", "moderate", "significant"]
-    words = [picture_effect(value) for value in (None, 60, 50, 49.9, 40, 39.9, 30, 29.9, 5)]
+    words = [image_effect(value) for value in (None, 60, 50, 49.9, 40, 39.9, 30, 29.9, 5)]
     assert words == sorted(words, key=order.index) and set(words) == set(order)
     margins = [decision_effect(0, [-0.1], [shift]) for shift in (0, 0.009, 0.02, 0.04, 0.06)]
     assert margins == sorted(margins, key=order.index) and set(margins) == set(order)
@@ -70,7 +70,7 @@ def test_nothing_quantized_has_no_effect():
     assert len(report["combinations"]) == 16
     for row in report["combinations"]:
         assert (row["psnr_db"], row["identical"], row["latent_snr_db"], row["flips"]) == (None, 2, None, 0)
-    for tap in report["taps"].values():
+    for tap in report["probe_points"].values():
         assert tap["total"] == tap["damaged"] == 0 and all(row["share"] is None for row in tap["components"])
     assert {row["effect"] for row in report["components"]} == {"negligible"}
 
@@ -82,13 +82,13 @@ def test_shares_add_up_at_every_tap_and_only_upstream_components_have_some():
         "vae": {"level": 4},
         "safety_checker": {"margin": 0.03},
     }
-    taps = format_report([all_combinations(effects)])["taps"]
-    for tap, players in TAPS.items():
-        rows = taps[tap]["components"]
+    probe_points = format_report([all_combinations(effects)])["probe_points"]
+    for tap, players in PROBE_POINTS.items():
+        rows = probe_points[tap]["components"]
         assert [row["component"] for row in rows] == list(players)
         assert sum(row["share"] for row in rows) == pytest.approx(1)
-        assert sum(row["shapley"] for row in rows) == pytest.approx(taps[tap]["total"])
-    shares = {row["component"]: row["share"] for row in taps["picture"]["components"]}
+        assert sum(row["shapley"] for row in rows) == pytest.approx(probe_points[tap]["total"])
+    shares = {row["component"]: row["share"] for row in probe_points["image"]["components"]}
     assert shares["unet"] > shares["vae"] > shares["text_encoder"] > 0
 
 
@@ -109,13 +109,13 @@ def test_the_margin_decides_as_diffusers_does(tiny_model, threshold, special):
     rng = np.random.default_rng(0)
     checker.concept_embeds.data = torch.tensor(rng.normal(size=tuple(checker.concept_embeds.shape))).float()
     checker.special_care_embeds.data = torch.tensor(rng.normal(size=tuple(checker.special_care_embeds.shape))).float()
-    picture = pipeline.image_processor.numpy_to_pil(rng.random((1, 32, 32, 3)))[0]
-    pixels = pipeline.feature_extractor([picture], return_tensors="pt").pixel_values
+    image = pipeline.image_processor.numpy_to_pil(rng.random((1, 32, 32, 3)))[0]
+    pixels = pipeline.feature_extractor([image], return_tensors="pt").pixel_values
     checker.special_care_embeds_weights.data.fill_(special)
     checker.concept_embeds_weights.data.fill_(threshold)
-    assert is_beyond(safety_margin(checker, pixels)) == is_flagged(pipeline, picture) == (threshold < 0)
+    assert is_beyond(safety_margin(checker, pixels)) == is_flagged(pipeline, image) == (threshold < 0)
     # On the edge: what special care adds decides.
     checker.concept_embeds_weights.data.fill_(0)
     best = safety_margin(checker, pixels) - (0.01 if special < 0 else 0)
     checker.concept_embeds_weights.data.fill_(best + 0.005)
-    assert is_beyond(safety_margin(checker, pixels)) == is_flagged(pipeline, picture) == (special < 0)
+    assert is_beyond(safety_margin(checker, pixels)) == is_flagged(pipeline, image) == (special < 0)

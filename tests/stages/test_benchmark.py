@@ -11,7 +11,7 @@ from stages import benchmark
 from stages.lib.formats.shared.executed_work import shares, work_of
 from stages.lib.project.errors import UserError
 from stages.lib.project.prompts import load_prompts
-from stages.lib.timing import worker
+from stages.lib.timing import worker as timing_worker
 from stages.lib.timing.memory import SamplingMeter
 from stages.lib.timing.process import TimingProcess
 from stages.lib.timing.worker import Task
@@ -51,7 +51,7 @@ def task(**changes: object) -> Task:
         "noise": "data/noise.safetensors",
         "steps": STEPS,
         "guidance_scale": 7.5,
-        "longest_picture_s": 60.0,
+        "longest_image_s": 60.0,
     }
     return Task(**{**fields, **changes})
 
@@ -80,11 +80,11 @@ def test_speedup_is_the_median_of_the_ratios_of_each_turn() -> None:
 
 
 def test_component_times_are_per_call() -> None:
-    """Protects 'U-Net per step': samples of all pictures, calls counted in one."""
+    """Protects 'U-Net per step': samples of all images, calls counted in one."""
     first, second = {"unet_step": [1.0, 2.0], "other": [0.5]}, {"unet_step": [3.0, 4.0], "other": [0.7]}
     unet, other = benchmark.component_times([{"times_s": times, "unet_calls": 2} for times in (first, second)])
-    assert (unet["calls_per_picture"], unet["n"], unet["median"]) == (2, 4, 2.5)
-    assert (other["calls_per_picture"], other["samples"]) == (1, [0.5, 0.7])
+    assert (unet["calls_per_image"], unet["n"], unet["median"]) == (2, 4, 2.5)
+    assert (other["calls_per_image"], other["samples"]) == (1, [0.5, 0.7])
 
 
 def test_the_stage_times_two_fresh_processes_in_turns(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,10 +113,10 @@ def test_the_stage_times_two_fresh_processes_in_turns(project: Path, monkeypatch
     assert timing["memory_kind"] == "rss" and 50 < timing["run_peak_mib"] < 3000
     assert timing["load_peak_mib"] > 50
     (batch,) = timing["batches"]
-    assert (batch["batch_size"], batch["latency_per_picture_s"]["n"]) == (2, 3)
-    assert 0 < batch["latency_per_picture_s"]["median"] < 2 * timing["latency_s"] and batch["run_peak_mib"] > 50
+    assert (batch["batch_size"], batch["latency_per_image_s"]["n"]) == (2, 3)
+    assert 0 < batch["latency_per_image_s"]["median"] < 2 * timing["latency_s"] and batch["run_peak_mib"] > 50
     parts = {item["component"]: item for item in timing["components"]}
-    counts = {name: item["calls_per_picture"] for name, item in parts.items()}
+    counts = {name: item["calls_per_image"] for name, item in parts.items()}
     # Two texts with guidance; PNDM calls the U-Net once more than there are steps.
     assert counts == {"text_encoder": 2, "unet_step": STEPS + 1, "vae_decode": 1, "safety_checker": 1, "other": 1}
     assert all(item["minimum"] > 0 for item in parts.values())
@@ -143,12 +143,12 @@ def test_a_schedule_shares_the_calls_of_the_unet_between_its_graphs() -> None:
 
 
 def test_a_runtime_that_does_not_tell_what_it_executes_is_not_passed_over(project: Path, monkeypatch) -> None:
-    """Protects the ledger from a component that nobody counted."""
+    """Protects the accounting from a component that nobody counted."""
     import torch
 
     threads = torch.get_num_threads()
     try:
-        worker, _ = worker.load(task(steps=1), SamplingMeter())
+        worker, _ = timing_worker.load(task(steps=1), SamplingMeter())
         monkeypatch.setattr(worker.pipeline, "run_safety_checker", lambda image, device, dtype: (image, None))
         with pytest.raises(ValueError, match="no multiplication was seen in safety_checker"):
             worker.executed()
@@ -190,7 +190,7 @@ def test_instrumented_calls_add_up_and_leave_no_clock_behind(project: Path) -> N
 
     threads = torch.get_num_threads()
     try:
-        worker, loaded = worker.load(task(), SamplingMeter())
+        worker, loaded = timing_worker.load(task(), SamplingMeter())
         methods = worker.pipeline.unet.forward, worker.pipeline.vae.decode
         times_s = worker.components()["times_s"]
     finally:
@@ -215,7 +215,7 @@ def test_weights_that_give_no_number_have_no_timing(project: Path) -> None:
 
     threads = torch.get_num_threads()
     try:
-        worker, _ = worker.load(task(), SamplingMeter())
+        worker, _ = timing_worker.load(task(), SamplingMeter())
         worker.pipeline.vae.decoder.conv_out.bias.data.fill_(float("nan"))
         with pytest.raises(UserError, match="'fp32' gives NaN.*'A cat'.*compute: float32"):
             worker.call()
@@ -256,10 +256,10 @@ def test_a_process_ends_when_its_parent_is_gone(project: Path) -> None:
     assert (worker.returncode, output) == (1, b"")
 
 
-def test_a_long_picture_is_cut_short_and_extrapolated(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_image_is_cut_short_and_extrapolated(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Protects from hours on a CPU, and from a guess that looks measured: it is marked, and follows from its parts."""
     text = Path("params.yaml").read_text(encoding="utf-8")
-    changed = text.replace("longest_picture_s: 60", "longest_picture_s: 0.00001").replace("steps: 3", "steps: 40")
+    changed = text.replace("longest_image_s: 60", "longest_image_s: 0.00001").replace("steps: 3", "steps: 40")
     Path("params.yaml").write_text(changed, encoding="utf-8")
     monkeypatch.setattr(sys, "argv", [*COMMAND, "bf16"])
     try:
@@ -271,10 +271,10 @@ def test_a_long_picture_is_cut_short_and_extrapolated(project: Path, monkeypatch
     assert (timing["unet_calls"], timing["unet_calls_made"], timing["warmup"]) == (41, 3, 0)
     assert len(timing["calls"]) == 4
     components = {row["component"]: row for row in timing["components"]}
-    assert (components["unet_step"]["n"], components["unet_step"]["calls_per_picture"]) == (3, 41)
+    assert (components["unet_step"]["n"], components["unet_step"]["calls_per_image"]) == (3, 41)
 
 
-def test_an_extrapolated_time_is_that_of_a_whole_picture(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_extrapolated_time_is_that_of_a_whole_image(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Protects the extrapolation, on a clock that stands still but for a step of 2 s and a decoding of 5 s.
 
     The first step takes 9 s more, once; it is counted once, and not for the steps that were left out.
@@ -282,7 +282,7 @@ def test_an_extrapolated_time_is_that_of_a_whole_picture(project: Path, monkeypa
     import torch
 
     seconds, threads = [0.0], torch.get_num_threads()
-    monkeypatch.setattr(worker.Worker, "_now_s", lambda _: seconds[0])
+    monkeypatch.setattr(timing_worker.Worker, "_now_s", lambda _: seconds[0])
 
     def lasting(method, duration_s: float):
         def call(*arguments, **options):
@@ -291,8 +291,8 @@ def test_an_extrapolated_time_is_that_of_a_whole_picture(project: Path, monkeypa
 
         return call
 
-    def first_call(longest_picture_s: float) -> dict:
-        worker, _ = worker.load(task(steps=20, longest_picture_s=longest_picture_s), SamplingMeter())
+    def first_call(longest_image_s: float) -> dict:
+        worker, _ = timing_worker.load(task(steps=20, longest_image_s=longest_image_s), SamplingMeter())
         unet, begin = lasting(worker.pipeline.unet.forward, 2.0), []
 
         def forward(*arguments, **options):

@@ -32,7 +32,7 @@ def run(monkeypatch, tiny_model, tmp_path):
 
 
 def test_it_keeps_real_inputs_of_every_network(run, capsys):
-    """Two pictures: two U-Net calls of each with guidance, three texts or fewer, one decoding and one picture each."""
+    """Two images: two U-Net calls of each with guidance, three texts or fewer, one decoding and one image each."""
     inputs = read_inputs(run())
     shapes = {
         name: [{key: tuple(t.shape) for key, t in item.items()} for item in items] for name, items in inputs.items()
@@ -45,7 +45,7 @@ def test_it_keeps_real_inputs_of_every_network(run, capsys):
     assert steps[0] >= steps[1] and steps[2] >= steps[3]
     assert all(tensor.isfinite().all() for items in inputs.values() for item in items for tensor in item.values())
     line = capsys.readouterr().out.strip()
-    assert line.startswith("calibrate: inputs of 2 pictures (4 unet, 2 vae, ") and "\n" not in line
+    assert line.startswith("calibrate: inputs of 2 images (4 unet, 2 vae, ") and "\n" not in line
 
 
 def test_two_runs_give_the_same_bytes(run):
@@ -57,12 +57,12 @@ def test_two_runs_give_the_same_bytes(run):
     ("rows", "said"),
     [
         ("", "data/calibration.csv has no prompts"),
-        (ROWS.splitlines()[0] + "\n", "'calibration.pictures' has the value 2, but data/calibration.csv has 1 prompts"),
+        (ROWS.splitlines()[0] + "\n", "'calibration.images' has the value 2, but data/calibration.csv has 1 prompts"),
         (ROWS.replace("A dog", "A cat"), "'A cat' stands in data/prompts.csv too: what is evaluated must not be"),
     ],
 )
 def test_prompts_that_will_not_do_are_refused(run, rows, said):
-    """Neither none, nor too few, nor those that the pictures are judged by."""
+    """Neither none, nor too few, nor those that the images are judged by."""
     with pytest.raises(UserError) as caught:
         run(rows)
     assert said in str(caught.value)
@@ -84,7 +84,7 @@ def test_a_broken_file_is_one_message(tmp_path):
 
 
 def test_an_architecture_gives_noise_of_the_right_shapes(monkeypatch, tiny_model, tmp_path, capsys):
-    """Protects quantizers that need ranges where nothing can be drawn; the same seed, the same bytes."""
+    """Protects quantizers that need ranges where nothing can be generated; the same seed, the same bytes."""
     write_settings(tmp_path)
     choose_architecture(tmp_path, tiny_model)
     monkeypatch.chdir(tmp_path)

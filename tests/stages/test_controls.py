@@ -19,7 +19,7 @@ ARGUMENTS = ["--base", "data/models/base", "--models", "data/models", "--noise",
 
 @pytest.fixture(scope="module")
 def project(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with a baseline that has drawn its pictures."""
+    """A project with a baseline that has generated its images."""
     import torch
 
     folder = tmp_path_factory.mktemp("controls") / "project"
@@ -70,8 +70,8 @@ def test_a_sound_instrument_catches_every_control(run):
 
 
 def test_a_blind_metric_fails_the_run(run, monkeypatch):
-    """A comparison that finds everything identical misses what was drawn wrongly, and the error names it."""
-    monkeypatch.setattr(detection, "compare", lambda reference, picture, rgb: Comparison(picture.id, None, 1.0))
+    """A comparison that finds everything identical misses what was generated wrongly, and the error names it."""
+    monkeypatch.setattr(detection, "compare", lambda reference, image, rgb: Comparison(image.id, None, 1.0))
     with pytest.raises(UserError, match="failed its controls: 'seeds' must be different.*'prompts'.*'int2'") as error:
         run()
     assert "'rerun'" not in str(error.value) and "'nan'" not in str(error.value)
@@ -85,39 +85,39 @@ def test_a_lenient_rating_fails_the_run(run, monkeypatch):
 
 
 def test_a_comparison_that_trusts_names_fails_the_run(run, monkeypatch):
-    """Pictures of other seeds must be refused by their names as well."""
-    monkeypatch.setattr(detection, "check_same_prompts", lambda folders, pictures: None)
+    """Images of other seeds must be refused by their names as well."""
+    monkeypatch.setattr(detection, "check_same_prompts", lambda folders, images: None)
     with pytest.raises(UserError, match="'seeds'.*its names not refused"):
         run()
 
 
-def test_drawing_that_does_not_repeat_itself_fails_the_run(run, monkeypatch):
+def test_generating_that_does_not_repeat_itself_fails_the_run(run, monkeypatch):
     """One grey level in one pixel is enough."""
-    draw, count = controls.draw_picture, iter(range(100))
+    generate, count = controls.generate_image, iter(range(100))
 
     def unsteady(*arguments):
-        picture = draw(*arguments)
-        picture.putpixel((0, 0), (next(count), 0, 0))
-        return picture
+        image = generate(*arguments)
+        image.putpixel((0, 0), (next(count), 0, 0))
+        return image
 
-    monkeypatch.setattr(controls, "draw_picture", unsteady)
+    monkeypatch.setattr(controls, "generate_image", unsteady)
     with pytest.raises(UserError, match="'rerun' must be identical and has PSNR"):
         run()
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered in cast")
-def test_drawing_that_lets_a_nan_pass_fails_the_run(run, monkeypatch):
-    """Without the check for finite numbers a NaN becomes a picture."""
+def test_generating_that_lets_a_nan_pass_fails_the_run(run, monkeypatch):
+    """Without the check for finite numbers a NaN becomes an image."""
     from stages.lib.generation import sampling
 
-    monkeypatch.setattr(drawing, "_check_finite", lambda *arguments: None)
-    with pytest.raises(UserError, match="'nan' must be stopped and drew a picture"):
+    monkeypatch.setattr(sampling, "_check_finite", lambda *arguments: None)
+    with pytest.raises(UserError, match="'nan' must be stopped and drew an image"):
         run()
 
 
 def test_with_one_prompt_there_is_nothing_to_swap(run, monkeypatch):
     """What was not tried says why, and fails nothing."""
-    monkeypatch.setattr(controls, "PICTURES", 1)
+    monkeypatch.setattr(controls, "IMAGES", 1)
     found = {item["name"]: item for item in run()["controls"]}
     assert {name for name, item in found.items() if item["caught"]} == {"rerun", "int2", "nan"}
     assert found["seeds"]["caught"] is None and "only one prompt" in found["prompts"]["reason"]

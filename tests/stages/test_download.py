@@ -235,7 +235,7 @@ def test_a_clip_of_the_model_is_brought_whole_or_not_at_all():
 
 
 def test_a_local_folder_is_copied_without_what_is_not_needed(tmp_path, repository, tiny_model):
-    """Protects DVC's cache from model cards, pictures and second copies of the weights."""
+    """Protects DVC's cache from model cards, images and second copies of the weights."""
     shutil.copytree(tiny_model, tmp_path / "models" / "mine")
     for path in ("README.md", "sheet.png", "clip/model.safetensors", "unet/diffusion_pytorch_model.bin"):
         (tmp_path / "models" / "mine" / path).parent.mkdir(exist_ok=True)
@@ -292,7 +292,7 @@ def test_an_architecture_becomes_a_model_with_the_same_bytes_every_time(architec
         files = sorted((architecture / output).rglob("*.safetensors"))
         digests.append([(path.parent.name, sha256(path)) for path in files])
     assert digests[0] == digests[1] and len(digests[0]) == 4
-    assert "unet, " in done.stdout and "drawn, " in done.stdout and "Tiny architecture" in done.stdout
+    assert "unet, " in done.stdout and "generated, " in done.stdout and "Tiny architecture" in done.stdout
     pipeline = reference_pipeline(architecture / OUTPUT)
     assert {item.dtype for item in pipeline.unet.parameters()} == {torch.float32}
 

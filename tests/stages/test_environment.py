@@ -52,7 +52,7 @@ def test_two_runs_write_the_same_bytes(project):
     ],
 )
 def test_a_mistake_that_only_a_late_stage_would_meet_is_told_at_once(project, path, old, new, said):
-    """Protects a user from hours of downloading and drawing before the message."""
+    """Protects a user from hours of downloading and generation before the message."""
     text = (project / path).read_text(encoding="utf-8")
     assert old in text
     (project / path).write_text(text.replace(old, new), encoding="utf-8")

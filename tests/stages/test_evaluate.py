@@ -1,4 +1,4 @@
-"""Stage evaluate: figures have known answers, and pictures that cannot be compared stop it."""
+"""Stage evaluate: figures have known answers, and images that cannot be compared stop it."""
 
 import json
 import math
@@ -11,16 +11,16 @@ import pytest
 from stages import evaluate
 from stages.lib.project.errors import UserError
 from tests.conftest import PROJECT
-from tests.tiny_project import pictures_of, write_pictures, write_settings
+from tests.tiny_project import images_of, write_images, write_settings
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project in which bf16 differs from fp32 by 5 in two pictures and in nothing in the third."""
+    """A project in which bf16 differs from fp32 by 5 in two images and in nothing in the third."""
     write_settings(tmp_path)
     (tmp_path / "data/models/base").mkdir(parents=True)
-    write_pictures(tmp_path / "data/images/fp32", pictures_of(0))
-    write_pictures(tmp_path / "data/images/bf16", pictures_of(5) | {"animal": pictures_of(0)["animal"]})
+    write_images(tmp_path / "data/images/fp32", images_of(0))
+    write_images(tmp_path / "data/images/bf16", images_of(5) | {"animal": images_of(0)["animal"]})
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -34,35 +34,35 @@ def run(monkeypatch: pytest.MonkeyPatch, variant: str, base: Path = Path("data/m
     return json.loads(output.read_text(encoding="utf-8"))
 
 
-def test_means_are_over_pictures_and_identical_ones_are_counted_apart(project, monkeypatch) -> None:
-    """Protects the averages: per picture, PSNR without the identical one, SSIM with it."""
+def test_means_are_over_images_and_identical_ones_are_counted_apart(project, monkeypatch) -> None:
+    """Protects the averages: per image, PSNR without the identical one, SSIM with it."""
     quality = run(monkeypatch, "bf16")
     assert (quality["variant"], quality["label"], quality["baseline"]) == ("bf16", "BF16", "fp32")
     assert (quality["images"], quality["identical"]) == (3, 1)
     assert quality["psnr_db"] == pytest.approx(20 * math.log10(255 / 5), abs=1e-3)
     assert quality["psnr_db_std"] == pytest.approx(0, abs=1e-3)
-    ssims = [picture["ssim"] for picture in quality["pictures"]]
+    ssims = [image["ssim"] for image in quality["per_image"]]
     assert ssims[1] == 1 and ssims[0] < 1
     assert quality["ssim"] == pytest.approx(sum(ssims) / 3, abs=1e-5)
     assert quality["ssim_minimum"] == min(ssims)
-    assert [picture["id"] for picture in quality["pictures"]] == ["landscape", "animal", "fantasy"]
-    assert [picture["rating"] for picture in quality["pictures"]] == ["good", "identical", "good"]
-    assert quality["pictures"][1]["psnr_db"] is None and quality["pictures"][1]["identical"] is True
+    assert [image["id"] for image in quality["per_image"]] == ["landscape", "animal", "fantasy"]
+    assert [image["rating"] for image in quality["per_image"]] == ["good", "identical", "good"]
+    assert quality["per_image"][1]["psnr_db"] is None and quality["per_image"][1]["identical"] is True
 
 
-def test_mean_psnr_is_the_mean_of_the_pictures_values(project, monkeypatch) -> None:
+def test_mean_psnr_is_the_mean_of_the_images_values(project, monkeypatch) -> None:
     """Protects against pooling: offsets 1 and 100 average to 28.1 dB, pooled they would give 11.1 dB."""
-    pictures = pictures_of(0)
-    pictures["animal"] = pictures_of(1)["animal"]
-    pictures["fantasy"] = pictures_of(100)["fantasy"]
-    write_pictures(project / "data/images/bf16", pictures)
+    images = images_of(0)
+    images["animal"] = images_of(1)["animal"]
+    images["fantasy"] = images_of(100)["fantasy"]
+    write_images(project / "data/images/bf16", images)
     expected = (20 * math.log10(255 / 1) + 20 * math.log10(255 / 100)) / 2
     assert run(monkeypatch, "bf16")["psnr_db"] == pytest.approx(expected, abs=1e-3)
 
 
 def test_safety_decisions_are_counted_on_both_sides(project, monkeypatch) -> None:
-    """Protects the count of flagged pictures, which no quality figure contains."""
-    write_pictures(project / "data/images/bf16", pictures_of(5), flagged=True)
+    """Protects the count of flagged images, which no quality figure contains."""
+    write_images(project / "data/images/bf16", images_of(5), flagged=True)
     quality = run(monkeypatch, "bf16")
     assert (quality["flagged"], quality["baseline_flagged"]) == (2, 1)
 
@@ -75,17 +75,17 @@ def test_the_baseline_is_identical_to_itself_and_has_no_psnr(project, monkeypatc
 
 
 @pytest.mark.parametrize("folder", ["fp32", "bf16"])
-def test_a_picture_missing_on_either_side_is_an_error(project, monkeypatch, folder: str) -> None:
+def test_a_image_missing_on_either_side_is_an_error(project, monkeypatch, folder: str) -> None:
     """Protects against comparing only what both have."""
-    pictures = pictures_of(0)
-    del pictures["fantasy"]
-    write_pictures(project / "data/images" / folder, pictures)
-    with pytest.raises(UserError, match=f"{folder} has no picture fantasy.*dvc repro generate@{folder}"):
+    images = images_of(0)
+    del images["fantasy"]
+    write_images(project / "data/images" / folder, images)
+    with pytest.raises(UserError, match=f"{folder} has no image fantasy.*dvc repro generate@{folder}"):
         run(monkeypatch, "bf16")
 
 
-def test_pictures_that_cannot_be_compared_are_errors_that_name_the_file(project, monkeypatch) -> None:
-    """Protects against a resize, a skipped file, a hand-made change and pictures of other seeds."""
+def test_images_that_cannot_be_compared_are_errors_that_name_the_file(project, monkeypatch) -> None:
+    """Protects against a resize, a skipped file, a hand-made change and images of other seeds."""
     # WeasyPrint, where a test has imported it in this process, makes Pillow accept truncated files.
     monkeypatch.setattr("PIL.ImageFile.LOAD_TRUNCATED_IMAGES", False)
     folder, path = project / "data/images/bf16", project / "data/images/bf16/animal.png"
@@ -99,16 +99,16 @@ def test_pictures_that_cannot_be_compared_are_errors_that_name_the_file(project,
 
     path.write_bytes(whole[:-60])
     assert "animal.png cannot be read" in error()
-    path.write_bytes(b"no picture")
+    path.write_bytes(b"no image")
     assert "animal.png cannot be read" in error()
     path.unlink()
     assert "animal.png is missing" in error()
-    write_pictures(folder, pictures_of(5))
+    write_images(folder, images_of(5))
     (folder / "landscape.png").write_bytes((project / "data/images/fp32/landscape.png").read_bytes())
-    assert "landscape.png is not the picture that images.json lists" in error()
-    write_pictures(folder, {id: np.ascontiguousarray(rgb[:-1]) for id, rgb in pictures_of(5).items()})
+    assert "landscape.png is not the image that images.json lists" in error()
+    write_images(folder, {id: np.ascontiguousarray(rgb[:-1]) for id, rgb in images_of(5).items()})
     assert "32 x 24 pixels" in (message := error()) and "32 x 23" in message
-    write_pictures(folder, pictures_of(5), seed=7)
+    write_images(folder, images_of(5), seed=7)
     assert "different prompts or seeds" in error()
     (folder / "images.json").unlink()
     assert "images.json is missing: run `dvc repro generate@bf16`" in error()
@@ -117,9 +117,9 @@ def test_pictures_that_cannot_be_compared_are_errors_that_name_the_file(project,
 
 def test_what_needs_a_clip_is_measured_with_the_models_own(project, monkeypatch) -> None:
     """Protects the figures of content: scores, attributes, sets, each with its n, and where a PSNR is missing."""
-    write_pictures(project / "data/images/bf16", pictures_of(5) | {"animal": pictures_of(0)["animal"]})
+    write_images(project / "data/images/bf16", images_of(5) | {"animal": images_of(0)["animal"]})
     quality = run(monkeypatch, "bf16", PROJECT / "data/embedded")
-    averages, rows = quality["averages"], quality["pictures"]
+    averages, rows = quality["averages"], quality["per_image"]
     assert {key: item["n"] for key, item in averages.items()} == {
         **dict.fromkeys(("ssim", "ciede2000", "ciede2000_p95", "gmsd"), 3),
         **dict.fromkeys(("feature_cosine", "clip_score", "clip_score_change"), 3),
@@ -139,5 +139,5 @@ def test_without_a_clip_the_reason_stands_in_place_of_figures(project, monkeypat
     quality = run(monkeypatch, "bf16")
     assert quality["attributes"] is None and quality["distribution"] is None
     assert quality["not_measured"]["feature_cosine"] == "the model brings no CLIP of its own"
-    assert all(row["clip_score"] is None for row in quality["pictures"])
+    assert all(row["clip_score"] is None for row in quality["per_image"])
     assert "clip_score" not in quality["averages"]

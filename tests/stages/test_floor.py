@@ -1,4 +1,4 @@
-"""Stage floor: the baseline against itself is identical, other seeds are not, and nothing depends on who draws."""
+"""Stage floor: the baseline against itself is identical, other seeds are not, and nothing depends on who generates."""
 
 import json
 import sys
@@ -11,13 +11,13 @@ from stages import floor, generate
 from stages.lib.generation.recipe import OTHER_SEED, Order, Recipe, sample_of
 from stages.lib.project.params import load_params
 from stages.lib.project.prompts import load_prompts
-from stages.lib.project.worker_pool import Crew
+from stages.lib.project.worker_pool import WorkerPool
 from tests.tiny_project import write_models, write_settings
 
 
 @pytest.fixture(scope="module")
 def project(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory):
-    """A project whose baseline was drawn, and the working folder."""
+    """A project whose baseline was generated, and the working folder."""
     import torch
 
     folder = tmp_path_factory.mktemp("floor") / "project"
@@ -45,7 +45,7 @@ def measured(project: Path) -> dict:
 
 
 def test_a_rerun_and_two_processes_give_the_same_bits_and_other_threads_nearly_the_same(measured):
-    """Protects what the floor stands for: pictures and latents, the same machine, the same thread count."""
+    """Protects what the floor stands for: images and latents, the same machine, the same thread count."""
     assert list(measured["runs"]) == ["again", "processes", "threads"]
     for name in ("again", "processes"):
         run = measured["runs"][name]
@@ -57,7 +57,7 @@ def test_a_rerun_and_two_processes_give_the_same_bits_and_other_threads_nearly_t
     assert threads["psnr_db"] is None or threads["psnr_db"] >= 60
 
 
-def test_other_seeds_are_other_pictures(measured):
+def test_other_seeds_are_other_images(measured):
     seeds = measured["seeds"]
     assert (seeds["images"], seeds["identical"]) == (3, 0)
     assert seeds["psnr_db"] < 40 and seeds["trajectory"]["mean_snr_db"][0] < 10
@@ -69,15 +69,15 @@ def test_without_a_clip_the_reason_stands_in_place_of_figures(measured):
         assert run["not_measured"]["clip_score"] == "the model brings no CLIP of its own"
 
 
-def test_the_order_does_not_change_a_picture(project: Path):
+def test_the_order_does_not_change_a_image(project: Path):
     """Protects pairing: in another order, and by two processes, the bytes are the same."""
     params = load_params()
     recipe = Recipe(Path("data/models/fp32"), params.variant("fp32"), "cpu", Path("data/noise.safetensors"),
                     params.generation)  # fmt: skip
     prompts = load_prompts(Path("data/prompts.csv"), None)
     orders = [Order(prompt) for prompt in prompts]
-    here = list(recipe.draw_all(orders, Crew(1, 1)))
-    there = list(recipe.draw_all(orders[::-1], Crew(2, 1)))
+    here = list(recipe.generate_all(orders, WorkerPool(1, 1)))
+    there = list(recipe.generate_all(orders[::-1], WorkerPool(2, 1)))
     assert [item.id for item in there] == [prompt.id for prompt in prompts[::-1]]
     for one, other in zip(here, there[::-1], strict=True):
         assert one.id == other.id and np.array_equal(one.rgb, other.rgb)
@@ -91,10 +91,22 @@ def test_samples_begin_with_the_first_and_spread_over_the_rest():
     assert sample_of(range(4), 4) == [0, 1, 2, 3]
 
 
-def test_the_floor_is_drawn_with_other_threads_and_other_processes():
-    crews = [floor.other_crews(crew) for crew in (Crew(1, 1), Crew(1, 2), Crew(2, 1), Crew(4, 8))]
-    assert [crew["threads"] for crew in crews] == [Crew(1, 2), Crew(1, 1), Crew(1, 2), Crew(1, 4)]
-    assert [crew["processes"] for crew in crews] == [Crew(2, 1), Crew(2, 2), Crew(1, 1), Crew(1, 8)]
+def test_the_floor_is_generated_with_other_threads_and_other_processes():
+    pools = [
+        floor.other_pools(pool) for pool in (WorkerPool(1, 1), WorkerPool(1, 2), WorkerPool(2, 1), WorkerPool(4, 8))
+    ]
+    assert [pool["threads"] for pool in pools] == [
+        WorkerPool(1, 2),
+        WorkerPool(1, 1),
+        WorkerPool(1, 2),
+        WorkerPool(1, 4),
+    ]
+    assert [pool["processes"] for pool in pools] == [
+        WorkerPool(2, 1),
+        WorkerPool(2, 2),
+        WorkerPool(1, 1),
+        WorkerPool(1, 8),
+    ]
 
 
 def test_no_other_seed_is_one_of_the_prompts():

@@ -1,4 +1,4 @@
-"""Stage generate: the same bytes every time, each picture on its own, and no picture rather than a wrong one."""
+"""Stage generate: the same bytes every time, each image on its own, and no image rather than a wrong one."""
 
 import json
 import os
@@ -14,9 +14,9 @@ from PIL import Image
 from stages import generate
 from stages.lib.generation.noise import read_noise
 from stages.lib.generation.recipe import Recipe
-from stages.lib.generation.sampling import draw_picture, is_flagged
+from stages.lib.generation.sampling import generate_image, is_flagged
 from stages.lib.project.errors import UserError
-from stages.lib.project.worker_pool import Crew
+from stages.lib.project.worker_pool import WorkerPool
 from stages.lib.quality.metrics import psnr_db
 from tests.conftest import PROJECT
 from tests.tiny_project import PROMPTS, write_models, write_settings
@@ -52,7 +52,7 @@ def usual_torch():
     torch.use_deterministic_algorithms(False)
 
 
-def draw_in_a_process(project: Path, output: str, threads: int) -> dict[str, bytes]:
+def generate_in_a_process(project: Path, output: str, threads: int) -> dict[str, bytes]:
     """Run the stage as DVC does; the bytes of each file it wrote."""
     command = [sys.executable, "-m", "stages.generate", *ARGUMENTS, "--model", "data/models/fp32", "--output", output]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(PROJECT)}
@@ -62,10 +62,10 @@ def draw_in_a_process(project: Path, output: str, threads: int) -> dict[str, byt
 
 def test_two_runs_give_equal_bytes_and_other_thread_counts_nearly_the_same(project: Path) -> None:
     """Protects reproducibility: the same machine the same bytes, 1 and 2 threads within 60 dB."""
-    first = draw_in_a_process(project, "data/a/fp32", threads=1)
+    first = generate_in_a_process(project, "data/a/fp32", threads=1)
     assert sorted(first) == ["animal.png", "fantasy.png", "images.json", "landscape.png", "latents.safetensors"]
-    assert draw_in_a_process(project, "data/b/fp32", threads=1) == first
-    draw_in_a_process(project, "data/c/fp32", threads=2)
+    assert generate_in_a_process(project, "data/b/fp32", threads=1) == first
+    generate_in_a_process(project, "data/c/fp32", threads=2)
     for id in PROMPTS:
         one, two = (np.asarray(Image.open(project / f"data/{run}/fp32/{id}.png")) for run in "ac")
         assert one.shape == (32, 32, 3) and one.std() > 1
@@ -73,14 +73,14 @@ def test_two_runs_give_equal_bytes_and_other_thread_counts_nearly_the_same(proje
         assert difference_db is None or difference_db >= 60
     listing = json.loads(first["images.json"])
     assert (listing["variant"], listing["device"], listing["compute"]) == ("fp32", "cpu", "float32")
-    assert [item["id"] for item in listing["pictures"]] == list(PROMPTS)
+    assert [item["id"] for item in listing["per_image"]] == list(PROMPTS)
     assert listing["threads"] == 1
 
 
-def test_order_number_of_prompts_and_of_processes_do_not_change_a_picture(
+def test_order_number_of_prompts_and_of_processes_do_not_change_a_image(
     project: Path, usual_torch, tmp_path: Path
 ) -> None:
-    """Protects pairing: a picture depends on its own prompt and noise alone."""
+    """Protects pairing: an image depends on its own prompt and noise alone."""
     from stages.lib.project.params import load_params
     from stages.lib.project.prompts import load_prompts
 
@@ -88,35 +88,35 @@ def test_order_number_of_prompts_and_of_processes_do_not_change_a_picture(
     noise = project / "data/noise.safetensors"
     recipe = Recipe(project / "data/models/fp32", params.variant("fp32"), "cpu", noise, params.generation)
     prompts = load_prompts(project / "data/prompts.csv", None)
-    drawn = {}
+    generated = {}
     for name, chosen in {"all": prompts, "reversed": prompts[::-1], "one": prompts[1:2]}.items():
         (tmp_path / name).mkdir()
-        entries = generate.draw_all(recipe, chosen, Crew(2 if name == "all" else 1, 1), tmp_path / name)
+        entries = generate.generate_all(recipe, chosen, WorkerPool(2 if name == "all" else 1, 1), tmp_path / name)
         assert [entry["id"] for entry in entries] == [prompt.id for prompt in chosen]
-        drawn[name] = {entry["id"]: entry["sha256"] for entry in entries}
-    assert drawn["reversed"] == drawn["all"]
-    assert drawn["one"]["animal"] == drawn["all"]["animal"]
-    assert len(set(drawn["all"].values())) == 3
+        generated[name] = {entry["id"]: entry["sha256"] for entry in entries}
+    assert generated["reversed"] == generated["all"]
+    assert generated["one"]["animal"] == generated["all"]["animal"]
+    assert len(set(generated["all"].values())) == 3
 
 
-def test_a_picture_is_the_one_that_diffusers_draws(project: Path, pipeline) -> None:
-    """Protects the drawing path: decoding, range and rounding are those of StableDiffusionPipeline."""
+def test_a_image_is_the_one_that_diffusers_generates(project: Path, pipeline) -> None:
+    """Protects the generation path: decoding, range and rounding are those of StableDiffusionPipeline."""
     noise = read_noise(project / "data/noise.safetensors", "animal")
-    picture = draw_picture(pipeline, "fp32", "A cat", noise, 3, 7.5)
+    image = generate_image(pipeline, "fp32", "A cat", noise, 3, 7.5)
     pipeline.safety_checker = None
     expected = pipeline("A cat", latents=noise, num_inference_steps=3, guidance_scale=7.5).images[0]
-    assert np.array_equal(np.asarray(picture), np.asarray(expected))
+    assert np.array_equal(np.asarray(image), np.asarray(expected))
 
 
-def test_a_flagged_picture_is_not_changed(project: Path, pipeline) -> None:
-    """Protects pictures from the safety checker: thresholds below every cosine flag everything and blacken nothing."""
+def test_a_flagged_image_is_not_changed(project: Path, pipeline) -> None:
+    """Protects images from the safety checker: thresholds below every cosine flag everything and blacken nothing."""
     noise = read_noise(project / "data/noise.safetensors", "animal")
-    before = draw_picture(pipeline, "fp32", "A cat", noise, 3, 7.5)
+    before = generate_image(pipeline, "fp32", "A cat", noise, 3, 7.5)
     pixels = np.asarray(before).copy()
     pipeline.safety_checker.concept_embeds_weights.data.fill_(-2)
     assert is_flagged(pipeline, before)
     assert np.array_equal(np.asarray(before), pixels)
-    assert np.array_equal(np.asarray(draw_picture(pipeline, "fp32", "A cat", noise, 3, 7.5)), pixels)
+    assert np.array_equal(np.asarray(generate_image(pipeline, "fp32", "A cat", noise, 3, 7.5)), pixels)
     pipeline.safety_checker.concept_embeds_weights.data.fill_(2)
     assert not is_flagged(pipeline, before)
 
@@ -125,14 +125,14 @@ def test_a_flagged_picture_is_not_changed(project: Path, pipeline) -> None:
     ("part", "weights", "words"),
     [
         ("unet", "conv_out.bias", "denoised latents"),
-        ("vae", "decoder.conv_out.bias", "decoded picture"),
+        ("vae", "decoder.conv_out.bias", "decoded image"),
     ],
 )
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_give_no_number_end_without_a_picture(
+def test_weights_that_give_no_number_end_without_a_image(
     project: Path, usual_torch, tmp_path: Path, monkeypatch, part: str, weights: str, words: str, value: float
 ) -> None:
-    """Protects against black pictures counted as success, and against half a folder."""
+    """Protects against black images counted as success, and against half a folder."""
     from safetensors.torch import load_file, save_file
 
     model = tmp_path / "fp32"

@@ -27,15 +27,15 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def draw(project: Path, base: Path):
+def generate(project: Path, base: Path):
     return run(project, "stages.noise", "--base", str(base), "--output", OUTPUT)
 
 
 def test_every_prompt_gets_the_noise_of_its_own_seed(project, tiny_model):
-    """Protects the pairing of pictures: torch's CPU generator, seeded anew for each, in FP32."""
-    done = draw(project, tiny_model)
+    """Protects the pairing of images: torch's CPU generator, seeded anew for each, in FP32."""
+    done = generate(project, tiny_model)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("noise: 3 pictures, latents 4 x 16 x 16, ") and done.stdout.count("\n") == 1
+    assert done.stdout.startswith("noise: 3 images, latents 4 x 16 x 16, ") and done.stdout.count("\n") == 1
     stored = load_file(project / OUTPUT)
     assert sorted(stored) == ["a", "b", "c"]
     for id, seed in (("a", 42), ("b", 43), ("c", 44)):
@@ -46,9 +46,9 @@ def test_every_prompt_gets_the_noise_of_its_own_seed(project, tiny_model):
 
 def test_two_runs_write_the_same_bytes(project, tiny_model):
     """Protects DVC's cache: nothing downstream reruns."""
-    draw(project, tiny_model)
+    generate(project, tiny_model)
     first = (project / OUTPUT).read_bytes()
-    draw(project, tiny_model)
+    generate(project, tiny_model)
     assert (project / OUTPUT).read_bytes() == first
 
 
@@ -64,15 +64,15 @@ def test_one_set_gives_only_its_noise(project, tiny_model):
     """Protects small runs."""
     text = (project / "params.yaml").read_text(encoding="utf-8")
     (project / "params.yaml").write_text(text.replace("[study, extended]", "[extended]"), encoding="utf-8")
-    draw(project, tiny_model)
+    generate(project, tiny_model)
     assert list(load_file(project / OUTPUT)) == ["c"]
 
 
 def test_an_unknown_set_is_one_message_and_writes_nothing(project, tiny_model):
-    """Protects against a run without pictures."""
+    """Protects against a run without images."""
     text = (project / "params.yaml").read_text(encoding="utf-8")
     (project / "params.yaml").write_text(text.replace("[study, extended]", "[studdy]"), encoding="utf-8")
-    done = draw(project, tiny_model)
+    done = generate(project, tiny_model)
     assert done.returncode == 1
     assert done.stderr == (
         "error: params.yaml: 'prompts.sets' names 'studdy', which no row of data/prompts.csv belongs to: "
@@ -83,7 +83,7 @@ def test_an_unknown_set_is_one_message_and_writes_nothing(project, tiny_model):
 
 def test_a_missing_base_model_is_one_message(project):
     """Protects a user who runs the stage by hand."""
-    done = draw(project, project / "none")
+    done = generate(project, project / "none")
     assert done.returncode == 1
     assert done.stderr.startswith("error: ") and "unet/config.json is missing" in done.stderr
     assert "Traceback" not in done.stderr

@@ -110,7 +110,7 @@ def test_what_a_back_end_leaves_out_is_said(monkeypatch, tiny_model, tmp_path, c
     encoder = report["parameters_left_out"]
     assert left_out == {"unet": 0, "vae": encoder, "text_encoder": 0, "safety_checker": 0} and encoder > 0
     assert report["parameters"] + encoder == 471871
-    assert f"{encoder:,} parameters that drawing does not need left out" in capsys.readouterr().out
+    assert f"{encoder:,} parameters that generation does not need left out" in capsys.readouterr().out
 
 
 def test_ranges_of_activations_need_the_calibration_file(monkeypatch, tiny_model, tmp_path):

@@ -183,7 +183,7 @@ def test_a_model_without_a_clip_has_reasons_instead_of_figures(copy, html):
     assert "Right, %" in table(html, "alignment") and "10,000 are asked for" in html
     for name in VARIANTS:
         path = Path("reports/quality") / f"{name}.json"
-        change(path, lambda value: value.update(quality_figures(value["pictures"], clip=False)))
+        change(path, lambda value: value.update(quality_figures(value["per_image"], clip=False)))
     words = " ".join(" ".join(Text(rendered()).words).split())
     assert words.count("not measured: the model brings no CLIP of its own") >= 3
     assert "Right, %" not in words
@@ -200,9 +200,7 @@ def test_the_russian_page_is_russian(copy):
         r'<ol class="references">.*?</ol>|<span class="(?:code|number|quiet)">.*?</span>|<th[^>]* class="text">.*?</th>'
     )
     text = " ".join(Text(re.sub(quoted, "", page, flags=re.DOTALL)).words)
-    assert (
-        re.findall(r"\b(?:the|of|and|is|are|not|with|for|measured|pictures?|table|chart)\b", text, re.IGNORECASE) == []
-    )
+    assert re.findall(r"\b(?:the|of|and|is|are|not|with|for|measured|images?|table|chart)\b", text, re.IGNORECASE) == []
     text = re.sub(r"(?:Python|PyTorch|diffusers|Linux|CUDA|v|[a-z]) ?\s*\d[\d.]*", "", text)
     assert re.findall(r".{20}\b\d+\.\d+\b(?!\.)", text.partition("Список литературы")[0]) == []
 
@@ -267,14 +265,14 @@ def test_a_simulated_format_never_shows_a_speed(html):
     assert not re.search(r"\d\.\d", row)
 
 
-def test_what_a_format_does_to_pictures_stands_in_its_own_column_in_words_and_figures(copy):
+def test_what_a_format_does_to_images_stands_in_its_own_column_in_words_and_figures(copy):
     """Protects Table 9: JSON has the measures in another order than the columns; the strongest word comes first."""
 
     def damage(appearance: dict) -> None:
         for number, key in enumerate(MEASURES):
             appearance["measures"][key] |= {"shift": number + 0.5, "low": number, "high": number + 1, "grade": "none"}
-        appearance["measures"]["noise"] |= {"grade": "slight", "pictures": 3}
-        appearance["measures"]["blue_yellow"] |= {"shift": -7.5, "grade": "strong", "pictures": 4}
+        appearance["measures"]["noise"] |= {"grade": "slight", "per_image": 3}
+        appearance["measures"]["blue_yellow"] |= {"shift": -7.5, "grade": "strong", "per_image": 4}
 
     change(copy / "reports/appearance/bf16.json", damage)
     row = table(rendered(), "appearance").partition("BF16")[2].partition("INT8")[0]
@@ -298,7 +296,7 @@ def test_a_margin_that_was_not_measured_and_a_flip_are_shown(copy):
 
 def test_each_control_is_shown_as_caught(html):
     rows = table(html, "controls")
-    assert rows.count(" yes") == 5 and " no " not in rows.replace("no good word", "").replace("no picture", "")
+    assert rows.count(" yes") == 5 and " no " not in rows.replace("no good word", "").replace("no image", "")
     assert "not seen" in table(html, "detection")
 
 
@@ -337,11 +335,11 @@ def test_a_format_that_leaves_convolutions_in_fp32_is_told(copy):
     change(copy / "reports/timing/bf16.json", integers)
     text = " ".join(" ".join(Text(rendered()).words).split())
     assert "BF16 executes 30 % of its multiply-accumulates in INT8; it leaves convolutions (60 %) in FP32 and" in text
-    assert "BF16 draws at" in text and "linear layers (30 % of the work) in INT8" in text
+    assert "BF16 generates at" in text and "linear layers (30 % of the work) in INT8" in text
 
 
 def test_the_text_has_no_raw_or_impossible_numbers(html):
-    """No float noise, no Python words in the text or in the descriptions of pictures."""
+    """No float noise, no Python words in the text or in the descriptions of images."""
     page = html.partition('class="references"')[0]  # identifiers of papers look like long decimals
     text = " ".join(Text(page).words) + " ".join(re.findall(r'alt="([^"]*)"', page))
     text = re.sub(r"doi:10.1109/TIP.2003.819861|arXiv:\d+\.\d+", "", text)
@@ -377,8 +375,8 @@ def test_the_page_is_self_contained_and_small(html):
     assert len(for_screen(html).encode()) <= 4 * 1024**2
 
 
-def test_paper_and_screen_have_their_own_pictures(html):
-    """Protects the page from carrying the pictures of the PDF, and the PDF from scripts and lossy details."""
+def test_paper_and_screen_have_their_own_images(html):
+    """Protects the page from carrying the images of the PDF, and the PDF from scripts and lossy details."""
     screen, paper = for_screen(html), SCREEN_ONLY.sub("", html)
     assert "image/webp" in screen and "image/jpeg" not in screen and "image/png" not in screen
     assert "image/jpeg" in paper and "image/png" in paper and "image/webp" not in paper and "<script" not in paper
@@ -390,21 +388,21 @@ def test_many_variants_stand_in_rows_of_equal_length():
     assert even_rows("abc", 6) == [list("abc")]
 
 
-def test_every_picture_has_words(html):
-    pictures = re.findall(r"<img [^>]*>", html)
-    assert pictures
-    assert all(re.search(r'alt="[^"]{3,}"', picture) for picture in pictures)
+def test_every_image_has_words(html):
+    images = re.findall(r"<img [^>]*>", html)
+    assert images
+    assert all(re.search(r'alt="[^"]{3,}"', image) for image in images)
 
 
-def test_all_pictures_identical_is_said_in_words(copy):
+def test_all_images_identical_is_said_in_words(copy):
     def same(quality: dict) -> None:
         quality.update(identical=quality["images"], psnr_db=None, psnr_db_std=None, ssim=1.0, ssim_std=0.0)
-        for picture in quality["pictures"]:
-            picture.update(psnr_db=None, identical=True, ssim=1.0, rating="identical")
+        for image in quality["per_image"]:
+            image.update(psnr_db=None, identical=True, ssim=1.0, rating="identical")
 
     change(copy / "reports/quality/bf16.json", same)
     page = rendered()
-    assert "BF16 draws exactly the pictures of FP32, all 5 of them." in page
+    assert "BF16 generates exactly the images of FP32, all 5 of them." in page
     assert "all identical" in table(page, "quality")
 
 
@@ -500,8 +498,12 @@ def test_a_mixed_format_says_what_is_mixed(copy):
 
 
 def test_shares_and_budgets_stand_in_tables(html):
-    taps = table(html, "taps")
-    assert "cosine 0.9998" in taps and "33.3 ± 1.4" in taps and "margin 0.0123, 0 decisions changed" in taps
+    probe_points = table(html, "probe_points")
+    assert (
+        "cosine 0.9998" in probe_points
+        and "33.3 ± 1.4" in probe_points
+        and "margin 0.0123, 0 decisions changed" in probe_points
+    )
     budgets = table(html, "budgets")
     assert "all 6 bits" in budgets and "1 of 4 bits, 1 of 8, 0 of 16" in budgets
 
@@ -510,13 +512,13 @@ def test_no_damage_is_said_in_words(copy):
     """A format that changes nothing has no shares."""
 
     def harmless(report: dict) -> None:
-        for tap in report["formats"][-1]["taps"].values():
+        for tap in report["formats"][-1]["probe_points"].values():
             tap.update(total=0, damaged=0)
             for row in tap["components"]:
                 row.update(share=None, alone_share=None, main_effect_share=None, shapley_share=None)
 
     change(copy / "reports/sensitivity/components.json", harmless)
-    assert table(rendered(), "taps").count("no damage") == 10
+    assert table(rendered(), "probe_points").count("no damage") == 10
 
 
 def fonts_of(page) -> list[tuple[str, bool]]:
@@ -610,12 +612,12 @@ def test_a_wrong_source_date_is_named(monkeypatch):
         report.find_origin()
 
 
-def test_without_pictures_the_report_says_why_and_leaves_quality_out(copy):
+def test_without_images_the_report_says_why_and_leaves_quality_out(copy):
     """Protects random weights from a quality, an empty figure or a gap in the numbers."""
     for name in VARIANTS:
         unmeasured = {"variant": name, "label": name, "baseline": "fp32", "measured": False, "reason": "random weights"}
-        (copy / f"reports/quality/{name}.json").write_text(json.dumps(unmeasured | {"pictures": []}), encoding="utf-8")
-        change(copy / f"data/images/{name}/images.json", lambda listing: listing.update(pictures=[]))
+        (copy / f"reports/quality/{name}.json").write_text(json.dumps(unmeasured | {"per_image": []}), encoding="utf-8")
+        change(copy / f"data/images/{name}/images.json", lambda listing: listing.update(images=[]))
     change(copy / "reports/summary.json", lambda summary: summary.update(pairs=[]))
     page = rendered()
     assert "not measured: random weights" in page and "The quality was not measured (random weights)." in page

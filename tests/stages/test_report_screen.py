@@ -65,7 +65,7 @@ def browser(started, page) -> Browser:
 
 
 def split(browser: Browser) -> float:
-    """Where the slider's line stands, in percent, as it is drawn."""
+    """Where the slider's line stands, in percent, as it is generated."""
     style = browser.evaluate("getComputedStyle(document.getElementById('viewer-over')).clipPath")
     shown = browser.evaluate("document.getElementById('viewer-slider').style.getPropertyValue('--at') || '50%'")
     assert style.startswith("inset(")
@@ -97,10 +97,10 @@ def test_the_slider_follows_the_keyboard_and_says_where_it_is(browser):
     assert said == "100 % of the width show FP32"
 
 
-def test_the_viewer_begins_with_the_worst_picture_of_all(browser, page):
+def test_the_viewer_begins_with_the_worst_image_of_all(browser, page):
     """Worst by SSIM, counted here from the same results as the page's tables."""
     reports = page.parent / "reports/quality"
-    rows = {name: json.loads((reports / f"{name}.json").read_text("utf-8"))["pictures"] for name in list(VARIANTS)[1:]}
+    rows = {name: json.loads((reports / f"{name}.json").read_text("utf-8"))["per_image"] for name in list(VARIANTS)[1:]}
     worst, row = min(((name, row) for name in rows for row in rows[name]), key=lambda item: item[1]["ssim"])
     label = browser.evaluate("document.querySelector('#viewer-b').selectedOptions[0].textContent")
     assert label.split() == VARIANTS[worst]["label"].split()
@@ -123,7 +123,7 @@ def test_any_two_formats_can_be_chosen_and_the_figures_follow(browser, page):
     })()""")
     summary = json.loads((page.parent / "reports/summary.json").read_text("utf-8"))
     found = next(row for row in summary["pairs"] if {row["reference"], row["variant"]} == {"fp16", "int8-simulated"})
-    lowest = min(row["ssim"] for row in found["pictures"])
+    lowest = min(row["ssim"] for row in found["per_image"])
     assert pair[0].startswith("INT8 Simulated against FP16, number 1 of 5") and f"SSIM {lowest:.3f}" in pair[0]
     assert re.fullmatch(r"\d\.\d{3}", pair[1])
 
@@ -210,7 +210,7 @@ def test_the_theme_follows_the_system_until_the_reader_chooses_and_is_remembered
     assert browser.evaluate(paper) == light
     browser.open(page, dark=True)
     assert browser.evaluate(paper) == light
-    assert browser.evaluate("getComputedStyle(document.querySelector('img.drawing')).filter") == "none"
+    assert browser.evaluate("getComputedStyle(document.querySelector('img.generation')).filter") == "none"
 
 
 @pytest.mark.parametrize("width", [390, 1280])
@@ -226,7 +226,7 @@ def test_the_page_never_scrolls_sideways_and_first_columns_stay(browser, page, w
     assert set(moved) == {0}
 
 
-def test_every_picture_of_the_page_is_drawn(browser):
+def test_every_image_of_the_page_is_generated(browser):
     """Protects charts from an address that no browser can read."""
     broken = browser.evaluate("Array.from(document.images).filter(i => i.src && !(i.complete && i.naturalWidth))"
                               ".map(i => i.alt.slice(0, 40))")  # fmt: skip
@@ -248,7 +248,7 @@ def test_everything_that_can_be_used_has_a_name_and_the_skip_link_comes_first(br
 
 
 def test_without_a_viewer_s_data_the_scripts_do_nothing_wrong(started, page, tmp_path):
-    """A report without pictures has tables and themes, and no viewer."""
+    """A report without images has tables and themes, and no viewer."""
     html = page.read_text(encoding="utf-8")
     html = re.sub(r'<script type="application/json".*?</script>', "", html, flags=re.DOTALL)
     file = tmp_path / "report.html"

@@ -10,7 +10,7 @@ import torch
 from stages import sensitivity_components, sensitivity_layers, sensitivity_steps
 from stages.calibrate import collect
 from stages.lib.generation.noise import read_noise
-from stages.lib.generation.sampling import draw_picture
+from stages.lib.generation.sampling import generate_image
 from stages.lib.models.calibration import read_inputs, write_inputs
 from stages.lib.models.components import load_component
 from stages.lib.project.errors import UserError
@@ -72,13 +72,13 @@ def pipeline(project):
 
 def test_all_combinations_are_there_and_shares_add_up(reports):
     report = reports["components"]
-    assert report["pictures"] == len(report["ids"]) == 2
+    assert report["per_image"] == len(report["ids"]) == 2
     assert [item["format"] for item in report["formats"]] == ["fp16", "int8"]
     for item in report["formats"]:
         assert [len(row["quantized"]) for row in item["combinations"]] == [0] + [1] * 4 + [2] * 6 + [3] * 4 + [4]
         nothing = item["combinations"][0]
         assert (nothing["psnr_db"], nothing["identical"], nothing["margin_shift"]) == (None, 2, 0)
-        for tap in item["taps"].values():
+        for tap in item["probe_points"].values():
             assert sum(row["shapley"] for row in tap["components"]) == pytest.approx(tap["total"], rel=1e-4)
             if tap["damaged"]:
                 assert sum(row["share"] for row in tap["components"]) == pytest.approx(1, rel=1e-4)
@@ -105,7 +105,7 @@ def test_windows_cover_every_call_once(reports):
     windows = report["formats"][0]["windows"]
     covered = [call for window in windows for call in range(window["first"], window["last"] + 1)]
     assert covered == list(range(report["calls"]))
-    assert all(len(window["rms"]["samples"]) == report["pictures"] for window in windows)
+    assert all(len(window["rms"]["samples"]) == report["per_image"] for window in windows)
     assert sensitivity_steps.windows_of(5, 2) == [range(0, 2), range(2, 4), range(4, 5)]
 
 
@@ -128,11 +128,11 @@ def test_a_second_run_writes_the_same_bytes(project, reports, monkeypatch):
     assert (project / "reports/sensitivity/components.json").read_bytes() == before
 
 
-def test_drawing_part_by_part_is_drawing(project, pipeline):
-    """Protects the comparison with the pictures of `generate`: the same pixels, with recorder and replay too."""
+def test_generating_part_by_part_is_drawing(project, pipeline):
+    """Protects the comparison with the images of `generate`: the same pixels, with recorder and replay too."""
     noise = read_noise(project / "data/noise.safetensors", "animal")
     unet = pipeline.unet
-    whole = torch.tensor(list(draw_picture(pipeline, "fp32", "A cat", noise, 3, 7.5).tobytes()))
+    whole = torch.tensor(list(generate_image(pipeline, "fp32", "A cat", noise, 3, 7.5).tobytes()))
     text = encode(pipeline, pipeline.text_encoder, "A cat", True)
     recorder = Recorder(unet)
     latents = denoise(pipeline, recorder, text, noise, 3, 7.5, "FP32")
@@ -147,7 +147,7 @@ def test_drawing_part_by_part_is_drawing(project, pipeline):
 def test_a_format_that_breaks_a_network_is_named(project, pipeline):
     broken = load_component(project / "data/models/base", "vae", "float32")
     broken.decoder.conv_out.weight.data.fill_(float("nan"))
-    with pytest.raises(UserError, match="format 'int2' .* NaN or infinity in the decoded picture"):
+    with pytest.raises(UserError, match="format 'int2' .* NaN or infinity in the decoded image"):
         decode(pipeline, broken, torch.zeros(1, 4, 16, 16), "int2")
 
 
@@ -155,7 +155,7 @@ def test_as_many_prompts_are_taken_as_there_are(project, monkeypatch):
     """Protects a run with few prompts from failing."""
     monkeypatch.chdir(project)
     params = load_params()
-    many = params.model_copy(update={"sensitivity": params.sensitivity.model_copy(update={"pictures": 9})})
+    many = params.model_copy(update={"sensitivity": params.sensitivity.model_copy(update={"per_image": 9})})
     assert [prompt.id for prompt in sensitivity_prompts(many)] == ["landscape", "animal", "fantasy"]
     assert [prompt.id for prompt in sensitivity_prompts(params)] == ["landscape", "animal"]
 

@@ -16,9 +16,9 @@ from tests.tiny_project import (
     OBSTACLES,
     choose_architecture,
     edit_json,
-    pictures_of,
+    images_of,
+    write_images,
     write_json,
-    write_pictures,
     write_settings,
 )
 
@@ -78,7 +78,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_reports(tmp_path / "reports", "bf16", ("bfloat16", "bfloat16"), 4.0, 1.0)
     write_reports(tmp_path / "reports", "int8-simulated", ("int8", "float16"), 4.0, None)
     for name, offset in OFFSETS.items():
-        write_pictures(tmp_path / "data/images" / name, pictures_of(offset))
+        write_images(tmp_path / "data/images" / name, images_of(offset))
     for name in OFFSETS:
         quality = f"reports/quality/{name}.json"
         command = ["evaluate", "--variant", name, "--images", "data/images", "--base", "data/models/base"]
@@ -141,8 +141,8 @@ def test_every_two_variants_are_compared_in_declared_order(project: Path) -> Non
     ]
     for pair, offset in zip(pairs, (5, 20, 15), strict=True):
         assert pair["psnr_db"] == pytest.approx(20 * math.log10(255 / offset), abs=1e-3)
-        assert [picture["id"] for picture in pair["pictures"]] == ["landscape", "animal", "fantasy"]
-        assert pair["ssim"] == pytest.approx(sum(picture["ssim"] for picture in pair["pictures"]) / 3, abs=1e-5)
+        assert [image["id"] for image in pair["per_image"]] == ["landscape", "animal", "fantasy"]
+        assert pair["ssim"] == pytest.approx(sum(image["ssim"] for image in pair["per_image"]) / 3, abs=1e-5)
 
 
 def test_metrics_rows_leave_out_what_was_not_measured(project: Path) -> None:
@@ -230,7 +230,7 @@ def test_a_rerun_gives_the_same_bytes(project: Path) -> None:
     ],
 )
 def test_stale_reports_stop_the_stage(project: Path, path: str, changes: dict, message: str) -> None:
-    """Protects the summary from figures of another machine, format, baseline or set of pictures."""
+    """Protects the summary from figures of another machine, format, baseline or set of images."""
     edit_json(project / "reports" / path, **changes)
     with pytest.raises(UserError, match=message):
         summarize.main()
@@ -246,7 +246,7 @@ def test_a_missing_report_names_the_command_that_makes_it(project: Path, kind: s
 
 
 def test_random_weights_have_no_quality_and_everything_else(project: Path, monkeypatch, tiny_model: Path) -> None:
-    """Protects the contract from generate to summarize: nothing drawn, the reason kept, sizes and times joined."""
+    """Protects the contract from generate to summarize: nothing generated, the reason kept, sizes and times joined."""
     choose_architecture(project, tiny_model)
     for name in OFFSETS:
         shutil.rmtree(project / "data/images" / name)
@@ -267,6 +267,6 @@ def test_random_weights_have_no_quality_and_everything_else(project: Path, monke
     assert summary["pairs"] == []
     for row in summary["variants"]:
         assert (row["psnr_db"], row["ssim"], row["images"]) == (None, None, None)
-        assert row["quality_reason"] == "pictures drawn from random weights mean nothing"
+        assert row["quality_reason"] == "images generated from random weights mean nothing"
     assert summary["variants"][1]["speedup"] == 2 and summary["variants"][1]["device"] == "cpu"
     assert "ssim" not in read(project / "reports/metrics/bf16.json")

@@ -12,7 +12,7 @@ from tests.command import run
 from tests.conftest import PROJECT
 from tests.tiny_project import edit_json, write_json, write_settings
 
-QUALITY = {"ssim": 0.9, "averages": {"ms_ssim": {"mean": 0.95}}, "pictures": [{"id": "cat", "ssim": 0.8}]}
+QUALITY = {"ssim": 0.9, "averages": {"ms_ssim": {"mean": 0.95}}, "per_image": [{"id": "cat", "ssim": 0.8}]}
 TIMING = {"latency_s": 1.5, "fingerprint": "ffffffffffff", "components": [{"component": "unet", "median": 1.2}]}
 
 EVALUATE = modules_of("evaluate", ())
@@ -24,7 +24,7 @@ def md5(path: Path) -> str:
 
 
 def write_lock(folder: Path, seen_by_evaluate: str, code: str = CODE) -> None:
-    """A lock file of two stages: `generate` drew the pictures that `evaluate` read as `seen_by_evaluate`."""
+    """A lock file of two stages: `generate` drew the images that `evaluate` read as `seen_by_evaluate`."""
     deps = [{"path": "data/images/bf16", "hash": "md5", "md5": seen_by_evaluate}]
     quality, timing = "reports/quality/bf16.json", "reports/timing/bf16.json"
     stages = {
@@ -78,7 +78,7 @@ def test_the_chain_leads_from_the_figure_to_what_no_stage_made(project):
 
 def test_a_figure_within_averages_rows_and_tables_is_found(project):
     assert "averages.ms_ssim.mean = 0.95" in run(project, "stages.trace", "bf16", "ms_ssim").stdout
-    assert "pictures.cat.ssim = 0.8" in run(project, "stages.trace", "bf16", "cat.ssim").stdout
+    assert "images.cat.ssim = 0.8" in run(project, "stages.trace", "bf16", "cat.ssim").stdout
     assert "components.unet.median = 1.2" in run(project, "stages.trace", "split", "bf16", "unet.median").stdout
 
 

@@ -151,7 +151,7 @@ def test_ranks_are_compared_where_decibels_are_not(texts):
 
 
 def test_an_artefact_counts_only_where_it_is_seen(texts, project):
-    found = lines(texts(), "appearance")["INT8 CPU"]  # the folder's pictures are blocky and grainy
+    found = lines(texts(), "appearance")["INT8 CPU"]  # the folder's images are blocky and grainy
     assert found.why.endswith("of these seen here: 1") and found.verdict == "differs"
     path = project / "reports/appearance/dynamic.json"
     before = path.read_text(encoding="utf-8")
@@ -173,8 +173,8 @@ def test_formats_are_recognized_by_what_they_are():
 
 
 def test_advice_is_compared_where_there_is_one(texts):
-    advised = {"gpu-4-8gb": Variant(name="fp16", **VARIANTS["fp16"])}
-    found = texts(advised=advised)
+    recommended = {"gpu-4-8gb": Variant(name="fp16", **VARIANTS["fp16"])}
+    found = texts(recommended=recommended)
     assert lines(found, "recommendations")["Production on a GPU with 4 to 8 GB"].verdict == "agrees"
     assert lines(found, "recommendations")["Production on a GPU with more than 8 GB"].verdict == "differs"
     assert "FP16 (2.00×)" in lines(found, "recommendations")["CPU-only deployment"].why
@@ -192,4 +192,4 @@ def test_directions_and_prospects_follow_the_results(texts):
     assert status["Quantization-aware training (QAT)"] == "no"
     assert status["Quantization of activations"] == "measured"
     assert len(found["study_prospects"]) == 6
-    assert "pictures an hour" in found["study_prospects"][-1].found
+    assert "images an hour" in found["study_prospects"][-1].found

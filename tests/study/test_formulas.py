@@ -10,7 +10,7 @@ from tests.conftest import PROJECT
 EXACT = PROJECT / "data/study/stable_diffusion_v1_5.json"
 
 
-def test_all_six_formulas_of_the_study_are_there_and_can_be_drawn():
+def test_all_six_formulas_of_the_study_are_there_and_can_be_generated():
     found = study_formulas(read_json(EXACT), str)
     assert [item.section for item in found] == ["2.1.1", "2.2.1", "2.2.2", "2.3.1", "2.3.1", "3.4.1"]
     assert all(item.image in FORMULAS and item.correction in {None, *FORMULAS} for item in found)

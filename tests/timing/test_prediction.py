@@ -8,7 +8,7 @@ from stages.lib.timing.prediction import Prediction, Run, runs, runtime_speedup
 
 
 def timing(rows: dict[str, list[tuple[str, str, int, float]]], baseline_s: float, speedup: float) -> dict:
-    """A report of one picture: rows of (operator, dtype, multiply-accumulates, seconds per call), two calls each."""
+    """A report of one image: rows of (operator, dtype, multiply-accumulates, seconds per call), two calls each."""
     measurements = {"baseline_latency_s": (baseline_s,), "speedup": (speedup,)}
     return {
         "measurements": [

@@ -30,7 +30,7 @@ def work(rows: dict) -> dict[tuple[str, str], tuple[int, int]]:
 
 
 def test_a_convolution_has_outputs_times_weights_of_a_channel():
-    """2 pictures x 8 channels x 5 x 5 outputs, each a sum of 4 / 2 groups x 3 x 3 products; per call, not in all."""
+    """2 images x 8 channels x 5 x 5 outputs, each a sum of 4 / 2 groups x 3 x 3 products; per call, not in all."""
     network = nn.Conv2d(4, 8, 3, padding=1, groups=2)
     rows = counted(network, torch.ones(2, 4, 5, 5))
     assert work(rows) == {("Conv2d", "float32"): (1, 2 * 8 * 25 * 2 * 9)}
@@ -61,7 +61,7 @@ class Attention(nn.Module):
 
 @pytest.mark.parametrize("fused", [True, False])
 def test_attention_has_two_products(fused):
-    """2 pictures x 4 heads x 6 queries x 10 keys x 8 channels, twice."""
+    """2 images x 4 heads x 6 queries x 10 keys x 8 channels, twice."""
     rows = counted(Attention(fused), torch.ones(2, 4, 6, 8), torch.ones(2, 4, 10, 8))
     assert work(rows) == {("MatMul", "float32"): (2, 2 * 2 * 4 * 6 * 10 * 8)}
 
@@ -86,7 +86,7 @@ def test_integers_that_pytorch_multiplies_are_int8():
 
 
 def test_a_product_without_a_formula_is_an_error():
-    """Protects the ledger from work that silently goes uncounted."""
+    """Protects the accounting from work that silently goes uncounted."""
 
     class Vector(nn.Module):
         def forward(self, matrix: torch.Tensor) -> torch.Tensor:
@@ -97,7 +97,7 @@ def test_a_product_without_a_formula_is_an_error():
 
 
 def test_a_compiled_network_is_counted_as_it_runs_uncompiled():
-    """Compiled kernels dispatch nothing: their layers would vanish from the ledger."""
+    """Compiled kernels dispatch nothing: their layers would vanish from the accounting."""
     network = nn.Linear(16, 5)
     network.forward = torch.compile(network.forward, backend="eager")
     assert work(counted(network, torch.ones(3, 16))) == {("Linear", "float32"): (1, 3 * 16 * 5)}

@@ -4,10 +4,12 @@ A back end is a package with three functions:
 
 - `quantize(base: Path, variant: Variant, out: Path) -> None`: read the pipeline folder `base`, write the variant
   into the existing empty folder `out`; everything `load` needs is inside `out`.
-  With `calibrated`, and rounded activations, it is given `calibration` as well: stages.lib.models.calibration.read_inputs().
+  With `calibrated`, and rounded activations, it is given `calibration` as well:
+  stages.lib.models.calibration.read_inputs().
 - `load(folder: Path, variant: Variant, device: str) -> StableDiffusionPipeline`: rebuild it on `device`
   ("cpu" or "cuda").
-- `inventory(folder: Path, variant: Variant) -> list[StoredTensor]`: what the folder stores (stages.lib.models.inventory).
+- `inventory(folder: Path, variant: Variant) -> list[StoredTensor]`: what the folder stores
+  (stages.lib.models.inventory).
 
 And, only where a runtime other than PyTorch computes, so that PyTorch cannot see what it multiplies, a fourth:
 
@@ -35,10 +37,10 @@ class Backend:
     `gpu_weights`: formats that only a GPU runs, and the compute capability it must have.
     `instruction_sets`: for an arithmetic dtype of `compute` or `schedule`, those of which the processor must have one.
 
-    Memory, for stages.lib.timing.memory.check_memory, with some room over what was measured with Stable Diffusion v1.5's
-    architecture: `quantize_peak` is what is in memory at most while a variant is made, in FP32 bytes of the largest
-    network (`calibrated_peak`: where ranges of activations are taken), and `load_peak` the least that a loaded variant
-    takes, in bytes of its files.
+    Memory, for stages.lib.timing.memory.check_memory, with some room over what was measured with Stable Diffusion
+    v1.5's architecture: `quantize_peak` is what is in memory at most while a variant is made, in FP32 bytes of the
+    largest network (`calibrated_peak`: where ranges of activations are taken), and `load_peak` the least that a loaded
+    variant takes, in bytes of its files.
     """
 
     module: str

@@ -16,8 +16,8 @@ LISTING = "images.json"
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One drawn picture. `flagged` is the safety checker's opinion, which never changed the picture."""
+class StoredImage:
+    """One generated image. `flagged` is the safety checker's opinion, which never changed the image."""
 
     path: Path
     id: str
@@ -29,7 +29,7 @@ class Picture:
 
 
 def rgb_sha256(rgb: "np.ndarray") -> str:
-    """SHA-256, in hexadecimal, of the bytes of a uint8 picture (H, W, 3), row by row."""
+    """SHA-256, in hexadecimal, of the bytes of a uint8 image (H, W, 3), row by row."""
     return hashlib.sha256(rgb.tobytes()).hexdigest()
 
 
@@ -40,23 +40,23 @@ def read_listing(folder: Path) -> dict:
         raise UserError(f"{path} is missing: run `dvc repro generate@{folder.name}`")
     listing = read_json(path)
     if not isinstance(listing, dict) or listing.get("variant") != folder.name:
-        raise UserError(f"{path} is not about variant '{folder.name}': {_redraw(folder)}")
-    missing = [key for key in ("device", "compute", "pictures") if key not in listing]
+        raise UserError(f"{path} is not about variant '{folder.name}': {_regenerate(folder)}")
+    missing = [key for key in ("device", "compute", "images") if key not in listing]
     if missing:
-        raise UserError(f"{path} has no {', '.join(missing)}: {_redraw(folder)}")
+        raise UserError(f"{path} has no {', '.join(missing)}: {_regenerate(folder)}")
     return listing
 
 
-def not_drawn(folder: Path) -> str | None:
-    """Why nothing was drawn into `folder`; None where there are pictures."""
-    return read_listing(folder).get("not_drawn")
+def not_generated(folder: Path) -> str | None:
+    """Why nothing was generated into `folder`; None where there are images."""
+    return read_listing(folder).get("not_generated")
 
 
-def read_pictures(folder: Path) -> dict[str, Picture]:
+def read_images(folder: Path) -> dict[str, StoredImage]:
     """What images.json of `folder` lists, by id, in its order. Other files in the folder are ignored."""
     try:
-        pictures = [
-            Picture(
+        images = [
+            StoredImage(
                 path=folder / f"{item['id']}.png",
                 id=item["id"],
                 kind=item["kind"],
@@ -65,52 +65,52 @@ def read_pictures(folder: Path) -> dict[str, Picture]:
                 sha256=item["sha256"],
                 flagged=item["flagged"],
             )
-            for item in read_listing(folder)["pictures"]
+            for item in read_listing(folder)["per_image"]
         ]
     except KeyError as error:
-        raise UserError(f"{folder / LISTING} has a picture without {error}: {_redraw(folder)}") from None
-    if not pictures:
-        raise UserError(f"{folder / LISTING} lists no pictures: {_redraw(folder)}")
-    return {picture.id: picture for picture in pictures}
+        raise UserError(f"{folder / LISTING} has an image without {error}: {_regenerate(folder)}") from None
+    if not images:
+        raise UserError(f"{folder / LISTING} lists no images: {_regenerate(folder)}")
+    return {image.id: image for image in images}
 
 
-def read_rgb(picture: Picture) -> "np.ndarray":
+def read_rgb(image: StoredImage) -> "np.ndarray":
     """The pixels, uint8 (H, W, 3). A missing, unreadable or changed file is a UserError."""
     import numpy as np
     from PIL import Image, UnidentifiedImageError
 
-    remedy = _redraw(picture.path.parent)
+    remedy = _regenerate(image.path.parent)
     try:
-        with Image.open(picture.path) as image:
-            if image.mode != "RGB":
-                raise UserError(f"{picture.path} has the colour mode {image.mode}, not RGB: {remedy}")
-            rgb = np.asarray(image)
+        with Image.open(image.path) as file:
+            if file.mode != "RGB":
+                raise UserError(f"{image.path} has the colour mode {file.mode}, not RGB: {remedy}")
+            rgb = np.asarray(file)
     except FileNotFoundError:
-        raise UserError(f"{picture.path} is missing: {remedy}") from None
+        raise UserError(f"{image.path} is missing: {remedy}") from None
     # Pillow raises SyntaxError for a broken PNG chunk and OSError for a truncated file.
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise UserError(f"{picture.path} cannot be read as a picture ({error}): {remedy}") from None
-    if rgb_sha256(rgb) != picture.sha256:
-        raise UserError(f"{picture.path} is not the picture that {LISTING} lists: {remedy}")
+        raise UserError(f"{image.path} cannot be read as an image ({error}): {remedy}") from None
+    if rgb_sha256(rgb) != image.sha256:
+        raise UserError(f"{image.path} is not the image that {LISTING} lists: {remedy}")
     return rgb
 
 
-def check_same_prompts(folders: Iterable[Path], pictures: Iterable[dict[str, Picture]]) -> None:
-    """UserError unless all folders hold the same ids, each drawn from the same prompt and seed."""
-    (first_folder, first), *others = zip(folders, pictures, strict=True)
+def check_same_prompts(folders: Iterable[Path], images: Iterable[dict[str, StoredImage]]) -> None:
+    """UserError unless all folders hold the same ids, each generated from the same prompt and seed."""
+    (first_folder, first), *others = zip(folders, images, strict=True)
     for folder, other in others:
         for lacking, name in ((first.keys() - other.keys(), folder), (other.keys() - first.keys(), first_folder)):
             if lacking:
                 raise UserError(
-                    f"{name} has no picture {', '.join(sorted(lacking))}: run `dvc repro generate@{name.name}`"
+                    f"{name} has no image {', '.join(sorted(lacking))}: run `dvc repro generate@{name.name}`"
                 )
-        for id, picture in first.items():
-            if (picture.prompt, picture.seed) != (other[id].prompt, other[id].seed):
+        for id, image in first.items():
+            if (image.prompt, image.seed) != (other[id].prompt, other[id].seed):
                 raise UserError(
-                    f"picture '{id}' was drawn from different prompts or seeds in {first_folder} and {folder}: "
+                    f"image '{id}' was generated from different prompts or seeds in {first_folder} and {folder}: "
                     "run `dvc repro generate`"
                 )
 
 
-def _redraw(folder: Path) -> str:
+def _regenerate(folder: Path) -> str:
     return f"run `dvc repro -f generate@{folder.name}`"

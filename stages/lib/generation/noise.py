@@ -1,4 +1,4 @@
-"""Initial latents: drawn once per picture in FP32 on the CPU, stored, and shared by all variants and devices."""
+"""Initial latents: drawn once per image in FP32 on the CPU, stored, and shared by all variants and devices."""
 
 from pathlib import Path
 

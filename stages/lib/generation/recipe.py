@@ -1,4 +1,4 @@
-"""How the pictures of a variant are drawn: the model, the settings and the stored noise, in any process."""
+"""How the images of a variant are generated: the model, the settings and the stored noise, in any process."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, TypeVar
 from stages.lib.formats import BACKENDS
 from stages.lib.generation.noise import initial_latents, read_noise
 from stages.lib.generation.safety import Decision, decide
-from stages.lib.generation.sampling import draw_picture, quiet_safety_checker, use_deterministic_algorithms
+from stages.lib.generation.sampling import generate_image, quiet_safety_checker, use_deterministic_algorithms
 from stages.lib.generation.step_latents import Recorder
 from stages.lib.project.params import Generation, Variant
 from stages.lib.project.prompts import SEED_LIMIT, Prompt
-from stages.lib.project.worker_pool import Crew, map_in_crew
+from stages.lib.project.worker_pool import WorkerPool, map_in_pool
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +25,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Order:
-    """One picture that is wanted: from the stored noise of the prompt, or from that of another seed."""
+    """One image that is wanted: from the stored noise of the prompt, or from that of another seed."""
 
     prompt: Prompt
     other_seed: bool = False
@@ -33,8 +33,8 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """One picture: its pixels, uint8 (H, W, 3), the latents after every step, FP32 (steps, c, h, w), if they were to be
+class Generated:
+    """One image: its pixels, uint8 (H, W, 3), the latents after every step, FP32 (steps, c, h, w), if they were to be
     recorded, and what the safety checker says."""
 
     id: str
@@ -45,7 +45,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What does not change between two pictures of a variant."""
+    """What does not change between two images of a variant."""
 
     model: Path
     variant: Variant
@@ -59,14 +59,14 @@ class Recipe:
         quiet_safety_checker()
         return BACKENDS[self.variant.backend].load_module().load(self.model, self.variant, self.device)
 
-    def draw(self, pipeline: "StableDiffusionPipeline", order: Order) -> Drawn:
-        """One picture; the latents come from the CPU, so that every variant starts from the same ones."""
+    def generate(self, pipeline: "StableDiffusionPipeline", order: Order) -> Generated:
+        """One image; the latents come from the CPU, so that every variant starts from the same ones."""
         import numpy as np
 
         latents, recorder = read_noise(self.noise, order.prompt.id), Recorder() if order.recorded else None
         if order.other_seed:
             latents = initial_latents(tuple(latents.shape[1:]), (order.prompt.seed + OTHER_SEED) % SEED_LIMIT)
-        picture = draw_picture(
+        image = generate_image(
             pipeline,
             self.variant.name,
             order.prompt.prompt,
@@ -76,15 +76,15 @@ class Recipe:
             recorder,
         )
         found = None if recorder is None else recorder.stacked()
-        return Drawn(order.prompt.id, np.asarray(picture), found, decide(pipeline, picture))
+        return Generated(order.prompt.id, np.asarray(image), found, decide(pipeline, image))
 
-    def draw_all(self, orders: Sequence[Order], crew: Crew) -> Iterator[Drawn]:
-        """The pictures in the order of `orders`, by `crew`, few in memory at a time."""
-        return map_in_crew(self.load, partial(_draw, self), orders, crew)
+    def generate_all(self, orders: Sequence[Order], pool: WorkerPool) -> Iterator[Generated]:
+        """The images in the order of `orders`, by `pool`, few in memory at a time."""
+        return map_in_pool(self.load, partial(_generate, self), orders, pool)
 
 
-def _draw(recipe: Recipe, pipeline: "StableDiffusionPipeline", order: Order) -> Drawn:
-    return recipe.draw(pipeline, order)
+def _generate(recipe: Recipe, pipeline: "StableDiffusionPipeline", order: Order) -> Generated:
+    return recipe.generate(pipeline, order)
 
 
 def sample_of(items: Sequence[Item], count: int, first: int = 0) -> list[Item]:

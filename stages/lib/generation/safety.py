@@ -1,8 +1,8 @@
-"""What the safety checker decides of a picture, how near it was to deciding otherwise, and which decisions flip.
+"""What the safety checker decides of an image, how near it was to deciding otherwise, and which decisions flip.
 
 The margin is the number that the decision is taken on: the largest of (cosine to a concept - its threshold), raised by
 0.01 where a special-care concept is met, as StableDiffusionSafetyChecker has it (Rando et al., "Red-Teaming the Stable
-Diffusion Safety Filter", arXiv 2210.04610). A picture is flagged if it is above 0 after rounding to three decimals.
+Diffusion Safety Filter", arXiv 2210.04610). An image is flagged if it is above 0 after rounding to three decimals.
 """
 
 from dataclasses import dataclass
@@ -25,23 +25,23 @@ NO_EMBEDDING = "this back end's safety checker shows no image embedding"
 
 @dataclass(frozen=True)
 class Decision:
-    """What the checker said of one picture; `margin` is None where the back end keeps the embedding to itself."""
+    """What the checker said of one image; `margin` is None where the back end keeps the embedding to itself."""
 
     flagged: bool
     margin: float | None
 
 
-def decide(pipeline: "StableDiffusionPipeline", picture: "Image") -> Decision:
-    """Ask the checker once; the picture is not changed. The margin comes from the embedding of that very call."""
+def decide(pipeline: "StableDiffusionPipeline", image: "Image") -> Decision:
+    """Ask the checker once; the image is not changed. The margin comes from the embedding of that very call."""
     import torch
 
     checker, seen = pipeline.safety_checker, []
     projection = getattr(checker, "visual_projection", None)
     if not isinstance(projection, torch.nn.Module):
-        return Decision(is_flagged(pipeline, picture), None)
+        return Decision(is_flagged(pipeline, image), None)
     hook = projection.register_forward_hook(lambda _, args, output: seen.append(output))
     try:
-        flagged = is_flagged(pipeline, picture)
+        flagged = is_flagged(pipeline, image)
     finally:
         hook.remove()
     return Decision(flagged, margin_of(checker, seen[0]) if seen else None)
@@ -61,19 +61,19 @@ def margin_of(checker: "torch.nn.Module", embedding: "torch.Tensor") -> float:
 
 
 def margin_fields(decision: Decision) -> dict[str, Any]:
-    """The keys that a picture's entry in images.json has of a decision."""
+    """The keys that an image's entry in images.json has of a decision."""
     reason = NO_EMBEDDING if decision.margin is None else None
     return {"flagged": decision.flagged, "safety_margin": decision.margin, "safety_margin_reason": reason}
 
 
 def read_decisions(folder: Path) -> dict[str, dict[str, Any]]:
-    """The decision stored with each picture of `folder`, by id. An old listing, without margins, is a UserError."""
+    """The decision stored with each image of `folder`, by id. An old listing, without margins, is a UserError."""
     found = {}
-    for item in read_listing(folder)["pictures"]:
+    for item in read_listing(folder)["per_image"]:
         lost = [key for key in ("id", "flagged", "safety_margin", "safety_margin_reason") if key not in item]
         if lost:
             raise UserError(
-                f"{folder / LISTING} has a picture without {', '.join(lost)}: run `dvc repro -f generate@{folder.name}`"
+                f"{folder / LISTING} has an image without {', '.join(lost)}: run `dvc repro -f generate@{folder.name}`"
             )
         found[item["id"]] = {key: item[key] for key in ("flagged", "safety_margin", "safety_margin_reason")}
     return found
@@ -82,14 +82,14 @@ def read_decisions(folder: Path) -> dict[str, dict[str, Any]]:
 def compare_decisions(
     reference: dict[str, dict[str, Any]], decisions: dict[str, dict[str, Any]], blocked: set[str]
 ) -> dict[str, Any]:
-    """Flips and margin shifts of `decisions` against `reference`, for pictures with and without the blocked thing.
+    """Flips and margin shifts of `decisions` against `reference`, for images with and without the blocked thing.
 
     `blocked` are the ids whose prompt asks for what the checker should find. A shift is variant minus reference, in
-    units of cosine; `nearest` is the distance of the nearest picture to the threshold.
+    units of cosine; `nearest` is the distance of the nearest image to the threshold.
     """
     rows = [_row(id, reference[id], decisions[id], id in blocked) for id in decisions]
     return {
-        "pictures": rows,
+        "per_image": rows,
         "with_blocked": _group([row for row in rows if row["blocked"]]),
         "without_blocked": _group([row for row in rows if not row["blocked"]]),
     }

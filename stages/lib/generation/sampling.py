@@ -1,4 +1,4 @@
-"""How one picture is drawn: prompt and stored noise in, 8-bit pixels out. Generation and timing share it."""
+"""How one image is generated: prompt and stored noise in, 8-bit pixels out. Generation and timing share it."""
 
 import logging
 import os
@@ -37,19 +37,19 @@ def use_deterministic_algorithms() -> None:
 
 
 def quiet_safety_checker() -> None:
-    """Stop the warning that a black picture will be returned: here the checker's decision changes no picture."""
+    """Stop the warning that a black image will be returned: here the checker's decision changes no image."""
     logging.getLogger("diffusers.pipelines.stable_diffusion.safety_checker").setLevel(logging.ERROR)
 
 
 def place_noise(pipeline: "StableDiffusionPipeline", noise: "torch.Tensor") -> "torch.Tensor":
-    """FP32 noise (1, c, h, w) on the pipeline's device, in the dtype in which diffusers would have drawn it.
+    """FP32 noise (1, c, h, w) on the pipeline's device, in the dtype in which diffusers would have generated it.
 
     That is the dtype of the prompt embeddings. The pipeline itself scales it by the scheduler's `init_noise_sigma`.
     """
     return noise.to(device=pipeline.device, dtype=pipeline.text_encoder.dtype)
 
 
-def draw_picture(
+def generate_image(
     pipeline: "StableDiffusionPipeline",
     variant: str,
     prompt: str,
@@ -58,10 +58,10 @@ def draw_picture(
     guidance_scale: float,
     on_step: "Callable[[torch.Tensor], None] | None" = None,
 ) -> "Image":
-    """The RGB picture of `prompt` from FP32 `noise` (1, c, h, w); the safety checker is not asked.
+    """The RGB image of `prompt` from FP32 `noise` (1, c, h, w); the safety checker is not asked.
 
-    The steps are those of StableDiffusionPipeline.__call__, split before decoding so that latents and picture can be
-    looked at. A value in them that is not finite is a UserError: never a black picture. `on_step` is given the latents
+    The steps are those of StableDiffusionPipeline.__call__, split before decoding so that latents and image can be
+    looked at. A value in them that is not finite is a UserError: never a black image. `on_step` is given the latents
     (1, c, h, w) after every step; it must not change them.
     """
     import torch
@@ -78,7 +78,7 @@ def draw_picture(
     _check_finite(latents, "denoised latents", variant, prompt)
     with torch.no_grad():
         decoded = pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor, return_dict=False)[0]
-    _check_finite(decoded, "decoded picture", variant, prompt)
+    _check_finite(decoded, "decoded image", variant, prompt)
     return pipeline.image_processor.postprocess(decoded, output_type="pil")[0]
 
 
@@ -92,14 +92,14 @@ def _watching(on_step: "Callable[[torch.Tensor], None]") -> Callable[..., dict]:
     return watch
 
 
-def is_flagged(pipeline: "StableDiffusionPipeline", picture: "Image") -> bool:
-    """What the safety checker says of a finished picture. The picture is not changed."""
+def is_flagged(pipeline: "StableDiffusionPipeline", image: "Image") -> bool:
+    """What the safety checker says of a finished image. The image is not changed."""
     import numpy as np
 
-    inputs = pipeline.feature_extractor([picture], return_tensors="pt").pixel_values
+    inputs = pipeline.feature_extractor([image], return_tensors="pt").pixel_values
     inputs = inputs.to(device=pipeline.device, dtype=pipeline.text_encoder.dtype)
     # The checker blackens what it is given: a copy.
-    _, flagged = pipeline.safety_checker(images=np.array(picture)[None], clip_input=inputs)
+    _, flagged = pipeline.safety_checker(images=np.array(image)[None], clip_input=inputs)
     return bool(flagged[0])
 
 

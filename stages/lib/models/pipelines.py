@@ -26,7 +26,7 @@ WEIGHT_STEMS = {
     "safety_checker": "model",
 }
 OWN_CLIP = ("clip/attributes.json", "clip/config.json", "clip/model.safetensors", "clip/scale.json")
-CLIP_PICTURE_SIZE = 224  # where a config says nothing
+CLIP_IMAGE_SIZE = 224  # where a config says nothing
 _PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
@@ -100,21 +100,21 @@ def check_pipeline_folder(folder: Path) -> None:
                 _check_shard_index(content, folder / path, needed)
             if path == MODEL_INDEX:
                 check_model_index(content, folder / path)
-    _check_picture_size(folder)
+    _check_image_size(folder)
     for path in needed:
         if path.endswith(".safetensors"):
             _check_weights(folder / path)
 
 
-def _check_picture_size(folder: Path) -> None:
-    """The feature extractor must make pictures of the size that the safety checker takes."""
+def _check_image_size(folder: Path) -> None:
+    """The feature extractor must make images of the size that the safety checker takes."""
     processor, checker = folder / "feature_extractor/preprocessor_config.json", folder / "safety_checker/config.json"
-    crop = _read_json(processor).get("crop_size", CLIP_PICTURE_SIZE)
+    crop = _read_json(processor).get("crop_size", CLIP_IMAGE_SIZE)
     made = crop.get("height") if isinstance(crop, dict) else crop
-    taken = (_read_json(checker).get("vision_config") or {}).get("image_size", CLIP_PICTURE_SIZE)
+    taken = (_read_json(checker).get("vision_config") or {}).get("image_size", CLIP_IMAGE_SIZE)
     if made != taken:
         raise UserError(
-            f"{processor}: 'crop_size' is {made!r}, but {checker} takes pictures of {taken} pixels: "
+            f"{processor}: 'crop_size' is {made!r}, but {checker} takes images of {taken} pixels: "
             "bring both from the same model"
         )
 
@@ -133,7 +133,7 @@ def check_model_index(index: object, where: Path | str) -> None:
 
 
 def disable_progress_bars() -> None:
-    """Loading a pipeline draws no bars in this process."""
+    """Loading a pipeline generates no bars in this process."""
     import diffusers.utils.logging
     import transformers.utils.logging
 

@@ -12,7 +12,7 @@ GIB = 1024**3
 def keep_freed_memory() -> None:
     """Have glibc keep what is freed for the next use; elsewhere nothing happens.
 
-    Comparing pictures takes and frees arrays of some hundred KiB all the time. Giving them back to the system and
+    Comparing images takes and frees arrays of some hundred KiB all the time. Giving them back to the system and
     getting them again took longer than the arithmetic.
     """
     if sys.platform == "linux":

@@ -1,4 +1,4 @@
-"""Figures in JSON files by dotted paths: 'averages.ms_ssim.mean', 'components.unet.disk_mib', 'pictures.owl.ssim'."""
+"""Figures in JSON files by dotted paths: 'averages.ms_ssim.mean', 'components.unet.disk_mib', 'images.owl.ssim'."""
 
 import difflib
 from collections.abc import Iterator

@@ -35,7 +35,7 @@ SIZE = Source("reports/size/V.json", "quantize@V")
 TIMING = Source("reports/timing/V.json", "benchmark@V")
 QUALITY = Source("reports/quality/V.json", "evaluate@V")
 APPEARANCE = Source("reports/appearance/V.json", "inspect@V")
-PICTURES = Source("data/images/V", "generate@V")
+IMAGES = Source("data/images/V", "generate@V")
 SUMMARY = Source("reports/summary.json", "summarize")
 ENVIRONMENT = Source("reports/environment.json", "environment")
 ARCHITECTURES = Source("reports/architectures.json", "architectures")
@@ -77,7 +77,7 @@ SOURCES: dict[str, tuple[Source, ...]] = {
     "table-coverage": (SIZE, TIMING),
     "table-why": (TIMING, SUMMARY),
     "table-components": (COMPONENTS,),
-    "table-taps": (COMPONENTS,),
+    "table-probe_points": (COMPONENTS,),
     "table-budgets": (LAYERS,),
     "table-tradeoff": (SIZE, TIMING, QUALITY),
     "chart-tradeoff": (SIZE, TIMING, QUALITY),
@@ -93,9 +93,9 @@ SOURCES: dict[str, tuple[Source, ...]] = {
     "table-all-prompts": (QUALITY, PROMPTS),
     "table-measures": (METRIC_TABLE,),
     "table-software": (ENVIRONMENT,),
-    "figure-grid": (PICTURES,),
+    "figure-grid": (IMAGES,),
     "figure-rounding": (BASE,),
-    "figure-visual": (PICTURES, QUALITY),
+    "figure-visual": (IMAGES, QUALITY),
     "chart-pipeline": (PIPELINE,),
     "chart-sizes": (SIZE,),
     "chart-speed": (TIMING,),
@@ -112,7 +112,7 @@ SOURCES: dict[str, tuple[Source, ...]] = {
 _SIZES = ("parameters", "theoretical_mib", "disk_mib", "memory_mib", "load_growth_mib", "overhead_percent")
 _SIZES += ("quantize_s", "quantize_peak_mib")
 _TIMES = ("load_time_s", "first_call_s", "latency_s", "speedup", "load_peak_mib", "run_peak_mib")
-_PICTURES = ("psnr_db", "psnr_db_std", "ssim", "ssim_std", "ssim_minimum", "images", "identical", "flagged")
+_IMAGES = ("psnr_db", "psnr_db_std", "ssim", "ssim_std", "ssim_minimum", "images", "identical", "flagged")
 _AVERAGES = ("ms_ssim", "ciede2000", "ciede2000_p95", "gmsd", "feature_cosine", "clip_score", "clip_score_change")
 _AVERAGES += ("attributes_right", "attributes_right_change")
 # Every metric of stages/lib/quality/metrics.py: its file, and its place in that file.
@@ -120,7 +120,7 @@ METRIC_SOURCES: dict[str, tuple[Source, str]] = {
     **{key: (SIZE, key) for key in _SIZES},
     "compression": (SUMMARY, "variants.V.compression"),
     **{key: (TIMING, key) for key in _TIMES},
-    **{key: (QUALITY, key) for key in _PICTURES},
+    **{key: (QUALITY, key) for key in _IMAGES},
     **{key: (QUALITY, f"averages.{key}.mean") for key in _AVERAGES},
     "kid": (QUALITY, "distribution.kid.mean"),
     "cmmd": (QUALITY, "distribution.cmmd.mean"),

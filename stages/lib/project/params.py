@@ -20,7 +20,7 @@ COMPONENTS = ("unet", "vae", "text_encoder", "safety_checker")
 DTYPE_BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "float8": 8, "int8": 8, "int6": 6, "int4": 4}
 FLOATS = ("float32", "float16", "bfloat16")
 GROUP_SCALE_BITS = 16
-RANDOM_WEIGHTS = "pictures drawn from random weights mean nothing"
+RANDOM_WEIGHTS = "images generated from random weights mean nothing"
 
 
 def safe_name(name: str) -> str:
@@ -269,14 +269,14 @@ class Variant(_Section):
 
 
 class Prompts(_Section):
-    """Which rows of which prompts file are drawn."""
+    """Which rows of which prompts file are generated."""
 
     file: ProjectPath
     sets: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
 
 
 class Generation(_Section):
-    """How a picture is drawn."""
+    """How an image is generated."""
 
     steps: Annotated[int, Field(ge=1, le=1000)]
     guidance_scale: Annotated[float, Field(ge=1, strict=False, allow_inf_nan=False)]
@@ -286,13 +286,13 @@ class Calibration(_Section):
     """Which inputs of the FP32 pipeline quantizers take the ranges of activations from."""
 
     file: ProjectPath
-    pictures: Annotated[int, Field(ge=1)]
+    images: Annotated[int, Field(ge=1)]
     unet_calls: Annotated[int, Field(ge=1)]
     seed: Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Margins(_Section):
-    """How far two formats may differ, on average over pictures, and still count as equal."""
+    """How far two formats may differ, on average over images, and still count as equal."""
 
     psnr_db: Annotated[float, Field(gt=0, strict=False, allow_inf_nan=False)]
     ssim: Annotated[float, Field(gt=0, strict=False, allow_inf_nan=False)]
@@ -306,12 +306,12 @@ class Benchmark(_Section):
     warmup: Annotated[int, Field(ge=0)]
     repeats: Annotated[int, Field(ge=2)]
     batch_sizes: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(strict=False)] = ()
-    longest_picture_s: Annotated[float, Field(gt=0, strict=False, allow_inf_nan=False)]
+    longest_image_s: Annotated[float, Field(gt=0, strict=False, allow_inf_nan=False)]
     repeats_of_long: Annotated[int, Field(ge=2)]
 
 
 class Quality(_Section):
-    """How pictures are compared, and when a difference counts as none."""
+    """How images are compared, and when a difference counts as none."""
 
     trajectory_prompts: Annotated[int, Field(ge=0)]
     floor_prompts: Annotated[int, Field(ge=1)]
@@ -319,7 +319,7 @@ class Quality(_Section):
     resamples: Annotated[int, Field(ge=100)]
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     margins: Margins
-    fid_pictures: Annotated[int, Field(ge=2)]
+    fid_images: Annotated[int, Field(ge=2)]
 
 
 class Format(_Section):
@@ -354,7 +354,7 @@ class Format(_Section):
 class Sensitivity(_Section):
     """Where damage comes from: which formats are tried in single components and in windows of U-Net calls."""
 
-    pictures: Annotated[int, Field(ge=1)]
+    images: Annotated[int, Field(ge=1)]
     window: Annotated[int, Field(ge=1)]
     formats: Annotated[dict[Name, Format], Field(min_length=1)]
 
@@ -368,12 +368,12 @@ class Scenario(_Section):
     label: Label
     device: Literal["any", "cpu", "cuda", "mobile"]
     memory_limit_mib: Annotated[float, Field(gt=0, strict=False, allow_inf_nan=False)] | None = None
-    ssim_floor: Annotated[float, Field(ge=0, le=1, strict=False, allow_inf_nan=False)]
+    ssim_threshold: Annotated[float, Field(ge=0, le=1, strict=False, allow_inf_nan=False)]
     minimise: Literal["time_s", "disk_mib", "peak_mib"]
 
 
 class Cost(_Section):
-    """What a machine is assumed to cost, in `currency`, and which share of the paid hours it draws."""
+    """What a machine is assumed to cost, in `currency`, and which share of the paid hours it generates."""
 
     currency: Label
     price_per_hour: Annotated[float, Field(gt=0, strict=False, allow_inf_nan=False)]
@@ -444,8 +444,8 @@ class Params(_Section):
         return self.models[self.model]
 
     @property
-    def not_drawn(self) -> str | None:
-        """Why nothing is drawn with the chosen model; None where pictures are."""
+    def not_generated(self) -> str | None:
+        """Why nothing is generated with the chosen model; None where images are."""
         return RANDOM_WEIGHTS if self.chosen_model.source == "architecture" else None
 
     def variant(self, name: str) -> Variant:

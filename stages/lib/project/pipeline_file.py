@@ -7,7 +7,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 
 
 def stage_command(stage: str, variant: str = "") -> list[str]:

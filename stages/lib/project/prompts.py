@@ -1,4 +1,4 @@
-"""The prompts file: which pictures are drawn, each with its seed."""
+"""The prompts file: which images are generated, each with its seed."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ SEED_LIMIT = 2**63
 
 @dataclass(frozen=True)
 class Prompt:
-    """One row: the picture `id`.png is drawn from the text `prompt` and the noise of `seed`."""
+    """One row: the image `id`.png is generated from the text `prompt` and the noise of `seed`."""
 
     id: str
     prompt: str
@@ -53,7 +53,7 @@ def load_prompts(path: Path, sets: tuple[str, ...] | None) -> list[Prompt]:
 
 
 def timed_prompt(params: Params) -> Prompt:
-    """The prompt that is drawn again and again; it must be one of those that have noise."""
+    """The prompt that is generated again and again; it must be one of those that have noise."""
     prompts = load_prompts(Path(params.prompts.file), params.prompts.sets)
     for prompt in prompts:
         if prompt.id == params.benchmark.prompt:

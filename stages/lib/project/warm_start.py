@@ -1,7 +1,7 @@
 """Import the large libraries once: the stages that a command starts are forked from processes that have them.
 
-`python -m stages.lib.project.warm_start dvc repro` becomes `dvc repro` and leaves two processes behind it that import what
-most stages import, as soon as one has missed it (at once where DVC has made nothing yet), and wait as long as the
+`python -m stages.lib.project.warm_start dvc repro` becomes `dvc repro` and leaves two processes behind it that import
+what most stages import, as soon as one has missed it (at once where DVC has made nothing yet), and wait as long as the
 command runs. Each `python -m stages.NAME`
 below it hands what it was started for to the one of the same environment, and ends as the process forked for it does
 (`run_warm`, called by `stages`). If none is ready or fits, or off Linux, a stage imports for itself as ever.

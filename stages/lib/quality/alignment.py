@@ -1,4 +1,4 @@
-"""Does a picture still show what its prompt asks for? What tells a worse picture from one that is only different."""
+"""Does an image still show what its prompt asks for? What tells a worse image from one that is only different."""
 
 import re
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Check:
-    """One attribute of one picture: what the prompt names, and what a CLIP sees in it."""
+    """One attribute of one image: what the prompt names, and what a CLIP sees in it."""
 
     attribute: str
     asked: str
@@ -16,22 +16,22 @@ class Check:
 
     @property
     def right(self) -> bool:
-        """Whether the picture shows what was asked for."""
+        """Whether the image shows what was asked for."""
         return self.asked == self.seen
 
 
-def clip_scores(pictures: np.ndarray, texts: np.ndarray) -> np.ndarray:
-    """100 x cosine, (n,), of picture and text features (n, d), both L2-normalised; negative cosines count as 0.
+def clip_scores(images: np.ndarray, texts: np.ndarray) -> np.ndarray:
+    """100 x cosine, (n,), of image and text features (n, d), both L2-normalised; negative cosines count as 0.
 
     Hessel et al., "CLIPScore", EMNLP 2021, arXiv:2104.08718, without its factor of 2.5, as MLPerf reports it.
     """
-    cosines = (pictures.astype(np.float64) * texts.astype(np.float64)).sum(axis=1)
+    cosines = (images.astype(np.float64) * texts.astype(np.float64)).sum(axis=1)
     return 100 * np.maximum(cosines, 0)
 
 
-def feature_cosines(reference: np.ndarray, pictures: np.ndarray) -> np.ndarray:
-    """Cosine (n,), -1 to 1, of L2-normalised features (n, d) of each picture and its reference."""
-    return (reference.astype(np.float64) * pictures.astype(np.float64)).sum(axis=1)
+def feature_cosines(reference: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """Cosine (n,), -1 to 1, of L2-normalised features (n, d) of each image and its reference."""
+    return (reference.astype(np.float64) * images.astype(np.float64)).sum(axis=1)
 
 
 def named_attributes(prompt: str, classes: list[dict]) -> dict[str, str]:
@@ -55,17 +55,17 @@ def class_texts(classes: list[dict]) -> list[str]:
 
 
 def check_attributes(
-    prompts: list[str], pictures: np.ndarray, texts: np.ndarray, classes: list[dict]
+    prompts: list[str], images: np.ndarray, texts: np.ndarray, classes: list[dict]
 ) -> list[list[Check]]:
-    """For each picture a check of every attribute that its prompt names.
+    """For each image a check of every attribute that its prompt names.
 
-    `pictures` (n, d) and `texts` (labels, d) are L2-normalised features; the label whose text is nearest is seen.
+    `images` (n, d) and `texts` (labels, d) are L2-normalised features; the label whose text is nearest is seen.
     """
     seen: list[dict[str, str]] = [{} for _ in prompts]
     start = 0
     for entry in classes:
         stop = start + len(entry["labels"])
-        for row, index in zip(seen, (pictures @ texts[start:stop].T).argmax(axis=1), strict=True):
+        for row, index in zip(seen, (images @ texts[start:stop].T).argmax(axis=1), strict=True):
             row[entry["attribute"]] = entry["labels"][index]["label"]
         start = stop
     return [
@@ -74,10 +74,10 @@ def check_attributes(
     ]
 
 
-def count_right(reference: list[list[Check]], pictures: list[list[Check]]) -> dict[str, dict[str, int]]:
+def count_right(reference: list[list[Check]], images: list[list[Check]]) -> dict[str, dict[str, int]]:
     """By attribute and for all together: asked, right, right in the reference, lost (right there alone), gained."""
     counts: dict[str, dict[str, int]] = {}
-    for before, after in zip(reference, pictures, strict=True):
+    for before, after in zip(reference, images, strict=True):
         for old, new in zip(before, after, strict=True):
             for key in ("all", new.attribute):
                 row = counts.setdefault(key, dict.fromkeys(("asked", "right", "baseline_right", "lost", "gained"), 0))

@@ -1,9 +1,11 @@
-"""Words for what a format does to pictures: figures of stages.lib.quality.artefacts, compared over many pairs, and graded.
+"""Words for what a format does to images: figures of stages.lib.quality.artefacts, compared over many pairs, and
+graded.
 
-A shift is a picture's figure minus that of the baseline's picture of the same prompt and noise. A format is called
-damaged in one respect if its mean shift reaches a threshold and its 99 % interval (Student's t over pictures) leaves
-zero out: a picture that only came out differently shifts either way, damage shifts all pictures one way. The thresholds
-are about what known damage of a weak, a middle and a strong kind does (stages.lib.quality.known_artefacts; tests hold them to it).
+A shift is an image's figure minus that of the baseline's image of the same prompt and noise. A format is called
+damaged in one respect if its mean shift reaches a threshold and its 99 % interval (Student's t over images) leaves
+zero out: an image that only came out differently shifts either way, damage shifts all images one way. The thresholds
+are about what known damage of a weak, a middle and a strong kind does (stages.lib.quality.known_artefacts; tests hold
+them to it).
 """
 
 import math
@@ -20,7 +22,7 @@ CONFIDENCE = 0.99
 
 @dataclass(frozen=True)
 class Measure:
-    """One respect in which pictures can be damaged.
+    """One respect in which images can be damaged.
 
     `thresholds` begin the grades slight, moderate and strong, in the unit of the figure; `harmful` is the direction of
     the shift that is damage.
@@ -62,13 +64,13 @@ def grade(measure: Measure, shift: float) -> str:
 
 
 def judge(measure: Measure, shifts: Sequence[float]) -> dict[str, Any]:
-    """Mean shift over pictures, its interval, its grade, and how many pictures show as much by themselves.
+    """Mean shift over images, its interval, its grade, and how many images show as much by themselves.
 
-    One picture alone has no interval and is not graded: `grade` is None.
+    One image alone has no interval and is not graded: `grade` is None.
     """
     mean = fmean(shifts)
     if len(shifts) < 2:
-        return {"shift": mean, "low": None, "high": None, "grade": None, "pictures": None, "images": len(shifts)}
+        return {"shift": mean, "low": None, "high": None, "grade": None, "images_affected": None, "images": len(shifts)}
     low, high = interval(shifts)
     word = "none" if low <= 0 <= high else grade(measure, mean)
     harmed = [shift for shift in shifts if shift * mean > 0 and GRADES.index(grade(measure, shift)) > 0]
@@ -77,19 +79,19 @@ def judge(measure: Measure, shifts: Sequence[float]) -> dict[str, Any]:
         "low": low,
         "high": high,
         "grade": word,
-        "pictures": len(harmed),
+        "images_affected": len(harmed),
         "images": len(shifts),
     }
 
 
-def shift_of(reference: Figures, picture: Figures) -> dict[str, float]:
-    """Every measure's figure of `picture` minus that of `reference`."""
-    return {key: getattr(picture, key) - getattr(reference, key) for key in MEASURES}
+def shift_of(reference: Figures, image: Figures) -> dict[str, float]:
+    """Every measure's figure of `image` minus that of `reference`."""
+    return {key: getattr(image, key) - getattr(reference, key) for key in MEASURES}
 
 
-def judge_all(references: Sequence[Figures], pictures: Sequence[Figures]) -> dict[str, dict[str, Any]]:
+def judge_all(references: Sequence[Figures], images: Sequence[Figures]) -> dict[str, dict[str, Any]]:
     """By measure: what `judge` says of the pairs of equal position."""
-    shifts = [shift_of(*pair) for pair in zip(references, pictures, strict=True)]
+    shifts = [shift_of(*pair) for pair in zip(references, images, strict=True)]
     return {key: judge(measure, [shift[key] for shift in shifts]) for key, measure in MEASURES.items()}
 
 
@@ -98,18 +100,18 @@ def seen(judged: dict[str, dict[str, Any]]) -> list[str]:
     return [key for key, item in judged.items() if item["grade"] not in (None, "none")]
 
 
-def why_black(reference: Figures, picture: Figures, flagged: bool) -> str | None:
-    """Why a picture has nothing to see; None if there is something.
+def why_black(reference: Figures, image: Figures, flagged: bool) -> str | None:
+    """Why an image has nothing to see; None if there is something.
 
-    - "scene": the baseline's picture is as black or flat.
-    - "flagged": black, and the safety checker would block it; nothing here blackens pictures, so look who did.
+    - "scene": the baseline's image is as black or flat.
+    - "flagged": black, and the safety checker would block it; nothing here blackens images, so look who did.
     - "broken": black or flat alone; NaN and infinity end so where they are not stopped.
     """
-    if not is_blank(picture):
+    if not is_blank(image):
         return None
     if is_blank(reference):
         return "scene"
-    return "flagged" if flagged and picture.luma_mean < BLACK else "broken"
+    return "flagged" if flagged and image.luma_mean < BLACK else "broken"
 
 
 def is_blank(figures: Figures) -> bool:
@@ -117,11 +119,11 @@ def is_blank(figures: Figures) -> bool:
     return figures.luma_mean < BLACK or figures.luma_std < FLAT
 
 
-def picture_row(id: str, reference: Figures, picture: Figures, flagged: bool) -> dict[str, Any]:
-    """One picture's figures, their shifts and, if it is blank, why."""
+def image_row(id: str, reference: Figures, image: Figures, flagged: bool) -> dict[str, Any]:
+    """One image's figures, their shifts and, if it is blank, why."""
     return {
         "id": id,
-        **asdict(picture),
-        "shifts": shift_of(reference, picture),
-        "black": why_black(reference, picture, flagged),
+        **asdict(image),
+        "shifts": shift_of(reference, image),
+        "black": why_black(reference, image, flagged),
     }

@@ -1,8 +1,8 @@
-"""What a picture looks like, without a reference: figures that damage moves and another good picture does not.
+"""What an image looks like, without a reference: figures that damage moves and another good image does not.
 
-Every function takes one picture and is pure. None compares pixels, so a format that draws a different but equally good
-picture is not called damaged; stages.lib.quality.appearance compares the figures of many pairs. A channel's step from one 8-bit
-value to the next is a "grey level".
+Every function takes one image and is pure. None compares pixels, so a format that generates a different but equally
+good image is not called damaged; stages.lib.quality.appearance compares the figures of many pairs. A channel's step
+from one 8-bit value to the next is a "grey level".
 """
 
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     import numpy as np
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-FLOOR = 0.05  # grey levels added to both sides of a ratio, so that a flat picture has one
+FLOOR = 0.05  # grey levels added to both sides of a ratio, so that a flat image has one
 BLOCK = 8  # pixels: the blocks of JPEG, and what one latent of a factor-8 autoencoder stands for
 LOUDEST_JUMP = 8.0  # grey levels: a larger jump is an edge of the scene
-FLAT_SHARE = 0.3  # noise is measured where the picture is smoothest
-BLACK = 2.0  # grey levels: mean luma of a black picture
-FLAT = 2.0  # grey levels: standard deviation of luma of a picture without structure
+FLAT_SHARE = 0.3  # noise is measured where the image is smoothest
+BLACK = 2.0  # grey levels: mean luma of a black image
+FLAT = 2.0  # grey levels: standard deviation of luma of an image without structure
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one picture; units and ranges are those of the functions of the same name."""
+    """Of one image; units and ranges are those of the functions of the same name."""
 
     blur: float
     detail_db: float
@@ -37,7 +37,7 @@ class Figures:
 
 
 def figures_of(rgb: "np.ndarray") -> Figures:
-    """All figures of a uint8 RGB picture (H, W, 3) of at least 11 x 11 pixels. ValueError if it is of another kind."""
+    """All figures of a uint8 RGB image (H, W, 3) of at least 11 x 11 pixels. ValueError if it is of another kind."""
     if rgb.dtype != "uint8" or rgb.ndim != 3 or rgb.shape[2] != 3 or min(rgb.shape[:2]) < BLOCK + 3:
         raise ValueError(f"expected uint8 (H, W, 3) of at least 11 x 11 pixels, got {rgb.dtype} {rgb.shape}")
     gray = luma(rgb)
@@ -57,14 +57,14 @@ def figures_of(rgb: "np.ndarray") -> Figures:
 
 
 def luma(rgb: "np.ndarray") -> "np.ndarray":
-    """Luma of a uint8 picture (H, W, 3): float32 (H, W), 0 to 255."""
+    """Luma of a uint8 image (H, W, 3): float32 (H, W), 0 to 255."""
     import numpy as np
 
     return rgb.astype(np.float32) @ np.array(LUMA, dtype=np.float32)
 
 
 def blur(gray: "np.ndarray") -> float:
-    """How little blurring a picture once more changes it: 0 (sharp) to 1; a flat picture has 1.
+    """How little blurring an image once more changes it: 0 (sharp) to 1; a flat image has 1.
 
     Crete, Dolmiere, Ladret and Nicolas, "The blur effect: perception and estimation with a new no-reference perceptual
     blur metric", SPIE 6492, 2007; scikit-image's blur_effect with a window of 5 pixels.
@@ -107,7 +107,7 @@ def blockiness(gray: "np.ndarray") -> float:
 
 
 def posterization_bits(rgb: "np.ndarray") -> float:
-    """How much poorer in tones the picture is than its smoothed histogram, bits, mean of the channels: 0 is smooth.
+    """How much poorer in tones the image is than its smoothed histogram, bits, mean of the channels: 0 is smooth.
 
     Entropy of the histogram after a Gaussian of 4 grey levels, minus its entropy. Posterizing to every k-th value adds
     about log2(k).
@@ -129,7 +129,7 @@ def _entropy_bits(shares: "np.ndarray") -> "np.ndarray":
 
 
 def noise(gray: "np.ndarray") -> float:
-    """Standard deviation of grain in the smoothest 30 % of the picture, grey levels.
+    """Standard deviation of grain in the smoothest 30 % of the image, grey levels.
 
     Immerkaer, "Fast noise variance estimation", Computer Vision and Image Understanding 64(2), 1996.
     """

@@ -46,13 +46,13 @@ class EmbeddedClip:
         return self
 
     @torch.no_grad()
-    def image_features(self, pictures: np.ndarray | torch.Tensor) -> torch.Tensor:
-        """L2-normalised features (n, d), FP32 on the CPU, of uint8 RGB pictures (n, H, W, 3)."""
-        pictures = torch.as_tensor(pictures)
-        if pictures.dtype != torch.uint8 or pictures.ndim != 4 or pictures.shape[-1] != 3:
-            raise ValueError(f"pictures must be uint8 (n, H, W, 3), got {pictures.dtype} {tuple(pictures.shape)}")
+    def image_features(self, images: np.ndarray | torch.Tensor) -> torch.Tensor:
+        """L2-normalised features (n, d), FP32 on the CPU, of uint8 RGB images (n, H, W, 3)."""
+        images = torch.as_tensor(images)
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+            raise ValueError(f"images must be uint8 (n, H, W, 3), got {images.dtype} {tuple(images.shape)}")
         batches = []
-        for batch in pictures.split(BATCH_SIZE):
+        for batch in images.split(BATCH_SIZE):
             values = preprocess(batch.to(self.device), self.preprocessing)
             pooled = self.checker.vision_model(values).pooler_output
             batches.append(normalize(self.checker.visual_projection(pooled), dim=-1).cpu())
@@ -68,9 +68,9 @@ class EmbeddedClip:
             batches.append(normalize(self.text(ids.to(self.device)).text_embeds, dim=-1).cpu())
         return torch.cat(batches)
 
-    def zero_shot(self, pictures: np.ndarray | torch.Tensor, labels: dict[str, str]) -> list[str]:
-        """For each picture the label whose text (`labels`: label to text) is nearest to it."""
-        similarity = self.image_features(pictures) @ self.text_features(list(labels.values())).T
+    def zero_shot(self, images: np.ndarray | torch.Tensor, labels: dict[str, str]) -> list[str]:
+        """For each image the label whose text (`labels`: label to text) is nearest to it."""
+        similarity = self.image_features(images) @ self.text_features(list(labels.values())).T
         names = list(labels)
         return [names[index] for index in similarity.argmax(dim=1).tolist()]
 

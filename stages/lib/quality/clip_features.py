@@ -1,4 +1,4 @@
-"""Features of pictures and texts from the CLIP that a model brings, without the libraries that take seconds to import.
+"""Features of images and texts from the CLIP that a model brings, without the libraries that take seconds to import.
 
 The vision tower is the model's safety checker's, the text tower lies in clip/ (Radford et al., "Learning transferable
 visual models from natural language supervision", 2021, arXiv:2103.00020). The features are this model's own: a figure
@@ -17,7 +17,7 @@ from stages.lib.project.errors import UserError
 from stages.lib.project.files import read_json
 from stages.lib.quality.clip_preprocessing import preprocess
 
-BATCH_SIZE = 8  # pictures or texts at a time
+BATCH_SIZE = 8  # images or texts at a time
 ACTIVATIONS = {"quick_gelu": lambda x: x * torch.sigmoid(1.702 * x), "gelu": gelu}
 Weights = dict[str, torch.Tensor]
 
@@ -79,11 +79,11 @@ class Clip:
         self.tokenizer = Tokenizer.from_file(str(base / "tokenizer/tokenizer.json"))
 
     @torch.no_grad()
-    def image_features(self, pictures: np.ndarray) -> np.ndarray:
-        """L2-normalised features (n, d), FP32, of uint8 RGB pictures (n, H, W, 3)."""
-        if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[-1] != 3:
-            raise ValueError(f"expected uint8 (n, H, W, 3), got {pictures.dtype} {pictures.shape}")
-        batches = torch.from_numpy(pictures).split(BATCH_SIZE)
+    def image_features(self, images: np.ndarray) -> np.ndarray:
+        """L2-normalised features (n, d), FP32, of uint8 RGB images (n, H, W, 3)."""
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+            raise ValueError(f"expected uint8 (n, H, W, 3), got {images.dtype} {images.shape}")
+        batches = torch.from_numpy(images).split(BATCH_SIZE)
         return torch.cat([self._see(preprocess(batch, self.preprocessing)) for batch in batches]).numpy()
 
     def _see(self, values: torch.Tensor) -> torch.Tensor:

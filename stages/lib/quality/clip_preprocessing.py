@@ -1,16 +1,16 @@
-"""From pictures to what a CLIP's vision tower takes, as CLIPImageProcessor makes it, in batches."""
+"""From images to what a CLIP's vision tower takes, as CLIPImageProcessor makes it, in batches."""
 
 import torch
 from torch.nn.functional import interpolate
 
 
-def preprocess(pictures: torch.Tensor, config: dict) -> torch.Tensor:
-    """Model input (n, 3, crop, crop) of uint8 pictures (n, H, W, 3), as CLIPImageProcessor makes it.
+def preprocess(images: torch.Tensor, config: dict) -> torch.Tensor:
+    """Model input (n, 3, crop, crop) of uint8 images (n, H, W, 3), as CLIPImageProcessor makes it.
 
     `config` is a preprocessor_config.json. Resizing is bicubic with antialiasing, rounded to 8 bits as Pillow does.
     """
     size, crop = config["size"]["shortest_edge"], config["crop_size"]["height"]
-    values = pictures.permute(0, 3, 1, 2).float()
+    values = images.permute(0, 3, 1, 2).float()
     height, width = values.shape[-2:]
     short = min(height, width)
     resized = resize(values, (int(height * size / short), int(width * size / short))).round()

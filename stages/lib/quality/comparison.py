@@ -1,9 +1,9 @@
-"""How the pictures of two variants compare: PSNR and SSIM of each pair, and their averages."""
+"""How the images of two variants compare: PSNR and SSIM of each pair, and their averages."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stages.lib.generation.image_folder import Picture
+from stages.lib.generation.image_folder import StoredImage
 from stages.lib.project.errors import UserError
 from stages.lib.project.measurement import Measurement
 from stages.lib.quality.full_reference import Prepared, ssim_of
@@ -17,7 +17,7 @@ SMALLEST_SIDE = 11  # pixels: the window of SSIM
 
 @dataclass(frozen=True)
 class Comparison:
-    """A picture against its reference. `psnr_db` is None if they are identical."""
+    """An image against its reference. `psnr_db` is None if they are identical."""
 
     id: str
     psnr_db: float | None
@@ -29,19 +29,19 @@ class Comparison:
         return self.psnr_db is None
 
 
-def compare(reference: Picture, picture: Picture, prepared: tuple[Prepared, Prepared]) -> Comparison:
-    """PSNR and SSIM of `picture` against `reference`; `prepared` holds their pixels in that order."""
-    check_sizes(reference, picture, (prepared[0].rgb, prepared[1].rgb))
+def compare(reference: StoredImage, image: StoredImage, prepared: tuple[Prepared, Prepared]) -> Comparison:
+    """PSNR and SSIM of `image` against `reference`; `prepared` holds their pixels in that order."""
+    check_sizes(reference, image, (prepared[0].rgb, prepared[1].rgb))
     psnr = psnr_db(prepared[0].rgb, prepared[1].rgb)
-    return Comparison(picture.id, psnr, 1.0 if psnr is None else ssim_of(*prepared))
+    return Comparison(image.id, psnr, 1.0 if psnr is None else ssim_of(*prepared))
 
 
-def check_sizes(reference: Picture, picture: Picture, rgb: tuple["np.ndarray", "np.ndarray"]) -> None:
-    """UserError where two pictures differ in size, or are too small for SSIM's window."""
+def check_sizes(reference: StoredImage, image: StoredImage, rgb: tuple["np.ndarray", "np.ndarray"]) -> None:
+    """UserError where two images differ in size, or are too small for SSIM's window."""
     sizes = [f"{pixels.shape[1]} x {pixels.shape[0]}" for pixels in rgb]
     if sizes[0] != sizes[1]:
         raise UserError(
-            f"{reference.path} has {sizes[0]} pixels and {picture.path} has {sizes[1]}: run `dvc repro generate`"
+            f"{reference.path} has {sizes[0]} pixels and {image.path} has {sizes[1]}: run `dvc repro generate`"
         )
     if min(rgb[0].shape[:2]) < SMALLEST_SIDE:
         raise UserError(
@@ -50,7 +50,7 @@ def check_sizes(reference: Picture, picture: Picture, rgb: tuple["np.ndarray", "
 
 
 def average(comparisons: list[Comparison]) -> dict:
-    """Means and spreads over pictures, not over pixels. PSNR is over those not identical, None if all are."""
+    """Means and spreads over images, not over pixels. PSNR is over those not identical, None if all are."""
     psnrs = tuple(comparison.psnr_db for comparison in comparisons if not comparison.identical)
     psnr = Measurement("dB", psnrs) if psnrs else None
     similarity = Measurement("", tuple(comparison.ssim for comparison in comparisons))

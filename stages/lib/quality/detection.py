@@ -1,12 +1,13 @@
-"""Does the instrument see what it must see? Pictures drawn wrongly on purpose, compared and judged like any variant's.
+"""Does the instrument see what it must see? Images generated wrongly on purpose, compared and judged like any
+variant's.
 
-And the limits of seeing: how weak known damage may be on these very pictures before no word is said about it.
+And the limits of seeing: how weak known damage may be on these very images before no word is said about it.
 """
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from stages.lib.generation.image_folder import Picture, check_same_prompts
+from stages.lib.generation.image_folder import StoredImage, check_same_prompts
 from stages.lib.project.errors import UserError
 from stages.lib.quality.appearance import judge_all, seen
 from stages.lib.quality.artefacts import Figures, figures_of
@@ -28,8 +29,8 @@ CONTROLS: dict[str, Expectation] = {
     "int2": "different",
     "nan": "stopped",
 }
-# The study's words that a picture drawn wrongly must not earn. How far other words carry depends on how much the model
-# listens to them; other noise and ruined weights leave nothing in place.
+# The study's words that an image generated wrongly must not earn. How far other words carry depends on how much the
+# model listens to them; other noise and ruined weights leave nothing in place.
 TOO_GOOD = {
     "seeds": ("identical", "excellent", "good"),
     "prompts": ("identical", "excellent"),
@@ -43,20 +44,20 @@ ANSWERS = {
     "tint": ("blue_yellow",),
     "noise": ("noise",),
 }
-Drawing = tuple[Picture, "np.ndarray"]
+Judged = tuple[StoredImage, "np.ndarray"]
 
 
-def judge_pictures(name: str, references: Sequence[Drawing], drawn: Sequence[Drawing]) -> dict[str, Any]:
-    """One control's pictures against the baseline's, pair by pair: the figures and words that a variant would get.
+def judge_images(name: str, references: Sequence[Judged], generated: Sequence[Judged]) -> dict[str, Any]:
+    """One control's images against the baseline's, pair by pair: the figures and words that a variant would get.
 
-    The pictures are first compared as what they are: where prompt or seed differs, `refusal` is the error that stops
+    The images are first compared as what they are: where prompt or seed differs, `refusal` is the error that stops
     it. Then they are compared as if their names had lied.
     """
     comparisons = [
-        compare(reference, picture, (Prepared(before), Prepared(after)))
-        for (reference, before), (picture, after) in zip(references, drawn, strict=True)
+        compare(reference, image, (Prepared(before), Prepared(after)))
+        for (reference, before), (image, after) in zip(references, generated, strict=True)
     ]
-    judged = judge_all([figures_of(rgb) for _, rgb in references], [figures_of(rgb) for _, rgb in drawn])
+    judged = judge_all([figures_of(rgb) for _, rgb in references], [figures_of(rgb) for _, rgb in generated])
     means = average(comparisons)
     result = {
         "name": name,
@@ -64,25 +65,25 @@ def judge_pictures(name: str, references: Sequence[Drawing], drawn: Sequence[Dra
         **means,
         "rating": rate_psnr(means["psnr_db"]),
         "seen": {key: judged[key]["grade"] for key in seen(judged)},
-        "refusal": refusal(references, drawn),
+        "refusal": refusal(references, generated),
         "message": None,
     }
     return result | {"caught": is_caught(result)}
 
 
-def judge_stop(name: str, draw: Callable[[], Any]) -> dict[str, Any]:
-    """A control that must end in a UserError, which `message` quotes; a picture instead of it is not caught."""
+def judge_stop(name: str, generate: Callable[[], Any]) -> dict[str, Any]:
+    """A control that must end in a UserError, which `message` quotes; an image instead of it is not caught."""
     message = None
     try:
-        draw()
+        generate()
     except UserError as error:
         message = str(error)
     return {"name": name, "expected": CONTROLS[name], "message": message, "caught": message is not None}
 
 
-def refusal(references: Sequence[Drawing], drawn: Sequence[Drawing]) -> str | None:
-    """The error that stops comparing these pictures under their true prompts and seeds; None if nothing does."""
-    pairs = [{picture.id: picture for picture, _ in side} for side in (references, drawn)]
+def refusal(references: Sequence[Judged], generated: Sequence[Judged]) -> str | None:
+    """The error that stops comparing these images under their true prompts and seeds; None if nothing does."""
+    pairs = [{image.id: image for image, _ in side} for side in (references, generated)]
     folders = [next(iter(side.values())).path.parent for side in pairs]
     try:
         check_same_prompts(folders, pairs)
@@ -100,20 +101,20 @@ def is_caught(result: dict[str, Any]) -> bool:
     return different and named
 
 
-def detection_limits(pictures: Sequence["np.ndarray"]) -> dict[str, dict[str, Any]]:
-    """By kind of damage: the weakest strength of its ladder from which on all stronger ones are seen in `pictures`.
+def detection_limits(images: Sequence["np.ndarray"]) -> dict[str, dict[str, Any]]:
+    """By kind of damage: the weakest strength of its ladder from which on all stronger ones are seen in `images`.
 
-    `weakest` is None where not even the strongest is seen. `n` pictures, two at least.
+    `weakest` is None where not even the strongest is seen. `n` images, two at least.
     """
-    before = [figures_of(rgb) for rgb in pictures]
-    return {kind: _limit(kind, pictures, before) for kind in DAMAGES}
+    before = [figures_of(rgb) for rgb in images]
+    return {kind: _limit(kind, images, before) for kind in DAMAGES}
 
 
-def _limit(kind: str, pictures: Sequence["np.ndarray"], before: Sequence[Figures]) -> dict[str, Any]:
+def _limit(kind: str, images: Sequence["np.ndarray"], before: Sequence[Figures]) -> dict[str, Any]:
     weakest = None
     for strength in reversed(LADDERS[kind]):
-        words = seen(judge_all(before, [figures_of(DAMAGES[kind](rgb, strength)) for rgb in pictures]))
+        words = seen(judge_all(before, [figures_of(DAMAGES[kind](rgb, strength)) for rgb in images]))
         if not set(words) & set(ANSWERS[kind]):
             break
         weakest = strength
-    return {"measures": list(ANSWERS[kind]), "weakest": weakest, "tried": list(LADDERS[kind]), "images": len(pictures)}
+    return {"measures": list(ANSWERS[kind]), "weakest": weakest, "tried": list(LADDERS[kind]), "images": len(images)}

@@ -1,6 +1,6 @@
-"""Do two sets of pictures look as if they came from the same source? Distances between sets of features.
+"""Do two sets of images look as if they came from the same source? Distances between sets of features.
 
-Pictures of two formats are paired: same prompt, same noise. Estimators that average over all cross terms are biased
+Images of two formats are paired: same prompt, same noise. Estimators that average over all cross terms are biased
 downwards by that; what is used here leaves out the pairs and so stays unbiased (the U-statistic of Gretton et al.,
 "A kernel two-sample test", JMLR 13, 2012, equation 4).
 """
@@ -13,7 +13,7 @@ import numpy as np
 from stages.lib.quality.statistics import FEWEST, Interval
 
 CMMD_SIGMA, CMMD_SCALE = 10.0, 1000.0
-BLOCK = 1000  # of more pictures than that, blocks of about so many are compared and averaged
+BLOCK = 1000  # of more images than that, blocks of about so many are compared and averaged
 Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -102,7 +102,7 @@ def fid(x: np.ndarray, y: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why FID is not given: `n` pictures of `required`; the covariance of `dimension` features has at most `rank`."""
+    """Why FID is not given: `n` images of `required`; the covariance of `dimension` features has at most `rank`."""
 
     n: int
     required: int
@@ -111,15 +111,15 @@ class Refusal:
 
 
 def fid_refusal(n: int, dimension: int, required: int) -> Refusal | None:
-    """What is in the way of an FID of n pictures; None if nothing is. Its bias falls with 1/n (arXiv:1911.07023)."""
+    """What is in the way of an FID of n images; None if nothing is. Its bias falls with 1/n (arXiv:1911.07023)."""
     enough = n >= required and n > dimension
     return None if enough else Refusal(n, max(required, dimension + 1), dimension, min(n - 1, dimension))
 
 
-def distances_of_sets(x: np.ndarray, y: np.ndarray, fid_pictures: int) -> dict:
+def distances_of_sets(x: np.ndarray, y: np.ndarray, fid_images: int) -> dict:
     """KID, CMMD and FID (or why not) of paired features (n, d), as JSON; `rank` is the covariance's at most."""
     n, dimension = x.shape
-    refusal = fid_refusal(n, dimension, fid_pictures)
+    refusal = fid_refusal(n, dimension, fid_images)
     return {
         "n": n,
         "dimension": dimension,
@@ -127,5 +127,5 @@ def distances_of_sets(x: np.ndarray, y: np.ndarray, fid_pictures: int) -> dict:
         "kid": kid(x, y).as_json() if n > 1 else None,
         "cmmd": cmmd(x, y).as_json() if n > 1 else None,
         "fid": None if refusal else fid(x, y),
-        "fid_required": fid_pictures if refusal is None else refusal.required,
+        "fid_required": fid_images if refusal is None else refusal.required,
     }

@@ -1,4 +1,4 @@
-"""The figures of one set of pictures against another: distances, alignment, distributions, trajectories."""
+"""The figures of one set of images against another: distances, alignment, distributions, trajectories."""
 
 import os
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stages.lib.generation.image_folder import Picture
+from stages.lib.generation.image_folder import StoredImage
 from stages.lib.project.allocator import keep_freed_memory
 from stages.lib.quality.comparison import Comparison, average, check_sizes
 from stages.lib.quality.distributions import distances_of_sets
@@ -26,25 +26,25 @@ AVERAGED = ("psnr_db", "ssim", "ms_ssim", "ciede2000", "ciede2000_p95", "gmsd")
 OF_FEATURES = ("feature_cosine", "clip_score", "clip_score_change", "attributes_right", "attributes_right_change")
 NO_CLIP = "the model brings no CLIP of its own"
 NO_LPIPS = "its weights (a VGG16 trained on photographs) are not part of this pipeline"
-TOO_SMALL = f"pictures have fewer than {MS_SSIM_SMALLEST_SIDE} pixels on a side"
+TOO_SMALL = f"images have fewer than {MS_SSIM_SMALLEST_SIDE} pixels on a side"
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture against its reference."""
+    """An image against its reference."""
 
-    reference: Picture
-    picture: Picture
+    reference: StoredImage
+    image: StoredImage
     distances: Distances
 
 
 @dataclass(frozen=True)
 class Features:
-    """L2-normalised CLIP features of n pairs: (n, d) each of references, pictures and prompts; and every check."""
+    """L2-normalised CLIP features of n pairs: (n, d) each of references, images and prompts; and every check."""
 
     name: str
     reference: np.ndarray
-    pictures: np.ndarray
+    images: np.ndarray
     prompts: np.ndarray
     checks: list[list[alignment.Check]]
     reference_checks: list[list[alignment.Check]]
@@ -54,9 +54,9 @@ Rgb = np.ndarray  # uint8 (H, W, 3)
 
 
 def compare_sets(
-    pairs: Iterable[tuple[Picture, Picture, Rgb, Rgb]], clip: "Clip | None"
+    pairs: Iterable[tuple[StoredImage, StoredImage, Rgb, Rgb]], clip: "Clip | None"
 ) -> tuple[list[Pair], Features | None]:
-    """Every (reference, picture, its pixels, its pixels) compared, in order; features only where there is a CLIP.
+    """Every (reference, image, its pixels, its pixels) compared, in order; features only where there is a CLIP.
 
     `pairs` may read from disk as it goes: no more than BATCH_SIZE pairs are in memory.
     """
@@ -71,45 +71,47 @@ def compare_sets(
                 seen.append(_image_features(batch, clip))
     if clip is None:
         return compared, None
-    reference, pictures = (np.concatenate(part) for part in zip(*seen, strict=True))
-    texts = [pair.picture.prompt for pair in compared]
+    reference, images = (np.concatenate(part) for part in zip(*seen, strict=True))
+    texts = [pair.image.prompt for pair in compared]
     classes = clip.text_features(alignment.class_texts(clip.attributes))
-    checks = [alignment.check_attributes(texts, seen, classes, clip.attributes) for seen in (pictures, reference)]
-    return compared, Features(clip.name, reference, pictures, clip.text_features(texts), *checks)
+    checks = [alignment.check_attributes(texts, seen, classes, clip.attributes) for seen in (images, reference)]
+    return compared, Features(clip.name, reference, images, clip.text_features(texts), *checks)
 
 
-def _compare(item: tuple[Picture, Picture, Rgb, Rgb]) -> Pair:
-    reference, picture, before, after = item
-    check_sizes(reference, picture, (before, after))
-    return Pair(reference, picture, distances(Prepared(before), Prepared(after)))
+def _compare(item: tuple[StoredImage, StoredImage, Rgb, Rgb]) -> Pair:
+    reference, image, before, after = item
+    check_sizes(reference, image, (before, after))
+    return Pair(reference, image, distances(Prepared(before), Prepared(after)))
 
 
-def _image_features(batch: tuple[tuple[Picture, Picture, Rgb, Rgb], ...], clip: "Clip") -> tuple[np.ndarray, ...]:
-    """Features of references and pictures; equal pixels are looked at once, so that they have equal features."""
+def _image_features(
+    batch: tuple[tuple[StoredImage, StoredImage, Rgb, Rgb], ...], clip: "Clip"
+) -> tuple[np.ndarray, ...]:
+    """Features of references and images; equal pixels are looked at once, so that they have equal features."""
     reference = clip.image_features(np.stack([item[2] for item in batch]))
-    pictures = reference.copy()
+    images = reference.copy()
     changed = [number for number, item in enumerate(batch) if (item[2] != item[3]).any()]
     if changed:
-        pictures[changed] = clip.image_features(np.stack([batch[number][3] for number in changed]))
-    return reference, pictures
+        images[changed] = clip.image_features(np.stack([batch[number][3] for number in changed]))
+    return reference, images
 
 
 def paired_figures(pairs: list[Pair], features: Features | None, settings: "Quality") -> dict:
-    """Averages with their intervals, what was not measured and why, attributes, and every picture's figures."""
-    rows = picture_rows(pairs, features)
+    """Averages with their intervals, what was not measured and why, attributes, and every image's figures."""
+    rows = image_rows(pairs, features)
     samples = {key: [row[key] for row in rows if row[key] is not None] for key in (*AVERAGED, *OF_FEATURES)}
     reasons = {"lpips": NO_LPIPS}
     if not samples["ms_ssim"]:
         reasons["ms_ssim"] = TOO_SMALL
     if features is None:
         reasons |= dict.fromkeys((*OF_FEATURES, "attributes", "distribution"), NO_CLIP)
-    comparisons = [Comparison(pair.picture.id, pair.distances.psnr_db, pair.distances.ssim) for pair in pairs]
+    comparisons = [Comparison(pair.image.id, pair.distances.psnr_db, pair.distances.ssim) for pair in pairs]
     return {
         **average(comparisons),
         "averages": intervals(samples, settings.resamples, settings.seed),
         "not_measured": reasons,
         "attributes": features and alignment.count_right(features.reference_checks, features.checks),
-        "pictures": rows,
+        "per_image": rows,
     }
 
 
@@ -119,16 +121,16 @@ def distribution(features: Features | None, settings: "Quality") -> dict | None:
         return None
     return {
         "features": features.name,
-        **distances_of_sets(features.reference, features.pictures, settings.fid_pictures),
+        **distances_of_sets(features.reference, features.images, settings.fid_images),
     }
 
 
-def picture_rows(pairs: list[Pair], features: Features | None) -> list[dict]:
-    """The figures of each picture; None for what was not measured."""
+def image_rows(pairs: list[Pair], features: Features | None) -> list[dict]:
+    """The figures of each image; None for what was not measured."""
     rows = [
         {
-            "id": pair.picture.id,
-            "kind": pair.picture.kind,
+            "id": pair.image.id,
+            "kind": pair.image.kind,
             **asdict(pair.distances),
             "identical": pair.distances.psnr_db is None,
             **dict.fromkeys((*OF_FEATURES, "baseline_clip_score", "attributes")),
@@ -137,8 +139,8 @@ def picture_rows(pairs: list[Pair], features: Features | None) -> list[dict]:
     ]
     if features is None:
         return rows
-    cosines = alignment.feature_cosines(features.reference, features.pictures).tolist()
-    scores = alignment.clip_scores(features.pictures, features.prompts).tolist()
+    cosines = alignment.feature_cosines(features.reference, features.images).tolist()
+    scores = alignment.clip_scores(features.images, features.prompts).tolist()
     before = alignment.clip_scores(features.reference, features.prompts).tolist()
     checks = zip(features.checks, features.reference_checks, strict=True)
     for row, cosine, score, old, (new_checks, old_checks) in zip(rows, cosines, scores, before, checks, strict=True):
@@ -157,7 +159,7 @@ def picture_rows(pairs: list[Pair], features: Features | None) -> list[dict]:
 
 
 def _share_right(checks: list[alignment.Check], reference: list[alignment.Check]) -> dict[str, float | None]:
-    """Percent of what the prompt names that the picture shows, and the change; None where it names nothing."""
+    """Percent of what the prompt names that the image shows, and the change; None where it names nothing."""
     if not checks:
         return {"attributes_right": None, "attributes_right_change": None}
     now, before = (100 * sum(check.right for check in side) / len(side) for side in (checks, reference))

@@ -1,6 +1,7 @@
-"""How far apart are two pictures? Measures of one pair, each with the settings of its paper.
+"""How far apart are two images? Measures of one pair, each with the settings of its paper.
 
-SSIM here gives the same numbers as scikit-image's (stages/lib/quality/metrics.py) and shares its filtering with MS-SSIM.
+SSIM here gives the same numbers as scikit-image's (stages/lib/quality/metrics.py) and shares its filtering with
+MS-SSIM.
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ LUMINANCE = np.array([0.299, 0.587, 0.114])
 
 @dataclass(frozen=True)
 class Distances:
-    """A picture against its reference. `psnr_db` is None if they are identical, `ms_ssim` if they are too small."""
+    """An image against its reference. `psnr_db` is None if they are identical, `ms_ssim` if they are too small."""
 
     psnr_db: float | None
     ssim: float
@@ -30,7 +31,7 @@ class Distances:
 
 
 class Prepared:
-    """A uint8 picture (H, W, 3) with what SSIM needs of it whatever it is compared with, computed once."""
+    """A uint8 image (H, W, 3) with what SSIM needs of it whatever it is compared with, computed once."""
 
     def __init__(self, rgb: np.ndarray) -> None:
         self.rgb = rgb
@@ -38,26 +39,26 @@ class Prepared:
         self.moments = _moments(self.channels)
 
 
-def distances(reference: Prepared, picture: Prepared) -> Distances:
-    """All measures of two pictures of the same size, at least 11 x 11."""
-    colour = ciede2000(reference.rgb, picture.rgb)
+def distances(reference: Prepared, image: Prepared) -> Distances:
+    """All measures of two images of the same size, at least 11 x 11."""
+    colour = ciede2000(reference.rgb, image.rgb)
     return Distances(
-        psnr_db=psnr_db(reference.rgb, picture.rgb),
-        ssim=ssim_of(reference, picture),
-        ms_ssim=ms_ssim_of(reference, picture),
+        psnr_db=psnr_db(reference.rgb, image.rgb),
+        ssim=ssim_of(reference, image),
+        ms_ssim=ms_ssim_of(reference, image),
         ciede2000=float(colour.mean()),
         ciede2000_p95=float(np.percentile(colour, 95)),
-        gmsd=gmsd(reference.rgb, picture.rgb),
+        gmsd=gmsd(reference.rgb, image.rgb),
     )
 
 
-def ssim_of(reference: Prepared, picture: Prepared) -> float:
-    """SSIM, -1 to 1, the same as `stages.lib.quality.metrics.ssim` gives for the two pictures."""
-    luminance, contrast = _ssim_terms(reference.channels, picture.channels, reference.moments, picture.moments)
+def ssim_of(reference: Prepared, image: Prepared) -> float:
+    """SSIM, -1 to 1, the same as `stages.lib.quality.metrics.ssim` gives for the two images."""
+    luminance, contrast = _ssim_terms(reference.channels, image.channels, reference.moments, image.moments)
     return float((luminance * contrast).mean())
 
 
-def ms_ssim_of(reference: Prepared, picture: Prepared) -> float | None:
+def ms_ssim_of(reference: Prepared, image: Prepared) -> float | None:
     """Multi-scale SSIM, 0 to 1; None if the shorter side is below 176 pixels.
 
     Wang, Simoncelli and Bovik, "Multiscale structural similarity for image quality assessment", Asilomar 2003: five
@@ -65,7 +66,7 @@ def ms_ssim_of(reference: Prepared, picture: Prepared) -> float | None:
     """
     if min(reference.rgb.shape[:2]) < MS_SSIM_SMALLEST_SIDE:
         return None
-    x, y, moments = reference.channels, picture.channels, (reference.moments, picture.moments)
+    x, y, moments = reference.channels, image.channels, (reference.moments, image.moments)
     product = np.ones(len(x))
     for number, weight in enumerate(MS_SSIM_WEIGHTS, 1):
         luminance, contrast = _ssim_terms(x, y, *moments)
@@ -128,7 +129,7 @@ def _halved(channels: np.ndarray) -> np.ndarray:
     return even.reshape(count, height // 2, 2, width // 2, 2).mean(axis=(2, 4))
 
 
-def ciede2000(reference: np.ndarray, picture: np.ndarray) -> np.ndarray:
+def ciede2000(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
     """Colour difference of every pixel, (H, W): about 1 is just noticeable. scikit-image's, D65, 2 degree observer.
 
     Sharma, Wu and Dalal, "The CIEDE2000 color-difference formula", Color Res. Appl. 30, 2005.
@@ -136,18 +137,18 @@ def ciede2000(reference: np.ndarray, picture: np.ndarray) -> np.ndarray:
     from skimage.color import deltaE_ciede2000, rgb2lab
 
     found = np.zeros(reference.shape[:2])
-    differs = (reference != picture).any(axis=2)  # equal colours are 0 apart: only the others are computed
+    differs = (reference != image).any(axis=2)  # equal colours are 0 apart: only the others are computed
     if differs.any():
-        found[differs] = deltaE_ciede2000(rgb2lab(reference[differs]), rgb2lab(picture[differs]))
+        found[differs] = deltaE_ciede2000(rgb2lab(reference[differs]), rgb2lab(image[differs]))
     return found
 
 
-def gmsd(reference: np.ndarray, picture: np.ndarray) -> float:
+def gmsd(reference: np.ndarray, image: np.ndarray) -> float:
     """Gradient magnitude similarity deviation, 0 (equal gradients) and up, of the luminance.
 
-    Xue, Zhang, Mou and Bovik, IEEE TIP 23(2), 2014: Prewitt gradients of the picture at half size, c = 170.
+    Xue, Zhang, Mou and Bovik, IEEE TIP 23(2), 2014: Prewitt gradients of the image at half size, c = 170.
     """
-    first, second = (_gradients(_halved((rgb @ LUMINANCE)[None])[0]) for rgb in (reference, picture))
+    first, second = (_gradients(_halved((rgb @ LUMINANCE)[None])[0]) for rgb in (reference, image))
     similarity = (2 * first * second + GMSD_C) / (first**2 + second**2 + GMSD_C)
     return float(similarity.std())
 

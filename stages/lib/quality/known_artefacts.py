@@ -1,6 +1,6 @@
-"""Known damage, done to a picture on purpose: what an instrument that looks for damage must see.
+"""Known damage, done to an image on purpose: what an instrument that looks for damage must see.
 
-Every function takes and gives a uint8 RGB picture (H, W, 3) and depends on nothing but its arguments. In `LADDERS` the
+Every function takes and gives a uint8 RGB image (H, W, 3) and depends on nothing but its arguments. In `LADDERS` the
 strengths of each kind run from weak to strong.
 """
 

@@ -1,4 +1,4 @@
-"""The table of figures that reports show, and the functions that compare two pictures.
+"""The table of figures that reports show, and the functions that compare two images.
 
 PSNR and SSIM give scikit-image's numbers. SSIM uses the settings of its paper (Gaussian window of sigma 1.5, population
 covariance), which are not scikit-image's defaults.
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 MAXIMUM = 255  # the largest value of an 8-bit channel
 
-# The bands of the study, from the best down: a picture belongs to the first band whose bound it reaches.
+# The bands of the study, from the best down: an image belongs to the first band whose bound it reaches.
 PSNR_BANDS = (("excellent", 40.0), ("good", 30.0), ("fair", 20.0))
 
 
@@ -30,32 +30,32 @@ class Metric:
     reference: str = ""
 
 
-def psnr_db(reference: "np.ndarray", picture: "np.ndarray") -> float | None:
-    """Peak signal-to-noise ratio in dB of two uint8 pictures (H, W, 3); None if they are identical.
+def psnr_db(reference: "np.ndarray", image: "np.ndarray") -> float | None:
+    """Peak signal-to-noise ratio in dB of two uint8 images (H, W, 3); None if they are identical.
 
-    10 log10(255^2 / MSE) over all pixels and channels. Raises ValueError if the pictures are not of that kind.
+    10 log10(255^2 / MSE) over all pixels and channels. Raises ValueError if the images are not of that kind.
     """
-    _check_pictures(reference, picture)
+    _check_images(reference, image)
     import numpy as np
 
-    difference = np.subtract(reference, picture, dtype=np.float64).ravel()
+    difference = np.subtract(reference, image, dtype=np.float64).ravel()
     squares = float(difference @ difference)  # whole numbers, so exact
     return 10 * math.log10(MAXIMUM**2 * difference.size / squares) if squares else None
 
 
-def ssim(reference: "np.ndarray", picture: "np.ndarray") -> float:
-    """Mean structural similarity, -1 to 1, of two uint8 pictures (H, W, 3) of at least 11 x 11 pixels.
+def ssim(reference: "np.ndarray", image: "np.ndarray") -> float:
+    """Mean structural similarity, -1 to 1, of two uint8 images (H, W, 3) of at least 11 x 11 pixels.
 
     Computed per colour channel and averaged, with the settings of Wang, Bovik, Sheikh and Simoncelli, "Image quality
     assessment: from error visibility to structural similarity", IEEE TIP 13(4), 2004.
     """
-    _check_pictures(reference, picture)
+    _check_images(reference, image)
     from skimage.metrics import structural_similarity
 
     return float(
         structural_similarity(
             reference,
-            picture,
+            image,
             data_range=MAXIMUM,
             channel_axis=2,
             gaussian_weights=True,
@@ -74,12 +74,12 @@ def rate_psnr(value_db: float | None) -> str:
     return next((name for name, bound_db in PSNR_BANDS if value_db >= bound_db), "poor")
 
 
-def _check_pictures(reference: "np.ndarray", picture: "np.ndarray") -> None:
-    for image in (reference, picture):
-        if image.dtype != "uint8" or image.ndim != 3 or image.shape[2] != 3:
-            raise ValueError(f"expected uint8 (H, W, 3), got {image.dtype} {image.shape}")
-    if reference.shape != picture.shape:
-        raise ValueError(f"pictures of different sizes: {reference.shape} and {picture.shape}")
+def _check_images(reference: "np.ndarray", image: "np.ndarray") -> None:
+    for array in (reference, image):
+        if array.dtype != "uint8" or array.ndim != 3 or array.shape[2] != 3:
+            raise ValueError(f"expected uint8 (H, W, 3), got {array.dtype} {array.shape}")
+    if reference.shape != image.shape:
+        raise ValueError(f"images of different sizes: {reference.shape} and {image.shape}")
 
 
 _WANG = "Wang et al., IEEE TIP 13(4), 2004, doi:10.1109/TIP.2003.819861"
@@ -143,8 +143,8 @@ _ALL = (
         "x",
         "higher",
         ".2f",
-        "Size on disk of the baseline divided by that of the variant. What a variant leaves out, because drawing does "
-        "not need it (the encoder of a VAE), is left out of the baseline's size too, in proportion.",
+        "Size on disk of the baseline divided by that of the variant. What a variant leaves out, because generation "
+        "does not need it (the encoder of a VAE), is left out of the baseline's size too, in proportion.",
     ),
     Metric(
         "load_time_s",
@@ -152,23 +152,23 @@ _ALL = (
         "s",
         "lower",
         ".2f",
-        "Until the model is ready to draw, in a fresh process that has imported its libraries.",
+        "Until the model is ready to generate, in a fresh process that has imported its libraries.",
     ),
     Metric(
         "first_call_s",
-        "First picture",
+        "First image",
         "s",
         "lower",
         ".3f",
-        "Time of the first picture after loading, with everything that is done only once.",
+        "Time of the first image after loading, with everything that is done only once.",
     ),
     Metric(
         "latency_s",
-        "Time per picture",
+        "Time per image",
         "s",
         "lower",
         ".3f",
-        "Median over the timed calls, from prompt to picture: text encoding, denoising, decoding, safety check.",
+        "Median over the timed calls, from prompt to image: text encoding, denoising, decoding, safety check.",
     ),
     Metric(
         "speedup",
@@ -181,11 +181,11 @@ _ALL = (
     Metric("load_peak_mib", "Peak memory, loading", "MiB", "lower", ",.0f", "Highest memory use while loading."),
     Metric(
         "run_peak_mib",
-        "Peak memory, drawing",
+        "Peak memory, generation",
         "MiB",
         "lower",
         ",.0f",
-        "Highest memory use while drawing, counted anew after loading.",
+        "Highest memory use while generation, counted anew after loading.",
     ),
     Metric(
         "psnr_db",
@@ -193,8 +193,8 @@ _ALL = (
         "dB",
         "higher",
         ".1f",
-        "Peak signal-to-noise ratio against the reference picture, 8 bits, peak 255, over all three channels; "
-        "the mean of the pictures' values, identical pictures apart.",
+        "Peak signal-to-noise ratio against the reference image, 8 bits, peak 255, over all three channels; "
+        "the mean of the images' values, identical images apart.",
         _PSNR,
     ),
     Metric(
@@ -203,7 +203,7 @@ _ALL = (
         "dB",
         "none",
         ".1f",
-        "Sample standard deviation of the pictures' PSNR.",
+        "Sample standard deviation of the images' PSNR.",
         _PSNR,
     ),
     Metric(
@@ -212,8 +212,8 @@ _ALL = (
         "",
         "higher",
         ".3f",
-        "Structural similarity to the reference picture: Gaussian window of sigma 1.5, K1 = 0.01, K2 = 0.03, "
-        "population covariance, mean of the three channels; the mean of the pictures' values.",
+        "Structural similarity to the reference image: Gaussian window of sigma 1.5, K1 = 0.01, K2 = 0.03, "
+        "population covariance, mean of the three channels; the mean of the images' values.",
         _WANG,
     ),
     Metric(
@@ -222,10 +222,10 @@ _ALL = (
         "",
         "none",
         ".3f",
-        "Sample standard deviation of the pictures' SSIM.",
+        "Sample standard deviation of the images' SSIM.",
         _WANG,
     ),
-    Metric("ssim_minimum", "Lowest SSIM", "", "higher", ".3f", "SSIM of the picture that changed most.", _WANG),
+    Metric("ssim_minimum", "Lowest SSIM", "", "higher", ".3f", "SSIM of the image that changed most.", _WANG),
     Metric(
         "ms_ssim",
         "MS-SSIM",
@@ -268,7 +268,7 @@ _ALL = (
         "",
         "higher",
         ".4f",
-        "Cosine of the CLIP features of a picture and of its reference: how alike they are in content.",
+        "Cosine of the CLIP features of an image and of its reference: how alike they are in content.",
     ),
     Metric(
         "clip_score",
@@ -276,7 +276,7 @@ _ALL = (
         "",
         "higher",
         ".2f",
-        "100 times the cosine of the CLIP features of a picture and its prompt; comparable only with the same CLIP.",
+        "100 times the cosine of the CLIP features of an image and its prompt; comparable only with the same CLIP.",
         "Hessel et al., EMNLP 2021, arXiv:2104.08718, without its factor 2.5",
     ),
     Metric(
@@ -285,7 +285,7 @@ _ALL = (
         "",
         "higher",
         "+.2f",
-        "CLIP score of a picture minus that of its reference: below zero, it shows its prompt less.",
+        "CLIP score of an image minus that of its reference: below zero, it shows its prompt less.",
     ),
     Metric(
         "attributes_right",
@@ -293,8 +293,8 @@ _ALL = (
         "%",
         "higher",
         ".1f",
-        "Share of what a prompt names (subject, place, time, colour, style) that a CLIP sees in its picture; the mean "
-        "of the pictures' shares.",
+        "Share of what a prompt names (subject, place, time, colour, style) that a CLIP sees in its image; the mean "
+        "of the images' shares.",
     ),
     Metric(
         "attributes_right_change",
@@ -302,7 +302,7 @@ _ALL = (
         "%",
         "higher",
         "+.1f",
-        "The share of a picture minus that of its reference, in percentage points: below zero, it became worse.",
+        "The share of an image minus that of its reference, in percentage points: below zero, it became worse.",
     ),
     Metric(
         "kid",
@@ -310,7 +310,7 @@ _ALL = (
         "",
         "lower",
         ".1e",
-        "Kernel distance between two sets of features, unbiased for paired pictures; near zero, it may be negative.",
+        "Kernel distance between two sets of features, unbiased for paired images; near zero, it may be negative.",
         "Bińkowski et al., arXiv:1801.01401; Gretton et al., JMLR 13, 2012",
     ),
     Metric(
@@ -319,7 +319,7 @@ _ALL = (
         "",
         "lower",
         ".1e",
-        "1000 times the Gaussian kernel distance between two sets of CLIP features, unbiased for paired pictures.",
+        "1000 times the Gaussian kernel distance between two sets of CLIP features, unbiased for paired images.",
         "Jayasumana et al., arXiv:2401.09603",
     ),
     Metric(
@@ -328,7 +328,7 @@ _ALL = (
         "",
         "lower",
         ".2f",
-        "Distance of the Gaussians fitted to two sets of features; biased upwards, the more the fewer pictures.",
+        "Distance of the Gaussians fitted to two sets of features; biased upwards, the more the fewer images.",
         "Heusel et al., arXiv:1706.08500",
     ),
     Metric(
@@ -339,22 +339,22 @@ _ALL = (
         ".1f",
         "Power of the baseline's latents over that of the difference from them, after one denoising step.",
     ),
-    Metric("images", "Pictures", "", "none", "d", "Pictures that were compared."),
+    Metric("images", "Images", "", "none", "d", "Images that were compared."),
     Metric(
         "identical",
-        "Identical pictures",
+        "Identical images",
         "",
         "none",
         "d",
-        "Pictures equal to the reference in every pixel; their PSNR is infinite and left out of the mean.",
+        "Images equal to the reference in every pixel; their PSNR is infinite and left out of the mean.",
     ),
     Metric(
         "flagged",
-        "Flagged pictures",
+        "Flagged images",
         "",
         "none",
         "d",
-        "Pictures that the safety checker would block; it is asked apart and changes none of them.",
+        "Images that the safety checker would block; it is asked apart and changes none of them.",
     ),
 )
 
@@ -365,7 +365,7 @@ def compression(baseline: dict, variant: dict) -> float:
     """How many times smaller `variant` is than `baseline` on disk, for the parameters that the variant stores.
 
     Both are sizes as in reports/size/V.json, of the whole model or of one component. A back end may leave parameters
-    out that drawing does not need; the baseline's bytes are then counted in proportion.
+    out that generation does not need; the baseline's bytes are then counted in proportion.
     """
     stored = variant["parameters"] / (variant["parameters"] + variant["parameters_left_out"])
     return baseline["disk_mib"] * stored / variant["disk_mib"]

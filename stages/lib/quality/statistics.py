@@ -1,6 +1,6 @@
 """How sure is an average? Bootstrap intervals over prompts, paired comparisons, equivalence within a margin.
 
-All of it is over pictures: a picture is one draw of a prompt and its noise, and pictures of one prompt are paired.
+All of it is over images: an image is one generate of a prompt and its noise, and images of one prompt are paired.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import numpy as np
 
 CONFIDENCE = 0.95
 EQUIVALENCE_CONFIDENCE = 0.90  # two one-sided tests at 5 % are one 90 % interval
-FEWEST = 3  # of fewer pictures no spread can be told
+FEWEST = 3  # of fewer images no spread can be told
 Verdict = Literal["equal", "higher", "lower", "undecided"]
 
 
@@ -32,9 +32,9 @@ class Interval:
 
 def resampling_counts(n: int, resamples: int, seed: int) -> np.ndarray:
     """How often each of n values is drawn in each resample of n: (resamples, n), rows that add up to n."""
-    drawn = np.random.default_rng(seed).integers(0, n, (resamples, n))
+    generated = np.random.default_rng(seed).integers(0, n, (resamples, n))
     counts = np.zeros((resamples, n))
-    np.add.at(counts, (np.arange(resamples)[:, None], drawn), 1)
+    np.add.at(counts, (np.arange(resamples)[:, None], generated), 1)
     return counts
 
 
@@ -109,7 +109,7 @@ def verdict(bounds_95: tuple[float, float], bounds_90: tuple[float, float], marg
 
 
 def compare_paired(differences: np.ndarray, margin: float, resamples: int, seed: int) -> list[Comparison]:
-    """One comparison per row of differences (m, n), over the same n pictures."""
+    """One comparison per row of differences (m, n), over the same n images."""
     differences = np.asarray(differences, np.float64)
     n = differences.shape[1]
     means = differences.mean(axis=1).tolist()

@@ -1,4 +1,4 @@
-"""Is one format closer to the baseline than another? Every two formats, compared picture by picture."""
+"""Is one format closer to the baseline than another? Every two formats, compared image by image."""
 
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -16,13 +16,13 @@ COMPARED = ("psnr_db", "ssim", "clip_score")
 def compare_variants(qualities: dict[str, dict], settings: "Quality") -> list[dict]:
     """For every two variants, by measure, the mean difference `variant` minus `reference` and what follows from it.
 
-    `qualities` maps names to reports of reports/quality, all of the same pictures. Differences are of each picture's
-    distance to the baseline (PSNR, SSIM) or of its CLIP score. A measure that a picture lacks in either variant (the
-    PSNR of identical pictures) leaves that picture out; None where all are left out.
+    `qualities` maps names to reports of reports/quality, all of the same images. Differences are of each image's
+    distance to the baseline (PSNR, SSIM) or of its CLIP score. A measure that an image lacks in either variant (the
+    PSNR of identical images) leaves that image out; None where all are left out.
     """
     names = list(combinations(qualities, 2))
     values = {
-        name: {row["id"]: [row[key] for key in COMPARED] for row in report["pictures"]}
+        name: {row["id"]: [row[key] for key in COMPARED] for row in report["per_image"]}
         for name, report in qualities.items()
     }
     found: list[dict] = [{"reference": reference, "variant": variant} for reference, variant in names]
@@ -41,6 +41,6 @@ def compare_variants(qualities: dict[str, dict], settings: "Quality") -> list[di
 
 
 def _differences(reference: dict[str, list], variant: dict[str, list], number: int) -> list[float]:
-    """Measure `number` of the variant minus that of the reference, of the pictures that have both."""
+    """Measure `number` of the variant minus that of the reference, of the images that have both."""
     both = ((row[number], reference[id][number]) for id, row in variant.items())
     return [new - old for new, old in both if new is not None and old is not None]

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from gettext import NullTranslations
 
-from stages.lib.project.languages import number
 from stages.lib.quality.metrics import METRICS, rate_psnr
 from stages.lib.reporting.known_words import said
+from stages.lib.reporting.languages import number
 from stages.lib.results.records import Results, VariantResult
 
 SAME_SIZE = 0.005  # sizes within half a percent count as equal
@@ -22,7 +22,7 @@ def answer(results: Results, translations: NullTranslations, list_of: ListOf) ->
         _fastest(results, translations),
         *(
             (_most_faithful(results, translations, list_of), _least_faithful(results, translations))
-            if results.pictured
+            if results.illustrated
             else (_no_quality(results, translations),)
         ),
         _unmeasured(results, translations, list_of),
@@ -77,7 +77,7 @@ def _fastest(results: Results, translations: NullTranslations) -> str:
         return (
             translations.gettext(
                 "%(label)s is the fastest: %(speedup)s times as fast as %(baseline)s on this machine (%(own)s s "
-                "against %(reference)s s per picture%(how)s; n = %(n)d paired ratios, from %(low)s to %(high)s)."
+                "against %(reference)s s per image%(how)s; n = %(n)d paired ratios, from %(low)s to %(high)s)."
             )
             % values
         )
@@ -91,8 +91,8 @@ def _fastest(results: Results, translations: NullTranslations) -> str:
         )
     return (
         translations.gettext(
-            "No format is faster than %(baseline)s on this machine: the next, %(label)s, draws at %(speedup)s times "
-            "its speed (%(own)s s against %(reference)s s per picture%(how)s, n = %(n)d)."
+            "No format is faster than %(baseline)s on this machine: the next, %(label)s, generates at %(speedup)s "
+            "times its speed (%(own)s s against %(reference)s s per image%(how)s, n = %(n)d)."
         )
         % values
     )
@@ -107,8 +107,8 @@ def _most_faithful(results: Results, translations: NullTranslations, list_of: Li
     same = [r for r in results.others if r.quality["identical"] == r.quality["images"]]
     if same:
         text = translations.ngettext(
-            "%(labels)s draws exactly the pictures of %(baseline)s, all %(n)d of them.",
-            "%(labels)s draw exactly the pictures of %(baseline)s, all %(n)d of them.",
+            "%(labels)s generates exactly the images of %(baseline)s, all %(n)d of them.",
+            "%(labels)s generate exactly the images of %(baseline)s, all %(n)d of them.",
             len(same),
         )
         return text % {
@@ -118,7 +118,7 @@ def _most_faithful(results: Results, translations: NullTranslations, list_of: Li
         }
     best = max(results.others, key=_fidelity)
     text = translations.gettext(
-        "%(label)s is the most faithful: its pictures agree with those of %(baseline)s to %(psnr)s dB PSNR on average "
+        "%(label)s is the most faithful: its images agree with those of %(baseline)s to %(psnr)s dB PSNR on average "
         "(%(rating)s; SSIM %(ssim)s; n = %(n)d)."
     )
     return text % _quality(best, results, translations)

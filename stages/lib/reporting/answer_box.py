@@ -3,11 +3,11 @@
 import math
 from gettext import NullTranslations
 
-from stages.lib.project.languages import number
 from stages.lib.project.params import Params
 from stages.lib.quality.metrics import rate_psnr
 from stages.lib.reporting.answer import figure
 from stages.lib.reporting.known_words import said
+from stages.lib.reporting.languages import number
 from stages.lib.reporting.recommendations import Advice, ListOf
 from stages.lib.results.candidates import Candidate
 from stages.lib.results.cost import CostRow, digits_of
@@ -27,12 +27,12 @@ def answer_box(
 ) -> list[Row]:
     """Question and answer, for the main scenario; one row that says why, where there is no advice.
 
-    `costs` are those of the advised variant and of the baseline, None where this machine did not measure it.
+    `costs` are those of the recommended variant and of the baseline, None where this machine did not measure it.
     """
     _ = translations.gettext
     which = _("Which format?")
-    if not results.pictured:
-        text = _("Advice is withheld: without pictures no format can be held to a quality floor (%(reason)s).")
+    if not results.illustrated:
+        text = _("Advice is withheld: without images no format can be held to a quality floor (%(reason)s).")
         return [(which, text % {"reason": said(results.baseline.quality["reason"], _)})]
     if main.decision.winner is None:
         return [(which, f"{main.label}: {main.unanswered}")]
@@ -67,18 +67,18 @@ def _which(main: Advice, results: Results, _) -> str:
         )
         return text % values
     text = _(
-        "%(label)s, for: %(scenario)s (%(asked)s). On %(machine)s it draws %(speedup)s times as fast as %(baseline)s, "
-        "takes %(size)s MiB on disk (%(ratio)s times smaller) and %(peak)s MiB at its peak."
+        "%(label)s, for: %(scenario)s (%(asked)s). On %(machine)s it generates %(speedup)s times as fast as "
+        "%(baseline)s, takes %(size)s MiB on disk (%(ratio)s times smaller) and %(peak)s MiB at its peak."
     )
     return text % values
 
 
 def _lost(winner: Candidate, results: Results, _) -> str:
     if winner.psnr_db is None:
-        text = _("Nothing: all %(n)d pictures are those of %(baseline)s.")
+        text = _("Nothing: all %(n)d images are those of %(baseline)s.")
         return text % {"n": len(winner.ssims), "baseline": results.baseline.label}
     text = _(
-        "Its pictures agree with those of %(baseline)s to %(psnr)s dB PSNR on average (%(rating)s), SSIM %(ssim)s, "
+        "Its images agree with those of %(baseline)s to %(psnr)s dB PSNR on average (%(rating)s), SSIM %(ssim)s, "
         "the worst of n = %(n)d %(worst)s."
     )
     values = {"baseline": results.baseline.label, "psnr": figure("psnr_db", winner.psnr_db), "n": len(winner.ssims)}
@@ -86,7 +86,7 @@ def _lost(winner: Candidate, results: Results, _) -> str:
     found = [text % (values | {"worst": figure("ssim", min(winner.ssims))})]
     if asked := _attributes(winner, results):
         text = _(
-            "Of %(asked)d things that the prompts ask for, %(right)d are seen in its pictures, %(before)d in those of "
+            "Of %(asked)d things that the prompts ask for, %(right)d are seen in its images, %(before)d in those of "
             "%(baseline)s."
         )
         found.append(text % {**asked, "baseline": results.baseline.label})
@@ -112,13 +112,13 @@ def _cost(params: Params, own: CostRow, baseline: CostRow, _) -> str:
         "making": figure("quantize_s", own.candidate.making_s),
     }
     text = _(
-        "A thousand pictures cost %(own)s %(currency)s, with %(baseline)s %(reference)s, if an hour costs %(price)s "
-        "%(currency)s and %(utilisation)s %% of it is spent drawing; both are assumptions."
+        "A thousand images cost %(own)s %(currency)s, with %(baseline)s %(reference)s, if an hour costs %(price)s "
+        "%(currency)s and %(utilisation)s %% of it is spent generation; both are assumptions."
     )
     found = [text % values]
     if own.break_even:
-        text = _("Making it once takes %(making)s s, which is paid back after %(pictures)s pictures.")
-        found.append(text % (values | {"pictures": number(math.ceil(own.break_even), ",d")}))
+        text = _("Making it once takes %(making)s s, which is paid back after %(images)s images.")
+        found.append(text % (values | {"images": number(math.ceil(own.break_even), ",d")}))
     return " ".join(found)
 
 

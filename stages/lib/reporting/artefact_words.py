@@ -1,4 +1,4 @@
-"""What readers are told of damage, blank pictures and controls: the study's Table 9 in words that were measured."""
+"""What readers are told of damage, blank images and controls: the study's Table 9 in words that were measured."""
 
 from typing import Any
 
@@ -63,7 +63,7 @@ def expectations(_: Translate) -> dict[str, str]:
     return {
         "identical": _("identical in every pixel"),
         "different": _("no good word"),
-        "stopped": _("drawing stops"),
+        "stopped": _("generation stops"),
     }
 
 
@@ -79,7 +79,7 @@ def damage_names(_: Translate) -> dict[str, tuple[str, str]]:
 
 
 def causes(_: Translate) -> dict[str, str]:
-    """Why a picture is blank."""
+    """Why an image is blank."""
     return {
         "scene": _("as in the reference"),
         "flagged": _("flagged and blackened"),

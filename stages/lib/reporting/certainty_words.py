@@ -3,9 +3,9 @@
 import math
 from collections.abc import Callable
 
-from stages.lib.project.languages import number, percent_of
 from stages.lib.reporting.answer import figure
 from stages.lib.reporting.charts import Translate
+from stages.lib.reporting.languages import number, percent_of
 from stages.lib.reporting.scenario_words import disk, peak, shown, times
 from stages.lib.results.scenarios import Decision, Turn, turns
 
@@ -19,7 +19,7 @@ def how_sure(decision: Decision, list_of: Callable[[list[str]], str], _: Transla
     if winner is None:
         return []
     values = {"label": winner.label, "low": figure("ssim", winner.ssim.low), "high": figure("ssim", winner.ssim.high)}
-    values |= {"floor": figure("ssim", scenario.ssim_floor), "mean": figure("ssim", winner.ssim.value)}
+    values |= {"floor": figure("ssim", scenario.ssim_threshold), "mean": figure("ssim", winner.ssim.value)}
     found = []
     if decision.surely_fits:
         text = _(
@@ -44,7 +44,7 @@ def how_sure(decision: Decision, list_of: Callable[[list[str]], str], _: Transla
 def _best(decision: Decision, list_of: Callable[[list[str]], str], _: Translate) -> str:
     scenario, winner = decision.scenario, decision.winner
     if not decision.runner_up:
-        return _("There is no other format that may be advised.")
+        return _("There is no other format that may be recommended.")
     if scenario.minimise == "peak_mib":
         return _("Peak memory was measured in one process each, so how far it varies is not known.")
     if scenario.minimise == "disk_mib":
@@ -89,7 +89,7 @@ def _turn(decision: Decision, turn: Turn, _: Translate) -> str:
     if turn.kind == "winner":
         return _minimised(decision, turn, _)
     if turn.kind == "floor-up" and turn.at >= 1:
-        return _("No quality floor would change it: its pictures are those of the reference.")
+        return _("No quality floor would change it: its images are those of the reference.")
     by = abs(turn.at - turn.now)
     if turn.kind.startswith("floor"):
         near = min(by, 1 - turn.at) < CLOSE_SSIM
@@ -98,8 +98,10 @@ def _turn(decision: Decision, turn: Turn, _: Translate) -> str:
         values = {"at": peak(turn.at), "by": peak(by)}
     if turn.then is None:
         sentences = {
-            "floor-up": _("Above an SSIM floor of %(at)s, %(by)s more than asked, no format would be advised."),
-            "limit-down": _("With less memory than %(at)s, %(by)s less than the limit, no format would be advised."),
+            "floor-up": _("Above an SSIM floor of %(at)s, %(by)s more than asked, no format would be recommended."),
+            "limit-down": _(
+                "With less memory than %(at)s, %(by)s less than the limit, no format would be recommended."
+            ),
         }
         return sentences[turn.kind] % values
     sentences = {
@@ -117,16 +119,16 @@ def _minimised(decision: Decision, turn: Turn, _: Translate) -> str:
     change = 1 - turn.now / turn.at if scenario.minimise == "time_s" else turn.at / turn.now - 1
     sentences = {
         "time_s": _(
-            "%(then)s would be advised if the speed-up of %(label)s fell from %(now)s below %(at)s (by %(percent)s), "
-            "or if that of %(then)s rose above %(now)s."
+            "%(then)s would be recommended if the speed-up of %(label)s fell from %(now)s below %(at)s (by "
+            "%(percent)s), or if that of %(then)s rose above %(now)s."
         ),
         "disk_mib": _(
-            "%(then)s would be advised if the size of %(label)s rose from %(now)s above %(at)s (by %(percent)s), or if "
-            "that of %(then)s fell below %(now)s."
+            "%(then)s would be recommended if the size of %(label)s rose from %(now)s above %(at)s (by %(percent)s), "
+            "or if that of %(then)s fell below %(now)s."
         ),
         "peak_mib": _(
-            "%(then)s would be advised if the peak of %(label)s rose from %(now)s above %(at)s (by %(percent)s), or if "
-            "that of %(then)s fell below %(now)s."
+            "%(then)s would be recommended if the peak of %(label)s rose from %(now)s above %(at)s (by %(percent)s), "
+            "or if that of %(then)s fell below %(now)s."
         ),
     }
     return sentences[scenario.minimise] % {

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stages.lib.project.languages import Translate as Translate
-from stages.lib.project.languages import localized
+from stages.lib.reporting.languages import Translate as Translate
+from stages.lib.reporting.languages import localized
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,7 +64,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Dots:
-    """One row of a strip chart: values of single pictures, those of the study's prompts apart, and a closing note."""
+    """One row of a strip chart: values of single images, those of the study's prompts apart, and a closing note."""
 
     label: str
     values: tuple[float, ...]
@@ -219,14 +219,14 @@ def blank_chart(height_in: float) -> Iterator[tuple["Figure", io.StringIO]]:
     out = io.StringIO()
     with rc_context(SETTINGS):
         figure = Figure(figsize=(WIDTH_IN, height_in), dpi=FigureCanvasSVG.fixed_dpi, layout="constrained")
-        FigureCanvasSVG(figure)  # letters are measured as they will be drawn
+        FigureCanvasSVG(figure)  # letters are measured as they will be generated
         figure.get_layout_engine().set(w_pad=0.02, h_pad=0.04)
         yield figure, out
         for axes in figure.axes:
             for axis in (axes.xaxis, axes.yaxis):
                 axis.get_major_formatter().fix_minus = localized  # the last step from a number to its tick's label
         figure.get_layout_engine().execute(figure)
-        figure.set_layout_engine(None)  # with one, saving would draw everything twice
+        figure.set_layout_engine(None)  # with one, saving would generate everything twice
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     svg = out.getvalue().replace("font-family: 'DejaVu Sans'", f"font-family: {FONTS}")
     out.seek(0)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.lib.formats.shared.executed_work import ExecutedWork, by_operator, shares
-from stages.lib.project.languages import list_of, percent_of
 from stages.lib.project.params import COMPONENTS
 from stages.lib.reporting.document import dtype_name
+from stages.lib.reporting.languages import list_of, percent_of
 
 WEIGHTED = ("Conv2d", "Linear", "Embedding")
 SHOWN = 0.0005  # a share below that is 0.0 %
@@ -90,11 +90,11 @@ def coverage_sentence(label: str, size: Mapping[str, Any], work: Sequence[Execut
 
 def _not_integer(work: Sequence[ExecutedWork]) -> Iterator[tuple[str, str, float]]:
     """Each operator that is mostly executed in another dtype than INT8: it, that dtype, its share of all work."""
-    total = sum(row.picture_multiply_accumulates for row in work)
+    total = sum(row.image_multiply_accumulates for row in work)
     for operator, rows in by_operator(work).items():
         dtype, _share = max(shares(rows).items(), key=lambda item: item[1])
         if dtype != "int8":
-            yield operator, dtype, sum(row.picture_multiply_accumulates for row in rows) / total
+            yield operator, dtype, sum(row.image_multiply_accumulates for row in rows) / total
 
 
 def percent(share: float) -> str:

@@ -1,6 +1,6 @@
-"""What every picture differs by from the baseline's, small enough for a page that subtracts any two formats itself.
+"""What every image differs by from the baseline's, small enough for a page that subtracts any two formats itself.
 
-From the pictures' own pixels, never from lossy copies: the differences are averaged over blocks, in luma and two
+From the images' own pixels, never from lossy copies: the differences are averaged over blocks, in luma and two
 colour differences (JFIF's YCbCr, the colour in blocks twice as wide), and rounded to whole steps. The difference of two
 formats is the difference of their differences, so one plane per format does for every pair.
 """
@@ -36,21 +36,21 @@ class DifferencePlanes:
 
 
 def difference_planes(
-    pictures: Mapping[str, Mapping[str, np.ndarray]], baseline: str, prompts: Sequence[str]
+    images: Mapping[str, Mapping[str, np.ndarray]], baseline: str, prompts: Sequence[str]
 ) -> DifferencePlanes | None:
-    """The planes of all variants but `baseline` in the order of `pictures`; None where pictures have several shapes."""
-    height, width, _channels = shape = pictures[baseline][prompts[0]].shape
+    """The planes of all variants but `baseline` in the order of `images`; None where images have several shapes."""
+    height, width, _channels = shape = images[baseline][prompts[0]].shape
     block = -(-max(width, height) // BLOCKS)
-    means: dict[str, list[np.ndarray]] = {name: [] for name in pictures}
-    for name, found in pictures.items():
+    means: dict[str, list[np.ndarray]] = {name: [] for name in images}
+    for name, found in images.items():
         for prompt in prompts:
-            picture = found[prompt]
-            if picture.shape != shape:
+            image = found[prompt]
+            if image.shape != shape:
                 return None
-            means[name].append(_block_means(picture, block))
+            means[name].append(_block_means(image, block))
     found = [
         _planes(mean - reference)
-        for name in pictures
+        for name in images
         if name != baseline
         for mean, reference in zip(means[name], means[baseline], strict=True)
     ]
@@ -70,11 +70,11 @@ def _planes(blocks: np.ndarray) -> bytes:
     return b"".join(np.diff(plane.ravel(), prepend=0).astype(np.uint8).tobytes() for plane in steps)
 
 
-def _block_means(picture: np.ndarray, block: int) -> np.ndarray:
+def _block_means(image: np.ndarray, block: int) -> np.ndarray:
     """Means over squares of `block` pixels; edges are repeated so that squares are whole and even in number."""
-    height, width, _channels = picture.shape
+    height, width, _channels = image.shape
     even = ((0, -height % (2 * block)), (0, -width % (2 * block)), (0, 0))
-    padded = np.pad(picture, even, mode="edge") if even[0][1] or even[1][1] else picture
+    padded = np.pad(image, even, mode="edge") if even[0][1] or even[1][1] else image
     rows, columns = padded.shape[0] // block, padded.shape[1] // block
     lines = padded.reshape(rows, block, columns * block * 3).sum(axis=1, dtype=np.uint32)
     return lines.reshape(rows, columns, block, 3).sum(axis=2) / block**2

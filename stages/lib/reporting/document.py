@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.lib.project.errors import UserError
-from stages.lib.project.languages import NO_BREAK_SPACE, day, number, percent_of, unit
 from stages.lib.quality.metrics import METRICS, rate_psnr
 from stages.lib.reporting.answer import figure
 from stages.lib.reporting.known_words import said
+from stages.lib.reporting.languages import NO_BREAK_SPACE, day, number, percent_of, unit
 from stages.lib.reporting.result_charts import component_names
 from stages.lib.reporting.slim_svg import slim
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-TEMPLATES = Path(__file__).parents[1] / "templates"
+TEMPLATES = Path(__file__).parent / "templates"
 FONT_FILES = {
     ("Report Serif", "normal", 400): "STIXGeneral.ttf",
     ("Report Serif", "italic", 400): "STIXGeneralItalic.ttf",
@@ -125,7 +125,7 @@ def quantity(value: float, key: str) -> str:
 
 
 def svg_data_uri(svg: str) -> "Markup":
-    """An SVG picture as the source of an <img>: its identifiers cannot clash with those of the page.
+    """An SVG image as the source of an <img>: its identifiers cannot clash with those of the page.
 
     Spelled out, not in base64, which takes a third more. What an attribute or an address may not hold is escaped, so
     nothing is left for the template to escape.
@@ -138,7 +138,7 @@ def svg_data_uri(svg: str) -> "Markup":
 
 
 def for_screen(html: str) -> str:
-    """The page without what only paper needs: pictures in the form that the PDF takes as they are."""
+    """The page without what only paper needs: images in the form that the PDF takes as they are."""
     return PRINT_ONLY.sub("", html)
 
 

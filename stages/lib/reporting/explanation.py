@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from stages.lib.formats.shared.executed_work import ExecutedWork, by_operator, shares, throughput
-from stages.lib.project.languages import number
 from stages.lib.reporting.answer import figure
 from stages.lib.reporting.coverage import operator_names, percent
 from stages.lib.reporting.document import dtype_name
+from stages.lib.reporting.languages import number
 from stages.lib.timing.prediction import Prediction, RuntimeSpeedup
 
 Translate = Callable[[str], str]
@@ -16,7 +16,7 @@ AGREES = 0.1  # measured and predicted within ten percent agree
 
 @dataclass(frozen=True)
 class Explained:
-    """One timed variant: what its sentences are made of. Work is of one picture, both of the same benchmark."""
+    """One timed variant: what its sentences are made of. Work is of one image, both of the same benchmark."""
 
     label: str
     baseline: str
@@ -37,7 +37,7 @@ def explain(item: Explained, _: Translate) -> str:
 def _verdict(item: Explained, _: Translate) -> str:
     prediction = item.prediction
     text = _(
-        "%(label)s draws at %(measured)s times the speed of %(baseline)s, of whose picture multiplication takes "
+        "%(label)s generates at %(measured)s times the speed of %(baseline)s, of whose image multiplication takes "
         "%(share)s; its kernels predict %(predicted)s times."
     )
     return text % {
@@ -59,13 +59,13 @@ def _kernels(item: Explained, _: Translate) -> str:
     else:
         opening = ""
     baseline = by_operator(item.baseline_work)
-    total = sum(row.picture_multiply_accumulates for row in item.work)
+    total = sum(row.image_multiply_accumulates for row in item.work)
     parts = []
     for operator, rows in by_operator(item.work).items():
         own, reference = throughput(rows), throughput(baseline.get(operator, ()))
         if own is None or reference is None:
             continue
-        work = sum(row.picture_multiply_accumulates for row in rows)
+        work = sum(row.image_multiply_accumulates for row in rows)
         parts.append(
             _("%(operator)s (%(share)s of the work) in %(dtype)s: %(ratio)s times")
             % {
@@ -92,11 +92,11 @@ def _rest(item: Explained, _: Translate) -> str:
     if ratio < 1:
         text = _(
             "It is slower than that: all that is no multiplication, such as rounding, unpacking and conversions, takes "
-            "%(own)s of the time of a picture of %(baseline)s, and only %(reference)s there."
+            "%(own)s of the time of an image of %(baseline)s, and only %(reference)s there."
         )
     else:
         text = _(
-            "It is faster than that: all that is no multiplication takes %(own)s of the time of a picture of "
+            "It is faster than that: all that is no multiplication takes %(own)s of the time of an image of "
             "%(baseline)s, and %(reference)s there."
         )
     return text % values

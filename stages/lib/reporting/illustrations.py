@@ -1,4 +1,4 @@
-"""The drawings that are no charts of results: formulas, the pipeline, and what rounding does to real weights."""
+"""The charts that are no charts of results: formulas, the pipeline, and what rounding does to real weights."""
 
 import numpy as np
 
@@ -50,8 +50,8 @@ def formula(name: str, _: Translate = str) -> str:
         "size": _("size"),
         "efficiency": _("efficiency"),
         "compression": _("compression"),
-        "cost": _("cost per picture"),
-        "time": _("time per picture"),
+        "cost": _("cost per image"),
+        "time": _("time per image"),
         "second": _("s"),
         "price": _("price per hour"),
         "utilisation": _("utilisation"),
@@ -97,7 +97,7 @@ def pipeline(_: Translate) -> str:
         "noise": (0.0, 2.0, _("noise"), _("one latent per seed")),
         "environment": (0.0, 0.0, _("environment"), _("machine, versions")),
         "quantize": (1.0, 1.0, _("quantize"), _("sizes, operators")),
-        "generate": (2.0, 2.0, _("generate"), _("pictures")),
+        "generate": (2.0, 2.0, _("generate"), _("images")),
         "benchmark": (2.0, 0.0, _("benchmark"), _("time, memory")),
         "evaluate": (3.0, 2.0, _("evaluate"), _("PSNR, SSIM")),
         "summarize": (3.0, 0.0, _("summarize"), _("all variants, all pairs")),

@@ -8,8 +8,8 @@ own (the label of a variant, a kind of prompt) or another program's, and stays a
 import re
 from functools import cache
 
-from stages.lib.project.languages import N_, Translate
 from stages.lib.quality.metrics import METRICS
+from stages.lib.reporting.languages import N_, Translate
 
 UNITS = (N_("MiB"), N_("GiB"), N_("dB"), N_("s"), N_("MB"))
 
@@ -44,10 +44,10 @@ REASONS = (
         "simulated: numbers are rounded to integers, but stored and computed in floating point, so time and memory "
         "would say nothing about integer arithmetic"
     ),
-    N_("pictures drawn from random weights mean nothing"),
+    N_("images generated from random weights mean nothing"),
     N_("the model brings no CLIP of its own"),
     N_("its weights (a VGG16 trained on photographs) are not part of this pipeline"),
-    N_("pictures have fewer than %(side)s pixels on a side"),
+    N_("images have fewer than %(side)s pixels on a side"),
     N_("this back end's safety checker shows no image embedding"),
     N_("there is only one prompt, and nothing to swap with"),
     N_("%(packages)s: not installed"),

@@ -20,7 +20,7 @@ class Section:
 
 
 ANALYSIS = ("tradeoff", "components", "recommendations", "costs")
-SENSITIVITY = ("taps", "budgets")
+SENSITIVITY = ("probe_points", "budgets")
 QUALITY = ("floor", "distances", "alignment", "sets", "comparisons")
 APPEARANCE = ("appearance", "safety", "controls")
 # The study's tables in its order: a key's place is its number, also where another table of the study is left out.
@@ -54,8 +54,8 @@ APPENDIX_TABLES = {
     "software": ("software",),
     "lineage": ("lineage", "lineage-files"),
 }
-# What a report without pictures leaves out.
-OF_PICTURES = {
+# What a report without images leaves out.
+OF_IMAGES = {
     *("results-visual", "all-prompts"),
     *(f"results-{key}" for key in (*QUALITY, *APPEARANCE, "trajectory", "sensitivity")),
     *("table-prompts", "table-quality", "table-kinds", "table-all-prompts"),
@@ -66,7 +66,7 @@ OF_PICTURES = {
 }
 
 
-def numbers(_: Translate, pictured: bool, machine_tables: int = 0) -> dict[str, str]:
+def numbers(_: Translate, illustrated: bool, machine_tables: int = 0) -> dict[str, str]:
     """The caption word and number of each table, figure and chart by its key, such as 'table-sizes': 'Table 4'."""
     found = {}
     for kind, word, keys in (
@@ -75,14 +75,14 @@ def numbers(_: Translate, pictured: bool, machine_tables: int = 0) -> dict[str, 
         ("chart", _("Chart %(number)s"), CHARTS),
     ):
         numbered = [(n, f"{kind}-{key}") for n, key in enumerate(keys, 1)]
-        there = [(n, key) for n, key in numbered if pictured or key not in OF_PICTURES]
+        there = [(n, key) for n, key in numbered if illustrated or key not in OF_IMAGES]
         fixed = len(STUDY_TABLES) if kind == "table" else 0  # a number of the study that is not used stays free
         found |= {key: word % {"number": n} for n, key in there if n <= fixed}
         rest = [key for n, key in there if n > fixed]
         found |= {key: word % {"number": n} for n, key in enumerate(rest, fixed + 1)}
     # those of other machines, of which there may be none
     found |= {f"table-machine-{n}": _("Table %(number)s") % {"number": f"M{n}"} for n in range(1, machine_tables + 1)}
-    letters = {key: section.number for key, section in sections(_, pictured).items()}
+    letters = {key: section.number for key, section in sections(_, illustrated).items()}
     for section, keys in APPENDIX_TABLES.items():
         if section in letters:
             for n, key in enumerate(keys, 1):
@@ -90,7 +90,7 @@ def numbers(_: Translate, pictured: bool, machine_tables: int = 0) -> dict[str, 
     return found
 
 
-def sections(_: Translate, pictured: bool, other_machines: bool = False) -> dict[str, Section]:
+def sections(_: Translate, illustrated: bool, other_machines: bool = False) -> dict[str, Section]:
     """Every heading by its key, in the order of the report."""
     chapters = (
         ("summary", _("In short"), ()),
@@ -141,11 +141,11 @@ def sections(_: Translate, pictured: bool, other_machines: bool = False) -> dict
             _("Further measurements"),
             (
                 ("results-floor", _("The noise floor")),
-                ("results-distances", _("How far the pictures are")),
+                ("results-distances", _("How far the images are")),
                 ("results-alignment", _("Worse, or only different?")),
-                ("results-sets", _("The pictures as a set")),
+                ("results-sets", _("The images as a set")),
                 ("results-trajectory", _("Where along the denoising formats part")),
-                ("results-comparisons", _("Every two formats, picture by picture")),
+                ("results-comparisons", _("Every two formats, image by image")),
                 ("results-safety", _("Safety checker")),
                 ("results-controls", _("Controls")),
                 ("results-coverage", _("What INT8 really is: coverage")),
@@ -171,8 +171,8 @@ def sections(_: Translate, pictured: bool, other_machines: bool = False) -> dict
     found = []
     for number, (key, title, parts) in enumerate(chapters, 1):
         found.append(Section(key, str(number), title, 1))
-        there = [item for item in parts if pictured or item[0] not in OF_PICTURES]
+        there = [item for item in parts if illustrated or item[0] not in OF_IMAGES]
         found += [Section(part, f"{number}.{n}", name, 2) for n, (part, name) in enumerate(there, 1)]
-    there = [item for item in appendices if pictured or item[0] not in OF_PICTURES]
+    there = [item for item in appendices if illustrated or item[0] not in OF_IMAGES]
     found += [Section(key, letter, title, 1) for letter, (key, title) in zip("ABCDEFGHIJKLMN", there, strict=False)]
     return {section.key: section for section in found}

@@ -1,4 +1,4 @@
-"""Every picture once as a small lossy copy, for the screen: as fine as its share of the page's bytes allows."""
+"""Every image once as a small lossy copy, for the screen: as fine as its share of the page's bytes allows."""
 
 import base64
 import io
@@ -14,10 +14,10 @@ from stages.lib.results.records import Results
 BUDGET_BYTES = 1_850_000  # of all copies together in base64; report.html may have 4 MiB in all
 # Longest side in pixels and WebP quality, from the finest on.
 LADDER = ((256, 75), (256, 60), (256, 45), (192, 60), (192, 45), (128, 60), (128, 40))
-# Copies of the embedded model's pictures differ from them by 33 to 41 dB: nearer ones than this share a copy.
+# Copies of the embedded model's images differ from them by 33 to 41 dB: nearer ones than this share a copy.
 SAME_COPY_DB = 50.0
 METHOD = 2  # of 0 to 6, WebP's effort: 4 saves one byte in fifteen and takes twice as long
-SAMPLED = 24  # pictures that the finest affordable step is chosen by
+SAMPLED = 24  # images that the finest affordable step is chosen by
 THREADS = 2  # WebP encodes outside the interpreter's lock
 
 
@@ -36,26 +36,26 @@ class Previews:
 
 
 def previews(
-    pictures: Mapping[str, Mapping[str, np.ndarray]],
+    images: Mapping[str, Mapping[str, np.ndarray]],
     same: frozenset[tuple[str, str]],
     prompts: Sequence[str],
     budget: int = BUDGET_BYTES,
 ) -> Previews:
-    """Copies of `pictures` (variant -> prompt -> (H, W, 3) uint8) of as many of `prompts` as `budget` has room for.
+    """Copies of `images` (variant -> prompt -> (H, W, 3) uint8) of as many of `prompts` as `budget` has room for.
 
     Those in `same` need none: they are near enough to the baseline's (`near_baseline`).
     """
-    wanted = [(name, prompt) for prompt in prompts for name in pictures if (name, prompt) not in same]
-    sample = [pictures[name][prompt] for name, prompt in wanted[:: -(-len(wanted) // SAMPLED)]]
+    wanted = [(name, prompt) for prompt in prompts for name in images if (name, prompt) not in same]
+    sample = [images[name][prompt] for name, prompt in wanted[:: -(-len(wanted) // SAMPLED)]]
     for side, quality in LADDER:
-        each = sum(len(webp(picture, side, quality)) for picture in sample) / len(sample)
+        each = sum(len(webp(image, side, quality)) for image in sample) / len(sample)
         if each * len(wanted) <= budget:
             break
-    room = max(1, int(budget / each) // len(pictures)) if each * len(wanted) > budget else len(prompts)
+    room = max(1, int(budget / each) // len(images)) if each * len(wanted) > budget else len(prompts)
     shown = tuple(prompts[:room])
     kept = [key for key in wanted if key[1] in set(shown)]
     with ThreadPoolExecutor(THREADS) as pool:
-        found = list(pool.map(lambda key: webp(pictures[key[0]][key[1]], side, quality), kept))
+        found = list(pool.map(lambda key: webp(images[key[0]][key[1]], side, quality), kept))
     return Previews(dict(zip(kept, found, strict=True)), same, side, quality, shown)
 
 
@@ -64,14 +64,14 @@ def near_baseline(results: Results) -> frozenset[tuple[str, str]]:
     return frozenset(
         (result.name, row["id"])
         for result in results.others
-        for row in result.quality["pictures"]
+        for row in result.quality["per_image"]
         if row["identical"] or row["psnr_db"] >= SAME_COPY_DB
     )
 
 
-def webp(picture: np.ndarray, side: int, quality: int) -> str:
-    """The picture, at most `side` pixels wide and high, as WebP in base64."""
-    image = Image.fromarray(picture)
+def webp(image: np.ndarray, side: int, quality: int) -> str:
+    """The image, at most `side` pixels wide and high, as WebP in base64."""
+    image = Image.fromarray(image)
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, format="webp", quality=quality, method=METHOD)

@@ -6,12 +6,12 @@ from typing import Any
 from stages.lib.reporting import charts
 from stages.lib.reporting.answer import figure
 from stages.lib.reporting.charts import Curve, Translate
-from stages.lib.reporting.result_charts import Drawing
+from stages.lib.reporting.result_charts import Chart
 from stages.lib.results.records import Results
 
 
 def floor_runs(results: Results, _: Translate) -> list[tuple[str, dict[str, Any]]]:
-    """Every way in which the baseline was drawn again, with its name; other seeds are the last."""
+    """Every way in which the baseline was generated again, with its name; other seeds are the last."""
     names = {
         "again": _("run again"),
         "threads": _("another number of threads"),
@@ -24,14 +24,14 @@ def floor_runs(results: Results, _: Translate) -> list[tuple[str, dict[str, Any]
 
 
 def below_rerun_db(quality: dict[str, Any], floor: dict[str, Any]) -> float | None:
-    """By how many dB a variant's PSNR is below the worst rerun's, over the pictures that have both; None if none has.
+    """By how many dB a variant's PSNR is below the worst rerun's, over the images that have both; None if none has.
 
-    Positive: worse than a rerun. A rerun whose pictures are identical has no PSNR and sets no bound.
+    Positive: worse than a rerun. A rerun whose images are identical has no PSNR and sets no bound.
     """
-    own = {row["id"]: row["psnr_db"] for row in quality["pictures"]}
+    own = {row["id"]: row["psnr_db"] for row in quality["per_image"]}
     gaps = []
     for run in floor["runs"].values():
-        both = [(row["psnr_db"], own.get(row["id"])) for row in run["pictures"]]
+        both = [(row["psnr_db"], own.get(row["id"])) for row in run["per_image"]]
         found = [again - value for again, value in both if again is not None and value is not None]
         if found:
             gaps.append(sum(found) / len(found))
@@ -72,7 +72,7 @@ def verdict_names(_: Translate) -> dict[str, str]:
     }
 
 
-def trajectory_chart(results: Results, _: Translate) -> dict[str, Drawing]:
+def trajectory_chart(results: Results, _: Translate) -> dict[str, Chart]:
     """Latent SNR after every step, a curve per variant and one for the rerun that differs; {} where all are equal."""
     again = _("%(baseline)s, %(run)s")
     found = [(result.label, result.quality["trajectory"], False) for result in results.others]
@@ -95,4 +95,4 @@ def trajectory_chart(results: Results, _: Translate) -> dict[str, Drawing]:
         if (ends := [value for value in row.values if value is not None])
     )
     alt = _("Lines: latent signal-to-noise ratio after every step, first to last.") + f" {said}."
-    return {"trajectory": Drawing(charts.curves(rows, (_("denoising step"), _("latent SNR, dB"))), alt)}
+    return {"trajectory": Chart(charts.curves(rows, (_("denoising step"), _("latent SNR, dB"))), alt)}

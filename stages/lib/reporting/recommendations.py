@@ -11,7 +11,7 @@ from stages.lib.reporting import certainty_words, scenario_words
 from stages.lib.reporting.charts import Translate
 from stages.lib.reporting.tradeoff_chart import tradeoff_chart
 from stages.lib.results.candidates import Candidate, Source, candidates_here, sources
-from stages.lib.results.cost import CostRow, cost_of_drawing, cost_row, digits_of
+from stages.lib.results.cost import CostRow, cost_of_generating, cost_row, digits_of
 from stages.lib.results.machines import Machine
 from stages.lib.results.pareto import COSTS, Standing, standings
 from stages.lib.results.records import Results
@@ -50,7 +50,7 @@ def tradeoff(results: Results, _: Translate) -> dict[str, Any]:
         "candidates": candidates,
         "standings": found,
         "labels": {item.name: item.label for item in candidates},
-        "chart": tradeoff_chart(candidates, found, baseline_s, _) if results.pictured and results.others else None,
+        "chart": tradeoff_chart(candidates, found, baseline_s, _) if results.illustrated and results.others else None,
     }
 
 
@@ -102,7 +102,7 @@ def costs(params: Params, results: Results) -> dict[str, Any]:
     """Table 13: what each variant of this machine costs, and how that depends on price and utilisation."""
     candidates = candidates_here(results)
     baseline = next(item for item in candidates if item.is_baseline)
-    floor = params.scenarios[params.main_scenario].ssim_floor
+    floor = params.scenarios[params.main_scenario].ssim_threshold
     price, utilisation = params.cost.price_per_hour, params.cost.utilisation
     rows = [cost_row(item, baseline, price, utilisation, floor) for item in candidates]
     cheapest = min((row for row in rows if row.thousand), key=lambda row: row.thousand.value)
@@ -119,10 +119,10 @@ def costs(params: Params, results: Results) -> dict[str, Any]:
 
 
 def _grid(item: Candidate, baseline: Candidate, prices: list[float], utilisations: list[float]) -> list[Any]:
-    """By price: (price, the cost of a thousand pictures of the baseline and of `item` at each utilisation)."""
+    """By price: (price, the cost of a thousand images of the baseline and of `item` at each utilisation)."""
 
     def thousand(one: Candidate, price: float, utilisation: float) -> float:
-        return 1000 * cost_of_drawing(one.time_s.value, price, utilisation)
+        return 1000 * cost_of_generating(one.time_s.value, price, utilisation)
 
     return [
         (price, [(thousand(baseline, price, share), thousand(item, price, share)) for share in utilisations])

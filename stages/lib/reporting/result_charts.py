@@ -2,19 +2,19 @@
 
 from dataclasses import dataclass
 
-from stages.lib.project.languages import NO_BREAK_SPACE, number, unit
 from stages.lib.quality.metrics import PSNR_BANDS
 from stages.lib.reporting import charts
 from stages.lib.reporting.answer import figure
 from stages.lib.reporting.charts import Bar, Dots, Translate
 from stages.lib.reporting.known_words import said
+from stages.lib.reporting.languages import NO_BREAK_SPACE, number, unit
 from stages.lib.results.records import Results, VariantResult
 
 PARTS = ("unet_step", "vae_decode", "text_encoder", "safety_checker", "other")
 
 
 @dataclass(frozen=True)
-class Drawing:
+class Chart:
     """An SVG and the alternative text that says the same in words."""
 
     svg: str
@@ -22,7 +22,7 @@ class Drawing:
 
 
 def component_names(_: Translate) -> dict[str, str]:
-    """What readers call the components and the parts of the drawing time."""
+    """What readers call the components and the parts of the generation time."""
     return {
         "unet": _("U-Net"),
         "vae": _("VAE"),
@@ -35,12 +35,12 @@ def component_names(_: Translate) -> dict[str, str]:
     }
 
 
-def result_charts(results: Results, study_ids: set[str], _: Translate) -> dict[str, Drawing]:
+def result_charts(results: Results, study_ids: set[str], _: Translate) -> dict[str, Chart]:
     """The charts of sizes, speed, its split, PSNR, and the order of calls; those without any data are left out."""
     found = {"sizes": _sizes(results, _)}
     if any(result.timed for result in results.variants):
         found |= {"speed": _speed(results, _), "split": _split(results, _), "calls": _calls(results, _)}
-    if results.others and results.pictured:
+    if results.others and results.illustrated:
         found["psnr"] = _psnr(results, study_ids, _)
     return found
 
@@ -49,7 +49,7 @@ def _said(opening: str, rows: list[Bar] | list[Dots]) -> str:
     return f"{opening} " + "; ".join(f"{row.label}: {' '.join(row.note.split())}" for row in rows) + "."
 
 
-def _sizes(results: Results, _: Translate) -> Drawing:
+def _sizes(results: Results, _: Translate) -> Chart:
     names = component_names(_)
     rows = [
         Bar(
@@ -62,14 +62,14 @@ def _sizes(results: Results, _: Translate) -> Drawing:
     ]
     parts = [names[row["component"]] for row in results.baseline.size["components"]]
     alt = _said(_("Stacked bars: size on disk by component, and compression."), rows)
-    return Drawing(charts.stacked_bars(rows, parts, _("size on disk, MiB")), alt)
+    return Chart(charts.stacked_bars(rows, parts, _("size on disk, MiB")), alt)
 
 
 def _note(value: str, sign: str, ratio: str) -> str:
     return f"{value}{NO_BREAK_SPACE}{unit(sign)}   {ratio}×"
 
 
-def _speed(results: Results, _: Translate) -> Drawing:
+def _speed(results: Results, _: Translate) -> Chart:
     rows = []
     for result in results.variants:
         latency = result.measurement("latency_s")
@@ -80,15 +80,15 @@ def _speed(results: Results, _: Translate) -> Drawing:
         about = "≈ " if result.timing["extrapolated"] else ""
         note = about + _note(figure("latency_s", latency.median), "s", ratio)
         rows.append(Bar(result.label, (latency.median,), note, result.is_baseline, latency.samples))
-    alt = _said(_("Bars from zero: median time per picture, and speed-up."), rows)
-    return Drawing(charts.bars_with_samples(rows, _("time per picture, s"), _("a single call")), alt)
+    alt = _said(_("Bars from zero: median time per image, and speed-up."), rows)
+    return Chart(charts.bars_with_samples(rows, _("time per image, s"), _("a single call")), alt)
 
 
 def _unmeasured(result: VariantResult, _: Translate) -> str:
     return _("not measured: simulated") if result.variant.simulated else _("not measured")
 
 
-def _split(results: Results, _: Translate) -> Drawing:
+def _split(results: Results, _: Translate) -> Chart:
     names = component_names(_)
     rows = []
     for result in results.variants:
@@ -96,41 +96,41 @@ def _split(results: Results, _: Translate) -> Drawing:
             rows.append(Bar(result.label, (), _unmeasured(result, _)))
             continue
         found = {
-            row["component"]: max(0.0, row["median"] * row["calls_per_picture"]) for row in result.timing["components"]
+            row["component"]: max(0.0, row["median"] * row["calls_per_image"]) for row in result.timing["components"]
         }
         total = sum(found.values())
         share = 100 * found["unet_step"] / total
         note = _("U-Net %(share)s %%") % {"share": number(share, ".0f")}
         rows.append(Bar(result.label, tuple(found.get(part, 0.0) for part in PARTS), note, result.is_baseline))
-    alt = _said(_("Stacked bars: time per picture by component; share of the U-Net."), rows)
-    return Drawing(charts.stacked_bars(rows, [names[part] for part in PARTS], _("time per picture, s")), alt)
+    alt = _said(_("Stacked bars: time per image by component; share of the U-Net."), rows)
+    return Chart(charts.stacked_bars(rows, [names[part] for part in PARTS], _("time per image, s")), alt)
 
 
-def _psnr(results: Results, study_ids: set[str], _: Translate) -> Drawing:
+def _psnr(results: Results, study_ids: set[str], _: Translate) -> Chart:
     rows = [_dots(result, study_ids, _) for result in results.others]
     names = (_("prompt of the study"), _("other prompt"), _("mean"))
     axis = _("PSNR against %(baseline)s, dB") % {"baseline": results.baseline.label}
     bands = [(said(name, _), bound) for name, bound in PSNR_BANDS]
-    alt = _said(_("One dot per picture and format; mean PSNR."), rows)
-    return Drawing(charts.strip(rows, axis, names, bands), alt)
+    alt = _said(_("One dot per image and format; mean PSNR."), rows)
+    return Chart(charts.strip(rows, axis, names, bands), alt)
 
 
 def _dots(result: VariantResult, study_ids: set[str], _: Translate) -> Dots:
-    pictures = [picture for picture in result.quality["pictures"] if not picture["identical"]]
+    images = [image for image in result.quality["per_image"] if not image["identical"]]
     mean = result.quality["psnr_db"]
     words = [] if mean is None else [f"{figure('psnr_db', mean)}{NO_BREAK_SPACE}{unit('dB')}"]
     if result.quality["identical"]:
         words.append(_("%(count)d identical") % {"count": result.quality["identical"]})
     return Dots(
         label=result.label,
-        values=tuple(picture["psnr_db"] for picture in pictures if picture["id"] not in study_ids),
-        study_values=tuple(picture["psnr_db"] for picture in pictures if picture["id"] in study_ids),
+        values=tuple(image["psnr_db"] for image in images if image["id"] not in study_ids),
+        study_values=tuple(image["psnr_db"] for image in images if image["id"] in study_ids),
         mean=mean,
         note="\n".join(words),
     )
 
 
-def _calls(results: Results, _: Translate) -> Drawing:
+def _calls(results: Results, _: Translate) -> Chart:
     panels = [
         (
             result.label,
@@ -142,5 +142,5 @@ def _calls(results: Results, _: Translate) -> Drawing:
     alt = _(
         "One panel per format: time of each call in the order it ran, filled for the format, empty for %(baseline)s."
     )
-    svg = charts.call_order(panels, (_("call"), _("s per picture")))
-    return Drawing(svg, alt % {"baseline": results.baseline.label})
+    svg = charts.call_order(panels, (_("call"), _("s per image")))
+    return Chart(svg, alt % {"baseline": results.baseline.label})

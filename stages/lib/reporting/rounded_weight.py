@@ -1,6 +1,7 @@
 """What rounding to INT8 does to one real weight tensor: the numbers behind Figure 2.
 
-The arithmetic is that of stages/lib/formats/shared/quantization.py, in NumPy: loading PyTorch would take longer than all of this.
+The arithmetic is that of stages/lib/formats/shared/quantization.py, in NumPy: loading PyTorch would take longer than
+all of this.
 """
 
 import math

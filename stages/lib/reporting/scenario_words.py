@@ -1,10 +1,10 @@
 """Advice in sentences: what a scenario asks for, why not each other variant, and why there may be no answer."""
 
-from stages.lib.project.languages import NO_BREAK_SPACE, number, unit
 from stages.lib.project.params import Scenario
 from stages.lib.reporting.answer import figure
 from stages.lib.reporting.charts import Translate
 from stages.lib.reporting.known_words import said
+from stages.lib.reporting.languages import NO_BREAK_SPACE, number, unit
 from stages.lib.results.candidates import Candidate, Source
 from stages.lib.results.scenarios import OBSTACLES, Decision
 
@@ -35,12 +35,12 @@ def study_words(_: Translate) -> dict[str, str]:
 def asked_for(scenario: Scenario, _: Translate) -> list[str]:
     """The scenario's conditions, the aim first."""
     aims = {
-        "time_s": _("the least time per picture"),
+        "time_s": _("the least time per image"),
         "disk_mib": _("the least size on disk"),
         "peak_mib": _("the least peak memory"),
     }
     devices = {"any": _("any device"), "cpu": _("on a CPU"), "cuda": _("on a GPU"), "mobile": _("on a phone")}
-    floor = _("SSIM %(floor)s or more") % {"floor": figure("ssim", scenario.ssim_floor)}
+    floor = _("SSIM %(floor)s or more") % {"floor": figure("ssim", scenario.ssim_threshold)}
     found = [aims[scenario.minimise], devices[scenario.device], floor]
     if scenario.memory_limit_mib is not None:
         found.append(_("at most %(limit)s") % {"limit": peak(scenario.memory_limit_mib)})
@@ -58,7 +58,7 @@ def shown(scenario: Scenario, item: Candidate) -> str:
 
 
 def why_not(decision: Decision, item: Candidate, _: Translate) -> str:
-    """One sentence why `item` is not advised; '' for the winner."""
+    """One sentence why `item` is not recommended; '' for the winner."""
     if item is decision.winner:
         return ""
     held = next((found for other, found in decision.excluded if other is item), ())
@@ -79,7 +79,7 @@ def why_not(decision: Decision, item: Candidate, _: Translate) -> str:
 
 
 def _obstacle(scenario: Scenario, item: Candidate, name: str, _: Translate) -> str:
-    reaches = item.ssim is not None and item.ssim.high >= scenario.ssim_floor
+    reaches = item.ssim is not None and item.ssim.high >= scenario.ssim_threshold
     sentences = {
         "device": _("Measured on another device (%(device)s)."),
         "simulated": _("Simulated: nothing runs in this format."),
@@ -95,7 +95,7 @@ def _obstacle(scenario: Scenario, item: Candidate, name: str, _: Translate) -> s
 def _values(scenario: Scenario, item: Candidate) -> dict[str, str]:
     found = {"device": item.device.upper()}
     if item.ssim is not None:
-        short = scenario.ssim_floor - item.ssim.value
+        short = scenario.ssim_threshold - item.ssim.value
         found |= {"ssim": figure("ssim", item.ssim.value), "high": figure("ssim", item.ssim.high)}
         found["short"] = number(short, ".3f" if short >= 0.0005 else ".1g")
     if item.peak_mib is not None and scenario.memory_limit_mib is not None:

@@ -1,4 +1,4 @@
-"""The pictures of the page for the screen: small copies, which its figures and its viewer share, and what it says."""
+"""The images of the page for the screen: small copies, which its figures and its viewer share, and what it says."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -7,32 +7,32 @@ from typing import Any
 
 import numpy as np
 
-from stages.lib.generation.image_folder import Picture, read_pictures, read_rgb
+from stages.lib.generation.image_folder import StoredImage, read_images, read_rgb
 from stages.lib.project.prompts import Prompt
 from stages.lib.reporting.difference_planes import WORST_ERROR
 from stages.lib.reporting.previews import SAME_COPY_DB, near_baseline, previews, webp
 from stages.lib.reporting.viewer import viewer_data
 from stages.lib.results.records import Results
 
-Pictures = Mapping[str, Mapping[str, np.ndarray]]
-KEPT = 64  # pictures in memory
+ScreenImages = Mapping[str, Mapping[str, np.ndarray]]
+KEPT = 64  # images in memory
 
 
 def screen_figures(
-    results: Results, pictures: Pictures, prompts: Sequence[Prompt], pictured: Sequence[Prompt]
+    results: Results, images: ScreenImages, prompts: Sequence[Prompt], illustrated: Sequence[Prompt]
 ) -> dict[str, Any]:
-    """What templates show on the screen alone; `pictured` are the prompts of the page's figures."""
+    """What templates show on the screen alone; `illustrated` are the prompts of the page's figures."""
     same = near_baseline(results)
-    shown = previews(pictures, same, [prompt.id for prompt in prompts])
-    in_page = {(name, prompt.id) for name in pictures for prompt in pictured}
+    shown = previews(images, same, [prompt.id for prompt in prompts])
+    in_page = {(name, prompt.id) for name in images for prompt in illustrated}
     copies = {
-        (name, id): shown.copies.get((name, id)) or webp(pictures[name][id], shown.side, shown.quality)
+        (name, id): shown.copies.get((name, id)) or webp(images[name][id], shown.side, shown.quality)
         for name, id in in_page
     }
-    grids = {prompt.id: {name: _address(copies[(name, prompt.id)]) for name in pictures} for prompt in pictured}
+    grids = {prompt.id: {name: _address(copies[(name, prompt.id)]) for name in images} for prompt in illustrated}
     return {
-        "screen_pictures": grids,
-        "viewer": viewer_data(results, pictures, prompts, shown, in_page) if results.others else None,
+        "screen_images": grids,
+        "viewer": viewer_data(results, images, prompts, shown, in_page) if results.others else None,
         "preview_side": shown.side,
         "preview_quality": shown.quality,
         "preview_limit": round(SAME_COPY_DB),
@@ -41,10 +41,10 @@ def screen_figures(
 
 
 class _Folder(Mapping[str, np.ndarray]):
-    """The pictures of one variant by prompt, each checked whenever it is read."""
+    """The images of one variant by prompt, each checked whenever it is read."""
 
-    def __init__(self, folder: Path, read: Callable[[Picture], np.ndarray]) -> None:
-        self._listed, self._read = read_pictures(folder), read
+    def __init__(self, folder: Path, read: Callable[[StoredImage], np.ndarray]) -> None:
+        self._listed, self._read = read_images(folder), read
 
     def __getitem__(self, id: str) -> np.ndarray:
         return self._read(self._listed[id])
@@ -56,8 +56,8 @@ class _Folder(Mapping[str, np.ndarray]):
         return len(self._listed)
 
 
-def pictures_of(images: Path, names: Sequence[str]) -> Pictures:
-    """The pictures of the variants `names`: variant -> prompt -> (H, W, 3) uint8. Few are in memory at a time."""
+def images_of(images: Path, names: Sequence[str]) -> ScreenImages:
+    """The images of the variants `names`: variant -> prompt -> (H, W, 3) uint8. Few are in memory at a time."""
     read = lru_cache(KEPT)(read_rgb)
     return {name: _Folder(images / name, read) for name in names}
 

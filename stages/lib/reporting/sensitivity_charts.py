@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stages.lib.project.languages import NO_BREAK_SPACE, number
 from stages.lib.reporting.charts import ACCENT, FAINT, INK, MUTED, PARTS, Translate, blank_chart, rows_in
 from stages.lib.reporting.known_words import said
-from stages.lib.reporting.result_charts import Drawing, component_names
+from stages.lib.reporting.languages import NO_BREAK_SPACE, number
+from stages.lib.reporting.result_charts import Chart, component_names
 
 SHOWN_LAYERS = 15
 LINES = (("o", "-", INK), ("s", "--", ACCENT), ("^", ":", INK), ("D", "-.", ACCENT))
@@ -14,7 +14,7 @@ LINES = (("o", "-", INK), ("s", "--", ACCENT), ("^", ":", INK), ("D", "-.", ACCE
 Rows = Sequence[tuple[str, Sequence[float | None], str]]
 
 
-def sensitivity_charts(sensitivity: Mapping[str, Any], _: Translate) -> dict[str, Drawing]:
+def sensitivity_charts(sensitivity: Mapping[str, Any], _: Translate) -> dict[str, Chart]:
     """All charts by their key."""
     return {
         "shares": _shares(sensitivity["components"], _),
@@ -66,7 +66,7 @@ def grouped_bars(rows: Rows, names: Sequence[str], axis: str) -> str:
 
 
 def curves(lines: Sequence[tuple[str, Sequence[float], Sequence[Sequence[float]]]], places, axes_names) -> str:
-    """One line a format over windows of calls, from zero: its name, a median per window, single pictures as dots.
+    """One line a format over windows of calls, from zero: its name, a median per window, single images as dots.
 
     `places` are the middles of the windows; `axes_names` those of x and y.
     """
@@ -93,20 +93,22 @@ def _percent(value: float) -> str:
     return f"{number(value, '.2g')}{NO_BREAK_SPACE}%"
 
 
-def _shares(report: Mapping[str, Any], _: Translate) -> Drawing:
+def _shares(report: Mapping[str, Any], _: Translate) -> Chart:
     names = component_names(_)
     formats = report["formats"]
-    shares = [{row["component"]: row["share"] for row in item["taps"]["picture"]["components"]} for item in formats]
+    shares = [
+        {row["component"]: row["share"] for row in item["probe_points"]["image"]["components"]} for item in formats
+    ]
     rows = []
     for component in ("unet", "vae", "text_encoder"):
         values = [None if share[component] is None else 100 * share[component] for share in shares]
         last = values[-1]
         rows.append((names[component], values, "" if last is None else _percent(last)))
-    svg = grouped_bars(rows, [item["label"] for item in formats], _("share of the damage to the picture, %"))
-    return Drawing(svg, _said(_("Bars from zero: share of the damage to the picture by component."), rows))
+    svg = grouped_bars(rows, [item["label"] for item in formats], _("share of the damage to the image, %"))
+    return Chart(svg, _said(_("Bars from zero: share of the damage to the image by component."), rows))
 
 
-def _steps(report: Mapping[str, Any], _: Translate) -> Drawing:
+def _steps(report: Mapping[str, Any], _: Translate) -> Chart:
     lines = [
         (
             item["label"],
@@ -119,14 +121,14 @@ def _steps(report: Mapping[str, Any], _: Translate) -> Drawing:
     places = [(window["first"] + window["last"]) / 2 + 1 for window in windows]
     svg = curves(lines, places, (_("U-Net call (middle of the window)"), _("RMS difference, levels")))
     rows = [(name, medians, "; ".join(number(value, ".2f") for value in medians)) for name, medians, _samples in lines]
-    return Drawing(svg, _said(_("Lines from zero: median difference of pictures, by window of calls."), rows))
+    return Chart(svg, _said(_("Lines from zero: median difference of images, by window of calls."), rows))
 
 
 def _errors(row: Mapping[str, Any], keys: Sequence[str]) -> list[float | None]:
     return [None if row[key] is None else relative_error_percent(row[key]) for key in keys]
 
 
-def _blocks(report: Mapping[str, Any], _: Translate) -> Drawing:
+def _blocks(report: Mapping[str, Any], _: Translate) -> Chart:
     keys = ("noise_4_bits", "noise_8_bits", "noise_activations")
     rows = []
     for group in (report["blocks"], report["kinds"]):
@@ -137,13 +139,13 @@ def _blocks(report: Mapping[str, Any], _: Translate) -> Drawing:
             )
     names = (_("weights, 4 bits"), _("weights, 8 bits"), _("inputs, 8 bits"))
     svg = grouped_bars(rows, names, _("relative error of the U-Net's prediction, %"))
-    return Drawing(svg, _said(_("Bars from zero: error with one block, or one kind of layer, rounded."), rows))
+    return Chart(svg, _said(_("Bars from zero: error with one block, or one kind of layer, rounded."), rows))
 
 
-def _layers(report: Mapping[str, Any], _: Translate) -> Drawing:
+def _layers(report: Mapping[str, Any], _: Translate) -> Chart:
     rows = []
     for row in report["layers"][:SHOWN_LAYERS]:
         values = _errors(row, ("noise_4_bits", "noise_8_bits"))
         rows.append((row["layer"], values, " / ".join(map(_percent, values))))
     svg = grouped_bars(rows, (_("4 bits"), _("8 bits")), _("relative error of the U-Net's prediction, %"))
-    return Drawing(svg, _said(_("Bars from zero: error with one layer rounded."), rows))
+    return Chart(svg, _said(_("Bars from zero: error with one layer rounded."), rows))

@@ -1,7 +1,7 @@
-"""A drawing of matplotlib with the same picture in a fraction of the bytes: it stands in a page many times over.
+"""A generation of matplotlib with the same image in a fraction of the bytes: it stands in a page many times over.
 
 What goes: what no viewer shows (metadata, identifiers of groups, clips of nothing), digits beyond a hundredth of a
-point, and properties repeated at every letter and dot, which their group or the whole drawing now says once.
+point, and properties repeated at every letter and dot, which their group or the whole generation now says once.
 """
 
 import re
@@ -20,7 +20,7 @@ _STYLE = re.compile(r" style=\"([^\"]*)\"")
 
 
 def slim(svg: str) -> str:
-    """The same drawing, smaller. Text keeps every character."""
+    """The same generation, smaller. Text keeps every character."""
     svg = _PROLOGUE.sub("", svg)
     svg = _rule_once(re.sub(r"\s*\n\s*<", "<", svg).strip())
     svg = _TAG.sub(lambda tag: _slim_tag(tag[0]), svg)
@@ -37,7 +37,7 @@ def slim(svg: str) -> str:
 
 
 def _rule_once(svg: str) -> str:
-    """What a rule says of every element, the drawing says: they inherit it, and nobody has to match the rule."""
+    """What a rule says of every element, the generation says: they inherit it, and nobody has to match the rule."""
     rule = _RULE.search(svg)
     return _RULE.sub("", svg).replace("<svg ", f'<svg style="{rule[1]}" ', 1) if rule else svg
 

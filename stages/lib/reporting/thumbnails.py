@@ -1,4 +1,4 @@
-"""Pictures as they stand in the report: small copies, enlarged details, maps of the difference. All as data URIs."""
+"""Images as they stand in the report: small copies, enlarged details, maps of the difference. All as data URIs."""
 
 import base64
 import io
@@ -6,34 +6,34 @@ import io
 import numpy as np
 from PIL import Image
 
-SIDE = 256  # pixels of a picture in the report; larger ones are reduced
+SIDE = 256  # pixels of an image in the report; larger ones are reduced
 JPEG_QUALITY = 90
 DETAIL_QUALITY, MAP_QUALITY, MAP_SIDE = 90, 60, 128  # of the same as WebP, for the screen
 SATURATED_SHARE = 0.01  # at most this share of a map's pixels may be cut off at full darkness
 
 
-def photograph(picture: np.ndarray) -> str:
-    """The picture as a JPEG of quality 90 without colour subsampling, at most 256 pixels wide or high."""
-    image = Image.fromarray(picture)
+def photograph(image: np.ndarray) -> str:
+    """The image as a JPEG of quality 90 without colour subsampling, at most 256 pixels wide or high."""
+    image = Image.fromarray(image)
     image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     return _data_uri(image, "jpeg", quality=JPEG_QUALITY, subsampling=0)
 
 
-def detail(picture: np.ndarray, window: tuple[int, int, int]) -> str:
+def detail(image: np.ndarray, window: tuple[int, int, int]) -> str:
     """The pixels of `window` (top, left, side), lossless."""
     top, left, side = window
-    return _data_uri(Image.fromarray(picture[top : top + side, left : left + side]), "png", compress_level=6)
+    return _data_uri(Image.fromarray(image[top : top + side, left : left + side]), "png", compress_level=6)
 
 
-def screen_detail(picture: np.ndarray, window: tuple[int, int, int]) -> str:
+def screen_detail(image: np.ndarray, window: tuple[int, int, int]) -> str:
     """The pixels of `window` (top, left, side) as WebP of quality 90: a fifth of the lossless bytes."""
     top, left, side = window
-    return _data_uri(Image.fromarray(picture[top : top + side, left : left + side]), "webp", quality=DETAIL_QUALITY)
+    return _data_uri(Image.fromarray(image[top : top + side, left : left + side]), "webp", quality=DETAIL_QUALITY)
 
 
-def differences(reference: np.ndarray, picture: np.ndarray) -> np.ndarray:
+def differences(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
     """Largest absolute difference of the three channels at each pixel: (H, W), 0 to 255."""
-    return np.abs(reference.astype(np.int16) - picture.astype(np.int16)).max(axis=2)
+    return np.abs(reference.astype(np.int16) - image.astype(np.int16)).max(axis=2)
 
 
 def amplification(maps: list[np.ndarray]) -> int:

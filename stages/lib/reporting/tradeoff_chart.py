@@ -3,18 +3,18 @@
 import math
 from collections.abc import Sequence
 
-from stages.lib.project.languages import number
 from stages.lib.reporting.charts import ACCENT, FAINT, INK, MUTED, Translate, blank_chart
-from stages.lib.reporting.result_charts import Drawing
+from stages.lib.reporting.languages import number
+from stages.lib.reporting.result_charts import Chart
 from stages.lib.results.candidates import Candidate
 from stages.lib.results.pareto import Standing
 
-LEAST_LOSS = 1e-6  # a mean SSIM nearer to 1 than this is drawn at the upper edge
+LEAST_LOSS = 1e-6  # a mean SSIM nearer to 1 than this is generated at the upper edge
 
 
 def tradeoff_chart(
     candidates: Sequence[Candidate], found: dict[str, dict[str, Standing]], baseline_s: float, _: Translate
-) -> Drawing:
+) -> Chart:
     """One panel per cost; a variant is its number in the declared order, filled on the front. `found` is by cost.
 
     Time is shown as a share of the baseline's, `baseline_s`. The axis of SSIM is logarithmic in what is missing to 1.
@@ -41,7 +41,7 @@ def tradeoff_chart(
         f"{names[key]}: {', '.join(labels[name] for name, item in standing.items() if item.by is None)}"
         for key, standing in shown.items()
     ]
-    return Drawing(out.getvalue(), _("Points by cost and mean SSIM. On the front:") + f" {'; '.join(fronts)}.")
+    return Chart(out.getvalue(), _("Points by cost and mean SSIM. On the front:") + f" {'; '.join(fronts)}.")
 
 
 def _panel(axes, points: dict[str, tuple[float, float, bool]], numbers: dict[str, int]) -> None:

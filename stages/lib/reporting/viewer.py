@@ -1,4 +1,4 @@
-"""What the page's viewer of pictures knows: which formats and prompts there are, and the figures of every picture."""
+"""What the page's viewer of images knows: which formats and prompts there are, and the figures of every image."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,24 +13,24 @@ from stages.lib.results.records import Results, VariantResult
 
 def viewer_data(
     results: Results,
-    pictures: Mapping[str, Mapping[str, np.ndarray]],
+    images: Mapping[str, Mapping[str, np.ndarray]],
     prompts: Sequence[Prompt],
     shown: Previews,
     in_page: set[tuple[str, str]],
 ) -> dict[str, Any]:
     """Everything that the script reads, as values of JSON. Variants and prompts are numbered in their own order.
 
-    A picture that stands in the page anyway (`in_page`) is not repeated: its place holds None.
+    An image that stands in the page anyway (`in_page`) is not repeated: its place holds None.
     """
     kept = [prompt for prompt in prompts if prompt.id in set(shown.prompts)]
     ids = [prompt.id for prompt in kept]
     names = [result.name for result in results.variants]
-    planes = difference_planes(pictures, results.baseline.name, ids)
+    planes = difference_planes(images, results.baseline.name, ids)
     return {
         "variants": [result.label for result in results.variants],
         "baseline": names.index(results.baseline.name),
         "prompts": [{"text": prompt.prompt, "kind": prompt.kind, "id": prompt.id} for prompt in kept],
-        "pictures": [[_copy(shown, in_page, name, results.baseline.name, id) for id in ids] for name in names],
+        "copies": [[_copy(shown, in_page, name, results.baseline.name, id) for id in ids] for name in names],
         "keys": names,
         "pairs": _pairs(results, names, ids),
         "figures": [_figures(result, ids) for result in results.variants],
@@ -47,7 +47,7 @@ def viewer_data(
 
 
 def _copy(shown: Previews, in_page: set[tuple[str, str]], name: str, baseline: str, id: str) -> str | int | None:
-    """The picture in base64; 0 if it is shown by the baseline's copy; None if it stands in the page."""
+    """The image in base64; 0 if it is shown by the baseline's copy; None if it stands in the page."""
     if (name, id) in shown.same_as_baseline:
         return 0
     return None if (name, id) in in_page else shown.copies[(name, id)]
@@ -58,16 +58,16 @@ def _pairs(results: Results, names: list[str], ids: list[str]) -> dict[str, list
     found = {}
     for pair in results.pairs:
         low, high = sorted((names.index(pair["reference"]), names.index(pair["variant"])))
-        rows = {row["id"]: row for row in pair["pictures"]}
+        rows = {row["id"]: row for row in pair["per_image"]}
         found[f"{low}-{high}"] = [[rows[id]["psnr_db"], rows[id]["ssim"]] for id in ids]
     return found
 
 
 def _figures(result: VariantResult, ids: list[str]) -> list[dict[str, Any]]:
-    """For each prompt: how many attributes the picture shows of those asked for, which are wrong, and the decision."""
-    compared = {row["id"]: row for row in result.quality["pictures"]}
-    drawn = {row["id"]: row for row in result.drawn["pictures"]}
-    return [_attributes(compared.get(id, {})) | _decision(drawn[id]) for id in ids]
+    """For each prompt: how many attributes the image shows of those asked for, which are wrong, and the decision."""
+    compared = {row["id"]: row for row in result.quality["per_image"]}
+    generated = {row["id"]: row for row in result.generated["per_image"]}
+    return [_attributes(compared.get(id, {})) | _decision(generated[id]) for id in ids]
 
 
 def _attributes(row: dict[str, Any]) -> dict[str, Any]:

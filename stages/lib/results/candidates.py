@@ -1,6 +1,6 @@
 """What one may choose from: the figures of a variant that advice rests on, from this machine or another one.
 
-Only ratios that were taken in alternation compare formats, so the time of a picture is the baseline's divided by the
+Only ratios that were taken in alternation compare formats, so the time of an image is the baseline's divided by the
 paired speed-up, here and in everything that builds on it.
 """
 
@@ -29,8 +29,8 @@ class Range:
 class Candidate:
     """One variant on one machine. Ranges: of the speed-up from the lowest to the highest paired ratio, of SSIM 95 %.
 
-    `speedup`, `time_s` and `peak_mib` are None where the variant was not timed, `ssim` where no picture was compared;
-    `psnr_db` also where all pictures are identical. `ssims` are those of single pictures.
+    `speedup`, `time_s` and `peak_mib` are None where the variant was not timed, `ssim` where no image was compared;
+    `psnr_db` also where all images are identical. `ssims` are those of single images.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Source:
 def candidates_here(results: Results) -> tuple[Candidate, ...]:
     """Every variant that was made on this machine, in the declared order."""
     reference_s = results.baseline.timing["latency_s"]
-    return tuple(candidate(item, item.is_baseline, item.drawn["device"], reference_s) for item in results.variants)
+    return tuple(candidate(item, item.is_baseline, item.generated["device"], reference_s) for item in results.variants)
 
 
 def candidates_there(model: MeasuredModel) -> tuple[Candidate, ...]:
@@ -96,7 +96,7 @@ def sources(results: Results, machines: tuple[Machine, ...], model: str, label: 
 
 
 def candidate(item: VariantResult | Any, is_baseline: bool, device: str, reference_s: float) -> Candidate:
-    """The candidate of a VariantResult or a MeasuredVariant; `reference_s` is the baseline's time per picture."""
+    """The candidate of a VariantResult or a MeasuredVariant; `reference_s` is the baseline's time per image."""
     timing, quality = item.timing, item.quality
     speedup = _speedup(timing, is_baseline) if timing["measured"] else None
     time_s = Range(*(reference_s / value for value in (speedup.value, speedup.high, speedup.low))) if speedup else None
@@ -116,7 +116,7 @@ def candidate(item: VariantResult | Any, is_baseline: bool, device: str, referen
         extrapolated=bool(speedup and (timing["extrapolated"] or timing["baseline_extrapolated"])),
         ssim=_ssim(quality) if judged else None,
         psnr_db=quality["psnr_db"] if judged else None,
-        ssims=tuple(picture["ssim"] for picture in quality["pictures"]) if judged else (),
+        ssims=tuple(image["ssim"] for image in quality["per_image"]) if judged else (),
     )
 
 

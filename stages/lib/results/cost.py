@@ -1,7 +1,7 @@
-"""What a picture costs, given an assumed price of an hour and the share of the paid hours that is spent drawing.
+"""What an image costs, given an assumed price of an hour and the share of the paid hours that is spent generation.
 
-Making a variant is charged once, at the full price of the time it takes; drawing at the price of the hours that have to
-be paid for it. Every cost is proportional to the price.
+Making a variant is charged once, at the full price of the time it takes; generation at the price of the hours that have
+to be paid for it. Every cost is proportional to the price.
 """
 
 import math
@@ -15,19 +15,19 @@ CONFIDENCE = 0.95
 THOUSAND = 1000
 
 
-def cost_of_drawing(time_s: float, price_per_hour: float, utilisation: float) -> float:
-    """The cost of a picture that takes `time_s`, in the price's currency; `utilisation` is more than 0, up to 1."""
+def cost_of_generating(time_s: float, price_per_hour: float, utilisation: float) -> float:
+    """The cost of an image that takes `time_s`, in the price's currency; `utilisation` is more than 0, up to 1."""
     return time_s / 3600 * price_per_hour / utilisation
 
 
 def acceptable_share(ssims: Sequence[float], floor: float) -> Range:
-    """The share of pictures whose SSIM reaches `floor`, with its 95 % interval by Wilson's score.
+    """The share of images whose SSIM reaches `floor`, with its 95 % interval by Wilson's score.
 
     E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22, 1927.
     """
     n = len(ssims)
     if not n:
-        raise ValueError("a share needs at least one picture")
+        raise ValueError("a share needs at least one image")
     share = sum(value >= floor for value in ssims) / n
     z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
@@ -36,14 +36,14 @@ def acceptable_share(ssims: Sequence[float], floor: float) -> Range:
 
 
 def cost_of_acceptable(cost: float, share: float) -> float | None:
-    """The cost per picture that may be used, if the others are thrown away and drawn anew; None if none may be."""
+    """The cost per image that may be used, if the others are thrown away and generated anew; None if none may be."""
     return cost / share if share > 0 else None
 
 
-def break_even_pictures(extra_making_s: float, saved_s: float, utilisation: float) -> float | None:
-    """After how many pictures the time that making took longer is paid back; None if no picture saves time.
+def break_even_images(extra_making_s: float, saved_s: float, utilisation: float) -> float | None:
+    """After how many images the time that making took longer is paid back; None if no image saves time.
 
-    Price cancels out. `utilisation` does not: an hour of drawing has to be paid 1 / utilisation times.
+    Price cancels out. `utilisation` does not: an hour of generation has to be paid 1 / utilisation times.
     """
     if extra_making_s <= 0:
         return 0.0 if saved_s >= 0 else None
@@ -52,9 +52,9 @@ def break_even_pictures(extra_making_s: float, saved_s: float, utilisation: floa
 
 @dataclass(frozen=True)
 class CostRow:
-    """One variant's costs. All but `candidate` are None where it was not timed, the last two without pictures.
+    """One variant's costs. All but `candidate` are None where it was not timed, the last two without images.
 
-    Costs are of a thousand pictures. `break_even` is a count of pictures; None if it never comes, and for the baseline.
+    Costs are of a thousand images. `break_even` is a count of images; None if it never comes, and for the baseline.
     """
 
     candidate: Candidate
@@ -65,14 +65,14 @@ class CostRow:
 
 
 def cost_row(item: Candidate, baseline: Candidate, price_per_hour: float, utilisation: float, floor: float) -> CostRow:
-    """The costs of one variant against the baseline; `floor` is the SSIM from which a picture is acceptable."""
+    """The costs of one variant against the baseline; `floor` is the SSIM from which an image is acceptable."""
     if item.time_s is None:
         return CostRow(item, None, None, None, None)
     times = (item.time_s.value, item.time_s.low, item.time_s.high)
-    thousand = Range(*(THOUSAND * cost_of_drawing(time_s, price_per_hour, utilisation) for time_s in times))
+    thousand = Range(*(THOUSAND * cost_of_generating(time_s, price_per_hour, utilisation) for time_s in times))
     share = acceptable_share(item.ssims, floor) if item.ssims else None
     saved_s = baseline.time_s.value - item.time_s.value
-    break_even = break_even_pictures(item.making_s - baseline.making_s, saved_s, utilisation)
+    break_even = break_even_images(item.making_s - baseline.making_s, saved_s, utilisation)
     return CostRow(
         candidate=item,
         thousand=thousand,

@@ -42,11 +42,11 @@ class MeasuredVariant:
 
     @property
     def batches(self) -> list[dict[str, Any]]:
-        """Size, seconds a picture and peak in MiB of each batch that was timed."""
+        """Size, seconds an image and peak in MiB of each batch that was timed."""
         return [
             {
                 "batch_size": batch["batch_size"],
-                "latency_s": Measurement.from_json(batch["latency_per_picture_s"]).median,
+                "latency_s": Measurement.from_json(batch["latency_per_image_s"]).median,
                 "run_peak_mib": batch["run_peak_mib"],
             }
             for batch in self.timing.get("batches", ())

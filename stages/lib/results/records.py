@@ -29,7 +29,7 @@ class VariantResult:
     size: dict[str, Any]
     timing: dict[str, Any]
     quality: dict[str, Any]
-    drawn: dict[str, Any]
+    generated: dict[str, Any]
     runtime: RuntimeSpeedup | None = None
     appearance: dict[str, Any] = field(default_factory=dict)
 
@@ -59,12 +59,12 @@ class VariantResult:
 
     @property
     def work(self) -> list[ExecutedWork]:
-        """What one picture multiplies in; nothing if it was not measured."""
+        """What one image multiplies in; nothing if it was not measured."""
         return work_of(self.timing.get("executed", ()))
 
     @property
-    def pictured(self) -> bool:
-        """Whether pictures were drawn and compared."""
+    def illustrated(self) -> bool:
+        """Whether images were generated and compared."""
         return self.quality["measured"]
 
     def measurement(self, name: str) -> Measurement | None:
@@ -100,9 +100,9 @@ class Results:
     digests: dict[str, str | None] = field(default_factory=dict)  # the MD5 of each file, by its path in dvc.yaml
 
     @property
-    def pictured(self) -> bool:
-        """Whether pictures were drawn; of random weights there are none, in any format."""
-        return self.baseline.pictured
+    def illustrated(self) -> bool:
+        """Whether images were generated; of random weights there are none, in any format."""
+        return self.baseline.illustrated
 
     @property
     def baseline(self) -> VariantResult:
@@ -135,7 +135,7 @@ def load_results(reports: Path, images: Path, params: Params) -> Results:
             size=read_json(reports / "size" / f"{name}.json"),
             timing=read_json(reports / "timing" / f"{name}.json"),
             quality=read_json(reports / "quality" / f"{name}.json"),
-            drawn=read_json(images / name / "images.json"),
+            generated=read_json(images / name / "images.json"),
             appearance=read_json(reports / "appearance" / f"{name}.json"),
             runtime=RuntimeSpeedup(**summary["runtimes"][name]) if name in summary["runtimes"] else None,
         )
@@ -151,9 +151,9 @@ def load_results(reports: Path, images: Path, params: Params) -> Results:
         tuple(pair for pair in summary[key] if {pair["reference"], pair["variant"]} <= set(params.variants))
         for key in ("pairs", "comparisons")
     )
-    drawn = {result.pictured for result in variants}
-    if len(drawn) > 1:
-        raise UserError(f"{reports / 'quality'} has variants with and without pictures: run `dvc repro`")
+    generated = {result.illustrated for result in variants}
+    if len(generated) > 1:
+        raise UserError(f"{reports / 'quality'} has variants with and without images: run `dvc repro`")
     return Results(
         environment=read_json(reports / "environment.json"),
         variants=variants,
@@ -169,18 +169,18 @@ def load_results(reports: Path, images: Path, params: Params) -> Results:
 
 
 def kind_means(pair: dict[str, Any], kinds: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """PSNR in dB of one pair of variants per kind of prompt, identical pictures counted apart.
+    """PSNR in dB of one pair of variants per kind of prompt, identical images counted apart.
 
-    `kinds` maps picture ids to kinds; the answer has {"psnr_db": mean or None, "images", "identical"} for each kind in
+    `kinds` maps image ids to kinds; the answer has {"psnr_db": mean or None, "images", "identical"} for each kind in
     the order of first appearance.
     """
     groups: dict[str, list[dict[str, Any]]] = {kind: [] for kind in kinds.values()}
-    for picture in pair["pictures"]:
-        groups[kinds[picture["id"]]].append(picture)
-    return {kind: _mean(pictures) for kind, pictures in groups.items()}
+    for image in pair["per_image"]:
+        groups[kinds[image["id"]]].append(image)
+    return {kind: _mean(images) for kind, images in groups.items()}
 
 
-def _mean(pictures: list[dict[str, Any]]) -> dict[str, Any]:
-    values = [picture["psnr_db"] for picture in pictures if not picture["identical"]]
+def _mean(images: list[dict[str, Any]]) -> dict[str, Any]:
+    values = [image["psnr_db"] for image in images if not image["identical"]]
     mean = sum(values) / len(values) if values else None
-    return {"psnr_db": mean, "images": len(pictures), "identical": len(pictures) - len(values)}
+    return {"psnr_db": mean, "images": len(images), "identical": len(images) - len(values)}

@@ -11,13 +11,13 @@ from stages.lib.project.params import Scenario
 from stages.lib.results.candidates import Candidate
 from stages.lib.results.pareto import COSTS
 
-# Why a variant cannot be advised, the weightiest first: the report gives the first one.
+# Why a variant cannot be recommended, the weightiest first: the report gives the first one.
 OBSTACLES = ("device", "simulated", "unjudged", "quality", "memory")
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What follows from the rule. `eligible` are the variants that may be advised, the best first; none may be."""
+    """What follows from the rule. `eligible` are the variants that may be recommended, the best first; none may be."""
 
     scenario: Scenario
     eligible: tuple[Candidate, ...]
@@ -25,23 +25,23 @@ class Decision:
 
     @property
     def winner(self) -> Candidate | None:
-        """The advised variant, if any may be."""
+        """The recommended variant, if any may be."""
         return self.eligible[0] if self.eligible else None
 
     @property
     def runner_up(self) -> Candidate | None:
-        """The next best one that may be advised."""
+        """The next best one that may be recommended."""
         return self.eligible[1] if len(self.eligible) > 1 else None
 
     @property
     def surely_fits(self) -> bool:
         """Whether all of the winner's SSIM interval reaches the floor."""
-        return self.winner is not None and self.winner.ssim.low >= self.scenario.ssim_floor
+        return self.winner is not None and self.winner.ssim.low >= self.scenario.ssim_threshold
 
     @property
     def surely_best(self) -> Candidate | None:
         """The best of those whose whole SSIM interval reaches the floor."""
-        return next((item for item in self.eligible if item.ssim.low >= self.scenario.ssim_floor), None)
+        return next((item for item in self.eligible if item.ssim.low >= self.scenario.ssim_threshold), None)
 
     @property
     def tied(self) -> tuple[Candidate, ...]:
@@ -55,7 +55,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Turn:
-    """One number that would change the advice. From `now`, it has to pass `at`; then `then` is advised, or nothing.
+    """One number that would change the advice. From `now`, it has to pass `at`; then `then` is recommended, or nothing.
 
     `kind`: 'winner' and 'rival' are what is minimised, of the winner and of the runner-up; 'floor-up', 'floor-down',
     'limit-down' and 'limit-up' are the scenario's own limits. What goes down changes the advice at `at` itself.
@@ -68,12 +68,12 @@ class Turn:
 
 
 def obstacles(scenario: Scenario, item: Candidate) -> tuple[str, ...]:
-    """Everything that keeps a variant from being advised, in the order of OBSTACLES; empty if nothing does."""
+    """Everything that keeps a variant from being recommended, in the order of OBSTACLES; empty if nothing does."""
     held = {
         "device": scenario.device not in ("any", item.device),
         "simulated": item.simulated,
         "unjudged": item.ssim is None,
-        "quality": item.ssim is not None and item.ssim.value < scenario.ssim_floor,
+        "quality": item.ssim is not None and item.ssim.value < scenario.ssim_threshold,
         "memory": _over(scenario, item),
     }
     return tuple(name for name in OBSTACLES if held[name])
@@ -113,7 +113,7 @@ def turns(decision: Decision) -> list[Turn]:
         own, other = value(scenario, winner), value(scenario, rival)
         found += [Turn("winner", own, other, rival), Turn("rival", other, own, rival)]
     if winner:
-        found.append(Turn("floor-up", scenario.ssim_floor, winner.ssim.value, _without(decision, "ssim_floor")))
+        found.append(Turn("floor-up", scenario.ssim_threshold, winner.ssim.value, _without(decision, "ssim_threshold")))
         if scenario.memory_limit_mib is not None:
             found.append(
                 Turn("limit-down", scenario.memory_limit_mib, winner.peak_mib, _without(decision, "memory_limit_mib"))
@@ -121,7 +121,7 @@ def turns(decision: Decision) -> list[Turn]:
     if better := _held_by(decision, "quality"):
         floor = max(item.ssim.value for item in better)
         let_in = [item for item in better if item.ssim.value >= floor]
-        found.append(Turn("floor-down", scenario.ssim_floor, floor, _best(scenario, let_in)))
+        found.append(Turn("floor-down", scenario.ssim_threshold, floor, _best(scenario, let_in)))
     if better := _held_by(decision, "memory"):
         limit = min(item.peak_mib for item in better)
         let_in = [item for item in better if item.peak_mib <= limit]
@@ -130,9 +130,9 @@ def turns(decision: Decision) -> list[Turn]:
 
 
 def _without(decision: Decision, key: str) -> Candidate | None:
-    """Who is advised once the floor rises above the winner's SSIM, or the limit falls below its peak."""
+    """Who is recommended once the floor rises above the winner's SSIM, or the limit falls below its peak."""
     winner = decision.winner
-    if key == "ssim_floor":
+    if key == "ssim_threshold":
         left = [item for item in decision.eligible if item.ssim.value > winner.ssim.value]
     else:
         left = [item for item in decision.eligible if item.peak_mib < winner.peak_mib]
@@ -153,7 +153,7 @@ def moved(decision: Decision, turn: Turn, factor: float) -> Decision:
     scenario, target = decision.scenario, turn.now + factor * (turn.at - turn.now)
     candidates = [*decision.eligible, *(item for item, _held in decision.excluded)]
     if turn.kind.startswith("floor"):
-        return decide(scenario.model_copy(update={"ssim_floor": target}), candidates)
+        return decide(scenario.model_copy(update={"ssim_threshold": target}), candidates)
     if turn.kind.startswith("limit"):
         return decide(scenario.model_copy(update={"memory_limit_mib": target}), candidates)
     item = decision.winner if turn.kind == "winner" else decision.runner_up

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from stages.lib.project.measurement import Measurement
 from stages.lib.project.params import COMPONENTS
 from stages.lib.quality.metrics import psnr_db
-from stages.lib.sensitivity.criticality import CRITICALITY, decision_effect, picture_effect
+from stages.lib.sensitivity.criticality import CRITICALITY, decision_effect, image_effect
 from stages.lib.sensitivity.probe_points import cosine, is_beyond, mean_square_error, noise_to_signal, snr_db
 from stages.lib.sensitivity.shapley import Value, interactions, main_effects, shapley_values, subsets
 
@@ -17,58 +17,59 @@ if TYPE_CHECKING:
     import torch
 
 # Which components can damage what is seen at each tap, upstream first.
-TAPS = {
+PROBE_POINTS = {
     "embeddings": ("text_encoder",),
     "latents": ("text_encoder", "unet"),
-    "picture": ("text_encoder", "unet", "vae"),
+    "image": ("text_encoder", "unet", "vae"),
     "safety": ("text_encoder", "unet", "vae", "safety_checker"),
 }
 Group = frozenset[str]
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Generated:
     """What one combination gives for one prompt, tap by tap."""
 
     embeddings: "torch.Tensor"
     latents: "torch.Tensor"
-    picture: "np.ndarray"
+    image: "np.ndarray"
     margin: float
 
 
-def damage(reference: Drawn, drawn: Drawn) -> dict[str, float]:
+def damage(reference: Generated, generated: Generated) -> dict[str, float]:
     """The damage at each tap, 0 where nothing differs.
 
-    embeddings: 1 - cosine. latents: noise-to-signal ratio. picture: mean square error in levels squared. safety: the
+    embeddings: 1 - cosine. latents: noise-to-signal ratio. image: mean square error in levels squared. safety: the
     distance that the margin moved.
     """
     return {
-        "embeddings": 1 - cosine(reference.embeddings, drawn.embeddings),
-        "latents": noise_to_signal(reference.latents, drawn.latents),
-        "picture": mean_square_error(reference.picture, drawn.picture),
-        "safety": abs(drawn.margin - reference.margin),
+        "embeddings": 1 - cosine(reference.embeddings, generated.embeddings),
+        "latents": noise_to_signal(reference.latents, generated.latents),
+        "image": mean_square_error(reference.image, generated.image),
+        "safety": abs(generated.margin - reference.margin),
     }
 
 
-def format_report(drawn: Sequence[Mapping[Group, Drawn]]) -> dict:
-    """One format: `drawn` has, for each picture, every combination of quantized components.
+def format_report(generated: Sequence[Mapping[Group, Generated]]) -> dict:
+    """One format: `generated` has, for each image, every combination of quantized components.
 
-    `combinations` are all 16, `taps` the effects of components at each tap, `components` their effects alone.
+    `combinations` are all 16, `probe_points` the effects of components at each tap, `components` their effects alone.
     """
-    damages = [{group: damage(one[frozenset()], item) for group, item in one.items()} for one in drawn]
-    rows = {group: _combination(group, drawn, damages) for group in subsets(COMPONENTS)}
-    taps = {tap: _tap(tap, players, damages) for tap, players in TAPS.items()}
+    damages = [{group: damage(one[frozenset()], item) for group, item in one.items()} for one in generated]
+    rows = {group: _combination(group, generated, damages) for group in subsets(COMPONENTS)}
+    probe_points = {tap: _tap(tap, players, damages) for tap, players in PROBE_POINTS.items()}
     return {
         "combinations": list(rows.values()),
-        "taps": taps,
+        "probe_points": probe_points,
         "components": [
-            _component(component, rows[frozenset({component})], drawn, taps["picture"]) for component in COMPONENTS
+            _component(component, rows[frozenset({component})], generated, probe_points["image"])
+            for component in COMPONENTS
         ],
     }
 
 
-def _combination(group: Group, drawn: Sequence[Mapping[Group, Drawn]], damages: Sequence[Mapping]) -> dict:
-    psnrs = [psnr_db(one[frozenset()].picture, one[group].picture) for one in drawn]
+def _combination(group: Group, generated: Sequence[Mapping[Group, Generated]], damages: Sequence[Mapping]) -> dict:
+    psnrs = [psnr_db(one[frozenset()].image, one[group].image) for one in generated]
     finite = [value for value in psnrs if value is not None]
     noise = _mean([item[group]["latents"] for item in damages])
     return {
@@ -76,17 +77,17 @@ def _combination(group: Group, drawn: Sequence[Mapping[Group, Drawn]], damages: 
         "embedding_cosine": 1 - _mean([item[group]["embeddings"] for item in damages]),
         "latent_snr_db": snr_db(noise),
         "psnr_db": _mean(finite) if finite else None,
-        "psnr_pictures_db": psnrs,
+        "psnr_images_db": psnrs,
         "identical": len(psnrs) - len(finite),
-        "mean_square_error": _mean([item[group]["picture"] for item in damages]),
+        "mean_square_error": _mean([item[group]["image"] for item in damages]),
         "margin_shift": _mean([item[group]["safety"] for item in damages]),
-        "flips": sum(is_beyond(one[group].margin) != is_beyond(one[frozenset()].margin) for one in drawn),
+        "flips": sum(is_beyond(one[group].margin) != is_beyond(one[frozenset()].margin) for one in generated),
     }
 
 
 def _tap(tap: str, players: tuple[str, ...], damages: Sequence[Mapping]) -> dict:
-    """Effects at one tap. Shares are parts of a picture's own damage (1 is all of it), so that each picture counts
-    alike; they are means over the pictures that are damaged there, None if none is."""
+    """Effects at one tap. Shares are parts of an image's own damage (1 is all of it), so that each image counts
+    alike; they are means over the images that are damaged there, None if none is."""
     values = [{group: item[group][tap] for group in subsets(players)} for item in damages]
     whole = frozenset(players)
     harmed = [value for value in values if value[whole] > 0]
@@ -106,7 +107,7 @@ def _tap(tap: str, players: tuple[str, ...], damages: Sequence[Mapping]) -> dict
 
 
 def _shares(player: str, players: tuple[str, ...], values: Sequence[Value], harmed: Sequence[Value]) -> dict:
-    """The part of one component: alone, as main effect, and as Shapley value with every picture's kept."""
+    """The part of one component: alone, as main effect, and as Shapley value with every image's kept."""
     whole, alone = frozenset(players), frozenset({player})
     shapley = Measurement("", tuple(shapley_values(players, item)[player] / item[whole] for item in harmed) or (0.0,))
     return {
@@ -120,15 +121,15 @@ def _shares(player: str, players: tuple[str, ...], values: Sequence[Value], harm
     }
 
 
-def _component(component: str, alone: Mapping, drawn: Sequence[Mapping[Group, Drawn]], picture: Mapping) -> dict:
+def _component(component: str, alone: Mapping, generated: Sequence[Mapping[Group, Generated]], image: Mapping) -> dict:
     """A row of Table 11: the effect of the format on this component alone, in words."""
     if component == "safety_checker":
-        margins = [one[frozenset()].margin for one in drawn]
-        shifts = [one[frozenset({component})].margin - one[frozenset()].margin for one in drawn]
+        margins = [one[frozenset()].margin for one in generated]
+        shifts = [one[frozenset({component})].margin - one[frozenset()].margin for one in generated]
         effect = decision_effect(alone["flips"], margins, shifts)
     else:
-        effect = picture_effect(alone["psnr_db"])
-    shares = {row["component"]: row["share"] for row in picture["components"]}
+        effect = image_effect(alone["psnr_db"])
+    shares = {row["component"]: row["share"] for row in image["components"]}
     return {
         "component": component,
         "effect": effect,
@@ -138,7 +139,7 @@ def _component(component: str, alone: Mapping, drawn: Sequence[Mapping[Group, Dr
         "latent_snr_db": alone["latent_snr_db"],
         "flips": alone["flips"],
         "margin_shift": alone["margin_shift"],
-        "picture_share": shares.get(component),
+        "image_share": shares.get(component),
     }
 
 

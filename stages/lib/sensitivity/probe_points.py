@@ -1,6 +1,6 @@
-"""Where damage is looked for along the drawing of a picture, and how it is expressed at each place.
+"""Where damage is looked for along the generation of an image, and how it is expressed at each place.
 
-    text encoder -> embeddings -> U-Net -> latents -> VAE -> picture -> safety checker -> margin
+    text encoder -> embeddings -> U-Net -> latents -> VAE -> image -> safety checker -> margin
 
 Each measure is 0 where nothing differs and is (or grows with) a mean square, so that independent errors add up.
 """
@@ -33,16 +33,16 @@ def snr_db(noise_to_signal: float) -> float | None:
     return -10 * math.log10(noise_to_signal) if noise_to_signal > 0 else None
 
 
-def mean_square_error(reference: "np.ndarray", picture: "np.ndarray") -> float:
-    """Mean squared difference, in levels of 255 squared, of two uint8 pictures (H, W, 3)."""
-    difference = picture.astype("float64") - reference
+def mean_square_error(reference: "np.ndarray", image: "np.ndarray") -> float:
+    """Mean squared difference, in levels of 255 squared, of two uint8 images (H, W, 3)."""
+    difference = image.astype("float64") - reference
     return float((difference**2).mean())
 
 
 def safety_margin(checker: "StableDiffusionSafetyChecker", pixels: "torch.Tensor") -> float:
-    """How far a picture is beyond the checker's nearest threshold, as a difference of cosines.
+    """How far an image is beyond the checker's nearest threshold, as a difference of cosines.
 
-    Positive: the picture is flagged (diffusers rounds to three decimals first); negative: it passes with that much to
+    Positive: the image is flagged (diffusers rounds to three decimals first); negative: it passes with that much to
     spare. `pixels` (1, 3, h, w) as the feature extractor gives them.
     """
     import torch
@@ -54,5 +54,5 @@ def safety_margin(checker: "StableDiffusionSafetyChecker", pixels: "torch.Tensor
 
 
 def is_beyond(margin: float) -> bool:
-    """Whether diffusers flags a picture of this `margin`."""
+    """Whether diffusers flags an image of this `margin`."""
     return round(margin, 3) > 0

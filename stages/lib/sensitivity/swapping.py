@@ -1,4 +1,4 @@
-"""Drawing with every network taken from FP32 or from a format, and looking at what passes between them."""
+"""Generation with every network taken from FP32 or from a format, and looking at what passes between them."""
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ from stages.lib.models.inventory import disk_bytes
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import COMPONENTS, Generation, Params, Variant
 from stages.lib.project.prompts import Prompt, load_prompts
-from stages.lib.project.worker_pool import Crew, crew_for, threads_here
+from stages.lib.project.worker_pool import WorkerPool, pool_for, threads_here
 from stages.lib.timing.memory import PROCESS_BYTES
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Embeddings:
 
 @dataclass(frozen=True)
 class Studio:
-    """What both stages that draw with exchanged networks need, in any process."""
+    """What both stages that generate with exchanged networks need, in any process."""
 
     base: Path
     calibration: Path
@@ -55,12 +55,12 @@ class Studio:
         }
         return Opened(reference_pipeline(self.base, self.device), networks)
 
-    def crew(self, pictures: int) -> Crew:
-        """The processes that draw so many pictures: each holds the FP32 model and every format beside it."""
+    def pool(self, images: int) -> WorkerPool:
+        """The processes that generate so many images: each holds the FP32 model and every format beside it."""
         if self.device != "cpu":
-            return Crew(1, threads_here())
+            return WorkerPool(1, threads_here())
         held_bytes = (1 + len(self.formats)) * sum(disk_bytes(self.base).values()) + 2 * PROCESS_BYTES
-        return crew_for(pictures, threads_here(), held_bytes, psutil.virtual_memory().available, items_per_process=1)
+        return pool_for(images, threads_here(), held_bytes, psutil.virtual_memory().available, items_per_process=1)
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ class Opened:
 
 
 def sensitivity_prompts(params: Params) -> list[Prompt]:
-    """The first `sensitivity.pictures` of the prompts, or all if there are fewer."""
-    return load_prompts(Path(params.prompts.file), params.prompts.sets)[: params.sensitivity.pictures]
+    """The first `sensitivity.images` of the prompts, or all if there are fewer."""
+    return load_prompts(Path(params.prompts.file), params.prompts.sets)[: params.sensitivity.images]
 
 
 def reference_pipeline(base: Path, device: str) -> "StableDiffusionPipeline":
@@ -124,13 +124,13 @@ def denoise(
 
 
 def decode(pipeline: "StableDiffusionPipeline", vae: Any, latents: "torch.Tensor", name: str) -> "np.ndarray":
-    """The picture, uint8 (H, W, 3), that `vae` makes of latents (1, c, h, w); a UserError if `name` breaks it."""
+    """The image, uint8 (H, W, 3), that `vae` makes of latents (1, c, h, w); a UserError if `name` breaks it."""
     import numpy as np
     import torch
 
     with torch.no_grad():
         decoded = vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
-    _finite(decoded, "decoded picture", name)
+    _finite(decoded, "decoded image", name)
     return np.asarray(pipeline.image_processor.postprocess(decoded, output_type="pil")[0])
 
 
@@ -143,11 +143,11 @@ def _finite(values: "torch.Tensor", what: str, name: str) -> "torch.Tensor":
     return values
 
 
-def checker_input(pipeline: "StableDiffusionPipeline", picture: "np.ndarray") -> "torch.Tensor":
-    """A uint8 picture (H, W, 3) as the safety checker takes it, (1, 3, h, w)."""
+def checker_input(pipeline: "StableDiffusionPipeline", image: "np.ndarray") -> "torch.Tensor":
+    """A uint8 image (H, W, 3) as the safety checker takes it, (1, 3, h, w)."""
     from PIL import Image
 
-    pixels = pipeline.feature_extractor([Image.fromarray(picture)], return_tensors="pt").pixel_values
+    pixels = pipeline.feature_extractor([Image.fromarray(image)], return_tensors="pt").pixel_values
     return pixels.to(pipeline.device)
 
 

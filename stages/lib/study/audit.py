@@ -11,16 +11,15 @@ from statistics import fmean
 from typing import Any
 
 from stages.lib.project.files import read_json
-from stages.lib.project.languages import NO_BREAK_SPACE, Translate, number
 from stages.lib.reporting.known_words import said
-from stages.lib.study.audit import conclusions, limits
+from stages.lib.reporting.languages import NO_BREAK_SPACE, Translate, number
+from stages.lib.study import conclusions, limits
 from stages.lib.study.limits import Finding, near
 
 
 def audit(folder: Path, _: Translate) -> list[Finding]:
     """Every check on the study's tables, in the order of the tables. `folder` holds the two JSON files."""
     printed, model = read_json(folder / "printed.json"), read_json(folder / "stable_diffusion_v1_5.json")
-    limits = study_limits
     checks = (limits.sizes, _sums, limits.dynamic, limits.theoretical, _overhead, _efficiency, _speedups)
     checks += (limits.memory, limits.halves, conclusions.cpu_memory, limits.gpu_time, limits.cpu_time)
     checks += (_ratings, limits.fid)

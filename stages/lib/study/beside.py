@@ -52,11 +52,12 @@ def study_texts(
     machines: Sequence[Machine],
     language: str,
     _: Translate,
-    advised: Mapping[str, Variant | None] = MappingProxyType({}),
+    recommended: Mapping[str, Variant | None] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """What the report's templates need of the study: blocks, formulas, Tables 14 and 15.
 
-    `folder` holds the study's data; `advised` has the format that this report advises for each scenario of Table 12.
+    `folder` holds the study's data; `recommended` has the format that this report advises for each scenario of Table
+    12.
     """
     sources = Sources(
         printed=read_json(folder / "printed.json"),
@@ -69,7 +70,7 @@ def study_texts(
         prompts=tuple(prompts),
         machines=tuple(machines),
         language=language,
-        advised=dict(advised),
+        recommended=dict(recommended),
         _=_,
     )
     return {
@@ -86,11 +87,11 @@ def blocks(sources: Sources) -> dict[str, Block]:
     return {
         key: Block(STUDY_TABLES.index(key) + 1, tuple(build(sources)), _note(key, sources))
         for key, build in BUILDERS.items()
-        if sources.results.pictured or key not in OF_PICTURES
+        if sources.results.illustrated or key not in OF_IMAGES
     }
 
 
-def advised_variants(
+def recommended_variants(
     winners: Mapping[str, str], params: Params, machines: Sequence[Machine]
 ) -> dict[str, Variant | None]:
     """The variant of each scenario's advice, by the name of the winner, which another machine may have measured."""
@@ -118,7 +119,7 @@ def _note(key: str, sources: Sources) -> str:
         "prompts": _("Kind, complexity, seed."),
         "sizes": _("FP32 / FP16 / INT8; parameters."),
         "overhead": _("FP32 / FP16 / INT8."),
-        "performance": _("Time; speed-up. GPU / CPU memory, here the peak of drawing."),
+        "performance": _("Time; speed-up. GPU / CPU memory, here the peak of generation."),
         "quality": _("PSNR; SSIM; rating."),
         "kinds": _("FP32 → FP16 / FP32 → INT8 / FP16 → INT8; here the PSNR of the two, INT8 CPU being the INT8."),
         "components": _("Effect of FP16; of INT8; criticality."),
@@ -148,7 +149,7 @@ def _comparable(key: str, sources: Sources) -> str:
     return ""
 
 
-OF_PICTURES = {"prompts", "quality", "kinds", "appearance", "components"}
+OF_IMAGES = {"prompts", "quality", "kinds", "appearance", "components"}
 BUILDERS: dict[str, Build] = {
     "machine": beside_setup.machine,
     "formats": beside_setup.formats,

@@ -2,10 +2,10 @@
 
 import math
 
-from stages.lib.project.languages import number
 from stages.lib.quality.metrics import rate_psnr
 from stages.lib.reporting import known_words
 from stages.lib.reporting.artefact_words import damage_words
+from stages.lib.reporting.languages import number
 from stages.lib.reporting.result_charts import component_names
 from stages.lib.results.records import kind_means
 from stages.lib.study.sources import FORMATS, Line, Sources, row
@@ -72,7 +72,7 @@ def ranks(values: dict[str, float]) -> dict[str, int]:
 
 
 def kinds(sources: Sources) -> list[Line]:
-    """A loss against FP32 has no value; what can be compared is which kind of picture suffers most."""
+    """A loss against FP32 has no value; what can be compared is which kind of image suffers most."""
     _, table = sources._, sources.printed["table_8"]
     own = _kind_psnr(sources)
     pattern = _("%(values)s dB")
@@ -109,7 +109,7 @@ def _kind_psnr(sources: Sources) -> list[dict[str, float | None]]:
 
 
 def appearance(sources: Sources) -> list[Line]:
-    """Of the artefacts that the study names, which are seen in this model's pictures."""
+    """Of the artefacts that the study names, which are seen in this model's images."""
     _ = sources._
     lines = []
     for name, said in sources.printed["table_9"].items():

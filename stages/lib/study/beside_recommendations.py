@@ -1,7 +1,7 @@
 """Tables 10, 12 and 13 of the study beside what was measured: trade-off, recommendations, costs."""
 
-from stages.lib.project.languages import number
 from stages.lib.reporting.document import dtype_name
+from stages.lib.reporting.languages import number
 from stages.lib.results.records import VariantResult
 from stages.lib.study.sources import SAME_RATIO, Line, Sources, same_ratio
 
@@ -38,7 +38,7 @@ def tradeoff(sources: Sources) -> list[Line]:
 
 
 def recommendations(sources: Sources) -> list[Line]:
-    """The study's advice against this report's, where `advised` has one, and against its own tables."""
+    """The study's advice against this report's, where `recommended` has one, and against its own tables."""
     _ = sources._
     lines = []
     for key, said in sources.printed["table_12"].items():
@@ -47,8 +47,8 @@ def recommendations(sources: Sources) -> list[Line]:
             f"{sources.said(said['format'])}: {sources.said(said['reason'])}",
         )
         finding = sources.findings["Table 12, GPU with more than 8 GB"] if key == "gpu-over-8gb" else None
-        advised = sources.advised.get(key)
-        here = advised.label if advised else ""
+        recommended = sources.recommended.get(key)
+        here = recommended.label if recommended else ""
         if finding and finding.verdict != "agrees":
             lines.append(Line(what, printed, here, finding.verdict, finding.arithmetic))
         elif key == "cpu-only" and (others := _smaller_on_cpu(sources)):
@@ -56,8 +56,8 @@ def recommendations(sources: Sources) -> list[Line]:
                 "labels": ", ".join(f"{result.label} ({number(result.compression, '.2f')}×)" for result in others)
             }
             lines.append(Line(what, printed, here, "differs", why))
-        elif advised:
-            same = said["format"]["en"].split()[0] == dtype_name(advised.weights)
+        elif recommended:
+            same = said["format"]["en"].split()[0] == dtype_name(recommended.weights)
             lines.append(Line(what, printed, here, "agrees" if same else "differs"))
         else:
             lines.append(Line(what, printed, here, "unmeasured", _("no measured format serves it")))
@@ -65,11 +65,11 @@ def recommendations(sources: Sources) -> list[Line]:
 
 
 def _smaller_on_cpu(sources: Sources) -> list[VariantResult]:
-    """Formats without integers that are smaller than the baseline and were drawn on a CPU."""
+    """Formats without integers that are smaller than the baseline and were generated on a CPU."""
     return [
         result
         for result in sources.results.others
-        if result.drawn["device"] == "cpu" and not result.variant.scaled and result.compression > SMALLER
+        if result.generated["device"] == "cpu" and not result.variant.scaled and result.compression > SMALLER
     ]
 
 

@@ -1,9 +1,9 @@
 """Tables 1 to 3 of the study beside this measurement: machine, formats, prompts."""
 
-from stages.lib.project.languages import NO_BREAK_SPACE, number, unit
 from stages.lib.project.params import DTYPE_BITS
 from stages.lib.reporting import known_words
 from stages.lib.reporting.document import dtype_name
+from stages.lib.reporting.languages import NO_BREAK_SPACE, number, unit
 from stages.lib.study.sources import FORMATS, Line, Sources, exact_parameters, same_ratio
 
 
@@ -81,7 +81,7 @@ def formats(sources: Sources) -> list[Line]:
             "bits": bits,
             "dtype": dtype_name(result.variant.stored_dtype),
             "ratio": number(DTYPE_BITS["float32"] / bits, "g"),
-            "device": result.drawn["device"].upper(),
+            "device": result.generated["device"].upper(),
         }
         why = _("its files are %(own)s× smaller, where the bits promise %(ratio)s×") % {
             "own": number(result.compression, ".2f"),
@@ -93,7 +93,7 @@ def formats(sources: Sources) -> list[Line]:
 
 
 def prompts(sources: Sources) -> list[Line]:
-    """Each prompt with kind, complexity and seed, and how it is drawn."""
+    """Each prompt with kind, complexity and seed, and how it is generated."""
     _ = sources._
     own = {prompt.prompt: prompt for prompt in sources.prompts}
     lines = []
@@ -104,7 +104,7 @@ def prompts(sources: Sources) -> list[Line]:
             [known_words.said(said["kind"], _), known_words.said(said["complexity"], _), str(said["seed"])]
         )
         if prompt is None:
-            lines.append(Line(quoted, text, "", "unmeasured", _("this prompt is not drawn here")))
+            lines.append(Line(quoted, text, "", "unmeasured", _("this prompt is not generated here")))
             continue
         same = (prompt.kind, prompt.complexity, prompt.seed) == (said["kind"], said["complexity"], said["seed"])
         here = ", ".join([known_words.said(prompt.kind, _), known_words.said(prompt.complexity, _), str(prompt.seed)])
@@ -114,7 +114,7 @@ def prompts(sources: Sources) -> list[Line]:
 
 def _generation(sources: Sources) -> Line:
     _, said, own = sources._, sources.printed["generation"], sources.params.generation
-    drawn = sources.results.baseline.timing
+    generated = sources.results.baseline.timing
     pattern = _("%(steps)s steps, guidance %(scale)s, %(width)s × %(height)s pixels")
     text = pattern % {
         "steps": said["steps"],
@@ -125,7 +125,7 @@ def _generation(sources: Sources) -> Line:
     here = pattern % {
         "steps": own.steps,
         "scale": number(own.guidance_scale, "g"),
-        "width": drawn["width"],
-        "height": drawn["height"],
+        "width": generated["width"],
+        "height": generated["height"],
     }
     return Line(_("Generation (section 3.6)"), text, here, "agrees" if text == here else "differs")

@@ -1,7 +1,7 @@
 """Table 6 of the study beside measured speed-ups, what arithmetic allows, and the same networks on other machines."""
 
-from stages.lib.project.languages import number
 from stages.lib.reporting import known_words
+from stages.lib.reporting.languages import number
 from stages.lib.study.sources import FORMATS, Line, Sources, same_ratio
 
 TIMES = {

@@ -68,14 +68,18 @@ def _adaptive(sources: Sources) -> Answer:
     steps = [r.label for r in sources.results.variants if r.variant.schedule]
     dynamic = [r.label for r in sources.results.variants if r.variant.backend in ("torch_dynamic", "torchao")]
     if not steps + dynamic:
-        return "no", _("No format adapts to what is drawn."), ()
+        return "no", _("No format adapts to what is generated."), ()
     sentences = []
     if steps:
         sentences.append(_("By the step, not by the content: %(labels)s.") % {"labels": ", ".join(steps)})
     if dynamic:
         text = _("Ranges of activations taken anew from every input: %(labels)s.")
         sentences.append(text % {"labels": ", ".join(dynamic)})
-    return "partly", " ".join(sentences), ("results-sensitivity",) if sources.results.pictured else ("results-speed",)
+    return (
+        "partly",
+        " ".join(sentences),
+        ("results-sensitivity",) if sources.results.illustrated else ("results-speed",),
+    )
 
 
 def _platforms(sources: Sources) -> Answer:
@@ -99,4 +103,4 @@ def _activations(sources: Sources) -> Answer:
         "count": len(found),
         "labels": ", ".join(result.label for result in found),
     }
-    return "measured", text, ("results-quality", "results-sensitivity") if sources.results.pictured else ()
+    return "measured", text, ("results-quality", "results-sensitivity") if sources.results.illustrated else ()

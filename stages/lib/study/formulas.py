@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from stages.lib.project.languages import number
 from stages.lib.reporting.charts import Translate
+from stages.lib.reporting.languages import number
 from stages.lib.study.limits import MIB
 
 STEP, ZERO_POINT, EXAMPLE = 0.1, 3, 1.0  # what the affine formulas are tried on
@@ -70,7 +70,7 @@ def _forward(_: Translate) -> StudyFormula:
         "forward",
         _("q(x t | x t−1) = N(x t; √(1 − β t) x t−1, β t I)"),
         math.isclose(math.sqrt(1 - beta) ** 2 + beta, 1),
-        _("A variance of 1 stays 1, since (1 − β) + β = 1. Here x is the latent, not the picture."),
+        _("A variance of 1 stays 1, since (1 − β) + β = 1. Here x is the latent, not the image."),
     )
 
 
@@ -83,7 +83,7 @@ def _reverse(_: Translate) -> StudyFormula:
         _(
             "The general form. The U-Net predicts noise, from which μ follows; Σ is not learned, and the PNDM "
             "scheduler, Stable Diffusion's default, adds no noise on the way (Σ = 0), so that formats can be "
-            "compared picture by picture."
+            "compared image by image."
         ),
     )
 
@@ -96,8 +96,8 @@ def _psnr(_: Translate) -> StudyFormula:
         _("PSNR = 20 log10(MAX / √MSE)"),
         math.isclose(20 * math.log10(255 / math.sqrt(error)), 10 * math.log10(255**2 / error)),
         _(
-            "The same as 10 log10(MAX² / MSE). It has no value for identical pictures; its mean is that of the "
-            "pictures' decibels, not of their errors. The study's listing 3 computes it with a maximum "
+            "The same as 10 log10(MAX² / MSE). It has no value for identical images; its mean is that of the "
+            "images' decibels, not of their errors. The study's listing 3 computes it with a maximum "
             "that it never defines."
         ),
     )
@@ -112,7 +112,7 @@ def _ssim(_: Translate) -> StudyFormula:
         _("SSIM(x, y) = (2 μx μy + C1)(2 σxy + C2) / ((μx² + μy² + C1)(σx² + σy² + C2))"),
         math.isclose(itself, 1),
         _(
-            "Equal pictures give 1. σxy is a covariance, which the study's legend leaves out, and the formula holds "
+            "Equal images give 1. σxy is a covariance, which the study's legend leaves out, and the formula holds "
             "for one window: what is printed is a mean over windows, whose size and constants it does not state."
         ),
     )

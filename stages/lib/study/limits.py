@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from stages.lib.project.languages import Translate, list_of, number
 from stages.lib.reporting.known_words import said
+from stages.lib.reporting.languages import Translate, list_of, number
 
 MIB = 1024**2
 BYTES = {"FP32": 4, "FP16": 2, "INT8": 1}
@@ -118,16 +118,16 @@ def halves(printed: dict[str, Any], model: dict[str, Any], _: Translate) -> Iter
     )
 
 
-def _picture_tflop(model: dict[str, Any]) -> float:
+def _image_tflop(model: dict[str, Any]) -> float:
     return (model["steps"] * model["gflop"]["unet_step"] + model["gflop"]["vae_decode"]) / 1000
 
 
 def gpu_time(printed: dict[str, Any], model: dict[str, Any], _: Translate) -> Iterator[Finding]:
     seconds, peak = printed["table_6"]["FP32"]["seconds"], model["hardware"]["Tesla T4"]["fp32_peak_tflops"]
-    work = _picture_tflop(model)
+    work = _image_tflop(model)
     yield Finding(
         _("Table 6, time of FP32 on a Tesla T4"),
-        _("%(seconds)s s per picture") % {"seconds": number(seconds, ".2f")},
+        _("%(seconds)s s per image") % {"seconds": number(seconds, ".2f")},
         _("%(work)s TFLOP in that time are %(rate)s TFLOP/s without a pause; the card's FP32 peak is %(peak)s")
         % {"work": number(work, ".1f"), "rate": number(work / seconds, ".1f"), "peak": number(peak, ".1f")},
         "impossible" if work / seconds > peak else "agrees",
@@ -138,11 +138,11 @@ def cpu_time(printed: dict[str, Any], model: dict[str, Any], _: Translate) -> It
     """Even if the quantized Linear layers took no time, the other operations stay in FP32."""
     cpu, gflop = model["hardware"]["Xeon"], model["gflop"]
     peak = cpu["cores"] * cpu["clock_ghz"] * cpu["fp32_flop_per_cycle"] / 1000
-    rest = _picture_tflop(model) - model["steps"] * gflop["unet_step_linear"] / 1000
+    rest = _image_tflop(model) - model["steps"] * gflop["unet_step_linear"] / 1000
     seconds = printed["table_6"]["INT8 CPU"]["seconds"]
     yield Finding(
         _("Table 6, time of INT8 CPU on 8 cores of 2.2 GHz"),
-        _("%(seconds)s s per picture") % {"seconds": number(seconds, ".2f")},
+        _("%(seconds)s s per image") % {"seconds": number(seconds, ".2f")},
         _(
             "%(rest)s TFLOP outside the U-Net's Linear layers stay in FP32; at a peak of %(peak)s TFLOP/s "
             "(64 per core and cycle) they alone take %(least)s s"
@@ -158,7 +158,7 @@ def fid(printed: dict[str, Any], model: dict[str, Any], _: Translate) -> Iterato
     yield Finding(
         _("Table 7, FID"),
         " / ".join(values),
-        _("a covariance of %(features)s features from %(images)s pictures has rank %(rank)s at most: no FID exists")
+        _("a covariance of %(features)s features from %(images)s images has rank %(rank)s at most: no FID exists")
         % {"features": number(features, ",d"), "images": images, "rank": images - 1},
         "impossible" if images - 1 < features else "agrees",
     )

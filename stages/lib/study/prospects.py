@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from stages.lib.project.languages import number
 from stages.lib.quality.metrics import rate_psnr
 from stages.lib.reporting.known_words import said
+from stages.lib.reporting.languages import number
 from stages.lib.results.records import VariantResult
 from stages.lib.study.sources import Answer, Outlook, Sources
 
@@ -35,7 +35,9 @@ def _content(sources: Sources) -> Answer:
     _, timed = sources._, _timed(sources)
     if not timed:
         return "no", _("No other format than the reference was timed."), ("results-speed",)
-    text = _("The fastest format, %(label)s, draws at %(speedup)s times the reference's speed, %(size)s times smaller.")
+    text = _(
+        "The fastest format, %(label)s, generates at %(speedup)s times the reference's speed, %(size)s times smaller."
+    )
     best = timed[0]
     values = {
         "label": best.label,
@@ -56,7 +58,7 @@ def _education(sources: Sources) -> Answer:
     if not timed:
         return "no", _("Memory was not measured."), ("results-speed",)
     least = min(timed, key=lambda result: result.timing["run_peak_mib"])
-    text = _("%(label)s needs the least memory: %(peak)s MiB at the peak, %(seconds)s s per picture.")
+    text = _("%(label)s needs the least memory: %(peak)s MiB at the peak, %(seconds)s s per image.")
     values = {
         "label": least.label,
         "peak": number(least.timing["run_peak_mib"], ",.0f"),
@@ -67,7 +69,7 @@ def _education(sources: Sources) -> Answer:
 
 def _research(sources: Sources) -> Answer:
     _ = sources._
-    if not sources.results.pictured:
+    if not sources.results.illustrated:
         return "no", _("Quality was not measured, so no format can be said to be faithful enough."), ()
     faithful = [r for r in _timed(sources) if rate_psnr(r.quality["psnr_db"]) in ("excellent", "identical")]
     if not faithful:
@@ -88,7 +90,7 @@ def _edge(sources: Sources) -> Answer:
         return "no", _("Nothing was timed on a CPU."), ("results-speed",)
     text = _(
         "No such device was measured. On %(cores)s cores of a CPU without a GPU the fastest format, %(label)s, takes "
-        "%(seconds)s s per picture."
+        "%(seconds)s s per image."
     )
     best = on_cpu[0]
     values = {
@@ -102,7 +104,7 @@ def _edge(sources: Sources) -> Answer:
 def _cloud(sources: Sources) -> Answer:
     _ = sources._
     sentences = [
-        _("%(machine)s, %(model)s: %(count)s pictures an hour in %(label)s.")
+        _("%(machine)s, %(model)s: %(count)s images an hour in %(label)s.")
         % {"machine": machine, "model": model, "label": label, "count": number(3600 / seconds, ",.0f")}
         for machine, model, label, seconds in _throughputs(sources)
     ]
@@ -112,7 +114,7 @@ def _cloud(sources: Sources) -> Answer:
 
 
 def _throughputs(sources: Sources) -> Iterator[tuple[str, str, str, float]]:
-    """The fastest format of each model on each machine, with its seconds a picture."""
+    """The fastest format of each model on each machine, with its seconds an image."""
     here = [(result.timing["latency_s"], result.label) for result in sources.results.variants if result.timed]
     if here:
         seconds, label = min(here)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from stages.lib.project.languages import number
 from stages.lib.project.params import COMPONENTS, Params, Variant
 from stages.lib.project.prompts import Prompt
 from stages.lib.reporting.charts import Translate
+from stages.lib.reporting.languages import number
 from stages.lib.results.machines import Machine, MeasuredVariant
 from stages.lib.results.records import Results, VariantResult
 from stages.lib.study.limits import Finding
@@ -46,7 +46,7 @@ class Sources:
     prompts: tuple[Prompt, ...]
     machines: tuple[Machine, ...]
     language: str
-    advised: dict[str, Variant | None]
+    recommended: dict[str, Variant | None]
     _: Translate
 
     def said(self, text: dict[str, str]) -> str:

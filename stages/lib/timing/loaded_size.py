@@ -1,11 +1,11 @@
 """How much room does a loaded variant take? A fresh process loads it, and drops one component after the other.
 
 Two figures per component, in bytes. `memory`: what its tensors occupy, counted through every wrapper (memory_bytes in
-stages.lib.models.inventory). `growth`: by how much the process shrinks when the component is dropped, which is how much larger
-it is with the component than without: also what a runtime keeps besides, such as reordered copies and compiled code,
-but not what libraries cost once. On a CPU it is memory that belongs to this process alone (USS of psutil). Loaders map
-weight files into memory, and the system brings a page when it is first read: each is read before measuring, as the
-first picture would.
+stages.lib.models.inventory). `growth`: by how much the process shrinks when the component is dropped, which is how much
+larger it is with the component than without: also what a runtime keeps besides, such as reordered copies and compiled
+code, but not what libraries cost once. On a CPU it is memory that belongs to this process alone (USS of psutil).
+Loaders map weight files into memory, and the system brings a page when it is first read: each is read before measuring,
+as the first image would.
 """
 
 import argparse

@@ -8,7 +8,7 @@ from stages.lib.formats import BACKENDS
 from stages.lib.models.inventory import disk_bytes
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import Variant
-from stages.lib.project.worker_pool import Crew, crew_for, threads_here
+from stages.lib.project.worker_pool import WorkerPool, pool_for, threads_here
 
 MIB = 1024**2
 GIB = 1024**3
@@ -39,14 +39,14 @@ def loaded_bytes(folder: Path, variant: Variant) -> float:
     return BACKENDS[variant.backend].load_peak * sum(disk_bytes(folder).values())
 
 
-def drawing_crew(folder: Path, variant: Variant, device: str, pictures: int) -> Crew:
-    """The processes that draw so many pictures with the variant in `folder`; on a GPU it is one."""
+def generation_pool(folder: Path, variant: Variant, device: str, images: int) -> WorkerPool:
+    """The processes that generate so many images with the variant in `folder`; on a GPU it is one."""
     import psutil
 
     if device != "cpu":
-        return Crew(1, threads_here())
+        return WorkerPool(1, threads_here())
     each_bytes = loaded_bytes(folder, variant) + 2 * PROCESS_BYTES
-    return crew_for(pictures, threads_here(), each_bytes, psutil.virtual_memory().available)
+    return pool_for(images, threads_here(), each_bytes, psutil.virtual_memory().available)
 
 
 class PeakMeter(Protocol):

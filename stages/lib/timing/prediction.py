@@ -10,9 +10,9 @@ from stages.lib.project.measurement import Measurement
 
 @dataclass(frozen=True)
 class Run:
-    """One picture: its time, and the time of its multiplications alone.
+    """One image: its time, and the time of its multiplications alone.
 
-    Both as multiples of the time of the baseline's picture in the same benchmark, so that runs of several benchmarks
+    Both as multiples of the time of the baseline's image in the same benchmark, so that runs of several benchmarks
     can be compared though the machine's speed drifts between them.
     """
 
@@ -34,7 +34,7 @@ class Prediction:
 
     @property
     def multiplication_share(self) -> float:
-        """What part (0 to 1) of the reference's picture is multiplication: all that faster kernels can save."""
+        """What part (0 to 1) of the reference's image is multiplication: all that faster kernels can save."""
         return min(1.0, self.reference.multiplication / self.reference.time)
 
     @property
@@ -64,7 +64,7 @@ def runs(timing: Mapping[str, Any]) -> tuple[Run, Run]:
     measured = {item["name"]: Measurement.from_json(item) for item in timing["measurements"]}
     baseline_s = measured["baseline_latency_s"].median
     multiplication = {
-        key: sum(row.picture_time_s for row in work_of(timing[key])) / baseline_s
+        key: sum(row.image_time_s for row in work_of(timing[key])) / baseline_s
         for key in ("baseline_executed", "executed")
     }
     return (

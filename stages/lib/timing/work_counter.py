@@ -1,4 +1,4 @@
-"""Counting and timing the multiplications that PyTorch dispatches while a pipeline draws."""
+"""Counting and timing the multiplications that PyTorch dispatches while a pipeline generates."""
 
 import re
 import time

@@ -1,10 +1,10 @@
 """A fresh process that times one variant, one call at a time, whenever its parent asks.
 
-A picture that would take too long is not drawn to its end: after a few steps the others are left out, and each is taken
-to last as long as the last TIMED_STEPS of those. The first picture decides it for all.
+An image that would take too long is not generated to its end: after a few steps the others are left out, and each is
+taken to last as long as the last TIMED_STEPS of those. The first image decides it for all.
 
 Both ways, one line is one JSON object. The parent first sends the fields of `Task`; the answer comes when libraries
-are imported. Then it sends {"do": "load"}, whose answer comes when the model is ready to draw, and {"do": "call"},
+are imported. Then it sends {"do": "load"}, whose answer comes when the model is ready to generate, and {"do": "call"},
 {"do": "peak"}, {"do": "components"}, {"do": "batch", "size": 8} or {"do": "executed"}. A mistake of the user is
 answered with {"error": message}. When the parent goes, this process ends at once, also in the middle of a call.
 """
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     import torch
     from diffusers import StableDiffusionPipeline
 
-# Pictures, and steps of each, in which multiplications are counted and timed one by one.
-COUNTED_PICTURES, COUNTED_STEPS = 3, 2
+# Images, and steps of each, in which multiplications are counted and timed one by one.
+COUNTED_IMAGES, COUNTED_STEPS = 3, 2
 
 
 TIMED_STEPS = 2
@@ -40,7 +40,7 @@ TIMED_STEPS = 2
 
 @dataclass(frozen=True)
 class Task:
-    """What one worker loads and draws. `threads` is what PyTorch may use on the CPU."""
+    """What one worker loads and generates. `threads` is what PyTorch may use on the CPU."""
 
     variant: str
     folder: str
@@ -51,7 +51,7 @@ class Task:
     noise: str
     steps: int
     guidance_scale: float
-    longest_picture_s: float
+    longest_image_s: float
 
     def as_line(self) -> str:
         """The line that starts the work."""
@@ -60,7 +60,7 @@ class Task:
 
 @dataclass
 class Worker:
-    """A loaded model and what it draws with."""
+    """A loaded model and what it generates with."""
 
     task: Task
     pipeline: "StableDiffusionPipeline"
@@ -68,17 +68,17 @@ class Worker:
     meter: PeakMeter
     # The first holds what is done only once; steps with a schedule of their own are not like the rest.
     sampled_steps: int = 1 + TIMED_STEPS
-    is_long: bool | None = None  # known after the first picture
+    is_long: bool | None = None  # known after the first image
 
     def call(self, size: int = 1) -> dict[str, Any]:
-        """Draw one picture as a user does: text encoding, denoising, decoding, safety check; no PNG.
+        """Generate one image as a user does: text encoding, denoising, decoding, safety check; no PNG.
 
         With `size`, as many at once, all of them the same. `latency_s` is the time, extrapolated to all U-Net calls if
         fewer were made; `measured_s` is what was measured.
         """
         ends_s: list[float] = []
         begin_s = self._now_s()
-        picture = self._draw(
+        image = self._generate(
             self.task.steps,
             size,
             callback_on_step_end=None if self.is_long is False else self._stop_if_long(ends_s),
@@ -89,9 +89,9 @@ class Worker:
         calls = len(self.pipeline.scheduler.timesteps)
         made = self.sampled_steps if self.is_long else calls
         rest_s = (calls - made) * _step_s(ends_s) if self.is_long else 0.0
-        if not picture.isfinite().all():
+        if not image.isfinite().all():
             raise UserError(
-                f"variant '{self.task.variant}' gives NaN in the picture of prompt '{self.task.prompt}': in "
+                f"variant '{self.task.variant}' gives NaN in the image of prompt '{self.task.prompt}': in "
                 f"params.yaml set `compute: float32` under variants.{self.task.variant}"
             )
         return {
@@ -99,12 +99,12 @@ class Worker:
             "measured_s": measured_s,
             "unet_calls": calls,
             "unet_calls_made": made,
-            "height": picture.shape[2],
-            "width": picture.shape[3],
+            "height": image.shape[2],
+            "width": image.shape[3],
         }
 
     def _stop_if_long(self, ends_s: list[float]) -> Callable[..., dict]:
-        """What the pipeline calls after each step: leave out the other steps of a picture that would take too long."""
+        """What the pipeline calls after each step: leave out the other steps of an image that would take too long."""
 
         def look(pipeline: Any, step: int, timestep: Any, tensors: dict) -> dict:
             if step >= self.sampled_steps:
@@ -113,13 +113,13 @@ class Worker:
             calls = len(pipeline.scheduler.timesteps)
             if step == self.sampled_steps - 1 < calls - 1:
                 if self.is_long is None:
-                    self.is_long = calls * _step_s(ends_s) > self.task.longest_picture_s
+                    self.is_long = calls * _step_s(ends_s) > self.task.longest_image_s
                 pipeline._interrupt = self.is_long
             return tensors
 
         return look
 
-    def _draw(self, steps: int, size: int = 1, **options: Any) -> "torch.Tensor":
+    def _generate(self, steps: int, size: int = 1, **options: Any) -> "torch.Tensor":
         return self.pipeline(
             prompt=[self.task.prompt] * size,
             latents=self.latents.repeat(size, 1, 1, 1),
@@ -134,7 +134,7 @@ class Worker:
         return {"peak_mib": self.meter.peak_mib(), "kind": self.meter.kind, "method": self.meter.method}
 
     def components(self) -> dict[str, Any]:
-        """Draw one picture with a clock around each network; seconds of each call, and `other`: the rest, once."""
+        """Generate one image with a clock around each network; seconds of each call, and `other`: the rest, once."""
         times_s: dict[str, list[float]] = {}
         with ExitStack() as stack:
             for name, owner, method in (
@@ -149,13 +149,13 @@ class Worker:
         return {"times_s": times_s, "unet_calls": call["unet_calls"]}
 
     def executed(self) -> dict[str, Any]:
-        """What one call of each network multiplies in, and how long that takes, as rows of stages.lib.formats.shared.executed_work."""
+        """What one call of each network multiplies in, and how long that takes, as rows of `ExecutedWork`."""
         from stages.lib.timing.work_counter import WorkCounter
 
         counter = WorkCounter(self._now_s)
         with counter.watching(self.pipeline):
-            for _ in range(COUNTED_PICTURES):
-                self._draw(min(COUNTED_STEPS, self.task.steps))
+            for _ in range(COUNTED_IMAGES):
+                self._generate(min(COUNTED_STEPS, self.task.steps))
         rows = counter.rows()
         variant = load_params().variant(self.task.variant)
         backend = BACKENDS[variant.backend].load_module()
@@ -167,7 +167,7 @@ class Worker:
         return {"rows": [row.as_json() for row in rows]}
 
     def batch(self, size: int) -> dict[str, Any]:
-        """Draw `size` pictures at once; the time of all together, and the highest memory use meanwhile."""
+        """Generate `size` images at once; the time of all together, and the highest memory use meanwhile."""
         self.meter.reset()
         return {"latency_s": self.call(size)["latency_s"], **self.peak()}
 
@@ -203,16 +203,16 @@ def _step_s(ends_s: list[float]) -> float:
 
 
 def import_libraries(task: Task) -> None:
-    """Import what loading and drawing need, so that the time of loading is the model's own."""
+    """Import what loading and generation need, so that the time of loading is the model's own."""
     from diffusers import StableDiffusionPipeline  # noqa: F401
 
-    from stages.lib.generation import noise, sampling
+    from stages.lib.generation import noise, sampling  # noqa: F401
 
     BACKENDS[load_params().variant(task.variant).backend].load_module()
 
 
 def load(task: Task, meter: PeakMeter) -> tuple[Worker, dict[str, Any]]:
-    """The worker ready to draw, and the highest memory use so far. `meter` has counted since the process began."""
+    """The worker ready to generate, and the highest memory use so far. `meter` has counted since the process began."""
     import torch
 
     from stages.lib.generation.noise import read_noise

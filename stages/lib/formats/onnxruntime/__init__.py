@@ -6,8 +6,8 @@
 
 Each converted component is an ONNX graph: `model.onnx.data` holds the constants, raw, one after the other, and
 `model.onnx.gz` the graph with constants below a KiB inside. Neither can run code when it is read. `onnxruntime.json`
-lists the SHA-256 of both, and a file that differs is refused. The VAE's encoder is not needed to draw: it is neither
-stored nor counted. The safety checker's thresholds stay in PyTorch.
+lists the SHA-256 of both, and a file that differs is refused. The VAE's encoder is not needed to generate: it is
+neither stored nor counted. The safety checker's thresholds stay in PyTorch.
 """
 
 from stages.lib.formats.onnxruntime.compression import quantize

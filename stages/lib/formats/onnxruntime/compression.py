@@ -29,9 +29,9 @@ UNROUNDED_RESULTS = ["Gemm", "MatMul"]
 def quantize(base: Path, variant: Variant, out: Path, calibration: Inputs | None = None) -> None:
     """Write `base` with the components of `variant` as ONNX graphs into the empty folder `out`.
 
-    `calibration` has the inputs of each component, named as in stages.lib.models.calibration, and is needed where activations
-    become INT8. One network is in memory at a time. A missing package, missing inputs or a network that cannot be
-    converted is a UserError.
+    `calibration` has the inputs of each component, named as in stages.lib.models.calibration, and is needed where
+    activations become INT8. One network is in memory at a time. A missing package, missing inputs or a network that
+    cannot be converted is a UserError.
     """
     require_packages()
     if variant.activations == "int8":

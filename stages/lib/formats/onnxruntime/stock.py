@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.lib.formats.onnxruntime.storage import read_graph
-from stages.lib.formats.shared.graphs.parameters import ParameterLedger
+from stages.lib.formats.shared.graphs.parameters import ParameterAccounting
 from stages.lib.models.inventory import StoredTensor, stored_component
 from stages.lib.project.params import COMPONENTS, Variant
 
@@ -29,22 +29,22 @@ def inventory(folder: Path, variant: Variant) -> list[StoredTensor]:
 def graph_tensors(folder: Path, component: str) -> list[StoredTensor]:
     """Every constant of a component's graph, and the safety checker's thresholds.
 
-    A parameter that the graph folds or drops has a row without bytes, see stages.lib.formats.shared.graphs.parameters. Constants that
-    the operations themselves carry, a few bytes of shape each, are part of the graph and no rows.
+    A parameter that the graph folds or drops has a row without bytes, see stages.lib.formats.shared.graphs.parameters.
+    Constants that the operations themselves carry, a few bytes of shape each, are part of the graph and no rows.
     """
     import onnx
 
-    ledger = ParameterLedger(folder, component)
+    accounting = ParameterAccounting(folder, component)
     tensors = []
     for tensor in onnx.load_model_from_string(read_graph(folder, component)).graph.initializer:
         elements, stored_bytes, dtype = *stored_size(tensor), _dtype(tensor)
         name = tensor.name.removesuffix(QUANTIZED)
-        if ledger.stands_for(name, elements):
-            tensors.append(ledger.claimed(name, elements, dtype, stored_bytes))
+        if accounting.stands_for(name, elements):
+            tensors.append(accounting.claimed(name, elements, dtype, stored_bytes))
         else:
-            operator = ledger.operator(_owner(tensor.name))
+            operator = accounting.operator(_owner(tensor.name))
             tensors.append(StoredTensor(component, tensor.name, operator, elements, 0, dtype, stored_bytes))
-    return tensors + ledger.rest()
+    return tensors + accounting.rest()
 
 
 def stored_size(tensor: "onnx.TensorProto") -> tuple[int, int]:

@@ -10,7 +10,7 @@
 Each converted component is an OpenVINO graph: `openvino_model.bin` holds the constants, raw, one after the other, and
 `openvino_model.xml.gz` the graph, as text (for a small model, XML is a quarter of the bytes unless compressed). Neither
 can run code when it is read. `openvino.json` lists the SHA-256 of both, and a file that differs is refused. The VAE's
-encoder is not needed to draw: it is neither stored nor counted. The safety checker's thresholds stay in PyTorch.
+encoder is not needed to generate: it is neither stored nor counted. The safety checker's thresholds stay in PyTorch.
 
 This CPU runtime chooses BF16 by itself where the processor has it: the precision is therefore always asked for.
 """

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # The first and last convolution of the U-Net and of the decoder: a few thousand weights. Rounding the U-Net's last one
 # costs more than rounding all others together (its four channels are the prediction, and nothing averages over them),
-# and its first one's input is a picture whose noise, towards the end, is finer than a step of INT8.
+# and its first one's input is an image whose noise, towards the end, is finer than a step of INT8.
 EXACT_LAYERS = (r".*\.network\.(decoder\.)?conv_(in|out)/.*",)
 # The U-Net's layers whose input stays in floating point: the embedding of time, which has one row, and the second
 # layer of feed-forward parts, whose input, a product of two activations, has outliers: by far the largest errors.
@@ -33,9 +33,9 @@ FLOAT_LAYERS = (r".*\.time_embedding\..*", r".*\.time_emb_proj/.*", r".*\.ff\.ne
 def quantize(base: Path, variant: Variant, out: Path, calibration: Inputs | None = None) -> None:
     """Write `base` with the components of `variant` as OpenVINO graphs into the empty folder `out`.
 
-    `calibration` has the inputs of each component, named as in stages.lib.models.calibration, and is needed where activations
-    become INT8. One network is in memory at a time. A missing package, missing inputs or a network that cannot be
-    converted is a UserError.
+    `calibration` has the inputs of each component, named as in stages.lib.models.calibration, and is needed where
+    activations become INT8. One network is in memory at a time. A missing package, missing inputs or a network that
+    cannot be converted is a UserError.
     """
     require_packages("openvino", "nncf")
     if variant.activations == "int8":
@@ -60,7 +60,7 @@ def quantize(base: Path, variant: Variant, out: Path, calibration: Inputs | None
 
 @contextlib.contextmanager
 def _quiet_nncf() -> Iterator[None]:
-    """NNCF draws bars and tables on standard output."""
+    """NNCF generates bars and tables on standard output."""
     import nncf
 
     nncf.set_log_level(logging.ERROR)
@@ -85,7 +85,7 @@ def quantize_fully(model: "openvino.Model", inputs: list[dict[str, np.ndarray]])
 
     EXACT_LAYERS and FLOAT_LAYERS are left as they are, and so is attention: integers make it neither faster nor better.
     Biases are not corrected, as in OpenVINO's own examples for diffusion models: it took a fifth of the time, and made
-    pictures of one format 0.15 dB better and of the other 0.13 dB worse.
+    images of one format 0.15 dB better and of the other 0.13 dB worse.
     """
     with _quiet_nncf():
         import nncf

@@ -43,7 +43,7 @@ def executed_work(folder: Path, variant: Variant) -> list[dict]:
     its entry names. The dtype is that of the kernel
     ("..._I8"), not of its weights: a kernel that unpacks INT8 weights and multiplies in BF16 counts as BF16. Of
     attention that is one kernel with its softmax, each product counts in the dtype in which its factors enter, and the
-    kernel's time, softmax included, is shared out by multiply-accumulates. Shapes are those of one picture with
+    kernel's time, softmax included, is shared out by multiply-accumulates. Shapes are those of one image with
     guidance; the times are medians of a profiled run on zeros.
     """
     pipeline = load(folder, variant, "cpu")

@@ -37,7 +37,7 @@ def load(folder: Path, variant: Variant, device: str) -> StableDiffusionPipeline
         if component not in variant.components:
             compute_in(networks[component], component, "float32")
     if variant.schedule:
-        _announce_pictures(pipeline)
+        _announce_images(pipeline)
     return pipeline
 
 
@@ -94,13 +94,13 @@ def compiled(
     return Graph(core, model, compute, shapes)
 
 
-def _announce_pictures(pipeline: StableDiffusionPipeline) -> None:
-    """Tell the U-Net when a picture begins: then, and only then, the pipeline sets its scheduler's timesteps."""
+def _announce_images(pipeline: StableDiffusionPipeline) -> None:
+    """Tell the U-Net when an image begins: then, and only then, the pipeline sets its scheduler's timesteps."""
     set_timesteps = pipeline.scheduler.set_timesteps
 
     @functools.wraps(set_timesteps)
     def announced(*arguments: Any, **options: Any) -> None:
-        pipeline.unet.begin_picture()
+        pipeline.unet.begin_image()
         return set_timesteps(*arguments, **options)
 
     pipeline.scheduler.set_timesteps = announced

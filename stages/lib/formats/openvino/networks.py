@@ -62,6 +62,6 @@ def properties(compute: str) -> dict[str, Any]:
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        # Where several processes draw side by side, all would be pinned to the first cores: half as fast on two.
+        # Where several processes generate side by side, all would be pinned to the first cores: half as fast on two.
         "ENABLE_CPU_PINNING": torch.get_num_threads() >= threads_here(),
     }

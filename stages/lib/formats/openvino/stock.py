@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from stages.lib.formats.openvino.storage import check_manifest, graph_text
-from stages.lib.formats.shared.graphs.parameters import ParameterLedger
+from stages.lib.formats.shared.graphs.parameters import ParameterAccounting
 from stages.lib.models.inventory import StoredTensor, stored_component
 from stages.lib.project.params import COMPONENTS, Variant
 
@@ -62,7 +62,7 @@ def graph_tensors(folder: Path, component: str) -> list[StoredTensor]:
 
     A parameter that the graph folds or drops has a row without bytes, see stages.lib.formats.shared.graphs.parameters.
     """
-    ledger = ParameterLedger(folder, component)
+    accounting = ParameterAccounting(folder, component)
     tensors, ranges = [], set()
     nodes = _nodes(graph_text(folder, component))
     for node in nodes.values():
@@ -77,12 +77,12 @@ def graph_tensors(folder: Path, component: str) -> list[StoredTensor]:
         ranges.add(span)
         dtype, stored_bytes = DTYPES[node.data["element_type"]], int(node.data["size"])
         name = _parameter_name(node, nodes)
-        if ledger.stands_for(name, elements):
-            tensors.append(ledger.claimed(name, elements, dtype, stored_bytes))
+        if accounting.stands_for(name, elements):
+            tensors.append(accounting.claimed(name, elements, dtype, stored_bytes))
         else:
             operator = _operator(node, nodes)
             tensors.append(StoredTensor(component, node.name, operator, elements, 0, dtype, stored_bytes))
-    return tensors + ledger.rest()
+    return tensors + accounting.rest()
 
 
 def _nodes(text: bytes) -> dict[str, Node]:

@@ -86,7 +86,7 @@ def obstacle_of(environment: Path, variant: Variant) -> Obstacle | None:
 
 
 def obstacle_left_in(folder: Path) -> Obstacle | None:
-    """The obstacle that an earlier stage left in place of a model or of pictures."""
+    """The obstacle that an earlier stage left in place of a model or of images."""
     path = folder / UNAVAILABLE
     return Obstacle(**read_json(path)["unavailable"]) if path.is_file() else None
 

@@ -33,7 +33,7 @@ def require_compiler(variant: Variant, device: str) -> None:
 
 
 def compile_network(network: nn.Module, component: str, mode: bool | str = True) -> None:
-    """Let the part of a network that drawing runs be compiled in its first call, in place.
+    """Let the part of a network that generation runs be compiled in its first call, in place.
 
     Only `forward` is: the casts that meet a network at its door stay outside, and so does a clock around it. Shapes are
     taken as they come; another batch is compiled anew. `mode` is one of torch.compile's that record a CUDA graph, or

@@ -18,11 +18,11 @@ EXECUTED_DTYPES = ("int8", "float8", "bfloat16", "float16", "float32")
 class ExecutedWork:
     """All multiplications of one kind in one call of a graph: the row that back ends and reports/timing share.
 
-    component: a name of stages.lib.project.params.COMPONENTS. graph: "main", or for the U-Net calls that a schedule spares
-    "unquantized" (its entry "none") or the precision that its entry names. operator: one of OPERATORS; MatMul is a
-    product of attention, which has two, fused or not. dtype: one of EXECUTED_DTYPES. layers, multiply_accumulates: of
+    component: a name of stages.lib.project.params.COMPONENTS. graph: "main", or for the U-Net calls that a schedule
+    spares "unquantized" (its entry "none") or the precision that its entry names. operator: one of OPERATORS; MatMul is
+    a product of attention, which has two, fused or not. dtype: one of EXECUTED_DTYPES. layers, multiply_accumulates: of
     one call. time_s: what these layers take in one call where they run, by a clock around each or the runtime's own
-    profiler, the median of several calls. calls: how often a picture calls this graph; the benchmark fills it in.
+    profiler, the median of several calls. calls: how often an image calls this graph; the benchmark fills it in.
     """
 
     component: str
@@ -39,13 +39,13 @@ class ExecutedWork:
             raise ValueError(f"work of operator '{self.operator}' in '{self.dtype}' is not of a known kind")
 
     @property
-    def picture_multiply_accumulates(self) -> int:
-        """Multiply-accumulates of one picture."""
+    def image_multiply_accumulates(self) -> int:
+        """Multiply-accumulates of one image."""
         return self.multiply_accumulates * self.calls
 
     @property
-    def picture_time_s(self) -> float:
-        """Seconds of one picture."""
+    def image_time_s(self) -> float:
+        """Seconds of one image."""
         return self.time_s * self.calls
 
     def as_json(self) -> dict[str, Any]:
@@ -59,13 +59,13 @@ def work_of(rows: Iterable[Mapping[str, Any]]) -> list[ExecutedWork]:
 
 
 def throughput(rows: Sequence[ExecutedWork]) -> float | None:
-    """10^9 multiply-accumulates per second of a picture's kernels; None where there are none or none took time."""
-    time_s = sum(row.picture_time_s for row in rows)
-    return sum(row.picture_multiply_accumulates for row in rows) / time_s / 1e9 if time_s else None
+    """10^9 multiply-accumulates per second of an image's kernels; None where there are none or none took time."""
+    time_s = sum(row.image_time_s for row in rows)
+    return sum(row.image_multiply_accumulates for row in rows) / time_s / 1e9 if time_s else None
 
 
-def picture_calls(row: ExecutedWork, calls: Mapping[str, int], schedule: Sequence[str]) -> int:
-    """How often a picture calls the graph of `row`: `calls` of its component, shared out by `schedule`.
+def image_calls(row: ExecutedWork, calls: Mapping[str, int], schedule: Sequence[str]) -> int:
+    """How often an image calls the graph of `row`: `calls` of its component, shared out by `schedule`.
 
     A schedule has one entry per U-Net call from the first: "int8" is the graph "main", "none" is "unquantized", and any
     other entry has a graph of its name.
@@ -80,13 +80,13 @@ def picture_calls(row: ExecutedWork, calls: Mapping[str, int], schedule: Sequenc
 
 
 def shares(rows: Iterable[ExecutedWork]) -> dict[str, float]:
-    """The share (0 to 1) of a picture's multiply-accumulates that is executed in each dtype, in EXECUTED_DTYPES' order.
+    """The share (0 to 1) of an image's multiply-accumulates that is executed in each dtype, in EXECUTED_DTYPES' order.
 
     Dtypes in which nothing is executed are left out; nothing at all gives an empty dictionary.
     """
     sums: dict[str, int] = defaultdict(int)
     for row in rows:
-        sums[row.dtype] += row.picture_multiply_accumulates
+        sums[row.dtype] += row.image_multiply_accumulates
     total = sum(sums.values())
     return {dtype: sums[dtype] / total for dtype in EXECUTED_DTYPES if sums[dtype]}
 

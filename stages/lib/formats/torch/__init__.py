@@ -39,9 +39,9 @@ from stages.lib.project.params import COMPONENTS, DTYPE_BITS, Variant
 def quantize(base: Path, variant: Variant, out: Path, calibration: Inputs | None = None) -> None:
     """Write `base` with the components of `variant` in its dtype into the empty folder `out`.
 
-    `calibration` has the inputs of each component, named as in stages.lib.models.calibration, and is needed where activations
-    are rounded or layers have different bits. One component is in memory at a time. Raises UserError where a weight is
-    too large for the dtype, or inputs are missing.
+    `calibration` has the inputs of each component, named as in stages.lib.models.calibration, and is needed where
+    activations are rounded or layers have different bits. One component is in memory at a time. Raises UserError where
+    a weight is too large for the dtype, or inputs are missing.
     """
     if variant.activations != "none":
         require_inputs(variant, calibration)
@@ -159,7 +159,7 @@ def _meet_in_float32(network: nn.Module, component: str, compute: torch.dtype) -
         parts = (network.encoder, network.quant_conv, network.post_quant_conv, network.decoder)
         entries = exits = [part for part in parts if part is not None]
     elif component == "safety_checker":
-        # its `forward` also passes the pictures through, which must stay as they are
+        # its `forward` also passes the images through, which must stay as they are
         entries, exits = [network.vision_model], []
     else:
         entries = exits = [network]

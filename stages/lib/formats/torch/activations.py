@@ -2,9 +2,9 @@
 
 Each layer has one range per input tensor, static: the least and the greatest number that entered it while the FP32
 network ran on the calibration inputs, nothing clipped, widened to contain zero. Rounding is asymmetric, as integer
-kernels have it for activations (stages.lib.formats.shared.quantization.affine_parameters). Matrix products inside attention,
-normalizations and embeddings take what they are given. The VAE only decodes here: its encoder has no ranges and is
-left alone.
+kernels have it for activations (stages.lib.formats.shared.quantization.affine_parameters). Matrix products inside
+attention, normalizations and embeddings take what they are given. The VAE only decodes here: its encoder has no ranges
+and is left alone.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ from stages.lib.models.components import ACTIVATIONS_FILE
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import write_bytes
 
-# Drawing never runs these.
+# Generation never runs these.
 IDLE_LAYERS = {"vae": ("encoder.", "quant_conv")}
 
 
@@ -38,8 +38,8 @@ def measure_ranges(
 ) -> dict[str, tuple[float, float]]:
     """The least and the greatest number that enters each rounded layer while an FP32 network runs on `inputs`.
 
-    `inputs` are named as in stages.lib.models.calibration. UserError for a layer that they do not reach, or that something
-    infinite enters.
+    `inputs` are named as in stages.lib.models.calibration. UserError for a layer that they do not reach, or that
+    something infinite enters.
     """
     layers = rounded_layers(network, component)
     seen: dict[str, list[torch.Tensor]] = {name: [] for name in layers}
@@ -58,7 +58,7 @@ def measure_ranges(
 
 
 def _run(network: nn.Module, component: str, item: dict[str, torch.Tensor]) -> None:
-    """What drawing does with one network."""
+    """What generation does with one network."""
     if component == "unet":
         network(item["sample"], item["timestep"], encoder_hidden_states=item["text"])
     elif component == "vae":

@@ -25,7 +25,7 @@ from stages.lib.formats.shared.quantization import (
     quantize_weight,
 )
 from stages.lib.project.errors import UserError
-from stages.lib.project.worker_pool import Crew, crew_for
+from stages.lib.project.worker_pool import WorkerPool, pool_for
 
 # Every weight matrix that a layer multiplies with or looks up in: nearly all of a model. Biases, normalizations and
 # the safety checker's concept vectors and thresholds are too few and too sensitive to round.
@@ -33,7 +33,7 @@ ROUNDED_LAYERS = (nn.Conv2d, nn.Linear, nn.Embedding)
 # U-Net calls that a layer is judged by, spread evenly over those that were kept.
 EXAMPLES = 3
 # Guidance magnifies what differs between the two halves of a batch and leaves alone what they share: without it, layers
-# that hear the prompt look harmless. The usual scale: a model is made without knowing how it will be drawn with.
+# that hear the prompt look harmless. The usual scale: a model is made without knowing how it will be generated with.
 GUIDANCE_SCALE = 7.5
 # Kinds of layer by what their names contain; the first that fits.
 KINDS = {
@@ -200,18 +200,18 @@ def map_over_twins(
     as there is memory: a call is taken to need as much as the weights.
     """
     parameters = list(network.parameters())
-    crew = Crew(1, torch.get_num_threads())
+    pool = WorkerPool(1, torch.get_num_threads())
     if not parameters[0].is_cuda:
         each_bytes = sum(tensor.numel() * tensor.element_size() for tensor in parameters)
         available_bytes = psutil.virtual_memory().available
-        crew = crew_for(len(items), crew.threads, each_bytes, available_bytes, items_per_process=1)
+        pool = pool_for(len(items), pool.threads, each_bytes, available_bytes, items_per_process=1)
     here = threading.local()
 
     def begin() -> None:
-        torch.set_num_threads(crew.threads)
+        torch.set_num_threads(pool.threads)
         here.network = twin(network)
 
-    with ThreadPoolExecutor(crew.processes, initializer=begin) as pool:
+    with ThreadPoolExecutor(pool.processes, initializer=begin) as pool:
         yield from pool.map(lambda item: do(here.network, item), items)
 
 

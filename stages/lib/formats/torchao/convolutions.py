@@ -1,8 +1,8 @@
 """Convolutions whose weights are stored as INT8 and unpacked each time they are read.
 
 torchao converts a Conv2d, but cannot run what it made. Here integers (out, in, h, w) and one FP32 scale per output
-channel take the weight's place (stages.lib.formats.shared.quantization), on disk and in memory; the convolution itself is computed
-in floating point. Under torch.compile unpacking is one kernel of its own before each convolution.
+channel take the weight's place (stages.lib.formats.shared.quantization), on disk and in memory; the convolution itself
+is computed in floating point. Under torch.compile unpacking is one kernel of its own before each convolution.
 """
 
 from pathlib import Path

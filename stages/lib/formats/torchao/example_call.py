@@ -1,4 +1,4 @@
-"""One call of a network with the least inputs that drawing gives it, and what its Linear layers see of it."""
+"""One call of a network with the least inputs that generation gives it, and what its Linear layers see of it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ def text_length(folder: Path) -> int:
 
 
 def least_rows(network: nn.Module, component: str, tokens: int) -> dict[str, int]:
-    """Rows of the matrix that each Linear layer is given for one picture without guidance; never called, not listed.
+    """Rows of the matrix that each Linear layer is given for one image without guidance; never called, not listed.
 
     The network is run once on the meta device, which takes neither time nor memory; it is left there.
     """
@@ -37,7 +37,7 @@ def least_rows(network: nn.Module, component: str, tokens: int) -> dict[str, int
 
 
 def call_once(network: nn.Module, component: str, tokens: int, device: str) -> None:
-    """Run all of a network, in and out FP32, on zeros of the shapes that one picture without guidance gives it."""
+    """Run all of a network, in and out FP32, on zeros of the shapes that one image without guidance gives it."""
     config = network.config
 
     def zeros(*shape: int) -> torch.Tensor:

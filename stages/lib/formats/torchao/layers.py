@@ -78,9 +78,9 @@ def chosen_layers(folder: "Path", component: str, variant: Variant) -> list[str]
     """The names of the Linear layers to convert, in the order of the network.
 
     All of them, unless integers are multiplied: CUDA's integer product (torch._int_mm) takes matrices of more than 16
-    rows, and widths that are multiples of 8. Left out is therefore what has 16 rows or fewer when one picture is drawn
-    without guidance (time embedding, projections of it, the safety checker's last layer), or a width that does not fit.
-    The rule is the same on a CPU, so that a variant is the same model everywhere.
+    rows, and widths that are multiples of 8. Left out is therefore what has 16 rows or fewer when one image is
+    generated without guidance (time embedding, projections of it, the safety checker's last layer), or a width that
+    does not fit. The rule is the same on a CPU, so that a variant is the same model everywhere.
     """
     network = empty_component(folder, component)
     linears = {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear)}

@@ -1,5 +1,5 @@
 "use strict";
-// Any two formats, any prompt: one over the other, side by side, or what they differ by. The worst pictures come first.
+// Any two formats, any prompt: one over the other, side by side, or what they differ by. The worst images come first.
 (() => {
   const source = document.getElementById("viewer-data");
   if (!source) return;
@@ -19,16 +19,16 @@
   const psnrOf = (value) => (value === null ? words.identical : say(words.psnr, { value: number(value, 1) }));
 
   const inPage = new Map();
-  document.querySelectorAll("img[data-picture]").forEach((image) => inPage.set(image.dataset.picture, image.src));
+  document.querySelectorAll("img[data-image]").forEach((image) => inPage.set(image.dataset.image, image.src));
   function addressOf(variant, prompt) {
-    const copy = data.pictures[variant][prompt];
+    const copy = data.copies[variant][prompt];
     if (copy === 0) return addressOf(data.baseline, prompt);
     if (copy === null) return inPage.get(data.keys[variant] + "/" + data.prompts[prompt].id);
     return "data:image/webp;base64," + copy;
   }
   function put(image, variant) {
     image.src = addressOf(variant, state.prompt);
-    image.alt = say(words.drawn, { prompt: data.prompts[state.prompt].text, label: data.variants[variant] });
+    image.alt = say(words.generated, { prompt: data.prompts[state.prompt].text, label: data.variants[variant] });
   }
 
   // --- what the reader chooses
@@ -84,7 +84,7 @@
       psnr: psnrOf(psnr), ssim: number(ssim, 3),
     });
     for (const [side, variant] of [["a", state.a], ["b", state.b]]) fillFigures(side, variant);
-    const same = [state.a, state.b].filter((variant) => data.pictures[variant][state.prompt] === 0);
+    const same = [state.a, state.b].filter((variant) => data.copies[variant][state.prompt] === 0);
     find("same").hidden = same.length === 0;
     find("same").textContent = same.map((variant) => say(words.same, { label: data.variants[variant] })).join(" ");
     find("worst").querySelectorAll("button").forEach((button) => {
@@ -121,7 +121,7 @@
     drawDifference();
   }
 
-  // --- differences, from the planes that were computed of the pictures themselves
+  // --- differences, from the planes that were computed of the images themselves
   let planes = null;
   async function unpack() {
     const packed = Uint8Array.from(atob(data.planes.data), (sign) => sign.charCodeAt(0));
@@ -185,7 +185,7 @@
     canvas.setAttribute("aria-label", say(words.mapOf, { a: data.variants[state.a], b: data.variants[state.b] }) + " " + find("map-note").textContent);
   }
 
-  // --- begin with the worst picture of all
+  // --- begin with the worst image of all
   const others = data.variants.map((_, at) => at).filter((at) => at !== data.baseline);
   const worst = (variant) => Math.min(...data.prompts.map((_, prompt) => compared(variant, data.baseline, prompt)[1]));
   state.b = others.reduce((found, at) => (worst(at) < worst(found) ? at : found));

@@ -1,6 +1,7 @@
 """Graphs as networks of a StableDiffusionPipeline: thin modules that diffusers cannot tell from its own.
 
-Each takes `graph`, a module that is called with the named inputs of stages.lib.formats.shared.graphs.tracing and gives one tensor.
+Each takes `graph`, a module that is called with the named inputs of stages.lib.formats.shared.graphs.tracing and gives
+one tensor.
 """
 
 from pathlib import Path
@@ -49,7 +50,7 @@ class OnCpu(nn.Module):
 class UNet(OnCpu):
     """Predicts the noise.
 
-    `schedule` names, per call of a picture, which graph is called: one of `scheduled`, else `graph`; later calls are
+    `schedule` names, per call of an image, which graph is called: one of `scheduled`, else `graph`; later calls are
     those of `graph`.
     """
 
@@ -66,8 +67,8 @@ class UNet(OnCpu):
         self.scheduled = nn.ModuleDict({f"{entry}_calls": module for entry, module in (scheduled or {}).items()})
         self.calls = 0
 
-    def begin_picture(self) -> None:
-        """The next call is the first of a picture."""
+    def begin_image(self) -> None:
+        """The next call is the first of an image."""
         self.calls = 0
 
     def forward(
@@ -98,9 +99,9 @@ class Decoder(OnCpu):
         self.graph = graph
 
     def decode(self, z: torch.Tensor, return_dict: bool = True, generator: None = None) -> Any:
-        """Latents (n, c, h, w) to a picture (n, 3, H, W) in [-1, 1], FP32."""
-        picture = self.graph(latents=z)
-        return DecoderOutput(sample=picture) if return_dict else (picture,)
+        """Latents (n, c, h, w) to an image (n, 3, H, W) in [-1, 1], FP32."""
+        image = self.graph(latents=z)
+        return DecoderOutput(sample=image) if return_dict else (image,)
 
 
 class TextEncoder(OnCpu):

@@ -7,7 +7,7 @@ from stages.lib.models.components import empty_component, headers
 from stages.lib.models.inventory import StoredTensor, operator_of
 
 
-class ParameterLedger:
+class ParameterAccounting:
     """The parameters of one component, claimed by the constants of its graph one by one.
 
     A graph folds some parameters into other constants (a bias with a reshaping) or drops them (a factor of 1). Those
@@ -56,5 +56,5 @@ class ParameterLedger:
 
 
 def _is_left_out(component: str, name: str) -> bool:
-    """The VAE's encoder, which nothing in drawing a picture needs."""
+    """The VAE's encoder, which nothing in generation an image needs."""
     return component == "vae" and name.startswith(("encoder.", "quant_conv."))

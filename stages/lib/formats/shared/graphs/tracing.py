@@ -10,7 +10,7 @@ from torch import nn
 
 from stages.lib.project.errors import UserError
 
-# What the U-Net of a pipeline may take besides picture, time and text; a graph is given none of it.
+# What the U-Net of a pipeline may take besides image, time and text; a graph is given none of it.
 UNET_EXTRAS = (
     "class_embed_type",
     "num_class_embeds",
@@ -75,7 +75,7 @@ def token_count(folder: Path) -> int:
 
 
 def input_shapes(component: str, network: nn.Module, tokens: int) -> dict[str, tuple[int, ...]]:
-    """The shape of each input for one picture with guidance; `tokens` is the length of a text."""
+    """The shape of each input for one image with guidance; `tokens` is the length of a text."""
     config = network.config
     if component == "unet":
         size = config.sample_size
@@ -109,7 +109,7 @@ def time_embedding(unet: nn.Module, timestep: object) -> torch.Tensor:
 
 
 def check_supported(backend: str, component: str, network: nn.Module, folder: Path) -> None:
-    """Raise a UserError for a U-Net that takes more than a picture, a time and a text."""
+    """Raise a UserError for a U-Net that takes more than an image, a time and a text."""
     extras = [key for key in UNET_EXTRAS if component == "unet" and getattr(network.config, key, None) is not None]
     if component == "unet" and network.config.time_embedding_type != "positional":
         extras.append("time_embedding_type")

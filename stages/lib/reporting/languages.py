@@ -25,7 +25,7 @@ from stages.lib.project.errors import UserError
 
 Translate = Callable[[str], str]
 
-LOCALES = Path(__file__).parents[1] / "locales"
+LOCALES = Path(__file__).parent / "locales"
 SOURCE = "en"  # the language of the source, which needs no catalogue
 NO_BREAK_SPACE, NARROW_NO_BREAK_SPACE, MINUS = "\u00a0", "\u202f", "\u2212"
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

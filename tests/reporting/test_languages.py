@@ -5,11 +5,10 @@ from datetime import date
 
 import pytest
 
-from stages.lib.project import languages
 from stages.lib.project.errors import UserError
-from stages.lib.project.languages import day, language_of, list_of, number, percent_of, spoken, unit
-from stages.lib.reporting import charts
+from stages.lib.reporting import charts, languages
 from stages.lib.reporting.answer import figure
+from stages.lib.reporting.languages import day, language_of, list_of, number, percent_of, spoken, unit
 
 NARROW, NO_BREAK = "\u202f", "\u00a0"
 
@@ -59,7 +58,7 @@ def test_a_language_without_a_catalogue_is_named_with_those_that_have_one():
 
 
 def test_the_ticks_of_a_chart_are_written_in_its_language(monkeypatch):
-    """Letters are drawn as paths, so the labels are looked at before they are drawn."""
+    """Letters are generated as paths, so the labels are looked at before they are generated."""
     seen = []
 
     def watched(text: str) -> str:
