@@ -15,13 +15,13 @@ from stages.lib.generation import safety
 from stages.lib.project.code_graph import all_imports_of
 from stages.lib.project.params import RANDOM_WEIGHTS, Report, Variant, load_params
 from stages.lib.project.prompts import load_prompts
-from stages.lib.quality.figures import figures
+from stages.lib.quality import figures
 from stages.lib.quality.metrics import METRICS, PSNR_BANDS
 from stages.lib.reporting import known_words
 from stages.lib.reporting.document import TEMPLATES
 from stages.lib.reporting.languages import LOCALES, SOURCE, catalogue_of
 from stages.lib.sensitivity.criticality import CRITICALITY
-from stages.lib.study.audit import limits
+from stages.lib.study import limits
 from tests.conftest import PROJECT
 from tools.catalogue import extracted, translated
 

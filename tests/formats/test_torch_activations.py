@@ -50,7 +50,7 @@ def base_image(tiny_model) -> torch.Tensor:
 
 
 def test_ranges_are_those_of_the_data(tiny_model, calibration):
-    """A layer that the input enters untouched has the input's own extremes, and every layer that is called has a range."""
+    """A layer that the input enters untouched has the extremes of the input; every layer that is called has a range."""
     pipeline = reference_pipeline(tiny_model)
     ranges = {name: measure_ranges(getattr(pipeline, name), name, calibration[name]) for name in COMPONENTS}
     for component, layer, key in (

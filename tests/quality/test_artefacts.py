@@ -7,6 +7,7 @@ import pytest
 
 from stages.lib.project.params import Variant
 from stages.lib.project.prompts import load_prompts
+from stages.lib.quality import known_artefacts
 from stages.lib.quality.appearance import (
     GRADES,
     MEASURES,
@@ -19,7 +20,6 @@ from stages.lib.quality.appearance import (
 )
 from stages.lib.quality.artefacts import Figures, figures_of
 from stages.lib.quality.detection import ANSWERS, detection_limits
-from stages.lib.quality.figures import known_artefacts
 from stages.lib.quality.known_artefacts import DAMAGES, LADDERS
 from tests.conftest import PROJECT
 from training.scenes import example

@@ -11,8 +11,8 @@ import pytest
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import read_json
 from stages.lib.project.prompts import load_prompts
+from stages.lib.quality import alignment
 from stages.lib.quality.clip_features import Clip, find_clip
-from stages.lib.quality.figures import alignment
 from tests.conftest import PROJECT
 
 MODEL = PROJECT / "data/embedded"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import convolve, gaussian_filter
 
-from stages.lib.quality.figures import metrics
+from stages.lib.quality import metrics
 from stages.lib.quality.full_reference import (
     LUMINANCE,
     MS_SSIM_WEIGHTS,

@@ -8,9 +8,9 @@ import pytest
 
 from stages import controls, generate
 from stages.lib.project.errors import UserError
+from stages.lib.quality import detection
 from stages.lib.quality.comparison import Comparison
 from stages.lib.quality.detection import CONTROLS
-from stages.lib.quality.figures import detection
 from tests.tiny_project import write_models, write_settings
 
 OUTPUT = Path("reports/controls.json")

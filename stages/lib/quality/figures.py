@@ -11,9 +11,9 @@ import numpy as np
 
 from stages.lib.generation.image_folder import StoredImage
 from stages.lib.project.allocator import keep_freed_memory
+from stages.lib.quality import alignment
 from stages.lib.quality.comparison import Comparison, average, check_sizes
 from stages.lib.quality.distributions import distances_of_sets
-from stages.lib.quality.figures import alignment
 from stages.lib.quality.full_reference import MS_SSIM_SMALLEST_SIDE, Distances, Prepared, distances
 from stages.lib.quality.statistics import intervals
 

@@ -19,8 +19,7 @@ from stages.lib.reporting.known_words import said
 from stages.lib.reporting.outline import STUDY_TABLES
 from stages.lib.results.machines import Machine
 from stages.lib.results.records import Results
-from stages.lib.study.audit import (
-    audit,
+from stages.lib.study import (
     beside_quality,
     beside_recommendations,
     beside_setup,
@@ -29,6 +28,7 @@ from stages.lib.study.audit import (
     directions,
     prospects,
 )
+from stages.lib.study.audit import audit
 from stages.lib.study.formulas import study_formulas
 from stages.lib.study.sources import Line, Sources
 
