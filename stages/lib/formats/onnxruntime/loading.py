@@ -8,9 +8,9 @@ from torch import nn
 from stages.lib.formats.onnxruntime.conversion import require_packages
 from stages.lib.formats.onnxruntime.sessions import Graph
 from stages.lib.formats.onnxruntime.storage import read_graph
+from stages.lib.formats.shared.casting import compute_in
 from stages.lib.formats.shared.graphs.networks import stand_in
 from stages.lib.formats.shared.graphs.tracing import input_shapes, token_count
-from stages.lib.formats.torch import compute_in
 from stages.lib.models.components import assemble, empty_component, load_component, stored_float_dtype
 from stages.lib.project.params import COMPONENTS, Variant
 

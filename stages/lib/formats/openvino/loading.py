@@ -11,9 +11,9 @@ from stages.lib.formats.openvino.conversion import require_packages
 from stages.lib.formats.openvino.networks import Graph
 from stages.lib.formats.openvino.precision import mixed_precision, without_activation_rounding
 from stages.lib.formats.openvino.storage import let_go_of_constants, read_graph
+from stages.lib.formats.shared.casting import compute_in
 from stages.lib.formats.shared.graphs.networks import UNet, stand_in
 from stages.lib.formats.shared.graphs.tracing import input_shapes, token_count
-from stages.lib.formats.torch import compute_in
 from stages.lib.models.components import assemble, empty_component, load_component, stored_float_dtype
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import COMPONENTS, PARAMS_FILE, Variant

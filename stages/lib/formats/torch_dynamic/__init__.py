@@ -14,7 +14,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from torch import nn
 
-from stages.lib.formats.torch import compute_in
+from stages.lib.formats.shared.casting import compute_in
 from stages.lib.models.components import (
     assemble,
     copy_companions,

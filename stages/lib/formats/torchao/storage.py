@@ -8,9 +8,9 @@ import torch
 from diffusers import StableDiffusionPipeline
 from torch import nn
 
+from stages.lib.formats.shared.casting import cast_state, compute_in
 from stages.lib.formats.shared.compiling import compile_network, require_compiler
 from stages.lib.formats.shared.devices import compute_dtype, native_dtype
-from stages.lib.formats.torch import cast_state, compute_in
 from stages.lib.formats.torchao.convolutions import convolutions, pack, put_back
 from stages.lib.formats.torchao.layers import (
     chosen_layers,
