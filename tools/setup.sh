@@ -24,22 +24,27 @@ fi
 echo "Installing $requirements into $venv (once, some minutes)"
 if command -v uv >/dev/null 2>&1; then
     uv venv --quiet --clear --python "$python" "$venv"
-    uv pip install --quiet --python "$venv/bin/python" -r "$requirements"
+    install() { uv pip install --quiet --python "$venv/bin/python" -r "$requirements" "$@"; }
+    # On a machine without a GPU a PyTorch without CUDA, which is 5 GB smaller; an old uv or a mirror may not know it.
+    install --torch-backend=auto 2>/dev/null || install
 else
     "$python" -m venv --clear "$venv" || {
         echo "error: $python cannot make virtual environments: install its venv package (Debian, Ubuntu: python3-venv)" >&2
         exit 1
     }
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements"
+    # Twice quiet: errors, but no warnings of what the user has in pip's configuration.
+    "$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check -r "$requirements"
 fi
 
-# WeasyPrint generates text with Pango, which pip cannot install.
+# Without a network it fails; what is then missing is told by whoever needs it.
+apt_install() { { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y "$@"; } >/dev/null 2>&1 || true; }
+
+# WeasyPrint sets text with Pango, which pip cannot install.
 have_pango() { "$venv/bin/python" -c 'import weasyprint' >/dev/null 2>&1; }
 if ! have_pango; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
         echo "Installing Pango for WeasyPrint"
-        # without a network this fails; what is then missing is told below
-        { apt-get update -qq && apt-get install -y -qq libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0; } || true
+        apt_install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0
     fi
     have_pango || {
         echo "error: WeasyPrint needs Pango, which is not on this machine. Install it, then run the same command again:" >&2
@@ -59,7 +64,7 @@ have_chromium() {
 }
 if ! have_chromium && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     echo "Installing Chromium for the tests of the HTML report"
-    { apt-get update -qq && apt-get install -y -qq chromium; } >/dev/null 2>&1 || true
+    apt_install chromium
 fi
 have_chromium || echo "No Chromium: the tests of the HTML report in a browser will be skipped (Debian: apt-get install chromium)"
 touch "$venv/.installed"
