@@ -9,6 +9,10 @@ import sys
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+# A bar of progress is for who watches: whatever library draws it, none goes to a file. tqdm reads this at its import.
+if not sys.stderr.isatty():
+    os.environ.setdefault("TQDM_DISABLE", "1")
+
 # Python looks for the module that `python -m stages.NAME` is to run: the moment before anything is imported.
 if "STAGES_WARM" in os.environ and sys.argv[0] == "-m":
     from stages.lib.project.warm_request import run_warm

@@ -6,16 +6,16 @@ import json
 import os
 import shutil
 import subprocess
-import time
 import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.processes import HANGING_S, wait_until
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 HINT = "no Chromium here: install one (Debian, Ubuntu: apt-get install chromium) or name it in the variable CHROMIUM"
-START_S, ANSWER_S = 60, 60
 
 
 def chromium() -> str:
@@ -37,10 +37,10 @@ class Browser:
         command += ["--disable-dev-shm-usage", "--remote-debugging-port=0", f"--user-data-dir={folder}", "about:blank"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         port = self._port(folder / "DevToolsActivePort")
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=ANSWER_S) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=HANGING_S) as answer:
             page = next(item for item in json.load(answer) if item["type"] == "page")
         self.socket = websocket.create_connection(
-            page["webSocketDebuggerUrl"], timeout=ANSWER_S, suppress_origin=True, max_size=None
+            page["webSocketDebuggerUrl"], timeout=HANGING_S, suppress_origin=True, max_size=None
         )
         self.numbers = itertools.count(1)
         self.requests: list[str] = []
@@ -50,13 +50,13 @@ class Browser:
             self.send(f"{domain}.enable")
 
     def _port(self, file: Path) -> str:
-        for _attempt in range(START_S * 10):
-            if file.is_file() and file.read_text(encoding="utf-8").count("\n"):
-                return file.read_text(encoding="utf-8").splitlines()[0]
+        def is_started() -> bool:
             if self.process.poll() is not None:
                 pytest.fail(f"Chromium ended at once with status {self.process.returncode}")
-            time.sleep(0.1)
-        pytest.fail(f"Chromium did not start within {START_S} s")
+            return file.is_file() and "\n" in file.read_text(encoding="utf-8")
+
+        wait_until(is_started, "the start of Chromium")
+        return file.read_text(encoding="utf-8").splitlines()[0]
 
     def send(self, method: str, **parameters: Any) -> dict:
         """One command, and what it answers; events on the way are noted."""
@@ -90,11 +90,7 @@ class Browser:
         self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.loaded = False
         self.send("Page.navigate", url=page.as_uri())
-        for _attempt in range(ANSWER_S * 10):
-            if self.loaded or self.evaluate("document.readyState") == "complete":
-                return
-            time.sleep(0.1)
-        pytest.fail(f"{page} was not loaded within {ANSWER_S} s")
+        wait_until(lambda: self.loaded or self.evaluate("document.readyState") == "complete", f"{page}")
 
     def evaluate(self, expression: str) -> Any:
         """The value of an expression of JavaScript, awaited where it is a promise."""
@@ -104,11 +100,7 @@ class Browser:
 
     def wait(self, expression: str) -> None:
         """Until the expression is true."""
-        for _attempt in range(ANSWER_S * 10):
-            if self.evaluate(expression):
-                return
-            time.sleep(0.1)
-        pytest.fail(f"never true: {expression}")
+        wait_until(lambda: self.evaluate(expression), expression)
 
     def press(self, key: str, code: int) -> None:
         """A key of the keyboard, for whatever has the focus."""
@@ -129,4 +121,4 @@ class Browser:
         """End the browser that this object started."""
         self.socket.close()
         self.process.terminate()
-        self.process.wait(timeout=START_S)
+        self.process.wait(timeout=HANGING_S)

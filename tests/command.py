@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from tests.conftest import PROJECT
+from tests.processes import HANGING_S
 
 # Runs below warm_start for as long as its standard input is open, which is as long as the tests run.
 WAIT = "import os, sys; print(os.environ.get('STAGES_WARM', ''), flush=True); sys.stdin.read()"
@@ -22,7 +23,7 @@ def run(project: Path, module: str, *arguments: str, **variables: str) -> subpro
         env={**environment, **_warm_here(), **variables},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANGING_S,
     )
 
 

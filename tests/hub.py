@@ -28,7 +28,6 @@ class Hub:
     break_off: dict[str, int] = field(default_factory=dict)  # how many more times the connection breaks half-way
     corrupt: set[str] = field(default_factory=set)  # served with one byte changed
     stall: set[str] = field(default_factory=set)  # stops half-way for as long as it is in here
-    stalled: threading.Event = field(default_factory=threading.Event)  # a transfer has stopped half-way
     fetched: list[str] = field(default_factory=list)  # every file whose content was asked for, in order
     ranges: list[str] = field(default_factory=list)  # the Range headers that came
 
@@ -137,7 +136,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if name in self.hub.stall:
             self.wfile.write(rest[: len(rest) // 2])
             self.wfile.flush()
-            self.hub.stalled.set()
             while name in self.hub.stall:
                 time.sleep(0.05)
             self.close_connection = True

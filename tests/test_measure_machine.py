@@ -15,6 +15,7 @@ from stages.lib.project.errors import UserError
 from stages.lib.project.pipeline_file import stage_command
 from stages.lib.results.machines import load_machines
 from tests.conftest import PROJECT
+from tests.processes import HANGING_S
 from tests.tiny_project import write_settings
 from tools import measure_machine, measuring_round
 from tools.machine_folder import MachineFolder
@@ -52,7 +53,7 @@ def measure(project: Path, *arguments: str, blocked: tuple[str, ...] = BLOCKED) 
     paths = os.pathsep.join([str(project / "blocker"), str(PROJECT)])
     command = [sys.executable, "-m", "tools.measure_machine", "--plan", "plan.yaml", "--output", "machines", *arguments]
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=900)
+    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=2 * HANGING_S)
 
 
 def test_a_machine_without_dvc_measures_and_goes_on_where_it_stopped(project: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from stages.lib.project.params import load_params
 from tests.conftest import PROJECT
+from tests.processes import HANGING_S
 from tools import memory
 
 
@@ -31,18 +32,32 @@ def test_prompts_are_as_many_as_asked(tmp_path: Path) -> None:
 
 def test_the_largest_process_counts_whoever_waits_for_it(tmp_path: Path) -> None:
     """Protects the peak of a stage that works in processes of processes."""
-    large = "import time; block = bytearray(300 * 1024**2); block[::4096] = b'x' * len(block[::4096]); time.sleep(1)"
-    code = (
+    large = (
+        "import os, time; block = bytearray(300 * 1024**2); block[::4096] = b'x' * len(block[::4096])\n"
+        "while not os.path.exists('seen'): time.sleep(0.01)"
+    )
+    stage = (
         "import os, subprocess, sys\n"
         f"child = subprocess.Popen([sys.executable, '-c', {large!r}], stdout=subprocess.PIPE)\n"
         "child.stdout.read()\n"  # until it ends; nobody asks how large it was
         "os._exit(0)\n"
     )
-    (tmp_path / "stage.py").write_text(code, encoding="utf-8")
+    (tmp_path / "stage.py").write_text(stage, encoding="utf-8")
     # In a process of its own: a process counts as at least as large as the one that it was forked from.
-    code = "import sys; from pathlib import Path; from tools.memory import peak_mib; "
-    code += "print(peak_mib('python stage.py', Path(sys.argv[1])))"
-    done = subprocess.run(
-        [sys.executable, "-c", code, tmp_path], cwd=PROJECT, capture_output=True, text=True, check=True
-    )
+    code = """
+import sys
+from pathlib import Path
+from tools import memory
+
+def look(pid, high_water_mib=memory.high_water_mib):
+    found = high_water_mib(pid)
+    if found > 300:
+        Path(sys.argv[1], "seen").touch()
+    return found
+
+memory.high_water_mib = look
+print(memory.peak_mib("python stage.py", Path(sys.argv[1])))
+"""
+    command = [sys.executable, "-c", code, tmp_path]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True, timeout=HANGING_S)
     assert 300 < float(done.stdout) < 400

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 from tests.command import start_warm, without_pytest
 from tests.conftest import PROJECT
+from tests.processes import HANGING_S
 
 yaml = YAML()
 ALWAYS = {"code", "environment", "source"}
@@ -48,7 +49,13 @@ class Clone:
     def run(self, *command: str, fails: bool = False) -> str:
         """What the command prints. It must succeed, or fail without a traceback where `fails` is set."""
         done = subprocess.run(
-            command, cwd=self.folder, env=self.environment, text=True, capture_output=True, timeout=1500, check=False
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            text=True,
+            capture_output=True,
+            timeout=5 * HANGING_S,
+            check=False,
         )
         output = done.stdout + done.stderr
         assert (done.returncode != 0) == fails, output

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PROJECT
+from tests.processes import HANGING_S
 
 PAGE = (PROJECT / ".dvc/plots/page.html").read_text(encoding="utf-8")
 BARS = {
@@ -48,7 +49,7 @@ def test_bars_and_points_are_generated_without_vega(tmp_path: Path):
     (tmp_path / "index.html").write_text(PAGE.replace("{plot_divs}", divs).replace("{refresh_tag}", ""), "utf-8")
     command = [browser, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
     dom = subprocess.run(
-        [*command, "--dump-dom", (tmp_path / "index.html").as_uri()], capture_output=True, text=True, timeout=120,
+        [*command, "--dump-dom", (tmp_path / "index.html").as_uri()], capture_output=True, text=True, timeout=HANGING_S,
         check=True,
     ).stdout  # fmt: skip
     lengths = [float(width) for width in re.findall(r'<rect [^>]*width="([\d.]+)"', dom)]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PROJECT
+from tests.processes import HANGING_S
 
 # Makes a Python that cannot import WeasyPrint, and whose pip warns as long as it is not told twice to be quiet.
 VENV = """
@@ -52,7 +53,7 @@ def setup(programs: Path, **variables: str) -> subprocess.CompletedProcess:
     """Run the script into a folder beside `programs`."""
     command = [shutil.which("sh"), PROJECT / "tools/setup.sh", programs.parent / "a venv", "requirements.txt"]
     environment = {"PATH": str(programs), "OLD_UV": "", **variables}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=HANGING_S)
 
 
 def test_a_library_that_cannot_be_installed_is_named_by_its_packages(programs):

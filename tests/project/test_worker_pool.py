@@ -4,14 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
-import psutil
 import pytest
 
 from stages.lib.project.errors import UserError
 from stages.lib.project.worker_pool import WorkerPool, map_in_pool, pool_for
 from tests.conftest import PROJECT
+from tests.processes import is_gone, wait_until
 
 
 def opened() -> list[int]:
@@ -52,7 +51,8 @@ def test_an_error_keeps_its_message_and_a_death_gets_one():
 def test_a_killed_parent_leaves_no_process_behind():
     """Protects the machine after a kill in the middle of a stage."""
     code = """
-from tests.lib.test_processes import *
+import time
+from tests.project.test_worker_pool import *
 if __name__ == "__main__":
     found = map_in_pool(opened, square, range(10), WorkerPool(2, 1))
     print(next(found)[1], flush=True)
@@ -60,10 +60,7 @@ if __name__ == "__main__":
 """
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=PROJECT, stdout=subprocess.PIPE, text=True)
     child = int(parent.stdout.readline())
-    assert psutil.pid_exists(child)
+    assert not is_gone(child)
     parent.kill()
     parent.wait()
-    deadline = time.monotonic() + 10
-    while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < deadline, "a process of the pool outlived its parent"
-        time.sleep(0.05)
+    wait_until(lambda: is_gone(child), "the end of a process of the pool after that of its parent")

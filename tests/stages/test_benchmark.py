@@ -16,6 +16,7 @@ from stages.lib.timing.memory import SamplingMeter
 from stages.lib.timing.process import TimingProcess
 from stages.lib.timing.worker import Task
 from tests.conftest import PROJECT
+from tests.processes import HANGING_S
 from tests.tiny_project import FINGERPRINT, write_models, write_settings
 
 STEPS = 3
@@ -114,7 +115,7 @@ def test_the_stage_times_two_fresh_processes_in_turns(project: Path, monkeypatch
     assert timing["load_peak_mib"] > 50
     (batch,) = timing["batches"]
     assert (batch["batch_size"], batch["latency_per_image_s"]["n"]) == (2, 3)
-    assert 0 < batch["latency_per_image_s"]["median"] < 2 * timing["latency_s"] and batch["run_peak_mib"] > 50
+    assert batch["latency_per_image_s"]["median"] > 0 and batch["run_peak_mib"] > 50
     parts = {item["component"]: item for item in timing["components"]}
     counts = {name: item["calls_per_image"] for name, item in parts.items()}
     # Two texts with guidance; PNDM calls the U-Net once more than there are steps.
@@ -237,6 +238,19 @@ def test_a_process_that_dies_is_told_with_its_signal(project: Path, monkeypatch:
         process.wait()
 
 
+def test_time_and_memory_of_a_batch_are_those_of_an_image_and_of_the_whole() -> None:
+    """Protects from the time of a batch taken for that of an image, and from a first call that is not like the rest."""
+    answers = iter([(90.0, 10.0), (8.0, 20.0), (4.0, 30.0), (6.0, 20.0)])
+
+    class Process:
+        def ask(self, action: str, size: int) -> dict[str, float]:
+            assert (action, size) == ("batch", 4)
+            return dict(zip(("latency_s", "peak_mib"), next(answers), strict=True))
+
+    batch = benchmark.batch_times(Process(), 4, 3)
+    assert batch["latency_per_image_s"]["samples"] == [2.0, 1.0, 1.5] and batch["run_peak_mib"] == 30.0
+
+
 def test_a_process_that_fails_is_told_with_its_last_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Protects the cause of an error that nobody foresaw: here a task without a single field."""
     monkeypatch.setattr(Task, "as_line", lambda _: "{}")
@@ -252,7 +266,7 @@ def test_a_process_ends_when_its_parent_is_gone(project: Path) -> None:
     worker = subprocess.Popen(
         [sys.executable, "-m", "stages.lib.timing.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
-    output, _ = worker.communicate(f"{task().as_line()}\n".encode(), timeout=60)
+    output, _ = worker.communicate(f"{task().as_line()}\n".encode(), timeout=HANGING_S)
     assert (worker.returncode, output) == (1, b"")
 
 

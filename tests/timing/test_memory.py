@@ -1,6 +1,5 @@
 """Memory meters see what was taken and forget it when they are reset."""
 
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -10,6 +9,7 @@ import pytest
 
 from stages.lib.project.errors import UserError
 from stages.lib.timing.memory import GIB, MIB, KernelMeter, SamplingMeter, check_memory, kernel_can_reset
+from tests.processes import wait_until
 
 
 @pytest.mark.parametrize("meter_class", [KernelMeter, SamplingMeter])
@@ -49,11 +49,12 @@ def peaks(meter_class: type) -> list[float]:
 
 
 def unasked_growth_mib() -> float:
-    """By how much the peak of a sampling meter grows while a block of 64 MiB lives for a while."""
+    """By how much the peak of a sampling meter grows while a block of 64 MiB is there until it has looked."""
     meter = SamplingMeter()
     before_mib = meter.peak_mib()
+    seen_from = (before_mib + 32) * MIB
     block = touched_block()
-    time.sleep(0.3)
+    wait_until(lambda: meter._highest_bytes > seen_from, "a look of the meter's thread")
     del block
     return meter.peak_mib() - before_mib
 

@@ -76,9 +76,9 @@ def map_in_pool(
     """
     if pool.processes == 1:
         return _map_here(open, do, items, pool.threads)
-    pool = ProcessPoolExecutor(pool.processes, _context(), initializer=_begin, initargs=(open, pool.threads))
-    pool.submit(int)  # it forks now, before the caller shows progress, which takes a thread
-    return _map_in_pool(pool, do, items, pool)
+    executor = ProcessPoolExecutor(pool.processes, _context(), initializer=_begin, initargs=(open, pool.threads))
+    executor.submit(int)  # it forks now, before the caller shows progress, which takes a thread
+    return _map_in_pool(executor, do, items, pool)
 
 
 def _context() -> BaseContext:
