@@ -132,7 +132,7 @@ def main() -> None:
 
     import torch
 
-    from stages.lib.formats.torch import measure_ranges
+    from stages.lib.formats.torch.activations import measure_ranges
     from stages.lib.formats.torch.layers import block_of, examples, grouped, kind_of
     from stages.lib.formats.torch.mixed import measure_layers
     from stages.lib.generation.sampling import use_deterministic_algorithms

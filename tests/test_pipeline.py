@@ -120,7 +120,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Clone:
     )
     (folder / "stages/lib/formats/invented").mkdir()
     (folder / "stages/lib/formats/invented/__init__.py").write_text(
-        "from stages.lib.formats.torch import inventory, load, quantize\n", encoding="utf-8"
+        "from stages.lib.formats.torch.backend import inventory, load, quantize\n", encoding="utf-8"
     )
     clone.run("git", "init", "--quiet")
     clone.run("git", "add", "--all")

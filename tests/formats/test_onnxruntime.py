@@ -27,7 +27,7 @@ from tests.reference import generated, reference_pipeline
 onnx = pytest.importorskip("onnx", reason="the back end's package is optional")
 pytest.importorskip("onnxruntime", reason="the back end's package is optional")
 
-from stages.lib.formats.onnxruntime import executed_work, inventory, load, quantize  # noqa: E402 - needs them
+from stages.lib.formats.onnxruntime.backend import executed_work, inventory, load, quantize  # noqa: E402 - needs them
 
 FORMATS = {"fp32": {"weights": "float32"}, "int8": {"weights": "int8", "activations": "int8"}}
 # Of 471,871 parameters, the VAE's encoder has the rest.
@@ -35,7 +35,7 @@ STORED_PARAMETERS = {"unet": 253364, "vae": 101975, "text_encoder": 34304, "safe
 MAKE = """
 import sys
 from pathlib import Path
-from stages.lib.formats.onnxruntime import quantize
+from stages.lib.formats.onnxruntime.backend import quantize
 from stages.lib.models.calibration import read_inputs
 from stages.lib.project.params import Variant
 base, inputs, out = map(Path, sys.argv[1:])

@@ -24,13 +24,8 @@ from stages.lib.timing.work_counter import WorkCounter
 pytest.importorskip("openvino", reason="the back end's package is optional")
 pytest.importorskip("nncf", reason="the back end's package is optional")
 
-from stages.lib.formats.openvino import (  # noqa: E402 - they need the packages
-    executed_work,
-    inventory,
-    load,
-    networks,
-    quantize,
-)
+from stages.lib.formats.openvino import networks  # noqa: E402 - they need the packages
+from stages.lib.formats.openvino.backend import executed_work, inventory, load, quantize  # noqa: E402
 from tests.reference import reference_pipeline  # noqa: E402
 
 FORMATS = {

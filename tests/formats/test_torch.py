@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from stages.lib.formats.shared.quantization import dequantize, quantize_weight
-from stages.lib.formats.torch import inventory, load, quantize
+from stages.lib.formats.torch.backend import inventory, load, quantize
 from stages.lib.generation.sampling import use_exact_float32
 from stages.lib.models import components
 from stages.lib.models.inventory import memory_bytes
@@ -168,7 +168,7 @@ def test_a_weight_too_large_for_fp16_is_one_clear_message(tiny_model, tmp_path, 
             model.decoder.conv_in.weight[0, 0, 0, 0] = -70000.0
         return model
 
-    monkeypatch.setattr("stages.lib.formats.torch.load_component", with_a_large_weight)
+    monkeypatch.setattr("stages.lib.formats.torch.backend.load_component", with_a_large_weight)
     with pytest.raises(UserError, match=r"vae: tensor 'decoder.conv_in.weight' .*70000.*float16.*bfloat16"):
         _made(tiny_model, _variant("float16"), tmp_path / "v")
     _made(tiny_model, _variant("bfloat16"), tmp_path / "w")

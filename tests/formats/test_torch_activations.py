@@ -10,8 +10,8 @@ from torch import nn
 
 from stages.calibrate import collect
 from stages.lib.formats.shared.quantization import affine_parameters
-from stages.lib.formats.torch import inventory, load, quantize
 from stages.lib.formats.torch.activations import measure_ranges, rounded_layers
+from stages.lib.formats.torch.backend import inventory, load, quantize
 from stages.lib.models.components import ACTIVATIONS_FILE
 from stages.lib.models.inventory import disk_bytes
 from stages.lib.project.errors import UserError

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from stages.lib.formats.torch_dynamic import load, quantize, quantize_linears
+from stages.lib.formats.torch_dynamic.backend import load, quantize, quantize_linears
 from stages.lib.models import components
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import sha256

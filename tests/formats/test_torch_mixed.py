@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from stages.lib.formats.torch import load, quantize
+from stages.lib.formats.torch.backend import load, quantize
 from stages.lib.formats.torch.layers import (
     block_of,
     examples,

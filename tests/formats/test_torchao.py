@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from stages.lib.formats.torchao import executed_precisions, inventory, layers, load, quantize, storage
+from stages.lib.formats.torchao import layers, storage
+from stages.lib.formats.torchao.backend import executed_precisions, inventory, load, quantize
 from stages.lib.formats.torchao.example_call import call_once, least_rows, text_length
 from stages.lib.formats.torchao.execution import LayerProducts
 from stages.lib.models import components

@@ -8,7 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from stages.lib.formats.torch_dynamic import quantize_linears
+from stages.lib.formats.torch_dynamic.backend import quantize_linears
 from stages.lib.models import components
 from stages.lib.models.inventory import disk_bytes, memory_bytes, stored_tensors
 from stages.lib.project.errors import UserError

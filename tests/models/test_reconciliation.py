@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from stages.lib.formats.torch import quantize
+from stages.lib.formats.torch.backend import quantize
 from stages.lib.models import components
 from stages.lib.models.inventory import StoredTensor, container_bytes, disk_bytes, stored_tensors
 from stages.lib.models.reconciliation import check_complete, explain

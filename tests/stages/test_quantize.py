@@ -177,7 +177,7 @@ def test_bytes_that_the_format_does_not_explain_stop_the_stage(monkeypatch, tiny
             change(state)
         write_component(out, component, state)
 
-    monkeypatch.setattr("stages.lib.formats.torch_dynamic.write_component", spoilt)
+    monkeypatch.setattr("stages.lib.formats.torch_dynamic.backend.write_component", spoilt)
     with pytest.raises(UserError, match=re.escape(said)):
         _run(monkeypatch, tiny_model, tmp_path, "int8-cpu")
     assert not (tmp_path / "int8-cpu").exists() and not (tmp_path / "size").exists()

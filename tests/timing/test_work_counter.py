@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from stages.lib.formats.shared.executed_work import ExecutedWork
-from stages.lib.formats.torch_dynamic import quantize_linears
+from stages.lib.formats.torch_dynamic.backend import quantize_linears
 from stages.lib.timing.work_counter import WorkCounter
 from tests.reference import reference_pipeline
 

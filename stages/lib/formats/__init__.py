@@ -74,7 +74,7 @@ BFLOAT16_SETS = ("avx512_bf16", "amx_bf16", "bf16")
 
 BACKENDS = {
     "torch": Backend(
-        module="stages.lib.formats.torch",
+        module="stages.lib.formats.torch.backend",
         weights=("float32", "float16", "bfloat16", "int8", "int6", "int4"),
         activations=("none", "int8", "int6", "int4"),
         granularity=("channel", "tensor", "group"),
@@ -88,7 +88,7 @@ BACKENDS = {
         calibrated_peak=2.6,
     ),
     "torch_dynamic": Backend(
-        module="stages.lib.formats.torch_dynamic",
+        module="stages.lib.formats.torch_dynamic.backend",
         weights=("int8",),
         activations=("int8",),
         granularity=("tensor", "channel"),
@@ -99,7 +99,7 @@ BACKENDS = {
         load_peak=1.0,
     ),
     "openvino": Backend(
-        module="stages.lib.formats.openvino",
+        module="stages.lib.formats.openvino.backend",
         weights=("float32", "float16", "int8"),
         activations=("none", "int8"),
         granularity=("channel",),
@@ -115,7 +115,7 @@ BACKENDS = {
         instruction_sets={"bfloat16": BFLOAT16_SETS, "mixed": BFLOAT16_SETS},
     ),
     "onnxruntime": Backend(
-        module="stages.lib.formats.onnxruntime",
+        module="stages.lib.formats.onnxruntime.backend",
         weights=("float32", "int8"),
         activations=("none", "int8"),
         granularity=("channel",),
@@ -129,7 +129,7 @@ BACKENDS = {
         packages=("onnx", "onnxruntime"),
     ),
     "torchao": Backend(
-        module="stages.lib.formats.torchao",
+        module="stages.lib.formats.torchao.backend",
         weights=("int8", "float8"),
         activations=("none", "int8", "float8"),
         granularity=("channel",),

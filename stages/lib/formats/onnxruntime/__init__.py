@@ -9,10 +9,3 @@ Each converted component is an ONNX graph: `model.onnx.data` holds the constants
 lists the SHA-256 of both, and a file that differs is refused. The VAE's encoder is not needed to generate: it is
 neither stored nor counted. The safety checker's thresholds stay in PyTorch.
 """
-
-from stages.lib.formats.onnxruntime.compression import quantize
-from stages.lib.formats.onnxruntime.execution import executed_work
-from stages.lib.formats.onnxruntime.loading import load
-from stages.lib.formats.onnxruntime.stock import inventory
-
-__all__ = ["executed_work", "inventory", "load", "quantize"]

@@ -14,10 +14,3 @@ encoder is not needed to generate: it is neither stored nor counted. The safety 
 
 This CPU runtime chooses BF16 by itself where the processor has it: the precision is therefore always asked for.
 """
-
-from stages.lib.formats.openvino.compression import quantize
-from stages.lib.formats.openvino.execution import executed_work
-from stages.lib.formats.openvino.loading import load
-from stages.lib.formats.openvino.stock import inventory
-
-__all__ = ["executed_work", "inventory", "load", "quantize"]

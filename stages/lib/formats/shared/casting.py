@@ -1,4 +1,9 @@
-"""Weights stored in one dtype and computed in another, with FP32 between networks."""
+"""Weights in another dtype than they came in, and networks that compute in another than their weights are stored in.
+
+The arithmetic dtype may differ from the stored one (FP16 weights on a CPU): then a weight stays as it is stored and
+is cast each time a layer reads it, one layer at a time. Between networks, and in the scheduler, everything is FP32,
+so that only the networks themselves differ between variants and components of different dtypes work together.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -211,8 +211,8 @@ def map_over_twins(
         torch.set_num_threads(pool.threads)
         here.network = twin(network)
 
-    with ThreadPoolExecutor(pool.processes, initializer=begin) as pool:
-        yield from pool.map(lambda item: do(here.network, item), items)
+    with ThreadPoolExecutor(pool.processes, initializer=begin) as executor:
+        yield from executor.map(lambda item: do(here.network, item), items)
 
 
 def round_layers(

@@ -16,8 +16,3 @@ Integers, scales and zero points are stored as plain tensors in safetensors, and
 
 `compile: true` runs the converted networks under torch.compile; compiling happens in the first call.
 """
-
-from stages.lib.formats.torchao.execution import executed_precisions
-from stages.lib.formats.torchao.storage import inventory, load, quantize
-
-__all__ = ["executed_precisions", "inventory", "load", "quantize"]

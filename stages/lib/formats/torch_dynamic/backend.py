@@ -1,0 +1,138 @@
+"""What back end `torch_dynamic` does: see the package."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from diffusers import StableDiffusionPipeline
+from torch import nn
+
+from stages.lib.formats.shared.casting import compute_in
+from stages.lib.models.components import (
+    assemble,
+    copy_companions,
+    load_component,
+    rebuild_component,
+    stored_float_dtype,
+    write_component,
+)
+from stages.lib.models.inventory import StoredTensor, stored_tensors
+from stages.lib.project.files import read_json, write_json
+from stages.lib.project.params import COMPONENTS, Variant
+
+MANIFEST = "quantization.json"
+
+
+@contextmanager
+def _without_deprecation_warnings() -> Iterator[None]:
+    """PyTorch announces that these functions will move or go some day; the pinned version has them."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*torch.ao.quantization is deprecated.*")
+        warnings.filterwarnings("ignore", message=".*quantized tensor creation functions.*")
+        yield
+
+
+def quantize(base: Path, variant: Variant, out: Path) -> None:
+    """Write `base` with the Linear layers of the chosen components in INT8 into the empty folder `out`."""
+    dtypes = {
+        component: "float32" if component in variant.components else stored_float_dtype(base, component)
+        for component in COMPONENTS
+    }
+    copy_companions(base, out, dtypes)
+    for component in COMPONENTS:
+        model = load_component(base, component, dtypes[component])
+        if component in variant.components:
+            quantize_linears(model, variant.granularity)
+            names = [name for name, _ in _quantized_linears(model)]
+            manifest = {
+                "method": "torch.ao.quantization.quantize_dynamic",
+                "granularity": variant.granularity,
+                # PyTorch's kernel call leaves one bit of the activations unused against overflow in 16-bit sums
+                "activation_reduce_range": True,
+                "linear": names,
+            }
+            write_json(out / component / MANIFEST, manifest)
+        write_component(out, component, plain_state(model))
+
+
+def quantize_linears(model: nn.Module, granularity: str) -> None:
+    """Replace every nn.Linear of an FP32 network by PyTorch's dynamically quantized one, in place."""
+    from torch.ao.quantization import default_dynamic_qconfig, per_channel_dynamic_qconfig, quantize_dynamic
+
+    qconfig = {"tensor": default_dynamic_qconfig, "channel": per_channel_dynamic_qconfig}[granularity]
+    with _without_deprecation_warnings():
+        quantize_dynamic(model, {nn.Linear: qconfig}, inplace=True)
+
+
+def _quantized_linears(model: nn.Module) -> "Iterator[tuple[str, nn.Module]]":
+    from torch.ao.nn.quantized.dynamic import Linear
+
+    return ((name, module) for name, module in model.named_modules() if isinstance(module, Linear))
+
+
+def plain_state(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The tensors of a dynamically quantized network; a packed weight as integers, scale, zero point and bias."""
+    packed = dict(_quantized_linears(model))
+    inside = tuple(f"{name}." for name in packed)
+    state = {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if isinstance(tensor, torch.Tensor) and not name.startswith(inside)
+    }
+    for name, module in packed.items():
+        weight, bias = module._weight_bias()
+        per_tensor = weight.qscheme() == torch.per_tensor_affine
+        scale = torch.tensor(weight.q_scale()) if per_tensor else weight.q_per_channel_scales()
+        zero = torch.tensor(weight.q_zero_point()) if per_tensor else weight.q_per_channel_zero_points()
+        state[f"{name}.weight"] = weight.int_repr()
+        # observers work in FP32, so FP32 holds the scale exactly; symmetric weights have the zero point 0
+        state[f"{name}.weight_scale"] = scale.to(torch.float32)
+        state[f"{name}.weight_zero_point"] = zero.to(torch.int8)
+        if bias is not None:
+            state[f"{name}.bias"] = bias
+    return state
+
+
+def load(folder: Path, variant: Variant, device: str) -> StableDiffusionPipeline:
+    """Rebuild the pipeline that `quantize` wrote; `device` is "cpu". No FP32 copy of an INT8 weight is made."""
+    networks = {}
+    for component in COMPONENTS:
+        if component in variant.components:
+            names = read_json(folder / component / MANIFEST)["linear"]
+            suffixes = ("", "_scale", "_zero_point")
+            networks[component] = rebuild_component(folder, component, names, suffixes, _packed)
+        else:
+            stored = stored_float_dtype(folder, component)
+            networks[component] = load_component(folder, component, stored)
+    pipeline = assemble(folder, networks)
+    for component in COMPONENTS:
+        if component not in variant.components:
+            compute_in(networks[component], component, "float32")
+    return pipeline
+
+
+def _packed(linear: nn.Linear, *stored: torch.Tensor) -> nn.Module:
+    return pack_linear(*stored, None if linear.bias is None else linear.bias.detach())
+
+
+def pack_linear(
+    integers: torch.Tensor, scale: torch.Tensor, zero_point: torch.Tensor, bias: torch.Tensor | None
+) -> nn.Module:
+    """A dynamically quantized Linear of INT8 `integers` (out, in) and a scalar or (out,) `scale` and `zero_point`."""
+    from torch.ao.nn.quantized.dynamic import Linear
+
+    with _without_deprecation_warnings():
+        if scale.ndim == 0:
+            weight = torch._make_per_tensor_quantized_tensor(integers, scale.item(), zero_point.item())
+        else:
+            weight = torch._make_per_channel_quantized_tensor(integers, scale.double(), zero_point.long(), 0)
+        linear = Linear(integers.shape[1], integers.shape[0])
+    linear.set_weight_bias(weight, bias)
+    return linear
+
+
+def inventory(folder: Path, variant: Variant) -> list[StoredTensor]:
+    """What the folder stores, tensor by tensor."""
+    return stored_tensors(folder)
