@@ -1,7 +1,7 @@
 """How fast is a variant, and how much memory does it take?
 
 Reads the models of the variant and the baseline, the stored noise and this machine's description; writes
-reports/timing/V.json. Two fresh processes, one per model, generate the same image in turns, never both at once, and the
+timing/V.json. Two fresh processes, one per model, generate the same image in turns, never both at once, and the
 order is turned round after each turn: drift of the machine hits both. The speed-up is the median of the ratios of the
 turns. The baseline is timed against itself, which shows how far from 1 noise alone takes a ratio. At the end, when no
 timing can suffer from it, both processes tell what they multiply in, and how long that takes (`executed`).
@@ -24,12 +24,13 @@ from tqdm import tqdm
 from stages.lib.formats.shared.availability import obstacle_left_in, passed_on
 from stages.lib.formats.shared.devices import compute_dtype, resolve_device
 from stages.lib.formats.shared.executed_work import image_calls, work_of
+from stages.lib.formats.shared.loaded_size import loaded_bytes
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import read_json, write_json
 from stages.lib.project.measurement import Measurement
+from stages.lib.project.memory import check_memory
 from stages.lib.project.params import Benchmark, Params, Variant, load_params
 from stages.lib.project.prompts import timed_prompt
-from stages.lib.timing.memory import check_memory, loaded_bytes
 from stages.lib.timing.process import TimingProcess
 from stages.lib.timing.worker import Task
 
@@ -101,7 +102,7 @@ def timing_report(
     environment: dict[str, Any],
     start: Callable[[Task], TimingProcess] = TimingProcess,
 ) -> dict[str, Any]:
-    """What reports/timing says of a variant that is timed, but for its names; `start` gives the process of a task."""
+    """What reports/M/timing says of a variant that is timed, but for its names; `start` gives the process of a task."""
     schedules = {role: item.schedule for role, item in variants.items()}
     return {
         "measured": True,
@@ -145,7 +146,7 @@ def measure(
     settings: Benchmark,
     start: Callable[[Task], TimingProcess] = TimingProcess,
 ) -> dict[str, Any]:
-    """Time the two tasks in turns; the part of reports/timing that two fresh processes measure."""
+    """Time the two tasks in turns; the part of reports/M/timing that two fresh processes measure."""
     with ExitStack() as stack:
         progress = stack.enter_context(
             tqdm(total=2 * len(ROLES), desc=f"benchmark {tasks['variant'].variant}", unit="call", mininterval=1)

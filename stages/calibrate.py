@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from stages.lib.project.errors import UserError, run_stage
+from stages.lib.project.memory import check_memory
 from stages.lib.project.params import COMPONENTS, PARAMS_FILE, Params, load_params
 from stages.lib.project.prompts import Prompt, load_prompts
-from stages.lib.timing.memory import check_memory
 
 if TYPE_CHECKING:
     import torch

@@ -1,8 +1,8 @@
 """Would this instrument notice? Images that must be caught are generated wrongly on purpose and judged like a
 variant's.
 
-Reads data/models/BASELINE, data/models/base, the noise, the prompts and the baseline's images; writes
-reports/controls.json: the baseline under another name (must be identical), shuffled seeds, swapped prompts, a U-Net
+Reads models/BASELINE, models/base, the noise, the prompts and the baseline's images; writes
+reports/M/controls.json: the baseline under another name (must be identical), shuffled seeds, swapped prompts, a U-Net
 rounded to INT2 (must get no good word) and a NaN in its weights (must stop the generation); and how weak known damage
 may be before nothing is said about it. A control that is not caught fails the run: no figure can be trusted then.
 """

@@ -1,6 +1,6 @@
 """How far are a variant's images from the baseline's, and do they still show what was asked for?
 
-Reads data/images/V, data/images/BASELINE and the base model's CLIP, if it brings one; writes reports/quality/V.json:
+Reads images/V, images/BASELINE and the base model's CLIP, if it brings one; writes quality/V.json:
 distances, CLIP score and attributes of each image, their averages with 95 % intervals, the distance between the two
 sets, the latents' signal-to-noise ratio after every step, and the safety checker's decisions. What cannot be measured
 is given with its reason; where nothing was generated, `measured` is false and `reason` says why.
@@ -40,7 +40,7 @@ def compare_folders(reference: Path, folder: Path, clip: "Clip | None") -> tuple
 
 
 def quality_of(pairs: list[Pair], features: Features | None, settings: Quality) -> dict:
-    """The figures of reports/quality that come from images, without the names of the variants."""
+    """The figures of reports/M/quality that come from images, without the names of the variants."""
     figures = paired_figures(pairs, features, settings)
     for row, pair in zip(figures["per_image"], pairs, strict=True):
         row |= {"rating": rate_psnr(pair.distances.psnr_db), "flagged": pair.image.flagged}

@@ -1,7 +1,7 @@
 """How much do images change when nothing does? The baseline against itself, and against other seeds.
 
 Reads the baseline's model and images, the stored noise and the prompts; generates some of the images again: in another
-run, with another number of threads, in another number of processes, and from other seeds. Writes reports/floor.json:
+run, with another number of threads, in another number of processes, and from other seeds. Writes reports/M/floor.json:
 how far those are from the stored images, in the same measures as every variant. No difference between formats that
 is smaller than that of a rerun means anything; one that is as large as that of another seed has changed everything.
 """
@@ -51,7 +51,7 @@ def other_pools(pool: WorkerPool) -> dict[str, WorkerPool]:
 def figures_of(
     generated: list[Generated], images: dict[str, StoredImage], latents: dict, clip: "Clip | None", settings: Quality
 ) -> dict:
-    """The figures of one run against the stored images and latents, as in reports/quality."""
+    """The figures of one run against the stored images and latents, as in reports/M/quality."""
     # the safety checker is not asked about an image that is generated again
     regenerated = ((images[item.id], replace(images[item.id], flagged=False), item.rgb) for item in generated)
     pairs, features = compare_sets(

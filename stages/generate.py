@@ -1,6 +1,6 @@
 """What does a variant generate?
 
-Reads data/models/V, the stored noise and the prompts; writes data/images/V: one lossless PNG per prompt, images.json,
+Reads models/V, the stored noise and the prompts; writes images/V: one lossless PNG per prompt, images.json,
 and latents.safetensors: the latents of the first prompts after every step. Images are generated one at a time by as
 many processes as the machine has room for. The same machine gives the same bytes every time; the safety checker is
 asked about each finished image and changes none. Of an architecture with random weights nothing is generated, and
@@ -15,16 +15,17 @@ from tqdm import tqdm
 
 from stages.lib.formats.shared.availability import obstacle_left_in, passed_on
 from stages.lib.formats.shared.devices import compute_dtype, resolve_device
+from stages.lib.formats.shared.loaded_size import loaded_bytes
 from stages.lib.generation.image_folder import LISTING, rgb_sha256
-from stages.lib.generation.recipe import Order, Recipe
+from stages.lib.generation.recipe import Order, Recipe, generation_pool
 from stages.lib.generation.safety import margin_fields
 from stages.lib.generation.step_latents import write_trajectories
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import whole_folder, write_json
+from stages.lib.project.memory import check_memory
 from stages.lib.project.params import load_params
 from stages.lib.project.prompts import Prompt, load_prompts
 from stages.lib.project.worker_pool import WorkerPool
-from stages.lib.timing.memory import check_memory, generation_pool, loaded_bytes
 
 PNG_EFFORT = 3  # of 9; a third of the time of the usual 6, and an eighth more bytes
 

@@ -1,6 +1,6 @@
 """What does a variant do to the look of its images, and to what the safety checker decides of them?
 
-Reads data/images/V and data/images/BASELINE with their images.json, writes reports/appearance/V.json: for each respect
+Reads images/V and images/BASELINE with their images.json, writes appearance/V.json: for each respect
 in which images can be damaged (sharpness, fine detail, blocks, posterization, noise, colours) the mean shift against
 the baseline with its 99 % interval and its grade; the same figures per image; blank images and why they are blank;
 flips and margin shifts of the safety checker on images with and without the blocked thing.
@@ -40,7 +40,7 @@ def _figures(image: StoredImage) -> Figures:
 
 
 def appearance_of(reference: Path, folder: Path) -> dict:
-    """What reports/appearance says of the images in `folder`, without the names of the variants."""
+    """What reports/M/appearance says of the images in `folder`, without the names of the variants."""
     references, images = read_images(reference), read_images(folder)
     check_same_prompts((reference, folder), (references, images))
     before = look_at({id: references[id] for id in images})

@@ -13,16 +13,15 @@ from pathlib import Path
 
 from stages.lib.formats import BACKENDS
 from stages.lib.formats.shared.availability import obstacle_of, passed_on
+from stages.lib.formats.shared.loaded_size import LoadingProcess, loaded_bytes
 from stages.lib.models.calibration import read_inputs
 from stages.lib.models.components import stored_float_dtype
-from stages.lib.models.inventory import StoredTensor, container_bytes, disk_bytes, stored_tensors
+from stages.lib.models.inventory import StoredTensor, compression, container_bytes, disk_bytes, stored_tensors
 from stages.lib.models.reconciliation import Explanation, check_complete, explain
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import whole_folder, write_json
+from stages.lib.project.memory import check_memory, process_meter
 from stages.lib.project.params import COMPONENTS, DTYPE_BITS, Variant, load_params
-from stages.lib.quality.metrics import compression
-from stages.lib.timing.loaded_size import LoadingProcess
-from stages.lib.timing.memory import check_memory, loaded_bytes, process_meter
 
 MIB = 1024**2
 
@@ -118,7 +117,7 @@ def size_report(
     bits: dict[str, float],
     base_parameters: dict[str, int],
 ) -> dict:
-    """The content of reports/size/V.json, from bytes on `disk`, what explains them, bytes when `loaded`, and `bits`.
+    """The content of reports/M/size/V.json, from bytes on `disk`, what explains them, bytes when `loaded`, and `bits`.
 
     `theoretical_mib` is what a naive count expects: every stored parameter in the declared bits, a group's with its
     share of the scale, and nothing besides.

@@ -15,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from datetime import date as Date
+from functools import partial
 from gettext import NullTranslations
 from multiprocessing.context import BaseContext
 from pathlib import Path
@@ -23,7 +24,7 @@ from typing import Any
 from stages.lib.formats.shared.executed_work import EXECUTED_DTYPES, by_operator, shares, throughput, work_of
 from stages.lib.project import lineage
 from stages.lib.project.errors import UserError, run_stage
-from stages.lib.project.files import read_json, write_bytes
+from stages.lib.project.files import write_bytes
 from stages.lib.project.params import COMPONENTS, Params, load_params
 from stages.lib.project.prompts import Prompt, load_prompts
 from stages.lib.quality.metrics import METRICS
@@ -100,7 +101,7 @@ class Origin:
 def main() -> None:
     """Read, render, write, print one line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--reports", type=Path, required=True, help="folder with summary, size, timing, quality")
+    parser.add_argument("--reports", type=Path, required=True, help="folder of all models' results")
     parser.add_argument("--images", type=Path, required=True, help="folder with one folder of images per variant")
     parser.add_argument("--base", type=Path, required=True, help="the base model, whose weights Figure 2 shows")
     parser.add_argument("--html", type=Path, required=True, nargs="+", help="a file for each of report.languages")
@@ -182,10 +183,7 @@ def documents(
 
 def other_machines(reports: Path, fingerprint: str, model: str) -> tuple[Machine, ...]:
     """The machines of reports/machines: of this one, by its `fingerprint`, what it measured besides `model`."""
-    folder = reports / "machines"
-    if not any(path.is_dir() for path in folder.glob("*")):
-        return ()
-    machines = load_machines(folder, read_json(reports / "code.json")["backends"])
+    machines = load_machines(reports / "machines")
     elsewhere = (machine.without(model) if machine.fingerprint == fingerprint else machine for machine in machines)
     return tuple(machine for machine in elsewhere if machine.models)
 
@@ -287,10 +285,10 @@ def _render(
         answer=answer(results, translations, list_of),
         sections=outline.sections(_, results.illustrated, bool(machines)),
         numbers=numbers,
-        sources_of=lineage.sources_of,
-        lineage=lineage.grouped(numbers),
+        sources_of=partial(lineage.sources_of, model=params.model),
+        lineage=lineage.grouped(numbers, params.model),
         files_of_variants=lineage.OF_VARIANTS,
-        single_files=lineage.SINGLE,
+        single_files=[source.of(params.model) for source in lineage.SINGLE],
         machines=machines,
         comparisons_of_machines=comparisons,
         components=component_names(_),

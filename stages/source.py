@@ -16,7 +16,7 @@ from stages.lib.project.params import Model, load_params
 
 
 def describe(key: str, model: Model) -> dict:
-    """The content of reports/source.json for `models.<key>`."""
+    """The content of reports/M/source.json for `models.<key>`."""
     if model.source == "hub":
         return {"model": key, "source": "hub", "repository": model.repository, "revision": model.revision}
     folder = source_folder(model, key)

@@ -1,8 +1,8 @@
 """What do all variants together say?
 
 Reads reports/environment.json, the size, timing and quality of every declared variant and its images; writes
-reports/summary.json (one row per variant, and the images of every two variants compared) and, for `dvc metrics show`,
-one short row per variant in reports/metrics, and for `dvc plots show` the same rows in one file. Variants that cannot
+reports/M/summary.json (one row per variant, and the images of every two variants compared) and, for `dvc metrics show`,
+one short row per variant in reports/M/metrics, and for `dvc plots show` the same rows in one file. Variants that cannot
 run here are listed with the reason, and nothing is computed of them. A figure that belongs to another machine,
 baseline, format or set of images stops the stage: nothing stale is joined.
 """
@@ -19,6 +19,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from stages.lib.generation.image_folder import StoredImage, check_same_prompts, read_images, read_listing, read_rgb
+from stages.lib.models.inventory import compression
 from stages.lib.project.allocator import keep_freed_memory
 from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import read_json, whole_folder, write_json
@@ -26,7 +27,6 @@ from stages.lib.project.measurement import Measurement
 from stages.lib.project.params import Params, Variant, load_params
 from stages.lib.quality.comparison import Comparison, average, compare
 from stages.lib.quality.full_reference import Prepared
-from stages.lib.quality.metrics import compression
 from stages.lib.quality.variant_pairs import compare_variants
 from stages.lib.timing.prediction import runtime_speedup
 
@@ -86,9 +86,7 @@ METRICS_KEYS = (
 def main() -> None:
     """Read, check, join, compare, write, print one line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--reports", type=Path, required=True, help="folder with environment.json, size, timing, quality"
-    )
+    parser.add_argument("--reports", type=Path, required=True, help="folder of all models' results")
     parser.add_argument("--images", type=Path, required=True, help="folder with one folder of images per variant")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--metrics", type=Path, required=True, help="folder for one short row per variant")
@@ -96,16 +94,18 @@ def main() -> None:
     arguments = parser.parse_args()
     begin_s = time.perf_counter()
     params = load_params()
-    unavailable = unavailable_variants(params, arguments.reports)
+    environment = arguments.reports / "environment.json"
+    reports = arguments.reports / params.model
+    unavailable = unavailable_variants(params, environment, reports)
     missing = {item["variant"] for item in unavailable}
     variants = [variant for name, variant in params.variants.items() if name not in missing]
-    rows = variant_rows(params, variants, arguments.reports, arguments.images)
-    runtimes = runtime_speedups(variants, params.baseline, arguments.reports)
+    rows = variant_rows(params, variants, environment, reports, arguments.images)
+    runtimes = runtime_speedups(variants, params.baseline, reports)
     generated = all(row["quality_reason"] is None for row in rows)
     pairs = compare_pairs([arguments.images / variant.name for variant in variants]) if generated else []
     check_quality_is_of_these_images(rows, pairs, params.baseline)
     compared = [variant.name for variant in variants] if generated else []
-    qualities = {name: read_report(arguments.reports, "quality", name) for name in compared}
+    qualities = {name: read_report(reports, "quality", name) for name in compared}
     comparisons = compare_variants(qualities, params.quality)
     model = {"name": params.model, "label": params.chosen_model.label}
     joined = {"variants": rows, "unavailable": unavailable, "runtimes": runtimes, "pairs": pairs}
@@ -122,15 +122,15 @@ def main() -> None:
     )
 
 
-def unavailable_variants(params: Params, reports: Path) -> list[dict]:
+def unavailable_variants(params: Params, environment: Path, reports: Path) -> list[dict]:
     """Name, label, reason and remedy of each declared variant that cannot be made and run here."""
-    obstacles = read_json(reports / "environment.json")["obstacles"]
+    obstacles = read_json(environment)["obstacles"]
     found = []
     for name, variant in params.variants.items():
         obstacle = read_report(reports, "size", name).get("unavailable")
         if obstacle != obstacles.get(name):
             raise UserError(
-                f"{reports}/size/{name}.json and {reports}/environment.json disagree on whether '{name}' can run here: "
+                f"{reports}/size/{name}.json and {environment} disagree on whether '{name}' can run here: "
                 f"run `dvc repro quantize@{name}`"
             )
         if obstacle:
@@ -138,15 +138,15 @@ def unavailable_variants(params: Params, reports: Path) -> list[dict]:
     return found
 
 
-def variant_rows(params: Params, variants: list[Variant], reports: Path, images: Path) -> list[dict]:
+def variant_rows(params: Params, variants: list[Variant], environment: Path, reports: Path, images: Path) -> list[dict]:
     """One flat row for each of `variants`, in their order; what was not measured is None."""
-    environment = read_json(reports / "environment.json")
+    fingerprint = read_json(environment)["fingerprint"]
     rows = []
     baseline_size = read_report(reports, "size", params.baseline)
     for variant in variants:
         size, timing, quality = (read_report(reports, kind, variant.name) for kind in STAGE_OF)
         check_size(size, variant, reports)
-        check_timing(timing, variant, environment["fingerprint"], reports)
+        check_timing(timing, variant, fingerprint, reports)
         if quality["measured"] and quality["baseline"] != params.baseline:
             raise UserError(
                 f"{reports}/quality/{variant.name}.json compares with '{quality['baseline']}', params.yaml has "
@@ -260,7 +260,7 @@ def check_timing(timing: dict, variant: Variant, fingerprint: str, reports: Path
         raise UserError(f"{path} {state}, but params.yaml says that '{variant.name}' is {kind}: {remedy}")
     if timing["measured"] and timing["fingerprint"] != fingerprint:
         raise UserError(
-            f"{path} was measured on the machine {timing['fingerprint']}, {reports}/environment.json describes "
+            f"{path} was measured on the machine {timing['fingerprint']}, environment.json describes "
             f"{fingerprint}: {remedy}"
         )
 
@@ -310,7 +310,7 @@ def _compare_every_two(images: list[StoredImage]) -> list[Comparison]:
 
 
 def check_quality_is_of_these_images(rows: list[dict], pairs: list[dict], baseline: str) -> None:
-    """UserError if reports/quality says something else about the images than comparing them now."""
+    """UserError if reports/M/quality says something else about the images than comparing them now."""
     quality_of = {row["variant"]: row for row in rows}
     for pair in pairs:
         names = {pair["reference"], pair["variant"]}

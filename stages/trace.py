@@ -22,15 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.lib.project.code_graph import digest as digest_of_code
-from stages.lib.project.code_graph import stage_modules
 from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import read_json
 from stages.lib.project.json_paths import figures, find, suggestion
-from stages.lib.project.lineage import METRIC_SOURCES, OF_VARIANTS, SINGLE, SOURCES, Source, digest
-from stages.lib.project.lock_file import CODE, LockedStage, makers_of, read_lock, stale_inputs, upstream
+from stages.lib.project.lineage import METRIC_SOURCES, OF_VARIANTS, SINGLE, SOURCES, Source
+from stages.lib.project.lock_file import LockedStage, digest, makers_of, read_lock, stale_inputs, upstream
 from stages.lib.project.params import Params, load_params
-from stages.lib.project.pipeline_file import PROJECT
 
 LOCK = Path("dvc.lock")
 
@@ -49,21 +46,19 @@ def main() -> None:
     """Find, print the chain, say with the exit status whether it holds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="+", help="[table] format-or-file [figure]")
-    parser.add_argument("--code", action="store_true", help="also every module, with its hash, of the earlier stages")
     arguments = parser.parse_args()
     params = load_params()
-    variants = list(params.variants)
     if len(arguments.what) == 1:
-        print("\n".join(overview(arguments.what[0], variants)))
+        print("\n".join(overview(arguments.what[0], params)))
         return
-    figure = locate(arguments.what, variants, params.baseline)
+    figure = locate(arguments.what, params)
     lock = read_lock(LOCK)
-    print("\n".join(chain(figure, lock, params, arguments.code)))
+    print("\n".join(chain(figure, lock)))
     if not holds(figure.source, lock) or any(stale_inputs(stage, lock) for stage in measured_by(figure, lock)):
         sys.exit(1)
 
 
-def locate(words: list[str], variants: list[str], baseline: str) -> Figure:
+def locate(words: list[str], params: Params) -> Figure:
     """The figure that two words name, or three of which the first is a table. A UserError lists what is there."""
     *table, subject, key = words
     if len(table) > 1:
@@ -71,17 +66,19 @@ def locate(words: list[str], variants: list[str], baseline: str) -> Figure:
     allowed = SOURCES[_item(table[0])] if table else (*OF_VARIANTS, *SINGLE)
     files = {Path(source.file).stem: source for source in SINGLE}
     if subject in files:
-        sources, about = [files[subject]], tuple(variants)
-    elif subject in variants:
-        sources, about = [source for source in OF_VARIANTS if source in allowed], (subject, baseline)
+        sources, about = [files[subject]], tuple(params.variants)
+    elif subject in params.variants:
+        sources, about = [source for source in OF_VARIANTS if source in allowed], (subject, params.baseline)
         source, path = METRIC_SOURCES.get(key, (None, ""))
         if source in allowed:
             sources, key = [source], path.replace(".V.", f".{subject}.")
     else:
-        raise UserError(f"'{subject}' is no format and no file of reports/{suggestion(subject, [*variants, *files])}")
+        raise UserError(
+            f"'{subject}' is no format and no file of reports/{suggestion(subject, [*params.variants, *files])}"
+        )
     if not set(sources) & set(allowed):
         raise UserError(f"'{table[0]}' shows nothing of '{subject}': it is made of {_files(allowed)}")
-    return _search([source.of(subject) for source in sources], key, about)
+    return _search([source.of(params.model, subject) for source in sources], key, about)
 
 
 def _search(sources: list[Source], key: str, about: tuple[str, ...]) -> Figure:
@@ -106,14 +103,15 @@ def _files(sources: tuple[Source, ...]) -> str:
     return ", ".join(source.file for source in sources)
 
 
-def overview(word: str, variants: list[str]) -> Iterator[str]:
+def overview(word: str, params: Params) -> Iterator[str]:
     """What a format has, or what a table, figure or chart is made of."""
-    if word in variants:
+    if word in params.variants:
         for key, (source, path) in METRIC_SOURCES.items():
-            yield f"{key:24} {source.of(word).file}, {path.replace('.V.', f'.{word}.')}"
+            yield f"{key:24} {source.of(params.model, word).file}, {path.replace('.V.', f'.{word}.')}"
         return
     for source in SOURCES[_item(word)]:
-        for item in [source.of(name) for name in variants] if "/V" in source.file else [source]:
+        names = params.variants if "/V" in source.file else ["V"]
+        for item in [source.of(params.model, name) for name in names]:
             yield f"{item.stage or 'written by hand':32} {item.file}"
 
 
@@ -129,7 +127,7 @@ def holds(source: Source, lock: dict[str, LockedStage]) -> bool:
     return stage is not None and stage.outs.get(source.file) == digest(Path(source.file))
 
 
-def chain(figure: Figure, lock: dict[str, LockedStage], params: Params, all_code: bool = False) -> Iterator[str]:
+def chain(figure: Figure, lock: dict[str, LockedStage]) -> Iterator[str]:
     """The lines from the figure down to what no stage made."""
     source = figure.source
     yield f"figure    {figure.path} = {json.dumps(figure.value, ensure_ascii=False)}"
@@ -146,18 +144,16 @@ def chain(figure: Figure, lock: dict[str, LockedStage], params: Params, all_code
         )
     yield from machine_lines(read_json(Path(source.file)))
     yield from commit_lines()
-    for number, item in enumerate(measured_by(figure, lock)):
-        yield from stage_lines(item, lock, params, all_code or number == 0)
+    for item in measured_by(figure, lock):
+        yield from stage_lines(item, lock)
 
 
-def stage_lines(stage: LockedStage, lock: dict[str, LockedStage], params: Params, all_code: bool) -> Iterator[str]:
+def stage_lines(stage: LockedStage, lock: dict[str, LockedStage]) -> Iterator[str]:
     """One stage: command, parameters, what it read with hashes."""
     yield ""
     yield f"stage     {stage.name}"
     yield f"command   {stage.command}"
     for file, values in stage.params.items():
-        if file == CODE:
-            continue
         for key, value in values.items():
             yield f"param     {file}: {key} = {json.dumps(value, ensure_ascii=False)}"
     stale = stale_inputs(stage, lock)
@@ -167,23 +163,11 @@ def stage_lines(stage: LockedStage, lock: dict[str, LockedStage], params: Params
             makers = [maker.name for maker in makers_of(path, lock)]
         made = f"made by {', '.join(makers)}" if makers else "made by no stage"
         since = f", which has made {stale[path]} since: run `dvc repro {stage.name}`" if path in stale else ""
+        if not makers and digest(Path(path)) != md5:
+            since = f", now another: run `dvc repro {stage.name}`"
         yield f"input     {md5}  {path} ({made}{since})"
-    yield from code_lines(stage, params, all_code)
     for path, md5 in stage.outs.items():
         yield f"output    {md5}  {path}"
-
-
-def code_lines(stage: LockedStage, params: Params, every_module: bool) -> Iterator[str]:
-    """The digest of the code that ran, and the modules that have it or, changed since, have another one."""
-    name, _, variant = stage.name.partition("@")
-    modules = sorted(stage_modules(name, params, variant)) if stage.code else []
-    if modules:
-        since = "" if digest_of_code(modules) == stage.code else ", which has changed since"
-        yield f"code      {stage.code} of {len(modules)} modules{since}" + (
-            "" if every_module else ": --code lists them"
-        )
-    for path in modules if every_module else []:
-        yield f"module    {digest(path)}  {path.relative_to(PROJECT)}"
 
 
 def machine_lines(content: Any) -> Iterator[str]:

@@ -39,25 +39,31 @@ def write_project(folder: Path, variants: dict[str, dict], generate=None, prompt
     lines += [f'{i},"{text}",{kind},{level},{seed},{group}' for i, text, kind, level, seed, group in prompts]
     (folder / "data/prompts.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     shutil.copytree(PROJECT / "data/study", folder / "data/study")
-    _write_base(folder / "data/models/base/unet")
+    _write_base(folder / "data/runs/embedded/models/base/unet")
     images = {row[0]: (generate or _gradient)(number, side) for number, row in enumerate(prompts)}
     generated = {name: _write_images(folder, name, images, prompts) for name in variants}
     for name, variant in variants.items():
-        _write(folder / f"reports/size/{name}.json", _size(name, variant))
-        _write(folder / f"reports/timing/{name}.json", _timing(name, variant))
-        _write(folder / f"reports/quality/{name}.json", _quality(name, variant, generated, prompts))
-        _write(folder / f"reports/appearance/{name}.json", _appearance(folder / "data/images", name, variant))
-    write_floor(folder / "reports/floor.json", json.loads((folder / "reports/quality/fp32.json").read_text("utf-8")))
+        _write(folder / f"reports/embedded/size/{name}.json", _size(name, variant))
+        _write(folder / f"reports/embedded/timing/{name}.json", _timing(name, variant))
+        _write(folder / f"reports/embedded/quality/{name}.json", _quality(name, variant, generated, prompts))
+        _write(
+            folder / f"reports/embedded/appearance/{name}.json",
+            _appearance(folder / "data/runs/embedded/images", name, variant),
+        )
+    write_floor(
+        folder / "reports/embedded/floor.json",
+        json.loads((folder / "reports/embedded/quality/fp32.json").read_text("utf-8")),
+    )
     for name, found in sensitivity().items():
-        _write(folder / f"reports/sensitivity/{name}.json", found)
+        _write(folder / f"reports/embedded/sensitivity/{name}.json", found)
     _write(folder / "reports/environment.json", _ENVIRONMENT)
     _write(folder / "reports/architectures.json", _ARCHITECTURES)
-    _write(folder / "reports/controls.json", _CONTROLS)
-    _write(folder / "reports/summary.json", _summary(folder, variants, generated))
+    _write(folder / "reports/embedded/controls.json", _CONTROLS)
+    _write(folder / "reports/embedded/summary.json", _summary(folder, variants, generated))
 
 
-def write_machine(folder: Path, fingerprint: str, variants: dict[str, dict], code: dict[str, str]) -> Path:
-    """A machine's folder in the results folder `folder`, as tools.measure_machine writes it; `code` is its digests."""
+def write_machine(folder: Path, fingerprint: str, variants: dict[str, dict], commit: str) -> Path:
+    """A machine's folder in the results folder `folder`, as tools.measure_machine writes it."""
     from stages.lib.project.params import Variant
 
     target = folder / "reports/machines" / fingerprint
@@ -66,12 +72,12 @@ def write_machine(folder: Path, fingerprint: str, variants: dict[str, dict], cod
     _write(target / "asked.json", {"models": {"embedded": list(variants)}, "failed": {}})
     baseline = Variant(name="fp32", **variants["fp32"]).model_dump(mode="json", exclude_unset=True)
     for name, variant in variants.items():
-        quality = folder / f"reports/quality/{name}.json"
+        quality = folder / f"reports/embedded/quality/{name}.json"
         origin = {
             "model_label": "Embedded",
             "variant": Variant(name=name, **variant).model_dump(mode="json", exclude_unset=True),
             "baseline": baseline,
-            "code": code[variant["backend"]],
+            "commit": commit,
         }
         _write(target / f"embedded/{name}/size.json", _size(name, variant))
         _write(target / f"embedded/{name}/timing.json", _timing(name, variant) | {"fingerprint": fingerprint})
@@ -167,7 +173,7 @@ def _gradient(number: int, side: int) -> np.ndarray:
 
 def _write_images(folder: Path, name: str, images: dict, prompts: list) -> dict[str, np.ndarray]:
     generated, rng = {}, np.random.default_rng(len(name))
-    target = folder / "data/images" / name
+    target = folder / "data/runs/embedded/images" / name
     target.mkdir(parents=True)
     for key, image in images.items():
         coarse = rng.normal(0, NOISE.get(name, 4), (8, 8, 3))
@@ -375,9 +381,13 @@ def _summary(folder: Path, variants: dict, generated: dict) -> dict:
     from stages.lib.project.params import load_params
     from stages.lib.quality.variant_pairs import compare_variants
 
-    qualities = {name: json.loads((folder / f"reports/quality/{name}.json").read_text("utf-8")) for name in variants}
+    qualities = {
+        name: json.loads((folder / f"reports/embedded/quality/{name}.json").read_text("utf-8")) for name in variants
+    }
     names = list(variants)
-    sizes = {name: json.loads((folder / f"reports/size/{name}.json").read_text())["disk_mib"] for name in names}
+    sizes = {
+        name: json.loads((folder / f"reports/embedded/size/{name}.json").read_text())["disk_mib"] for name in names
+    }
     pairs = []
     for index, reference in enumerate(names):
         for name in names[index + 1 :]:

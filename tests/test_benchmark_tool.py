@@ -36,6 +36,6 @@ def test_every_variant_has_a_line_with_its_speed_up_and_spread(project: Path, mo
 
 
 def test_a_model_that_was_not_made_is_one_message(project: Path, monkeypatch, capsys) -> None:
-    (project / "data/noise.safetensors").unlink()
-    with pytest.raises(UserError, match="data/noise.safetensors is missing: run `dvc repro` first"):
+    (project / "data/runs/tiny/noise.safetensors").unlink()
+    with pytest.raises(UserError, match="data/runs/tiny/noise.safetensors is missing: run `dvc repro` first"):
         printed(monkeypatch, capsys)

@@ -12,7 +12,6 @@ from stages import benchmark, controls
 from stages.lib.formats.shared.availability import find_obstacle
 from stages.lib.formats.torch.layers import KINDS
 from stages.lib.generation import safety
-from stages.lib.project.code_graph import all_imports_of
 from stages.lib.project.params import RANDOM_WEIGHTS, Report, Variant, load_params
 from stages.lib.project.prompts import load_prompts
 from stages.lib.quality import figures
@@ -23,6 +22,7 @@ from stages.lib.reporting.languages import LOCALES, SOURCE, catalogue_of
 from stages.lib.sensitivity.criticality import CRITICALITY
 from stages.lib.study import limits
 from tests.conftest import PROJECT
+from tests.imports import reached_from
 from tools.catalogue import extracted, translated
 
 LANGUAGES = sorted(path.name for path in LOCALES.iterdir() if path.is_dir())
@@ -116,7 +116,7 @@ def test_words_outside_of_trans_are_noticed():
 
 def report_modules() -> list[Path]:
     """Modules of the report that write sentences: those with a translating function."""
-    modules = sorted(all_imports_of(PROJECT / "stages/report.py"))
+    modules = sorted(reached_from(PROJECT / "stages/report.py"))
     return [path for path in modules if re.search(r"\b_: Translate|translations\.", path.read_text(encoding="utf-8"))]
 
 

@@ -17,7 +17,7 @@ from tests.conftest import PROJECT
 from tests.processes import HANGING_S
 
 yaml = YAML()
-ALWAYS = {"code", "environment", "source"}
+ALWAYS = {"environment", "source"}
 # The back end `torch` once more, as one that needs a package which nobody has.
 INVENTED = """\
     "invented": Backend(
@@ -77,7 +77,7 @@ class Clone:
         path.write_text(text.replace(old, new), encoding="utf-8")
 
     def images(self) -> dict[str, bytes]:
-        folder = self.folder / "data/images"
+        folder = self.folder / "data/runs/local/images"
         return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.png"))}
 
     def json(self, name: str):
@@ -113,11 +113,10 @@ def clone(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Clone:
     yaml.dump(params, folder / "params.yaml")
     clone = Clone(folder)
     clone.edit("stages/lib/formats/__init__.py", "BACKENDS = {\n", f"BACKENDS = {{\n{INVENTED}")
-    clone.edit("dvc.yaml", "reports/report.html reports/report.ru.html", "reports/report.html")
-    clone.edit("dvc.yaml", "reports/report.pdf reports/report.ru.pdf", "reports/report.pdf")
-    clone.edit(
-        "dvc.yaml", "      - reports/report.ru.html\n      - reports/report.ru.pdf:\n          cache: false\n", ""
-    )
+    for kind in ("html", "pdf"):
+        clone.edit("dvc.yaml", f" reports/${{model}}/report.ru.{kind}\n", "\n")
+    clone.edit("dvc.yaml", "      - reports/${model}/report.ru.html\n", "")
+    clone.edit("dvc.yaml", "      - reports/${model}/report.ru.pdf: {cache: false}\n", "")
     (folder / "stages/lib/formats/invented").mkdir()
     (folder / "stages/lib/formats/invented/__init__.py").write_text(
         "from stages.lib.formats.torch.backend import inventory, load, quantize\n", encoding="utf-8"
@@ -143,8 +142,8 @@ def restored(clone: Clone):
 
 
 def test_one_command_gives_the_report(clone):
-    assert (clone.folder / "reports/report.pdf").read_bytes().startswith(b"%PDF")
-    assert "</html>" in (clone.folder / "reports/report.html").read_text(encoding="utf-8")
+    assert (clone.folder / "reports/local/report.pdf").read_bytes().startswith(b"%PDF")
+    assert "</html>" in (clone.folder / "reports/local/report.html").read_text(encoding="utf-8")
     assert len(clone.images()) == 9
 
 
@@ -154,14 +153,14 @@ def test_a_second_run_runs_nothing(clone):
 
 def test_the_figures_follow_from_the_images_and_every_control_is_caught(clone):
     assert "every quality figure is the same" in clone.run("python", "-m", "stages.verify")
-    assert all(control["caught"] for control in clone.json("reports/controls.json")["controls"])
+    assert all(control["caught"] for control in clone.json("reports/local/controls.json")["controls"])
 
 
 def test_metrics_are_one_row_a_variant(clone):
     rows = clone.run("dvc", "metrics", "show").splitlines()
     assert len(rows) == 4
     assert {row.split()[0] for row in rows[1:]} == {
-        f"reports/metrics/{variant}.json" for variant in ("fp32", "int8-cpu", "int8-simulated")
+        f"reports/local/metrics/{variant}.json" for variant in ("fp32", "int8-cpu", "int8-simulated")
     }
 
 
@@ -194,9 +193,12 @@ def test_a_removed_variant_leaves_the_report(restored):
     del params["variants"]["int8-cpu"]
     yaml.dump(params, restored.folder / "params.yaml")
     assert restored.ran() == {"summarize", "report"}
-    assert {row["variant"] for row in restored.json("reports/summary.json")["variants"]} == {"fp32", "int8-simulated"}
-    assert not (restored.folder / "reports/metrics/int8-cpu.json").exists()
-    assert "Removable" not in (restored.folder / "reports/report.html").read_text(encoding="utf-8")
+    assert {row["variant"] for row in restored.json("reports/local/summary.json")["variants"]} == {
+        "fp32",
+        "int8-simulated",
+    }
+    assert not (restored.folder / "reports/local/metrics/int8-cpu.json").exists()
+    assert "Removable" not in (restored.folder / "reports/local/report.html").read_text(encoding="utf-8")
 
 
 def test_another_machine_measures_timings_again_and_generates_nothing(restored):
@@ -226,9 +228,9 @@ def test_a_missing_package_is_a_row_and_installing_it_runs_just_its_variant(rest
     own = {f"{stage}@later" for stage in ("quantize", "generate", "benchmark", "evaluate", "inspect")}
     own |= {"summarize", "report"}
     assert restored.ran() == own
-    report, reason = restored.folder / "reports/report.html", "invented-package: not installed: pip install"
+    report, reason = restored.folder / "reports/local/report.html", "invented-package: not installed: pip install"
     assert reason in report.read_text(encoding="utf-8") and len(restored.images()) == 9
-    assert not (restored.folder / "reports/metrics/later.json").exists()
+    assert not (restored.folder / "reports/local/metrics/later.json").exists()
     assert restored.ran() == set()
     installed.mkdir()
     try:
@@ -237,28 +239,28 @@ def test_a_missing_package_is_a_row_and_installing_it_runs_just_its_variant(rest
     finally:
         shutil.rmtree(installed)
     assert reason not in report.read_text(encoding="utf-8") and len(restored.images()) == 12
-    assert "latency_s" in restored.json("reports/metrics/later.json")
+    assert "latency_s" in restored.json("reports/local/metrics/later.json")
 
 
 def test_a_killed_run_goes_on_and_gives_the_same_images(restored, tmp_path):
     restored.repro()
     before = restored.images()
-    shutil.rmtree(restored.folder / "data/images/int8-cpu")
+    shutil.rmtree(restored.folder / "data/runs/local/images/int8-cpu")
     shutil.rmtree(restored.folder / ".dvc/cache")
-    shutil.rmtree(restored.folder / "data/models/int8-cpu")
+    shutil.rmtree(restored.folder / "data/runs/local/models/int8-cpu")
     log = tmp_path / "log"
     with log.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
             ["dvc", "repro"], cwd=restored.folder, env=restored.environment, start_new_session=True,
             stdout=file, stderr=subprocess.STDOUT,
         )  # fmt: skip
-    images = restored.folder / "data/images"
+    images = restored.folder / "data/runs/local/images"
     while not list(images.glob(".int8-cpu.*")):
         assert process.poll() is None, f"int8-cpu was never being generated:\n{log.read_text(encoding='utf-8')}"
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    assert not (restored.folder / "data/images/int8-cpu").exists()
+    assert not (restored.folder / "data/runs/local/images/int8-cpu").exists()
     restored.repro()
     assert restored.images() == before
     assert not list(images.glob(".*"))

@@ -28,7 +28,7 @@ def committed(name: str) -> str:
 
 def test_the_results_are_those_of_the_committed_report():
     """Protects the figures in the README from going stale."""
-    readme, summary = committed("README.md"), json.loads(committed("reports/summary.json"))
+    readme, summary = committed("README.md"), json.loads(committed("reports/embedded/summary.json"))
     assert with_results(readme, summary) == readme
 
 

@@ -16,15 +16,17 @@ STAGES = """\
 stages:
   evaluate@bf16:
     cmd: >-
-      python -m stages.evaluate --variant bf16 --images data/images --base data/models/base
-      --output reports/quality/bf16.json
-    outs: [reports/quality/bf16.json]
+      python -m stages.evaluate --variant bf16 --images data/runs/tiny/images --base data/runs/tiny/models/base
+      --output reports/tiny/quality/bf16.json
+    outs: [reports/tiny/quality/bf16.json]
   inspect@bf16:
-    cmd: python -m stages.inspect --variant bf16 --images data/images --output reports/appearance/bf16.json
-    outs: [reports/appearance/bf16.json]
+    cmd: >-
+      python -m stages.inspect --variant bf16 --images data/runs/tiny/images
+      --output reports/tiny/appearance/bf16.json
+    outs: [reports/tiny/appearance/bf16.json]
   benchmark@bf16:
     cmd: python -m no.such.module
-    outs: [reports/timing/bf16.json]
+    outs: [reports/tiny/timing/bf16.json]
 """
 
 
@@ -33,13 +35,13 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with images and their figures."""
     folder = tmp_path_factory.mktemp("verify") / "project"
     write_settings(folder)
-    (folder / "data/models/base").mkdir(parents=True)
+    (folder / "data/runs/tiny/models/base").mkdir(parents=True)
     for name, offset in (("fp32", 0), ("bf16", 5)):
-        write_images(folder / "data/images" / name, images_of(offset))
+        write_images(folder / "data/runs/tiny/images" / name, images_of(offset))
     for stage, kind in (("evaluate", "quality"), ("inspect", "appearance")):
-        base = ["--base", "data/models/base"] if stage == "evaluate" else []
-        output = ["--output", f"reports/{kind}/bf16.json"]
-        done = run(folder, f"stages.{stage}", "--variant", "bf16", "--images", "data/images", *base, *output)
+        base = ["--base", "data/runs/tiny/models/base"] if stage == "evaluate" else []
+        output = ["--output", f"reports/tiny/{kind}/bf16.json"]
+        done = run(folder, f"stages.{stage}", "--variant", "bf16", "--images", "data/runs/tiny/images", *base, *output)
         assert done.returncode == 0, done.stderr
     (folder / "dvc.yaml").write_text(STAGES.replace("@bf16", ""), encoding="utf-8")
     (folder / ".dvc").mkdir()
@@ -60,23 +62,25 @@ def test_what_follows_from_the_images_passes_and_a_timing_is_not_run(project):
 
 def test_a_changed_figure_and_a_changed_image_are_named_and_the_exit_code_says_so(project):
     """Protects against hand-made figures: which file, which key, both values."""
-    path = project / "reports/quality/bf16.json"
+    path = project / "reports/tiny/quality/bf16.json"
     quality = json.loads(path.read_text(encoding="utf-8"))
     quality["per_image"][1]["ssim"] -= 0.001
     path.write_text(json.dumps(quality), encoding="utf-8")
     done = run(project, "stages.verify")
     assert done.returncode == 1
     assert "1 figures do not follow" in done.stderr and "Traceback" not in done.stderr
-    assert "reports/quality/bf16.json: images animal ssim is 0." in done.stderr
-    Image.new("RGB", (32, 24)).save(project / "data/images/bf16/animal.png")
+    assert "reports/tiny/quality/bf16.json: images animal ssim is 0." in done.stderr
+    Image.new("RGB", (32, 24)).save(project / "data/runs/tiny/images/bf16/animal.png")
     done = run(project, "stages.verify")
     assert done.returncode == 1 and "animal.png is not the image that images.json lists" in done.stderr
 
 
 def test_missing_figures_are_named(project):
-    (project / "reports/appearance/bf16.json").unlink()
+    (project / "reports/tiny/appearance/bf16.json").unlink()
     done = run(project, "stages.verify")
-    assert done.returncode == 1 and "reports/appearance/bf16.json is missing: run `dvc repro inspect" in done.stderr
+    assert (
+        done.returncode == 1 and "reports/tiny/appearance/bf16.json is missing: run `dvc repro inspect" in done.stderr
+    )
 
 
 def test_numbers_may_differ_in_the_last_digits_only():

@@ -78,11 +78,11 @@ def write_models(folder: Path, base: Path, variants: tuple[str, ...]) -> None:
 
     params = load_params(folder / "params.yaml")
     for name in variants:
-        (folder / "data/models" / name).mkdir(parents=True)
+        (folder / "data/runs/tiny/models" / name).mkdir(parents=True)
         variant = params.variant(name)
-        BACKENDS[variant.backend].load_module().quantize(base, variant, folder / "data/models" / name)
+        BACKENDS[variant.backend].load_module().quantize(base, variant, folder / "data/runs/tiny/models" / name)
     noise = {id: initial_latents((4, 16, 16), seed)[0] for id, (_, seed) in PROMPTS.items()}
-    save_torch_file(noise, folder / "data/noise.safetensors")
+    save_torch_file(noise, folder / "data/runs/tiny/noise.safetensors")
 
 
 def images_of(offset: int) -> dict[str, np.ndarray]:

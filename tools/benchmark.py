@@ -12,8 +12,9 @@ from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import read_json
 from stages.lib.project.measurement import Measurement
 from stages.lib.project.params import Params, Variant, load_params
+from stages.lib.project.pipeline_file import RUNS
 
-MODELS, NOISE, ENVIRONMENT = Path("data/models"), Path("data/noise.safetensors"), Path("reports/environment.json")
+ENVIRONMENT = Path("reports/environment.json")
 
 
 def main() -> None:
@@ -26,7 +27,8 @@ def main() -> None:
     params = params.model_copy(update={"benchmark": settings})
     names = arguments.variants.split(",") if arguments.variants else list(params.variants)
     variants = [params.variant(name) for name in names if not params.variant(name).simulated]
-    for path in (NOISE, ENVIRONMENT, *(MODELS / variant.name for variant in variants)):
+    run = RUNS / params.model
+    for path in (run / "noise.safetensors", ENVIRONMENT, *(run / "models" / variant.name for variant in variants)):
         if not path.exists():
             raise UserError(f"{path} is missing: run `dvc repro` first")
     print(f"{'variant':28}{'s an image':>12}  over {params.baseline:24}over FP32 of its runtime")
@@ -50,9 +52,12 @@ def own_float32(params: Params, variant: Variant) -> str:
 
 def compare(params: Params, name: str, reference: str) -> tuple[Measurement, Measurement]:
     """Seconds an image of the variant `name`, and its speed-ups over `reference`."""
-    environment = read_json(ENVIRONMENT)
+    environment, run = read_json(ENVIRONMENT), RUNS / params.model
     variants = {role: params.variant(key) for role, key in zip(ROLES, (name, reference), strict=True)}
-    tasks = {role: task_of(params, item.name, MODELS, NOISE, environment["threads"]) for role, item in variants.items()}
+    tasks = {
+        role: task_of(params, item.name, run / "models", run / "noise.safetensors", environment["threads"])
+        for role, item in variants.items()
+    }
     timing = timing_report(params, variants, tasks, environment)
     found = {item["name"]: Measurement.from_json(item) for item in timing["measurements"]}
     return found["latency_s"], found["speedup"]

@@ -78,8 +78,7 @@ def stamp(lock: Mapping[str, LockedStage]) -> str:
     """What tells the images of one run from those of another: the hashes of all folders of images in dvc.lock."""
     import hashlib
 
-    folders = {
-        path: md5 for stage in lock.values() for path, md5 in stage.outs.items() if path.startswith("data/images/")
-    }
+    outs = [out for stage in lock.values() for out in stage.outs.items()]
+    folders = {path: md5 for path, md5 in outs if Path(path).parent.name == "images"}
     text = "".join(f"{path} {md5}\n" for path, md5 in sorted(folders.items()))
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:12]

@@ -36,7 +36,10 @@ class MachineFolder:
         write_json(self.path / "asked.json", asked)
 
     def has(self, plan: Plan, variant: str) -> bool:
-        """Whether the results of that variant are there, whole, of the same code, weights and settings."""
+        """Whether the results of that variant are there, whole, of the same code, weights and settings.
+
+        Without Git the code cannot be told: it counts as the same.
+        """
         folder = self.path / plan.model / variant
         if not all((folder / f"{name}.json").is_file() for name in FILES):
             return False
@@ -45,13 +48,17 @@ class MachineFolder:
         if timing.get("measured") and not batches.issuperset(plan.params.benchmark.batch_sizes):
             return False
         stored = read_json(folder / "origin.json")
-        return {key: value for key, value in stored.items() if key != "commit"} == plan.origin(variant)
+        return {key: stored.get(key) for key in plan.origin(variant)} == plan.origin(variant) and not _changed_since(
+            stored.get("commit")
+        )
 
     def keep(self, plan: Plan, variant: str, project: Path) -> None:
         """Take over what the stages wrote in the folder `project`; earlier results of this machine go."""
         with whole_folder(self.path / plan.model / variant) as folder:
             for name in FILES[:-1]:
-                write_json(folder / f"{name}.json", read_json(project / "reports" / name / f"{variant}.json"))
+                write_json(
+                    folder / f"{name}.json", read_json(project / "reports" / plan.model / name / f"{variant}.json")
+                )
             write_json(folder / "origin.json", {**plan.origin(variant), "commit": _commit()})
         self._note(plan.model, variant, None)
 
@@ -73,8 +80,19 @@ class MachineFolder:
 
 def _commit() -> str | None:
     """The commit of this checkout, or None where there is no Git."""
+    done = _git("rev-parse", "HEAD")
+    return done.stdout.strip() if done and done.returncode == 0 else None
+
+
+def _changed_since(commit: str | None) -> bool:
+    """Whether this checkout's code is another than that of the commit, or the commit is unknown here."""
+    if commit is None or _commit() is None:
+        return False
+    return _git("diff", "--quiet", commit, "--", "stages", "requirements.txt").returncode != 0
+
+
+def _git(*arguments: str) -> subprocess.CompletedProcess | None:
     try:
-        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return None
-    return done.stdout.strip() if done.returncode == 0 else None

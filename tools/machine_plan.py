@@ -12,7 +12,6 @@ from ruamel.yaml.error import YAMLError
 
 from stages.environment import available
 from stages.lib.formats import BACKENDS
-from stages.lib.project.code_graph import backend_digest
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import sha256, write_json
 from stages.lib.project.params import PARAMS_FILE, Params, load_params
@@ -72,7 +71,7 @@ class Plan:
         return found["obstacles"]
 
     def origin(self, name: str) -> dict[str, Any]:
-        """Of which code, weights and settings the results of a variant come: equal ones need no second measurement."""
+        """Of which weights and settings the results of a variant come: equal ones need no second measurement."""
         variant, baseline = self.params.variant(name), self.params.variant(self.baseline)
         settings = {key: self.document[key] for key in ("prompts", "generation", "benchmark", "calibration", "device")}
         files = [sha256(Path(path)) for path in (self.params.prompts.file, self.params.calibration.file)]
@@ -80,7 +79,6 @@ class Plan:
             "model_label": self.params.chosen_model.label,
             "variant": variant.model_dump(mode="json", exclude_unset=True),
             "baseline": baseline.model_dump(mode="json", exclude_unset=True),
-            "code": backend_digest(variant.backend),
             "weights": self.weights,
             "settings": _digest([settings, files]),
         }

@@ -75,7 +75,7 @@ class Item:
     def keep(self, report: dict[str, Any], folder: MachineFolder) -> None:
         """Store all its results with this timing."""
         self.report, self.left = report, False
-        write_json(self.project.path / f"reports/timing/{self.name}.json", report)
+        write_json(self.project.path / f"reports/{self.project.plan.model}/timing/{self.name}.json", report)
         folder.keep(self.project.plan, self.name, self.project.path)
 
 
@@ -114,7 +114,7 @@ def measure_round(
         if item.session:
             item.session.close()
         if not item.is_baseline:
-            shutil.rmtree(item.project.path / "data/models" / item.name, ignore_errors=True)
+            shutil.rmtree(item.project.run / "models" / item.name, ignore_errors=True)
     clock.longest_s = max(clock.longest_s, clock.elapsed_s - begin_s)
 
 

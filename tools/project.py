@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.lib.project.errors import UserError
-from stages.lib.project.pipeline_file import stage_command
+from stages.lib.project.pipeline_file import RUNS, stage_command
 from tools.machine_plan import Plan
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -28,6 +28,11 @@ class Project:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stopped: bool = False
 
+    @property
+    def run(self) -> Path:
+        """Where models, noise and images of the plan's model lie."""
+        return self.path / RUNS / self.plan.model
+
     def begin(self) -> dict[str, str]:
         """Write what the stages read; why some variants cannot run on this machine, by their names."""
         obstacles = self.plan.write(self.path, self.environment)
@@ -35,18 +40,18 @@ class Project:
 
     def prepare(self) -> None:
         """What all variants are made from: the model and the noise, if they are not there."""
-        if not (self.path / "data/models/base").is_dir():
+        if not (self.run / "models/base").is_dir():
             for name in ("download", "noise", *(["calibrate"] if self.plan.calibrated else [])):
                 self.stage(name)
 
     def make_baseline(self) -> None:
         """The baseline, if it is not there."""
-        if not (self.path / "data/models" / self.plan.baseline).is_dir():
+        if not (self.run / "models" / self.plan.baseline).is_dir():
             self.stage("quantize", self.plan.baseline)
 
     def generate_baseline(self) -> None:
         """The images that all variants are compared with, if they are not there."""
-        if not (self.path / "data/images" / self.plan.baseline).is_dir():
+        if not (self.run / "images" / self.plan.baseline).is_dir():
             self.stage("generate", self.plan.baseline)
 
     def stage(self, name: str, variant: str = "") -> None:
@@ -55,7 +60,7 @@ class Project:
             if self._stopped:
                 raise UserError(f"stage {name} was not begun for want of time")
             process = subprocess.Popen(
-                [sys.executable, *stage_command(name, variant)[1:]],
+                [sys.executable, *stage_command(name, self.plan.model, variant)[1:]],
                 cwd=self.path,
                 env={**os.environ, **({"OMP_NUM_THREADS": str(self.threads)} if self.threads else {})},
                 stderr=subprocess.PIPE,

@@ -9,19 +9,19 @@ from pathlib import Path
 from stages.lib.project.files import write_bytes, write_text
 from stages.lib.project.lock_file import read_lock
 from stages.lib.project.params import load_params
+from stages.lib.project.pipeline_file import RUNS
 from stages.lib.quality.metrics import METRICS
 from tools import images, measurements
 
 GRID = Path("docs/images.webp")
 README = Path("README.md")
-SUMMARY = Path("reports/summary.json")
 BEGIN, END = "<!-- results: made by `python -m tools.readme` -->\n", "<!-- end of results -->\n"
 GRID_BEGIN, GRID_END = "<!-- images: made by `python -m tools.readme` of ", " -->\n"
 COLUMNS = ("disk_mib", "compression", "latency_s", "speedup", "run_peak_mib", "psnr_db", "ssim")
 
 
 def result_table(summary: dict) -> str:
-    """A Markdown table, one row per variant, of the content of reports/summary.json."""
+    """A Markdown table, one row per variant, of the content of a model's summary.json."""
     titles = [f"{METRICS[key].name}{f', {METRICS[key].unit}' if METRICS[key].unit else ''}" for key in COLUMNS]
     lines = [" | ".join(["Variant", *titles]), " | ".join(["---", *["---:"] * len(titles)])]
     for row in summary["variants"]:
@@ -54,8 +54,9 @@ def _cell(row: dict, key: str, baseline: str) -> str:
 
 
 def main() -> None:
-    summary = json.loads(SUMMARY.read_text(encoding="utf-8"))
-    write_bytes(GRID, images.generated(load_params(), Path("data/images")))
+    params = load_params()
+    summary = json.loads(Path(f"reports/{params.model}/summary.json").read_text(encoding="utf-8"))
+    write_bytes(GRID, images.generated(params, RUNS / params.model / "images"))
     text = with_results(README.read_text(encoding="utf-8"), summary)
     write_text(README, with_images(text, images.stamp(read_lock(Path("dvc.lock")))))
     measurements.main()

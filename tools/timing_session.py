@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from stages.benchmark import ROLES, batch_times, task_of, timing_report
-from stages.lib.timing.memory import check_memory, loaded_bytes
+from stages.lib.formats.shared.loaded_size import loaded_bytes
+from stages.lib.project.memory import check_memory
 from stages.lib.timing.process import TimingProcess
 from tools.project import Project
 
@@ -19,7 +20,7 @@ class Session:
     """A timing process of one variant. `start` loads it and generates the first image, and waits until that is done."""
 
     def __init__(self, project: Project, variant: str) -> None:
-        models, noise = project.path / "data/models", project.path / "data/noise.safetensors"
+        models, noise = project.run / "models", project.run / "noise.safetensors"
         self.project = project
         self.task = task_of(project.plan.params, variant, models, noise, project.environment["threads"])
         self.process = TimingProcess(self.task, project.path)

@@ -10,7 +10,7 @@ from torch import nn
 
 from stages.lib.formats.torch_dynamic.backend import quantize_linears
 from stages.lib.models import components
-from stages.lib.models.inventory import disk_bytes, memory_bytes, stored_tensors
+from stages.lib.models.inventory import compression, disk_bytes, memory_bytes, stored_tensors
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import COMPONENTS
 from tests.reference import reference_pipeline
@@ -137,3 +137,11 @@ class _HeaderOnly:
 
     def __exit__(self, *_):
         return None
+
+
+def test_compression_compares_equal_parameters():
+    """Protects against a format that looks smaller because it leaves out what generation does not need."""
+    baseline = {"disk_mib": 40.0, "parameters": 10, "parameters_left_out": 0}
+    assert compression(baseline, baseline) == 1
+    assert compression(baseline, {"disk_mib": 10.0, "parameters": 10, "parameters_left_out": 0}) == 4
+    assert compression(baseline, {"disk_mib": 8.0, "parameters": 8, "parameters_left_out": 2}) == 4

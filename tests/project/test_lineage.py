@@ -13,6 +13,7 @@ from stages.lib.quality.metrics import METRICS
 from stages.lib.reporting import outline
 from tests.conftest import PROJECT
 
+MODEL = "embedded"
 WITHOUT = {"table-lineage", "table-lineage-files"}  # they are made of all others
 
 
@@ -31,7 +32,7 @@ def test_each_source_is_written_by_its_stage_or_by_hand():
         }
     for sources in lineage.SOURCES.values():
         for source in sources:
-            here = source.of("fp32")
+            here = source.of(MODEL, "fp32")
             assert outs.get(here.file, "") == here.stage, source
             assert here.stage or (PROJECT / here.file).exists()
 
@@ -39,7 +40,7 @@ def test_each_source_is_written_by_its_stage_or_by_hand():
 def test_each_metric_is_where_its_source_says():
     assert set(lineage.METRIC_SOURCES) == set(METRICS)
     for key, (source, path) in lineage.METRIC_SOURCES.items():
-        file = PROJECT / source.of("fp16").file
+        file = PROJECT / source.of(MODEL, "fp16").file
         if not file.is_file():
             pytest.skip("the project has not been measured")
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -47,11 +48,11 @@ def test_each_metric_is_where_its_source_says():
 
 
 def test_digests_are_those_that_md5sum_prints(tmp_path):
-    (tmp_path / "size").mkdir()
-    (tmp_path / "size/fp32.json").write_text("hello\n")
-    found = lineage.digests(tmp_path, ["fp32"])
-    assert found["reports/size/fp32.json"] == "b1946ac92492d2347c6235b4d2611184"
-    assert found["reports/floor.json"] is None
+    (tmp_path / "embedded/size").mkdir(parents=True)
+    (tmp_path / "embedded/size/fp32.json").write_text("hello\n")
+    found = lineage.digests(tmp_path, MODEL, ["fp32"])
+    assert found["reports/embedded/size/fp32.json"] == "b1946ac92492d2347c6235b4d2611184"
+    assert found["reports/embedded/floor.json"] is None
 
 
 def test_the_committed_files_have_the_hashes_of_the_committed_lock_file():

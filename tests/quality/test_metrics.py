@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from stages.lib.quality.metrics import METRICS, compression, psnr_db, rate_psnr, ssim
+from stages.lib.quality.metrics import METRICS, psnr_db, rate_psnr, ssim
 
 
 @pytest.fixture
@@ -111,11 +111,3 @@ def test_the_table_of_metrics_is_complete_and_formats() -> None:
         assert metric.key == key and metric.name and metric.sentence.endswith(".")
         value = 7 if metric.format.endswith("d") else 7.125
         assert format(value, metric.format).strip("+")[0] == "7"
-
-
-def test_compression_compares_equal_parameters():
-    """Protects against a format that looks smaller because it leaves out what generation does not need."""
-    baseline = {"disk_mib": 40.0, "parameters": 10, "parameters_left_out": 0}
-    assert compression(baseline, baseline) == 1
-    assert compression(baseline, {"disk_mib": 10.0, "parameters": 10, "parameters_left_out": 0}) == 4
-    assert compression(baseline, {"disk_mib": 8.0, "parameters": 8, "parameters_left_out": 2}) == 4

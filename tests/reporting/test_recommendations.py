@@ -24,7 +24,6 @@ VARIANTS = {
     "fp16": {"label": "FP16", "backend": "torch", "weights": "float16"},
     "int8-simulated": {"label": "INT8 Simulated", "backend": "torch", "weights": "int8", "simulated": True},
 }
-CODE = {"torch": "a" * 64}
 OTHER = "ffffffffffff"
 
 
@@ -32,10 +31,9 @@ OTHER = "ffffffffffff"
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("advice") / "project"
     write_project(folder, VARIANTS)
-    write_machine(folder, OTHER, VARIANTS, CODE)
-    (folder / "reports/code.json").write_text(json.dumps({"backends": CODE}), encoding="utf-8")
+    write_machine(folder, OTHER, VARIANTS, "a" * 40)
     for name, ssim in {"bf16": 0.96, "fp16": 0.9995, "int8-simulated": 0.9}.items():
-        change(folder / f"reports/quality/{name}.json", lambda quality, ssim=ssim: _set_ssim(quality, ssim))
+        change(folder / f"reports/embedded/quality/{name}.json", lambda quality, ssim=ssim: _set_ssim(quality, ssim))
     return folder
 
 
@@ -72,7 +70,7 @@ def set_speedups(path: Path, low: float, median: float, high: float, device: str
 def rendered(with_machines: bool = False) -> str:
     """The first page's box and the chapters on trade-off, advice and costs."""
     params = load_params()
-    results = load_results(Path("reports"), Path("data/images"), params)
+    results = load_results(Path("reports"), Path("data/runs/embedded/images"), params)
     fingerprint = results.environment["fingerprint"]
     machines = report.other_machines(Path("reports"), fingerprint, params.model) if with_machines else ()
     translations, _ = NullTranslations(), str
@@ -110,8 +108,8 @@ def row(html: str, key: str, name: str) -> str:
 
 def test_time_is_the_baseline_s_divided_by_the_paired_speed_up(project):
     """Protects the advice from times of another hour; the baseline's own noise does not make it faster or slower."""
-    set_speedups(project / "reports/timing/bf16.json", 1.2, 1.5, 1.8)
-    results = load_results(Path("reports"), Path("data/images"), load_params())
+    set_speedups(project / "reports/embedded/timing/bf16.json", 1.2, 1.5, 1.8)
+    results = load_results(Path("reports"), Path("data/runs/embedded/images"), load_params())
     fp32, bf16, _fp16, simulated = candidates_here(results)
     reference_s = results.baseline.timing["latency_s"]
     assert (fp32.speedup.low, fp32.speedup.value, fp32.time_s.value) == (1, 1, reference_s)
@@ -122,8 +120,8 @@ def test_time_is_the_baseline_s_divided_by_the_paired_speed_up(project):
 
 def test_the_box_answers_the_five_questions(project):
     """Protects the first page: which format, what is lost, how sure, what it costs, why not the others."""
-    set_speedups(project / "reports/timing/bf16.json", 1.9, 2.0, 2.1)
-    set_speedups(project / "reports/timing/fp16.json", 0.8, 0.9, 1.0)
+    set_speedups(project / "reports/embedded/timing/bf16.json", 1.9, 2.0, 2.1)
+    set_speedups(project / "reports/embedded/timing/fp16.json", 0.8, 0.9, 1.0)
     said = box(rendered())
     assert "Which format? BF16, for: Deployment on a CPU alone" in said and "2.00 times as fast as FP32" in said
     assert "What is lost? Its images agree with those of FP32 to" in said and "SSIM 0.960" in said
@@ -134,8 +132,8 @@ def test_the_box_answers_the_five_questions(project):
 
 
 def test_a_tie_in_time_is_not_called_the_fastest(project):
-    set_speedups(project / "reports/timing/bf16.json", 1.5, 2.0, 2.5)
-    set_speedups(project / "reports/timing/fp16.json", 1.4, 1.9, 2.4)
+    set_speedups(project / "reports/embedded/timing/bf16.json", 1.5, 2.0, 2.5)
+    set_speedups(project / "reports/embedded/timing/fp16.json", 1.4, 1.9, 2.4)
     page = rendered()
     assert (
         "That it is the fastest is not sure: the range of its speed-up, 1.50× to 2.50×, overlaps that of FP16."
@@ -146,14 +144,14 @@ def test_a_tie_in_time_is_not_called_the_fastest(project):
 
 def test_nothing_better_means_to_stay(project):
     for name in ("bf16", "fp16"):
-        set_speedups(project / f"reports/timing/{name}.json", 0.5, 0.6, 0.7)
+        set_speedups(project / f"reports/embedded/timing/{name}.json", 0.5, 0.6, 0.7)
     said = box(rendered())
     assert "Which format? Stay with FP32" in said and "What is lost? Nothing: all 5 images are those of FP32." in said
 
 
 def test_a_floor_that_nothing_reaches_says_so_and_how_far_it_would_have_to_fall(project):
     """The baseline is below it here only because it is made so."""
-    change(project / "reports/quality/fp32.json", lambda quality: _set_ssim(quality, 0.9))
+    change(project / "reports/embedded/quality/fp32.json", lambda quality: _set_ssim(quality, 0.9))
     change(project / "params.yaml", lambda params: params["scenarios"]["cpu-only"].update(ssim_threshold=1.0))
     page = rendered()
     assert "Above an SSIM floor of 0.9995, 0.0005 more than asked, no format would be recommended." in words(page)
@@ -175,7 +173,7 @@ def test_another_machine_s_gpu_answers_for_a_gpu(project):
     for name, ratio in (("fp32", 1.0), ("bf16", 3.0), ("fp16", 2.0)):
         folder = project / f"reports/machines/{OTHER}/embedded/{name}"
         set_speedups(folder / "timing.json", ratio - 0.1, ratio, ratio + 0.1, "cuda")
-        shutil.copy(project / f"reports/quality/{name}.json", folder / "quality.json")
+        shutil.copy(project / f"reports/embedded/quality/{name}.json", folder / "quality.json")
     given = row(rendered(with_machines=True), "recommendations", "Production on a GPU with 4")
     assert "BF16 (3.00×)" in given and "Invented GPU" in given and "FP16 (2.00×)" in given
     best = row(rendered(with_machines=True), "recommendations", "Production on a GPU with more")
@@ -205,8 +203,8 @@ def test_another_model_on_a_gpu_is_a_fact_and_no_advice(project):
 
 
 def test_dominated_variants_are_named_with_what_dominates_them(project):
-    set_speedups(project / "reports/timing/bf16.json", 1.9, 2.0, 2.1)
-    set_speedups(project / "reports/timing/fp16.json", 0.8, 0.9, 1.0)
+    set_speedups(project / "reports/embedded/timing/bf16.json", 1.9, 2.0, 2.1)
+    set_speedups(project / "reports/embedded/timing/fp16.json", 0.8, 0.9, 1.0)
     page = rendered()
     fp16 = row(page, "tradeoff", "FP16")
     assert re.search(r"front 0\.90× by FP32", fp16), fp16
@@ -218,13 +216,13 @@ def test_dominated_variants_are_named_with_what_dominates_them(project):
 
 def test_costs_follow_from_price_speed_and_the_share_of_acceptable_images(project):
     """BF16 is twice as fast, and four of its five images reach 0.95: half the price, a quarter more for the fifth."""
-    set_speedups(project / "reports/timing/bf16.json", 1.9, 2.0, 2.1)
+    set_speedups(project / "reports/embedded/timing/bf16.json", 1.9, 2.0, 2.1)
 
     def assume(params: dict) -> None:
         params["cost"].update(price_per_hour=3.6, utilisation=1.0, currency="EUR")
 
     change(project / "params.yaml", assume)
-    latency_s = json.loads((project / "reports/timing/fp32.json").read_text(encoding="utf-8"))["latency_s"]
+    latency_s = json.loads((project / "reports/embedded/timing/fp32.json").read_text(encoding="utf-8"))["latency_s"]
     found = row(page := rendered(), "costs", "BF16").split()
     assert float(found[1]) == pytest.approx(latency_s / 2, abs=0.001)
     assert "80 38 to 96" in " ".join(found)
@@ -236,11 +234,11 @@ def test_costs_follow_from_price_speed_and_the_share_of_acceptable_images(projec
 def test_without_images_advice_is_withheld_with_the_reason_and_costs_remain(project):
     for name in VARIANTS:
         unmeasured = {"variant": name, "label": name, "baseline": "fp32", "measured": False, "reason": "random weights"}
-        (project / f"reports/quality/{name}.json").write_text(
+        (project / f"reports/embedded/quality/{name}.json").write_text(
             json.dumps(unmeasured | {"per_image": []}), encoding="utf-8"
         )
-        change(project / f"data/images/{name}/images.json", lambda listing: listing.update(images=[]))
-    change(project / "reports/summary.json", lambda summary: summary.update(pairs=[]))
+        change(project / f"data/runs/embedded/images/{name}/images.json", lambda listing: listing.update(images=[]))
+    change(project / "reports/embedded/summary.json", lambda summary: summary.update(pairs=[]))
     page = rendered()
     assert "Advice is withheld: without images no format can be held to a quality floor (random weights)." in box(page)
     assert 'id="table-recommendations"' not in page and 'id="table-tradeoff"' not in page

@@ -18,7 +18,7 @@ VARIANTS = {
     "bf16": {"label": "BF16", "backend": "torch", "weights": "bfloat16"},
     "int8-simulated": {"label": "INT8 Simulated", "backend": "torch", "weights": "int8", "simulated": True},
 }
-CODE = {"torch": "a" * 64}
+COMMIT = "a" * 40
 OTHER = "ffffffffffff"
 
 
@@ -26,8 +26,7 @@ OTHER = "ffffffffffff"
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("machines") / "project"
     write_project(folder, VARIANTS)
-    write_machine(folder, OTHER, VARIANTS, CODE)
-    (folder / "reports/code.json").write_text(json.dumps({"backends": CODE}), encoding="utf-8")
+    write_machine(folder, OTHER, VARIANTS, COMMIT)
     return folder
 
 
@@ -45,20 +44,27 @@ def change(path: Path, **values: object) -> None:
 
 def rendered() -> str:
     params = load_params()
-    results = load_results(Path("reports"), Path("data/images"), params)
+    results = load_results(Path("reports"), Path("data/runs/embedded/images"), params)
     machines = report.other_machines(Path("reports"), results.environment["fingerprint"], params.model)
     origin = report.Origin(commit="0" * 40, modified=False, epoch=1_700_000_000)
-    return report.render(params, results, Path("data/images"), Path("data/models/base"), origin, machines=machines)
+    return report.render(
+        params,
+        results,
+        Path("data/runs/embedded/images"),
+        Path("data/runs/embedded/models/base"),
+        origin,
+        machines=machines,
+    )
 
 
 def test_speedups_are_each_machines_own(project: Path):
     """Protects the comparison: a machine twice as slow has the same ratio, and a simulated format has none."""
     timing = project / f"reports/machines/{OTHER}/embedded/bf16/timing.json"
     change(timing, latency_s=9.0, speedup=3.5, device="cuda")
-    change(project / "reports/timing/bf16.json", latency_s=1.0, speedup=1.25)
+    change(project / "reports/embedded/timing/bf16.json", latency_s=1.0, speedup=1.25)
     params = load_params()
-    results = load_results(Path("reports"), Path("data/images"), params)
-    (comparison,) = compare_machines(load_machines(Path("reports/machines"), CODE), results, params.model)
+    results = load_results(Path("reports"), Path("data/runs/embedded/images"), params)
+    (comparison,) = compare_machines(load_machines(Path("reports/machines")), results, params.model)
     assert comparison.machines == ["Invented CPU", "Invented GPU"]
     rows = dict(comparison.rows)
     assert list(rows) == ["FP32", "BF16"]
@@ -72,8 +78,8 @@ def test_a_variant_of_another_format_is_not_compared(project: Path):
     """Protects against a ratio of two formats that only share a name; another device is the same format."""
     change(project / "params.yaml", variants=VARIANTS | {"bf16": VARIANTS["bf16"] | {"compute": "float32"}})
     params = load_params()
-    results = load_results(Path("reports"), Path("data/images"), params)
-    (comparison,) = compare_machines(load_machines(Path("reports/machines"), CODE), results, params.model)
+    results = load_results(Path("reports"), Path("data/runs/embedded/images"), params)
+    (comparison,) = compare_machines(load_machines(Path("reports/machines")), results, params.model)
     assert [label for label, _ in comparison.rows] == ["FP32"]
 
 
@@ -105,21 +111,20 @@ def test_quality_of_no_format_takes_no_column(project: Path):
     assert page.count('<th scope="col">SSIM</th>') == before.count('<th scope="col">SSIM</th>') - 1
 
 
-def test_what_is_missing_or_of_other_code_is_said(project: Path):
-    """Protects a reader from taking half a folder, or figures of other code, for the whole."""
+def test_what_is_missing_and_of_which_commit_the_rest_is_is_said(project: Path):
+    """Protects a reader from taking half a folder for the whole, or figures of other code for those of this."""
     (project / f"reports/machines/{OTHER}/embedded/bf16/size.json").unlink()
     change(project / f"reports/machines/{OTHER}/asked.json", failed={"embedded": {"bf16": "out of memory"}})
-    change(project / "reports/code.json", backends={"torch": "b" * 64})
     page = rendered()
     assert "bf16 (out of memory)" in page
-    assert "other code than this report's checkout has: FP32, INT8 Simulated" in page.replace("&#39;", "'")
+    assert "Measured at commit aaaaaaaaaaaa: FP32, INT8 Simulated." in page
 
 
 def test_figures_of_a_third_machine_stop_the_report(project: Path):
     """Protects a folder from files that were copied into it from elsewhere."""
     change(project / f"reports/machines/{OTHER}/embedded/bf16/timing.json", fingerprint="eeeeeeeeeeee")
     with pytest.raises(UserError, match="bf16/timing.json was measured on the machine eeeeeeeeeeee: delete"):
-        load_machines(Path("reports/machines"), CODE)
+        load_machines(Path("reports/machines"))
     (project / f"reports/machines/{OTHER}/environment.json").unlink()
     with pytest.raises(UserError, match=f"{OTHER} is incomplete, environment.json is missing: delete"):
-        load_machines(Path("reports/machines"), CODE)
+        load_machines(Path("reports/machines"))

@@ -10,9 +10,9 @@ import pytest
 from stages import benchmark
 from stages.lib.formats.shared.executed_work import shares, work_of
 from stages.lib.project.errors import UserError
+from stages.lib.project.memory import SamplingMeter
 from stages.lib.project.prompts import load_prompts
 from stages.lib.timing import worker as timing_worker
-from stages.lib.timing.memory import SamplingMeter
 from stages.lib.timing.process import TimingProcess
 from stages.lib.timing.worker import Task
 from tests.conftest import PROJECT
@@ -20,8 +20,8 @@ from tests.processes import HANGING_S
 from tests.tiny_project import FINGERPRINT, write_models, write_settings
 
 STEPS = 3
-COMMAND = ["benchmark", "--models", "data/models", "--noise", "data/noise.safetensors"]
-COMMAND += ["--environment", "reports/environment.json", "--output", "reports/timing/out.json", "--variant"]
+COMMAND = ["benchmark", "--models", "data/runs/tiny/models", "--noise", "data/runs/tiny/noise.safetensors"]
+COMMAND += ["--environment", "reports/environment.json", "--output", "reports/tiny/timing/out.json", "--variant"]
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +44,12 @@ def project(models: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def task(**changes: object) -> Task:
     fields = {
         "variant": "fp32",
-        "folder": "data/models/fp32",
+        "folder": "data/runs/tiny/models/fp32",
         "device": "cpu",
         "threads": 1,
         "prompt": "A cat",
         "prompt_id": "animal",
-        "noise": "data/noise.safetensors",
+        "noise": "data/runs/tiny/noise.safetensors",
         "steps": STEPS,
         "guidance_scale": 7.5,
         "longest_image_s": 60.0,
@@ -92,7 +92,7 @@ def test_the_stage_times_two_fresh_processes_in_turns(project: Path, monkeypatch
     """Protects the whole file: order of calls, every figure there, its parts consistent with one another."""
     monkeypatch.setattr(sys, "argv", [*COMMAND, "bf16"])
     benchmark.main()
-    timing = json.loads((project / "reports/timing/out.json").read_text(encoding="utf-8"))
+    timing = json.loads((project / "reports/tiny/timing/out.json").read_text(encoding="utf-8"))
     assert timing["measured"] is True and timing["fingerprint"] == FINGERPRINT and timing["threads"] == 1
     assert (timing["prompt"], timing["steps"], timing["height"], timing["width"]) == ("animal", STEPS, 32, 32)
     order = [(call["call"], call["variant"]) for call in timing["calls"]]
@@ -162,7 +162,7 @@ def test_a_simulated_variant_starts_no_process(project: Path, monkeypatch: pytes
     monkeypatch.setattr(benchmark, "TimingProcess", None)
     monkeypatch.setattr(sys, "argv", [*COMMAND, "int8-simulated"])
     benchmark.main()
-    timing = json.loads((project / "reports/timing/out.json").read_text(encoding="utf-8"))
+    timing = json.loads((project / "reports/tiny/timing/out.json").read_text(encoding="utf-8"))
     assert timing["measured"] is False and timing["calls"] == [] and "rounded to integers" in timing["reason"]
     assert not {"latency_s", "speedup", "run_peak_mib"} & set(timing)
 
@@ -280,7 +280,7 @@ def test_a_long_image_is_cut_short_and_extrapolated(project: Path, monkeypatch: 
         benchmark.main()
     finally:
         Path("params.yaml").write_text(text, encoding="utf-8")
-    timing = json.loads((project / "reports/timing/out.json").read_text(encoding="utf-8"))
+    timing = json.loads((project / "reports/tiny/timing/out.json").read_text(encoding="utf-8"))
     assert timing["extrapolated"] is True and timing["baseline_extrapolated"] is True
     assert (timing["unet_calls"], timing["unet_calls_made"], timing["warmup"]) == (41, 3, 0)
     assert len(timing["calls"]) == 4

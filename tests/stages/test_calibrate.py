@@ -22,7 +22,7 @@ def run(monkeypatch, tiny_model, tmp_path):
     write_settings(tmp_path)
     monkeypatch.chdir(tmp_path)
 
-    def run(rows: str = ROWS, output: str = "data/calibration.safetensors") -> Path:
+    def run(rows: str = ROWS, output: str = "data/runs/tiny/calibration.safetensors") -> Path:
         Path("data/calibration.csv").write_text(HEAD + rows, encoding="utf-8")
         monkeypatch.setattr(sys, "argv", ["calibrate", "--base", str(tiny_model), "--output", output])
         calibrate.main()

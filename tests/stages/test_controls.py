@@ -13,8 +13,15 @@ from stages.lib.quality.comparison import Comparison
 from stages.lib.quality.detection import CONTROLS
 from tests.tiny_project import write_models, write_settings
 
-OUTPUT = Path("reports/controls.json")
-ARGUMENTS = ["--base", "data/models/base", "--models", "data/models", "--noise", "data/noise.safetensors"]
+OUTPUT = Path("reports/tiny/controls.json")
+ARGUMENTS = [
+    "--base",
+    "data/runs/tiny/models/base",
+    "--models",
+    "data/runs/tiny/models",
+    "--noise",
+    "data/runs/tiny/noise.safetensors",
+]
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +32,19 @@ def project(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("controls") / "project"
     write_settings(folder)
     write_models(folder, tiny_model, ("fp32",))
-    (folder / "data/models/base").symlink_to(tiny_model)
-    command = ["generate", "--variant", "fp32", "--model", "data/models/fp32", "--noise", "data/noise.safetensors"]
+    (folder / "data/runs/tiny/models/base").symlink_to(tiny_model)
+    command = [
+        "generate",
+        "--variant",
+        "fp32",
+        "--model",
+        "data/runs/tiny/models/fp32",
+        "--noise",
+        "data/runs/tiny/noise.safetensors",
+    ]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(sys, "argv", [*command, "--output", "data/images/fp32"])
+        patch.setattr(sys, "argv", [*command, "--output", "data/runs/tiny/images/fp32"])
         generate.main()
     torch.use_deterministic_algorithms(False)
     return folder
@@ -41,7 +56,9 @@ def run(project: Path, monkeypatch: pytest.MonkeyPatch):
     import torch
 
     def main() -> dict:
-        monkeypatch.setattr(sys, "argv", ["controls", *ARGUMENTS, "--images", "data/images", "--output", str(OUTPUT)])
+        monkeypatch.setattr(
+            sys, "argv", ["controls", *ARGUMENTS, "--images", "data/runs/tiny/images", "--output", str(OUTPUT)]
+        )
         controls.main()
         return written()
 

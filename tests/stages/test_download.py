@@ -24,7 +24,7 @@ from tests.processes import wait_until
 from tests.reference import reference_pipeline
 from tests.tiny_project import choose_architecture, write_settings
 
-OUTPUT = "data/models/base"
+OUTPUT = "data/runs/tiny/models/base"
 UNET = "unet/diffusion_pytorch_model.safetensors"
 DECOYS = (
     "README.md",
@@ -106,7 +106,7 @@ def test_only_what_the_pipeline_needs_is_fetched(tmp_path, hub, repository):
 
 
 def test_a_second_run_fetches_nothing(tmp_path, hub, repository):
-    """Protects a user who deletes data/models: the cache of huggingface_hub, at HF_HOME, is used."""
+    """Protects a user who deletes data/runs/tiny/models: the cache of huggingface_hub, at HF_HOME, is used."""
     write_params(tmp_path, "sd15")
     download(tmp_path, hub)
     shutil.rmtree(tmp_path / "data")
@@ -293,7 +293,7 @@ def architecture(tmp_path: Path, tiny_model: Path) -> Path:
 def test_an_architecture_becomes_a_model_with_the_same_bytes_every_time(architecture):
     """Protects reproducibility, and that the result is a whole pipeline of four FP32 networks."""
     digests = []
-    for output in ("data/models/base", "data/models/again"):
+    for output in ("data/runs/tiny/models/base", "data/runs/tiny/models/again"):
         done = run(architecture, "stages.download", "--output", output)
         assert done.returncode == 0, done.stderr
         files = sorted((architecture / output).rglob("*.safetensors"))

@@ -18,16 +18,16 @@ from tests.tiny_project import images_of, write_images, write_settings
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project in which bf16 differs from fp32 by 5 in two images and in nothing in the third."""
     write_settings(tmp_path)
-    (tmp_path / "data/models/base").mkdir(parents=True)
-    write_images(tmp_path / "data/images/fp32", images_of(0))
-    write_images(tmp_path / "data/images/bf16", images_of(5) | {"animal": images_of(0)["animal"]})
+    (tmp_path / "data/runs/tiny/models/base").mkdir(parents=True)
+    write_images(tmp_path / "data/runs/tiny/images/fp32", images_of(0))
+    write_images(tmp_path / "data/runs/tiny/images/bf16", images_of(5) | {"animal": images_of(0)["animal"]})
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def run(monkeypatch: pytest.MonkeyPatch, variant: str, base: Path = Path("data/models/base")) -> dict:
-    output = Path("reports/quality") / f"{variant}.json"
-    command = ["evaluate", "--variant", variant, "--images", "data/images", "--base", str(base)]
+def run(monkeypatch: pytest.MonkeyPatch, variant: str, base: Path = Path("data/runs/tiny/models/base")) -> dict:
+    output = Path("reports/tiny/quality") / f"{variant}.json"
+    command = ["evaluate", "--variant", variant, "--images", "data/runs/tiny/images", "--base", str(base)]
     command += ["--output", str(output)]
     monkeypatch.setattr(sys, "argv", command)
     evaluate.main()
@@ -55,14 +55,14 @@ def test_mean_psnr_is_the_mean_of_the_images_values(project, monkeypatch) -> Non
     images = images_of(0)
     images["animal"] = images_of(1)["animal"]
     images["fantasy"] = images_of(100)["fantasy"]
-    write_images(project / "data/images/bf16", images)
+    write_images(project / "data/runs/tiny/images/bf16", images)
     expected = (20 * math.log10(255 / 1) + 20 * math.log10(255 / 100)) / 2
     assert run(monkeypatch, "bf16")["psnr_db"] == pytest.approx(expected, abs=1e-3)
 
 
 def test_safety_decisions_are_counted_on_both_sides(project, monkeypatch) -> None:
     """Protects the count of flagged images, which no quality figure contains."""
-    write_images(project / "data/images/bf16", images_of(5), flagged=True)
+    write_images(project / "data/runs/tiny/images/bf16", images_of(5), flagged=True)
     quality = run(monkeypatch, "bf16")
     assert (quality["flagged"], quality["baseline_flagged"]) == (2, 1)
 
@@ -79,7 +79,7 @@ def test_a_image_missing_on_either_side_is_an_error(project, monkeypatch, folder
     """Protects against comparing only what both have."""
     images = images_of(0)
     del images["fantasy"]
-    write_images(project / "data/images" / folder, images)
+    write_images(project / "data/runs/tiny/images" / folder, images)
     with pytest.raises(UserError, match=f"{folder} has no image fantasy.*dvc repro generate@{folder}"):
         run(monkeypatch, "bf16")
 
@@ -88,13 +88,13 @@ def test_images_that_cannot_be_compared_are_errors_that_name_the_file(project, m
     """Protects against a resize, a skipped file, a hand-made change and images of other seeds."""
     # WeasyPrint, where a test has imported it in this process, makes Pillow accept truncated files.
     monkeypatch.setattr("PIL.ImageFile.LOAD_TRUNCATED_IMAGES", False)
-    folder, path = project / "data/images/bf16", project / "data/images/bf16/animal.png"
+    folder, path = project / "data/runs/tiny/images/bf16", project / "data/runs/tiny/images/bf16/animal.png"
     whole = path.read_bytes()
 
     def error() -> str:
         with pytest.raises(UserError) as caught:
             run(monkeypatch, "bf16")
-        assert not (project / "reports/quality/bf16.json").exists()
+        assert not (project / "reports/tiny/quality/bf16.json").exists()
         return str(caught.value)
 
     path.write_bytes(whole[:-60])
@@ -104,7 +104,7 @@ def test_images_that_cannot_be_compared_are_errors_that_name_the_file(project, m
     path.unlink()
     assert "animal.png is missing" in error()
     write_images(folder, images_of(5))
-    (folder / "landscape.png").write_bytes((project / "data/images/fp32/landscape.png").read_bytes())
+    (folder / "landscape.png").write_bytes((project / "data/runs/tiny/images/fp32/landscape.png").read_bytes())
     assert "landscape.png is not the image that images.json lists" in error()
     write_images(folder, {id: np.ascontiguousarray(rgb[:-1]) for id, rgb in images_of(5).items()})
     assert "32 x 24 pixels" in (message := error()) and "32 x 23" in message
@@ -117,7 +117,7 @@ def test_images_that_cannot_be_compared_are_errors_that_name_the_file(project, m
 
 def test_what_needs_a_clip_is_measured_with_the_models_own(project, monkeypatch) -> None:
     """Protects the figures of content: scores, attributes, sets, each with its n, and where a PSNR is missing."""
-    write_images(project / "data/images/bf16", images_of(5) | {"animal": images_of(0)["animal"]})
+    write_images(project / "data/runs/tiny/images/bf16", images_of(5) | {"animal": images_of(0)["animal"]})
     quality = run(monkeypatch, "bf16", PROJECT / "data/embedded")
     averages, rows = quality["averages"], quality["per_image"]
     assert {key: item["n"] for key, item in averages.items()} == {

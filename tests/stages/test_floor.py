@@ -14,6 +14,8 @@ from stages.lib.project.prompts import load_prompts
 from stages.lib.project.worker_pool import WorkerPool
 from tests.tiny_project import write_models, write_settings
 
+RUN = "data/runs/tiny"
+
 
 @pytest.fixture(scope="module")
 def project(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory):
@@ -23,11 +25,13 @@ def project(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("floor") / "project"
     write_settings(folder)
     write_models(folder, tiny_model, ("fp32",))
-    (folder / "data/models/base").mkdir(parents=True)
+    (folder / "data/runs/tiny/models/base").mkdir(parents=True)
     before = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        arguments = "--variant fp32 --model data/models/fp32 --noise data/noise.safetensors --output data/images/fp32"
+        arguments = (
+            f"--variant fp32 --model {RUN}/models/fp32 --noise {RUN}/noise.safetensors --output {RUN}/images/fp32"
+        )
         patch.setattr(sys, "argv", ["generate", *arguments.split()])
         generate.main()
         yield folder
@@ -38,10 +42,12 @@ def project(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture(scope="module")
 def measured(project: Path) -> dict:
     with pytest.MonkeyPatch.context() as patch:
-        arguments = "--base data/models/base --models data/models --images data/images --noise data/noise.safetensors"
-        patch.setattr(sys, "argv", ["floor", *arguments.split(), "--output", "reports/floor.json"])
+        arguments = (
+            f"--base {RUN}/models/base --models {RUN}/models --images {RUN}/images --noise {RUN}/noise.safetensors"
+        )
+        patch.setattr(sys, "argv", ["floor", *arguments.split(), "--output", "reports/tiny/floor.json"])
         floor.main()
-    return json.loads((project / "reports/floor.json").read_text(encoding="utf-8"))
+    return json.loads((project / "reports/tiny/floor.json").read_text(encoding="utf-8"))
 
 
 def test_a_rerun_and_two_processes_give_the_same_bits_and_other_threads_nearly_the_same(measured):
@@ -72,8 +78,8 @@ def test_without_a_clip_the_reason_stands_in_place_of_figures(measured):
 def test_the_order_does_not_change_a_image(project: Path):
     """Protects pairing: in another order, and by two processes, the bytes are the same."""
     params = load_params()
-    recipe = Recipe(Path("data/models/fp32"), params.variant("fp32"), "cpu", Path("data/noise.safetensors"),
-                    params.generation)  # fmt: skip
+    model, noise = Path(RUN, "models/fp32"), Path(RUN, "noise.safetensors")
+    recipe = Recipe(model, params.variant("fp32"), "cpu", noise, params.generation)
     prompts = load_prompts(Path("data/prompts.csv"), None)
     orders = [Order(prompt) for prompt in prompts]
     here = list(recipe.generate_all(orders, WorkerPool(1, 1)))

@@ -21,7 +21,7 @@ from stages.lib.quality.metrics import psnr_db
 from tests.conftest import PROJECT
 from tests.tiny_project import PROMPTS, write_models, write_settings
 
-ARGUMENTS = ["--variant", "fp32", "--noise", "data/noise.safetensors"]
+ARGUMENTS = ["--variant", "fp32", "--noise", "data/runs/tiny/noise.safetensors"]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def pipeline(project: Path):
     from stages.lib.project.params import load_params
 
     variant = load_params(project / "params.yaml").variant("fp32")
-    return backend.load(project / "data/models/fp32", variant, "cpu")
+    return backend.load(project / "data/runs/tiny/models/fp32", variant, "cpu")
 
 
 @pytest.fixture
@@ -54,7 +54,16 @@ def usual_torch():
 
 def generate_in_a_process(project: Path, output: str, threads: int) -> dict[str, bytes]:
     """Run the stage as DVC does; the bytes of each file it wrote."""
-    command = [sys.executable, "-m", "stages.generate", *ARGUMENTS, "--model", "data/models/fp32", "--output", output]
+    command = [
+        sys.executable,
+        "-m",
+        "stages.generate",
+        *ARGUMENTS,
+        "--model",
+        "data/runs/tiny/models/fp32",
+        "--output",
+        output,
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(PROJECT)}
     subprocess.run(command, cwd=project, env=environment, check=True, capture_output=True)
     return {path.name: path.read_bytes() for path in sorted((project / output).iterdir())}
@@ -85,8 +94,8 @@ def test_order_number_of_prompts_and_of_processes_do_not_change_a_image(
     from stages.lib.project.prompts import load_prompts
 
     params = load_params(project / "params.yaml")
-    noise = project / "data/noise.safetensors"
-    recipe = Recipe(project / "data/models/fp32", params.variant("fp32"), "cpu", noise, params.generation)
+    noise = project / "data/runs/tiny/noise.safetensors"
+    recipe = Recipe(project / "data/runs/tiny/models/fp32", params.variant("fp32"), "cpu", noise, params.generation)
     prompts = load_prompts(project / "data/prompts.csv", None)
     generated = {}
     for name, chosen in {"all": prompts, "reversed": prompts[::-1], "one": prompts[1:2]}.items():
@@ -101,7 +110,7 @@ def test_order_number_of_prompts_and_of_processes_do_not_change_a_image(
 
 def test_a_image_is_the_one_that_diffusers_generates(project: Path, pipeline) -> None:
     """Protects the generation path: decoding, range and rounding are those of StableDiffusionPipeline."""
-    noise = read_noise(project / "data/noise.safetensors", "animal")
+    noise = read_noise(project / "data/runs/tiny/noise.safetensors", "animal")
     image = generate_image(pipeline, "fp32", "A cat", noise, 3, 7.5)
     pipeline.safety_checker = None
     expected = pipeline("A cat", latents=noise, num_inference_steps=3, guidance_scale=7.5).images[0]
@@ -110,7 +119,7 @@ def test_a_image_is_the_one_that_diffusers_generates(project: Path, pipeline) ->
 
 def test_a_flagged_image_is_not_changed(project: Path, pipeline) -> None:
     """Protects images from the safety checker: thresholds below every cosine flag everything and blacken nothing."""
-    noise = read_noise(project / "data/noise.safetensors", "animal")
+    noise = read_noise(project / "data/runs/tiny/noise.safetensors", "animal")
     before = generate_image(pipeline, "fp32", "A cat", noise, 3, 7.5)
     pixels = np.asarray(before).copy()
     pipeline.safety_checker.concept_embeds_weights.data.fill_(-2)
@@ -136,7 +145,7 @@ def test_weights_that_give_no_number_end_without_a_image(
     from safetensors.torch import load_file, save_file
 
     model = tmp_path / "fp32"
-    shutil.copytree(project / "data/models/fp32", model)
+    shutil.copytree(project / "data/runs/tiny/models/fp32", model)
     path = model / part / "diffusion_pytorch_model.safetensors"
     tensors = load_file(path)
     tensors[weights][0] = value

@@ -17,16 +17,16 @@ from tests.tiny_project import edit_json, images_of, write_images, write_setting
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project whose bf16 images are grainy."""
     write_settings(tmp_path)
-    write_images(tmp_path / "data/images/fp32", images_of(0))
+    write_images(tmp_path / "data/runs/tiny/images/fp32", images_of(0))
     grainy = {id: noise(rgb, 4.0, seed) for seed, (id, rgb) in enumerate(images_of(0).items())}
-    write_images(tmp_path / "data/images/bf16", grainy)
+    write_images(tmp_path / "data/runs/tiny/images/bf16", grainy)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def run(monkeypatch: pytest.MonkeyPatch, variant: str) -> dict:
-    output = Path("reports/appearance") / f"{variant}.json"
-    command = ["inspect", "--variant", variant, "--images", "data/images", "--output", str(output)]
+    output = Path("reports/tiny/appearance") / f"{variant}.json"
+    command = ["inspect", "--variant", variant, "--images", "data/runs/tiny/images", "--output", str(output)]
     monkeypatch.setattr(sys, "argv", command)
     inspect.main()
     return json.loads(output.read_text(encoding="utf-8"))
@@ -55,8 +55,8 @@ def test_the_baseline_has_no_damage_and_no_flips(project, monkeypatch):
 def test_what_the_checker_should_find_is_told_by_the_kind_of_prompt(project, monkeypatch):
     """Protects the two groups, and flips in both."""
     for name, changes in {"fp32": {}, "bf16": {"flagged": True, "safety_margin": 0.3}}.items():
-        write_images(project / "data/images" / name, images_of(0), **changes)
-        path = project / "data/images" / name / "images.json"
+        write_images(project / "data/runs/tiny/images" / name, images_of(0), **changes)
+        path = project / "data/runs/tiny/images" / name / "images.json"
         listing = json.loads(path.read_text(encoding="utf-8"))
         listing["per_image"][2]["kind"] = "blocked"
         path.write_text(json.dumps(listing), encoding="utf-8")
@@ -70,20 +70,20 @@ def test_what_the_checker_should_find_is_told_by_the_kind_of_prompt(project, mon
 def test_a_black_image_is_counted_with_its_cause(project, monkeypatch):
     images = images_of(0)
     images["animal"] = np.zeros_like(images["animal"])
-    write_images(project / "data/images/bf16", images)
+    write_images(project / "data/runs/tiny/images/bf16", images)
     found = run(monkeypatch, "bf16")
     assert found["blank"] == {"scene": 0, "flagged": 0, "broken": 1}
     assert found["per_image"][1]["black"] == "broken"
 
 
 def test_images_of_other_seeds_without_margins_or_too_small_are_errors(project, monkeypatch):
-    folder = project / "data/images/bf16"
+    folder = project / "data/runs/tiny/images/bf16"
     write_images(folder, images_of(0), seed=7)
     with pytest.raises(UserError, match="different prompts or seeds"):
         run(monkeypatch, "bf16")
     for name in ("fp32", "bf16"):
         small = {id: np.ascontiguousarray(rgb[:8]) for id, rgb in images_of(0).items()}
-        write_images(project / "data/images" / name, small)
+        write_images(project / "data/runs/tiny/images" / name, small)
     with pytest.raises(UserError, match="32 x 8 pixels: looking for damage needs at least 11 x 11"):
         run(monkeypatch, "bf16")
     edit_json(folder / "images.json", variant="other")

@@ -14,7 +14,7 @@ from stages.noise import latent_shape
 from tests.command import run
 from tests.conftest import PROJECT
 
-OUTPUT = "data/noise.safetensors"
+OUTPUT = "data/runs/tiny/noise.safetensors"
 PROMPTS = "id,prompt,kind,complexity,seed,set\na,one,x,low,42,study\nb,two,x,low,43,study\nc,three,x,low,44,extended\n"
 
 

@@ -44,7 +44,14 @@ VARIANTS = {
     },
 }
 ORIGIN = report.Origin(commit="0" * 40, modified=False, epoch=1_700_000_000)
-ARGUMENTS = ["--reports", "reports", "--images", "data/images", "--base", "data/models/base"]
+ARGUMENTS = [
+    "--reports",
+    "reports",
+    "--images",
+    "data/runs/embedded/images",
+    "--base",
+    "data/runs/embedded/models/base",
+]
 
 
 class Text(HTMLParser):
@@ -99,9 +106,15 @@ def html(project: Path) -> str:
 def rendered(templates: Path = TEMPLATES, language: str = "en") -> str:
     """The page of the project in the working folder."""
     params = load_params()
-    results = load_results(Path("reports"), Path("data/images"), params)
+    results = load_results(Path("reports"), Path("data/runs/embedded/images"), params)
     return report.render(
-        params, results, Path("data/images"), Path("data/models/base"), ORIGIN, templates, language=language
+        params,
+        results,
+        Path("data/runs/embedded/images"),
+        Path("data/runs/embedded/models/base"),
+        ORIGIN,
+        templates,
+        language=language,
     )
 
 
@@ -182,7 +195,7 @@ def test_a_model_without_a_clip_has_reasons_instead_of_figures(copy, html):
     """Protects Stable Diffusion and local models: no crash, no empty cell, the reason."""
     assert "Right, %" in table(html, "alignment") and "10,000 are asked for" in html
     for name in VARIANTS:
-        path = Path("reports/quality") / f"{name}.json"
+        path = Path("reports/embedded/quality") / f"{name}.json"
         change(path, lambda value: value.update(quality_figures(value["per_image"], clip=False)))
     words = " ".join(" ".join(Text(rendered()).words).split())
     assert words.count("not measured: the model brings no CLIP of its own") >= 3
@@ -192,7 +205,7 @@ def test_a_model_without_a_clip_has_reasons_instead_of_figures(copy, html):
 def test_the_russian_page_is_russian(copy):
     """Protects readers from sentences in two languages, and from numbers in the form of another one."""
     for name in VARIANTS:
-        timing = copy / f"reports/timing/{name}.json"
+        timing = copy / f"reports/embedded/timing/{name}.json"
         change(timing, lambda value: value.update(reason=SIMULATED_REASON) if not value["measured"] else None)
     page = rendered(language="ru")
     assert '<html lang="ru">' in page and "14 ноября 2023" in page
@@ -209,7 +222,7 @@ def test_what_is_left_of_a_removed_variant_is_not_shown(copy, html):
     assert "BF16" in table(html, "sizes")
     change(copy / "params.yaml", lambda params: params["variants"].pop("bf16"))
     page = rendered()
-    assert (copy / "reports/size/bf16.json").is_file()
+    assert (copy / "reports/embedded/size/bf16.json").is_file()
     assert not [key for key in ("formats", "sizes", "performance", "quality", "kinds") if "BF16" in table(page, key)]
     assert "INT8 Simulated" in table(page, "sizes")
 
@@ -223,10 +236,14 @@ def test_a_variant_that_cannot_run_here_is_a_row_with_the_reason(copy):
             summary[key] = [pair for pair in summary[key] if "bf16" not in (pair["reference"], pair["variant"])]
         summary["unavailable"] = [{"variant": "bf16", "label": "BF16", "reason": "x: not installed", "remedy": "get x"}]
 
-    change(copy / "reports/summary.json", leave_out)
-    for path in ("reports/size/bf16.json", "reports/timing/bf16.json", "reports/quality/bf16.json"):
+    change(copy / "reports/embedded/summary.json", leave_out)
+    for path in (
+        "reports/embedded/size/bf16.json",
+        "reports/embedded/timing/bf16.json",
+        "reports/embedded/quality/bf16.json",
+    ):
         (copy / path).unlink()
-    shutil.rmtree(copy / "data/images/bf16")
+    shutil.rmtree(copy / "data/runs/embedded/images/bf16")
     page = rendered()
     for key in ("formats", "sizes", "overhead", "performance", "quality", "tradeoff", "costs"):
         assert "BF16 x: not installed: get x" in table(page, key), key
@@ -274,7 +291,7 @@ def test_what_a_format_does_to_images_stands_in_its_own_column_in_words_and_figu
         appearance["measures"]["noise"] |= {"grade": "slight", "per_image": 3}
         appearance["measures"]["blue_yellow"] |= {"shift": -7.5, "grade": "strong", "per_image": 4}
 
-    change(copy / "reports/appearance/bf16.json", damage)
+    change(copy / "reports/embedded/appearance/bf16.json", damage)
     row = table(rendered(), "appearance").partition("BF16")[2].partition("INT8")[0]
     assert row.startswith(" strongly bluer, slightly grainy +0.500 ± 0.500 +1.50 ± 0.50 +2.50 ± 0.50 +3.50 ± 0.50 ")
     assert row.strip().endswith("+4.50 ± 0.50 in 3 +5.5 ± 0.5 +6.5 ± 0.5 −7.5 ± 0.5 in 4")
@@ -289,7 +306,7 @@ def test_a_margin_that_was_not_measured_and_a_flip_are_shown(copy):
             "margin_reason": "no embedding",
         }  # fmt: skip
 
-    change(copy / "reports/appearance/bf16.json", hide)
+    change(copy / "reports/embedded/appearance/bf16.json", hide)
     row = table(rendered(), "safety").partition("BF16")[2].partition("INT8")[0]
     assert "no such prompt 0 2 not measured: no embedding none" in row
 
@@ -322,7 +339,7 @@ def test_a_format_that_leaves_convolutions_in_fp32_is_told(copy):
 
     change(copy / "params.yaml", dynamic)
     change(
-        copy / "reports/size/bf16.json",
+        copy / "reports/embedded/size/bf16.json",
         lambda size: size["operators"].append(
             {"component": "unet", "operator": "Linear", "dtype": "int8", "parameters": 1_000_000}
         ),
@@ -332,7 +349,7 @@ def test_a_format_that_leaves_convolutions_in_fp32_is_told(copy):
         for row in timing["executed"]:
             row["dtype"] = "int8" if row["operator"] == "Linear" else "float32"
 
-    change(copy / "reports/timing/bf16.json", integers)
+    change(copy / "reports/embedded/timing/bf16.json", integers)
     text = " ".join(" ".join(Text(rendered()).words).split())
     assert "BF16 executes 30 % of its multiply-accumulates in INT8; it leaves convolutions (60 %) in FP32 and" in text
     assert "BF16 generates at" in text and "linear layers (30 % of the work) in INT8" in text
@@ -400,7 +417,7 @@ def test_all_images_identical_is_said_in_words(copy):
         for image in quality["per_image"]:
             image.update(psnr_db=None, identical=True, ssim=1.0, rating="identical")
 
-    change(copy / "reports/quality/bf16.json", same)
+    change(copy / "reports/embedded/quality/bf16.json", same)
     page = rendered()
     assert "BF16 generates exactly the images of FP32, all 5 of them." in page
     assert "all identical" in table(page, "quality")
@@ -517,7 +534,7 @@ def test_no_damage_is_said_in_words(copy):
             for row in tap["components"]:
                 row.update(share=None, alone_share=None, main_effect_share=None, shapley_share=None)
 
-    change(copy / "reports/sensitivity/components.json", harmless)
+    change(copy / "reports/embedded/sensitivity/components.json", harmless)
     assert table(rendered(), "probe_points").count("no damage") == 10
 
 
@@ -568,8 +585,8 @@ def test_a_language_without_a_file_is_named(copy, monkeypatch):
 
 
 def test_a_missing_result_is_named(copy):
-    (copy / "reports/quality/bf16.json").unlink()
-    with pytest.raises(UserError, match=r"reports/quality/bf16\.json is missing"):
+    (copy / "reports/embedded/quality/bf16.json").unlink()
+    with pytest.raises(UserError, match=r"reports/embedded/quality/bf16\.json is missing"):
         rendered()
 
 
@@ -616,9 +633,11 @@ def test_without_images_the_report_says_why_and_leaves_quality_out(copy):
     """Protects random weights from a quality, an empty figure or a gap in the numbers."""
     for name in VARIANTS:
         unmeasured = {"variant": name, "label": name, "baseline": "fp32", "measured": False, "reason": "random weights"}
-        (copy / f"reports/quality/{name}.json").write_text(json.dumps(unmeasured | {"per_image": []}), encoding="utf-8")
-        change(copy / f"data/images/{name}/images.json", lambda listing: listing.update(images=[]))
-    change(copy / "reports/summary.json", lambda summary: summary.update(pairs=[]))
+        (copy / f"reports/embedded/quality/{name}.json").write_text(
+            json.dumps(unmeasured | {"per_image": []}), encoding="utf-8"
+        )
+        change(copy / f"data/runs/embedded/images/{name}/images.json", lambda listing: listing.update(images=[]))
+    change(copy / "reports/embedded/summary.json", lambda summary: summary.update(pairs=[]))
     page = rendered()
     assert "not measured: random weights" in page and "The quality was not measured (random weights)." in page
     text = " ".join(Text(page).words)
@@ -645,7 +664,7 @@ def test_an_extrapolated_time_is_marked_wherever_it_stands(copy):
     """Protects a reader from taking an estimate for a measurement."""
     edit = {"extrapolated": True, "unet_calls": 21, "unet_calls_made": 3}
     for name in ("fp32", "bf16"):
-        change(copy / f"reports/timing/{name}.json", lambda timing: timing.update(edit))
+        change(copy / f"reports/embedded/timing/{name}.json", lambda timing: timing.update(edit))
     page = rendered()
     assert "from 3 of 21 U-Net calls" in table(page, "performance")
     assert "3 of 21 calls of the U-Net were made" in page

@@ -49,7 +49,14 @@ def printed(body: str, style: str = "") -> list[str]:
 
 def render(folder: Path, name: str, **environment: str) -> None:
     """The report in every language, as the stage makes it: name.en.html, name.en.pdf and so on."""
-    words = ["--reports", "reports", "--images", "data/images", "--base", "data/models/base"]
+    words = [
+        "--reports",
+        "reports",
+        "--images",
+        "data/runs/embedded/images",
+        "--base",
+        "data/runs/embedded/models/base",
+    ]
     for kind in ("html", "pdf"):
         words += [f"--{kind}", *(f"{name}.{language}.{kind}" for language in LANGUAGES)]
     done = subprocess.run(

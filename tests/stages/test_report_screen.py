@@ -35,8 +35,10 @@ def page(tmp_path_factory) -> Path:
     write_project(folder, VARIANTS, prompts=prompts)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        results = load_results(Path("reports"), Path("data/images"), load_params())
-        html = report.render(load_params(), results, Path("data/images"), Path("data/models/base"), ORIGIN)
+        results = load_results(Path("reports"), Path("data/runs/embedded/images"), load_params())
+        html = report.render(
+            load_params(), results, Path("data/runs/embedded/images"), Path("data/runs/embedded/models/base"), ORIGIN
+        )
     file = folder / "report.html"
     file.write_text(for_screen(html), encoding="utf-8")
     return file
@@ -99,7 +101,7 @@ def test_the_slider_follows_the_keyboard_and_says_where_it_is(browser):
 
 def test_the_viewer_begins_with_the_worst_image_of_all(browser, page):
     """Worst by SSIM, counted here from the same results as the page's tables."""
-    reports = page.parent / "reports/quality"
+    reports = page.parent / "reports/embedded/quality"
     rows = {name: json.loads((reports / f"{name}.json").read_text("utf-8"))["per_image"] for name in list(VARIANTS)[1:]}
     worst, row = min(((name, row) for name in rows for row in rows[name]), key=lambda item: item[1]["ssim"])
     label = browser.evaluate("document.querySelector('#viewer-b').selectedOptions[0].textContent")
@@ -121,7 +123,7 @@ def test_any_two_formats_can_be_chosen_and_the_figures_follow(browser, page):
         return [document.getElementById("viewer-status").textContent,
                 document.getElementById("viewer-ssim-b").textContent];
     })()""")
-    summary = json.loads((page.parent / "reports/summary.json").read_text("utf-8"))
+    summary = json.loads((page.parent / "reports/embedded/summary.json").read_text("utf-8"))
     found = next(row for row in summary["pairs"] if {row["reference"], row["variant"]} == {"fp16", "int8-simulated"})
     lowest = min(row["ssim"] for row in found["per_image"])
     assert pair[0].startswith("INT8 Simulated against FP16, number 1 of 5") and f"SSIM {lowest:.3f}" in pair[0]

@@ -40,20 +40,27 @@ def project(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
     folder = tmp_path_factory.mktemp("sensitivity")
     write_settings(folder)
     write_models(folder, tiny_model, ())
-    shutil.copytree(tiny_model, folder / "data/models/base")
+    shutil.copytree(tiny_model, folder / "data/runs/tiny/models/base")
     pipeline = with_diffusers(tiny_model)
     pipeline.register_modules(safety_checker=None)
     prompt = Prompt(id="dog", prompt="a dog", kind="animal", complexity="low", seed=7, set="calibration")
-    write_inputs(folder / "data/calibration.safetensors", collect(pipeline, [prompt], 3, 7.5, 3, 0))
+    write_inputs(folder / "data/runs/tiny/calibration.safetensors", collect(pipeline, [prompt], 3, 7.5, 3, 0))
     return folder
 
 
 def run(project: Path, name: str, patch: pytest.MonkeyPatch) -> dict:
     """One stage as `dvc repro` runs it; what it wrote."""
     patch.chdir(project)
-    output = f"reports/sensitivity/{name}.json"
-    words = ["--base", "data/models/base", "--calibration", "data/calibration.safetensors", "--output", output]
-    words += [] if name == "layers" else ["--noise", "data/noise.safetensors"]
+    output = f"reports/tiny/sensitivity/{name}.json"
+    words = [
+        "--base",
+        "data/runs/tiny/models/base",
+        "--calibration",
+        "data/runs/tiny/calibration.safetensors",
+        "--output",
+        output,
+    ]
+    words += [] if name == "layers" else ["--noise", "data/runs/tiny/noise.safetensors"]
     patch.setattr("sys.argv", [name, *words])
     STAGES[name].main()
     return json.loads((project / output).read_text(encoding="utf-8"))
@@ -67,7 +74,7 @@ def reports(project) -> dict[str, dict]:
 
 @pytest.fixture(scope="module")
 def pipeline(project):
-    return reference_pipeline(project / "data/models/base", "cpu")
+    return reference_pipeline(project / "data/runs/tiny/models/base", "cpu")
 
 
 def test_all_combinations_are_there_and_shares_add_up(reports):
@@ -123,14 +130,14 @@ def test_layers_are_ranked_and_budgets_are_kept(reports):
 
 
 def test_a_second_run_writes_the_same_bytes(project, reports, monkeypatch):
-    before = (project / "reports/sensitivity/components.json").read_bytes()
+    before = (project / "reports/tiny/sensitivity/components.json").read_bytes()
     run(project, "components", monkeypatch)
-    assert (project / "reports/sensitivity/components.json").read_bytes() == before
+    assert (project / "reports/tiny/sensitivity/components.json").read_bytes() == before
 
 
 def test_generating_part_by_part_is_drawing(project, pipeline):
     """Protects the comparison with the images of `generate`: the same pixels, with recorder and replay too."""
-    noise = read_noise(project / "data/noise.safetensors", "animal")
+    noise = read_noise(project / "data/runs/tiny/noise.safetensors", "animal")
     unet = pipeline.unet
     whole = torch.tensor(list(generate_image(pipeline, "fp32", "A cat", noise, 3, 7.5).tobytes()))
     text = encode(pipeline, pipeline.text_encoder, "A cat", True)
@@ -145,7 +152,7 @@ def test_generating_part_by_part_is_drawing(project, pipeline):
 
 
 def test_a_format_that_breaks_a_network_is_named(project, pipeline):
-    broken = load_component(project / "data/models/base", "vae", "float32")
+    broken = load_component(project / "data/runs/tiny/models/base", "vae", "float32")
     broken.decoder.conv_out.weight.data.fill_(float("nan"))
     with pytest.raises(UserError, match="format 'int2' .* NaN or infinity in the decoded image"):
         decode(pipeline, broken, torch.zeros(1, 4, 16, 16), "int2")
@@ -162,8 +169,8 @@ def test_as_many_prompts_are_taken_as_there_are(project, monkeypatch):
 
 def test_the_ranking_needs_inputs(project, tmp_path, monkeypatch):
     """A calibration file without U-Net inputs is one message."""
-    inputs = read_inputs(project / "data/calibration.safetensors")
+    inputs = read_inputs(project / "data/runs/tiny/calibration.safetensors")
     other = shutil.copytree(project, tmp_path / "project")
-    write_inputs(other / "data/calibration.safetensors", {"vae": inputs["vae"]})
+    write_inputs(other / "data/runs/tiny/calibration.safetensors", {"vae": inputs["vae"]})
     with pytest.raises(UserError, match="no calibration inputs of 'unet'"):
         run(other, "layers", monkeypatch)

@@ -7,7 +7,7 @@ from tests.command import run
 from tests.conftest import PROJECT
 from tests.tiny_project import choose_architecture, write_settings
 
-OUTPUT = "reports/source.json"
+OUTPUT = "reports/tiny/source.json"
 
 
 def described(project) -> dict:

@@ -73,20 +73,19 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project in which everything before summarize is done."""
     monkeypatch.chdir(tmp_path)
     write_settings(tmp_path)
-    (tmp_path / "data/models/base").mkdir(parents=True)
-    write_reports(tmp_path / "reports", "fp32", ("float32", "float32"), 8.0, 2.0)
-    write_reports(tmp_path / "reports", "bf16", ("bfloat16", "bfloat16"), 4.0, 1.0)
-    write_reports(tmp_path / "reports", "int8-simulated", ("int8", "float16"), 4.0, None)
+    (tmp_path / "data/base").mkdir(parents=True)
+    write_reports(tmp_path / "reports/tiny", "fp32", ("float32", "float32"), 8.0, 2.0)
+    write_reports(tmp_path / "reports/tiny", "bf16", ("bfloat16", "bfloat16"), 4.0, 1.0)
+    write_reports(tmp_path / "reports/tiny", "int8-simulated", ("int8", "float16"), 4.0, None)
     for name, offset in OFFSETS.items():
-        write_images(tmp_path / "data/images" / name, images_of(offset))
+        write_images(tmp_path / "data/runs/tiny/images" / name, images_of(offset))
     for name in OFFSETS:
-        quality = f"reports/quality/{name}.json"
-        command = ["evaluate", "--variant", name, "--images", "data/images", "--base", "data/models/base"]
-        command += ["--output", quality]
-        monkeypatch.setattr(sys, "argv", command)
+        quality = f"reports/tiny/quality/{name}.json"
+        command = f"evaluate --variant {name} --images data/runs/tiny/images --base data/base --output {quality}"
+        monkeypatch.setattr(sys, "argv", command.split())
         evaluate.main()
-    command = "summarize --reports reports --images data/images --output reports/summary.json --metrics reports/metrics"
-    command += " --rows reports/rows.json"
+    command = "summarize --reports reports --images data/runs/tiny/images --output reports/tiny/summary.json"
+    command += " --metrics reports/tiny/metrics --rows reports/tiny/rows.json"
     monkeypatch.setattr(sys, "argv", command.split())
     return tmp_path
 
@@ -98,7 +97,7 @@ def read(path: Path) -> dict:
 def test_a_row_joins_size_timing_and_quality(project: Path) -> None:
     """Protects compression's direction, and that a simulated variant has no speed but a reason."""
     summarize.main()
-    summary = read(project / "reports/summary.json")
+    summary = read(project / "reports/tiny/summary.json")
     assert summary["model"] == {"name": "tiny", "label": "Tiny model"} and summary["baseline"] == "fp32"
     fp32, bf16, simulated = summary["variants"]
     assert (fp32["compression"], bf16["compression"]) == (1, 2)
@@ -121,11 +120,11 @@ def test_the_format_is_told_apart_from_its_runtime(project: Path) -> None:
     text = settings.read_text(encoding="utf-8").replace("variants:", "\n".join(["variants:", *lines]))
     settings.write_text(text.replace("baseline: float32", "baseline: fp32"), encoding="utf-8")
     for name, ratios in (("float32", [1.9, 2.0, 2.5]), ("int8", [2.5, 3.0, 3.8])):
-        write_reports(project / "reports", name, (name, name), 4.0, 1.0)
+        write_reports(project / "reports/tiny", name, (name, name), 4.0, 1.0)
         samples = [statistics("speedup", 1.0) | {"samples": ratios}]
-        edit_json(project / f"reports/timing/{name}.json", measurements=samples)
+        edit_json(project / f"reports/tiny/timing/{name}.json", measurements=samples)
     params = load_params(settings)
-    found = summarize.runtime_speedups(list(params.variants.values()), params.baseline, project / "reports")
+    found = summarize.runtime_speedups(list(params.variants.values()), params.baseline, project / "reports/tiny")
     assert list(found) == ["int8"]
     assert found["int8"] == {"reference": "float32", "alone": 2.0, "ratio": 1.5, "low": 1.0, "high": 2.0}
 
@@ -133,7 +132,7 @@ def test_the_format_is_told_apart_from_its_runtime(project: Path) -> None:
 def test_every_two_variants_are_compared_in_declared_order(project: Path) -> None:
     """Protects the pairs: their number, order and figures (offsets 5 and 20 differ by 15)."""
     summarize.main()
-    pairs = read(project / "reports/summary.json")["pairs"]
+    pairs = read(project / "reports/tiny/summary.json")["pairs"]
     assert [(pair["reference"], pair["variant"]) for pair in pairs] == [
         ("fp32", "bf16"),
         ("fp32", "int8-simulated"),
@@ -148,18 +147,18 @@ def test_every_two_variants_are_compared_in_declared_order(project: Path) -> Non
 def test_metrics_rows_leave_out_what_was_not_measured(project: Path) -> None:
     """Protects `dvc metrics show`, which drops nulls and lists."""
     summarize.main()
-    assert set(read(project / "reports/metrics/bf16.json")) == set(summarize.METRICS_KEYS)
-    simulated = read(project / "reports/metrics/int8-simulated.json")
+    assert set(read(project / "reports/tiny/metrics/bf16.json")) == set(summarize.METRICS_KEYS)
+    simulated = read(project / "reports/tiny/metrics/int8-simulated.json")
     assert set(summarize.METRICS_KEYS) - set(simulated) == {"latency_s", "speedup", "run_peak_mib"}
-    assert "psnr_db" not in read(project / "reports/metrics/fp32.json")
+    assert "psnr_db" not in read(project / "reports/tiny/metrics/fp32.json")
 
 
 def test_rows_for_plots_have_every_key_and_no_list_that_is_empty(project: Path) -> None:
     """Protects `dvc plots show`, which drops a file with rows of different keys or with an empty list."""
     summarize.main()
-    rows = read(project / "reports/rows.json")
+    rows = read(project / "reports/tiny/rows.json")
     assert [row["label"] for row in rows] == [
-        row["label"] for row in read(project / "reports/summary.json")["variants"]
+        row["label"] for row in read(project / "reports/tiny/summary.json")["variants"]
     ]
     assert {tuple(sorted(row)) for row in rows} == {tuple(sorted(summarize.METRICS_KEYS))}
 
@@ -171,10 +170,13 @@ def test_a_removed_variant_leaves_nothing_in_summary_and_metrics(project: Path) 
     lines = params.read_text(encoding="utf-8").splitlines()
     params.write_text("\n".join(line for line in lines if "bf16" not in line), encoding="utf-8")
     summarize.main()
-    summary = read(project / "reports/summary.json")
+    summary = read(project / "reports/tiny/summary.json")
     assert [row["variant"] for row in summary["variants"]] == ["fp32", "int8-simulated"]
     assert len(summary["pairs"]) == 1
-    assert sorted(path.name for path in (project / "reports/metrics").iterdir()) == ["fp32.json", "int8-simulated.json"]
+    assert sorted(path.name for path in (project / "reports/tiny/metrics").iterdir()) == [
+        "fp32.json",
+        "int8-simulated.json",
+    ]
 
 
 def leave_out(project: Path, name: str) -> dict:
@@ -182,9 +184,9 @@ def leave_out(project: Path, name: str) -> dict:
     obstacle = {"reason": "no such package", "remedy": "install it"}
     for kind in ("size", "timing", "quality"):
         content = {"variant": name, "label": name, "unavailable": obstacle}
-        write_json(project / f"reports/{kind}/{name}.json", content)
-    shutil.rmtree(project / "data/images" / name)
-    write_json(project / "data/images" / name / "unavailable.json", content)
+        write_json(project / f"reports/tiny/{kind}/{name}.json", content)
+    shutil.rmtree(project / "data/runs/tiny/images" / name)
+    write_json(project / "data/runs/tiny/images" / name / "unavailable.json", content)
     return obstacle
 
 
@@ -193,11 +195,11 @@ def test_a_variant_that_cannot_run_here_is_listed_and_nothing_else(project: Path
     obstacle = leave_out(project, "bf16")
     edit_json(project / "reports/environment.json", obstacles={**OBSTACLES, "bf16": obstacle})
     summarize.main()
-    summary = read(project / "reports/summary.json")
+    summary = read(project / "reports/tiny/summary.json")
     assert [row["variant"] for row in summary["variants"]] == ["fp32", "int8-simulated"]
     assert summary["unavailable"] == [{"variant": "bf16", "label": "BF16", **obstacle}]
     assert len(summary["pairs"]) == 1
-    assert not (project / "reports/metrics/bf16.json").exists()
+    assert not (project / "reports/tiny/metrics/bf16.json").exists()
 
 
 def test_a_reason_that_no_longer_holds_stops_the_stage(project: Path) -> None:
@@ -210,9 +212,9 @@ def test_a_reason_that_no_longer_holds_stops_the_stage(project: Path) -> None:
 def test_a_rerun_gives_the_same_bytes(project: Path) -> None:
     """Protects `git diff`: threads finish in any order, the summary does not show it."""
     summarize.main()
-    first = (project / "reports/summary.json").read_bytes()
+    first = (project / "reports/tiny/summary.json").read_bytes()
     summarize.main()
-    assert (project / "reports/summary.json").read_bytes() == first
+    assert (project / "reports/tiny/summary.json").read_bytes() == first
 
 
 @pytest.mark.parametrize(
@@ -231,16 +233,16 @@ def test_a_rerun_gives_the_same_bytes(project: Path) -> None:
 )
 def test_stale_reports_stop_the_stage(project: Path, path: str, changes: dict, message: str) -> None:
     """Protects the summary from figures of another machine, format, baseline or set of images."""
-    edit_json(project / "reports" / path, **changes)
+    edit_json(project / "reports/tiny" / path, **changes)
     with pytest.raises(UserError, match=message):
         summarize.main()
-    assert not (project / "reports/summary.json").exists() and not (project / "reports/metrics").exists()
+    assert not (project / "reports/tiny/summary.json").exists() and not (project / "reports/tiny/metrics").exists()
 
 
 @pytest.mark.parametrize(("kind", "stage"), [("size", "quantize"), ("timing", "benchmark"), ("quality", "evaluate")])
 def test_a_missing_report_names_the_command_that_makes_it(project: Path, kind: str, stage: str) -> None:
     """Protects the remedy in the message."""
-    (project / f"reports/{kind}/bf16.json").unlink()
+    (project / f"reports/tiny/{kind}/bf16.json").unlink()
     with pytest.raises(UserError, match=f"{kind}/bf16.json is missing: run `dvc repro {stage}@bf16`"):
         summarize.main()
 
@@ -249,24 +251,24 @@ def test_random_weights_have_no_quality_and_everything_else(project: Path, monke
     """Protects the contract from generate to summarize: nothing generated, the reason kept, sizes and times joined."""
     choose_architecture(project, tiny_model)
     for name in OFFSETS:
-        shutil.rmtree(project / "data/images" / name)
-        command = f"generate --variant {name} --model none --noise none --output data/images/{name}"
+        shutil.rmtree(project / "data/runs/tiny/images" / name)
+        command = f"generate --variant {name} --model none --noise none --output data/runs/tiny/images/{name}"
         monkeypatch.setattr(sys, "argv", command.split())
         generate.main()
-        quality = f"reports/quality/{name}.json"
-        command = f"evaluate --variant {name} --images data/images --base data/models/base --output {quality}"
+        quality = f"reports/tiny/quality/{name}.json"
+        command = f"evaluate --variant {name} --images data/runs/tiny/images --base data/base --output {quality}"
         monkeypatch.setattr(sys, "argv", command.split())
         evaluate.main()
-        assert not list((project / "data/images" / name).glob("*.png"))
+        assert not list((project / "data/runs/tiny/images" / name).glob("*.png"))
         assert read(project / quality)["measured"] is False
-    command = "summarize --reports reports --images data/images --output reports/summary.json --metrics reports/metrics"
-    command += " --rows reports/rows.json"
+    command = "summarize --reports reports --images data/runs/tiny/images --output reports/tiny/summary.json"
+    command += " --metrics reports/tiny/metrics --rows reports/tiny/rows.json"
     monkeypatch.setattr(sys, "argv", command.split())
     summarize.main()
-    summary = read(project / "reports/summary.json")
+    summary = read(project / "reports/tiny/summary.json")
     assert summary["pairs"] == []
     for row in summary["variants"]:
         assert (row["psnr_db"], row["ssim"], row["images"]) == (None, None, None)
         assert row["quality_reason"] == "images generated from random weights mean nothing"
     assert summary["variants"][1]["speedup"] == 2 and summary["variants"][1]["device"] == "cpu"
-    assert "ssim" not in read(project / "reports/metrics/bf16.json")
+    assert "ssim" not in read(project / "reports/tiny/metrics/bf16.json")

@@ -56,7 +56,7 @@ def texts(project: Path, study: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
 
     def ask(language: str = "en", **more) -> dict:
         params = load_params()
-        results = load_results(Path("reports"), Path("data/images"), params)
+        results = load_results(Path("reports"), Path("data/runs/embedded/images"), params)
         prompts = load_prompts(Path(params.prompts.file), params.prompts.sets)
         return study_texts(study, params, results, prompts, (), language, str, **more)
 
@@ -153,7 +153,7 @@ def test_ranks_are_compared_where_decibels_are_not(texts):
 def test_an_artefact_counts_only_where_it_is_seen(texts, project):
     found = lines(texts(), "appearance")["INT8 CPU"]  # the folder's images are blocky and grainy
     assert found.why.endswith("of these seen here: 1") and found.verdict == "differs"
-    path = project / "reports/appearance/dynamic.json"
+    path = project / "reports/embedded/appearance/dynamic.json"
     before = path.read_text(encoding="utf-8")
     appearance = json.loads(before)
     for key in ("blockiness", "posterization_bits", "detail_db", "green_red"):

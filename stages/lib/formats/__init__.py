@@ -37,7 +37,7 @@ class Backend:
     `gpu_weights`: formats that only a GPU runs, and the compute capability it must have.
     `instruction_sets`: for an arithmetic dtype of `compute` or `schedule`, those of which the processor must have one.
 
-    Memory, for stages.lib.timing.memory.check_memory, with some room over what was measured with Stable Diffusion
+    Memory, for stages.lib.project.memory.check_memory, with some room over what was measured with Stable Diffusion
     v1.5's architecture: `quantize_peak` is what is in memory at most while a variant is made, in FP32 bytes of the
     largest network (`calibrated_peak`: where ranges of activations are taken), and `load_peak` the least that a loaded
     variant takes, in bytes of its files.

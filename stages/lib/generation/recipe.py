@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from stages.lib.formats import BACKENDS
+from stages.lib.formats.shared.loaded_size import loaded_bytes
 from stages.lib.generation.noise import initial_latents, read_noise
 from stages.lib.generation.safety import Decision, decide
 from stages.lib.generation.sampling import generate_image, quiet_safety_checker, use_deterministic_algorithms
 from stages.lib.generation.step_latents import Recorder
+from stages.lib.project.memory import PROCESS_BYTES
 from stages.lib.project.params import Generation, Variant
 from stages.lib.project.prompts import SEED_LIMIT, Prompt
-from stages.lib.project.worker_pool import WorkerPool, map_in_pool
+from stages.lib.project.worker_pool import WorkerPool, map_in_pool, pool_for, threads_here
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,3 +94,13 @@ def sample_of(items: Sequence[Item], count: int, first: int = 0) -> list[Item]:
     head, rest = list(items[: min(first, count)]), items[min(first, count) :]
     wanted = min(count - len(head), len(rest))
     return head + [rest[(2 * number + 1) * len(rest) // (2 * wanted)] for number in range(wanted)]
+
+
+def generation_pool(folder: Path, variant: Variant, device: str, images: int) -> WorkerPool:
+    """The processes that generate so many images with the variant in `folder`; on a GPU it is one."""
+    import psutil
+
+    if device != "cpu":
+        return WorkerPool(1, threads_here())
+    each_bytes = loaded_bytes(folder, variant) + 2 * PROCESS_BYTES
+    return pool_for(images, threads_here(), each_bytes, psutil.virtual_memory().available)

@@ -182,3 +182,13 @@ def _packed_bytes(module: "torch.nn.Module") -> int:
         per_tensor = weight.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric)
         total += 8 * (1 if per_tensor else weight.q_per_channel_scales().numel())
     return total + (0 if bias is None else bias.numel() * bias.element_size())
+
+
+def compression(baseline: dict, variant: dict) -> float:
+    """How many times smaller `variant` is than `baseline` on disk, for the parameters that the variant stores.
+
+    Both are sizes as in reports/M/size/V.json, of the whole model or of one component. A back end may leave parameters
+    out that generation does not need; the baseline's bytes are then counted in proportion.
+    """
+    stored = variant["parameters"] / (variant["parameters"] + variant["parameters_left_out"])
+    return baseline["disk_mib"] * stored / variant["disk_mib"]

@@ -7,6 +7,9 @@ import sys
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt
 LARGEST_MMAP_THRESHOLD = 32 * 1024**2
 GIB = 1024**3
+# Environment variables with which glibc gives blocks of more than 16 KiB back to the system as soon as they are freed;
+# other systems ignore the names.
+GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "16384", "MALLOC_TRIM_THRESHOLD_": "0"}
 
 
 def keep_freed_memory() -> None:

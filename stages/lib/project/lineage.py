@@ -1,17 +1,22 @@
 """Where the figures of the report come from: the stage and the file of each table, chart and metric.
 
-V stands for each format. What a person wrote (params.yaml, the prompts, the study's printed figures) has no stage.
+M stands for the key of the model, V for each format. What a person wrote (params.yaml, the prompts, the study's printed
+figures) has no stage.
 """
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from stages.lib.project.lock_file import digest
+
 
 @dataclass(frozen=True)
 class Source:
-    """A file and the stage that writes it, both with V in place of a format. No stage: a person wrote it."""
+    """A file with M in place of a model, and the stage that writes it, both with V in place of a format.
+
+    No stage: a person wrote it.
+    """
 
     file: str
     stage: str = ""
@@ -26,25 +31,26 @@ class Source:
         """The stage without its format."""
         return self.stage.partition("@")[0]
 
-    def of(self, variant: str) -> "Source":
-        """The same for one format."""
-        return Source(self.file.replace("/V", f"/{variant}"), self.stage.replace("@V", f"@{variant}"))
+    def of(self, model: str, variant: str = "V") -> "Source":
+        """The same for one model, and for one format if it is given."""
+        file = self.file.replace("/M/", f"/{model}/").replace("/V", f"/{variant}")
+        return Source(file, self.stage.replace("@V", f"@{variant}"))
 
 
-SIZE = Source("reports/size/V.json", "quantize@V")
-TIMING = Source("reports/timing/V.json", "benchmark@V")
-QUALITY = Source("reports/quality/V.json", "evaluate@V")
-APPEARANCE = Source("reports/appearance/V.json", "inspect@V")
-IMAGES = Source("data/images/V", "generate@V")
-SUMMARY = Source("reports/summary.json", "summarize")
+SIZE = Source("reports/M/size/V.json", "quantize@V")
+TIMING = Source("reports/M/timing/V.json", "benchmark@V")
+QUALITY = Source("reports/M/quality/V.json", "evaluate@V")
+APPEARANCE = Source("reports/M/appearance/V.json", "inspect@V")
+IMAGES = Source("data/runs/M/images/V", "generate@V")
+SUMMARY = Source("reports/M/summary.json", "summarize")
 ENVIRONMENT = Source("reports/environment.json", "environment")
 ARCHITECTURES = Source("reports/architectures.json", "architectures")
-FLOOR = Source("reports/floor.json", "floor")
-CONTROLS = Source("reports/controls.json", "controls")
-COMPONENTS = Source("reports/sensitivity/components.json", "sensitivity_components")
-STEPS = Source("reports/sensitivity/steps.json", "sensitivity_steps")
-LAYERS = Source("reports/sensitivity/layers.json", "sensitivity_layers")
-BASE = Source("data/models/base", "download")
+FLOOR = Source("reports/M/floor.json", "floor")
+CONTROLS = Source("reports/M/controls.json", "controls")
+COMPONENTS = Source("reports/M/sensitivity/components.json", "sensitivity_components")
+STEPS = Source("reports/M/sensitivity/steps.json", "sensitivity_steps")
+LAYERS = Source("reports/M/sensitivity/layers.json", "sensitivity_layers")
+BASE = Source("data/runs/M/models/base", "download")
 MACHINES = Source("reports/machines")
 PARAMS = Source("params.yaml")
 PROMPTS = Source("data/prompts.csv")
@@ -129,28 +135,24 @@ METRIC_SOURCES: dict[str, tuple[Source, str]] = {
 }
 
 
-def sources_of(key: str) -> tuple[Source, ...]:
+def sources_of(key: str, model: str) -> tuple[Source, ...]:
     """What a table, figure or chart is made of; those of other machines, which are numbered, come from their folder."""
     if key.startswith("table-machine-"):
         return (MACHINES,)
-    return SOURCES.get(key, ())
+    return tuple(source.of(model) for source in SOURCES.get(key, ()))
 
 
-def grouped(keys: Iterable[str]) -> dict[tuple[Source, ...], list[str]]:
+def grouped(keys: Iterable[str], model: str) -> dict[tuple[Source, ...], list[str]]:
     """The keys of tables, figures and charts by what they are made of, in the order of first appearance."""
     groups: dict[tuple[Source, ...], list[str]] = {}
     for key in keys:
-        if found := sources_of(key):
+        if found := sources_of(key, model):
             groups.setdefault(found, []).append(key)
     return groups
 
 
-def digest(path: Path) -> str | None:
-    """The MD5 of a file, which dvc.lock has for it; None if it is missing."""
-    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() if path.is_file() else None
-
-
-def digests(reports: Path, variants: Iterable[str]) -> dict[str, str | None]:
+def digests(reports: Path, model: str, variants: Iterable[str]) -> dict[str, str | None]:
     """The digest of every file of `reports` that the report reads, by its path as dvc.yaml has it."""
-    sources = [*SINGLE, *(source.of(name) for name in variants for source in OF_VARIANTS)]
+    sources = [source.of(model) for source in SINGLE]
+    sources += [source.of(model, name) for name in variants for source in OF_VARIANTS]
     return {source.file: digest(reports / Path(source.file).relative_to("reports")) for source in sources}

@@ -1,13 +1,13 @@
 """What dvc.lock says: the command, parameters and hashes with which each stage last ran."""
 
+import hashlib
+import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stages.lib.project.errors import UserError
-
-CODE = "reports/code.json"
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,6 @@ class LockedStage:
     deps: Mapping[str, str]
     params: Mapping[str, Mapping[str, Any]]
     outs: Mapping[str, str]
-
-    @property
-    def code(self) -> str:
-        """The digest of the modules that it ran, or nothing."""
-        return next((value for key, value in self.params.get(CODE, {}).items() if key.startswith("stages.")), "")
 
 
 def read_lock(path: Path) -> dict[str, LockedStage]:
@@ -58,7 +53,7 @@ def upstream(stage: LockedStage, lock: Mapping[str, LockedStage], variants: Coll
     waiting, seen = [stage], {stage.name}
     while waiting:
         current = waiting.pop(0)
-        read = [*current.deps, *(file for file in current.params if file not in ("params.yaml", CODE))]
+        read = [*current.deps, *(file for file in current.params if file != "params.yaml")]
         for maker in (maker for path in read for maker in makers_of(path, lock)):
             variant = maker.name.partition("@")[2]
             inside = not any(path in maker.outs for path in read)
@@ -73,3 +68,15 @@ def stale_inputs(stage: LockedStage, lock: Mapping[str, LockedStage]) -> dict[st
     """What `stage` read of other stages that they have made anew since, with its present hash."""
     made = {path: md5 for other in lock.values() for path, md5 in other.outs.items()}
     return {path: made[path] for path, md5 in stage.deps.items() if made.get(path, md5) != md5}
+
+
+def digest(path: Path) -> str | None:
+    """The MD5 of a file or a folder as dvc.lock has it; None if it is missing. Python's own caches do not count."""
+    if path.is_file():
+        return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    if not path.is_dir():
+        return None
+    files = sorted(file for file in path.rglob("*") if file.is_file() and file.suffix != ".pyc")
+    listed = [{"md5": digest(file), "relpath": file.relative_to(path).as_posix()} for file in files]
+    listed.sort(key=lambda item: item["relpath"])
+    return hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"

@@ -425,6 +425,17 @@ class Params(_Section):
         return self
 
     @model_validator(mode="after")
+    def _models_have_folders_of_their_own(self) -> "Params":
+        """Results of a model lie in a folder of its key, beside those of other machines."""
+        keys = [key.casefold() for key in self.models]
+        if "machines" in keys:
+            raise ValueError("model 'machines' would take the folder of other machines' results: choose another name")
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two of `models` have the name '{twice}', but for upper and lower case: rename one")
+        return self
+
+    @model_validator(mode="after")
     def _variants_can_be_told_apart(self) -> "Params":
         if "base" in map(str.casefold, self.variants):
             raise ValueError("variant 'base' would take the folder of the base model: choose another name")

@@ -1,4 +1,4 @@
-"""What dvc.yaml says, read without DVC: its stages and their commands."""
+"""What dvc.yaml says, read without DVC: the commands of its stages."""
 
 import shlex
 from functools import cache
@@ -8,22 +8,13 @@ from typing import Any
 from ruamel.yaml import YAML
 
 PROJECT = Path(__file__).resolve().parents[3]
+RUNS = Path("data/runs")  # models, noise and images, in a folder of each model's key
 
 
-def stage_command(stage: str, variant: str = "") -> list[str]:
-    """The words of a stage's command, such as ["python", "-m", "stages.quantize", ...], for one variant."""
+def stage_command(stage: str, model: str, variant: str = "") -> list[str]:
+    """The words of a stage's command, such as ["python", "-m", "stages.quantize", ...], for a model and a variant."""
     entry = _stages()[stage]
-    return shlex.split(entry.get("do", entry)["cmd"].replace("${key}", variant))
-
-
-def stage_names() -> list[str]:
-    """All stages, in the order in which they are declared."""
-    return list(_stages())
-
-
-def is_per_variant(stage: str) -> bool:
-    """Whether there is one of it for every variant."""
-    return "foreach" in _stages()[stage]
+    return shlex.split(entry.get("do", entry)["cmd"].replace("${model}", model).replace("${key}", variant))
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What a process asks of the one that waits with libraries imported (stages.lib.project.warm_start), and knows about it."""
+"""What a process asks of the one that waits with libraries imported (stages.lib.project.warm_start)."""
 
 import contextlib
 import hashlib

@@ -197,12 +197,12 @@ def main() -> None:
     """Leave the two behind, then become the command."""
     command = sys.argv[1:]
     if sys.platform == "linux":
-        from stages.lib.timing.loaded_size import ALLOCATOR
+        from stages.lib.project.allocator import GIVE_BACK
 
         os.environ[FOLDER] = tempfile.mkdtemp(prefix="stages-")
         arguments = os.environ[FOLDER], os.getpid(), not Path(DVC_CACHE).is_dir()
         code = f"from stages.lib.project.warm_start import serve; serve{arguments}"
-        for variables in ({}, ALLOCATOR):
+        for variables in ({}, GIVE_BACK):
             subprocess.Popen(
                 [sys.executable, "-c", code],
                 env={**os.environ, **variables},

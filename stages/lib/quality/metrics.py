@@ -359,13 +359,3 @@ _ALL = (
 )
 
 METRICS = {metric.key: metric for metric in _ALL}
-
-
-def compression(baseline: dict, variant: dict) -> float:
-    """How many times smaller `variant` is than `baseline` on disk, for the parameters that the variant stores.
-
-    Both are sizes as in reports/size/V.json, of the whole model or of one component. A back end may leave parameters
-    out that generation does not need; the baseline's bytes are then counted in proportion.
-    """
-    stored = variant["parameters"] / (variant["parameters"] + variant["parameters_left_out"])
-    return baseline["disk_mib"] * stored / variant["disk_mib"]

@@ -16,7 +16,7 @@ COMPARED = ("psnr_db", "ssim", "clip_score")
 def compare_variants(qualities: dict[str, dict], settings: "Quality") -> list[dict]:
     """For every two variants, by measure, the mean difference `variant` minus `reference` and what follows from it.
 
-    `qualities` maps names to reports of reports/quality, all of the same images. Differences are of each image's
+    `qualities` maps names to reports of reports/M/quality, all of the same images. Differences are of each image's
     distance to the baseline (PSNR, SSIM) or of its CLIP score. A measure that an image lacks in either variant (the
     PSNR of identical images) leaves that image out; None where all are left out.
     """

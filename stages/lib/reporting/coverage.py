@@ -37,7 +37,7 @@ class Coverage:
 def coverage(size: Mapping[str, Any], work: Sequence[ExecutedWork]) -> list[Coverage]:
     """Each component and then all together; all alone if every component reads the same.
 
-    `size` is reports/size/V.json; without `work`, nothing is known to be executed.
+    `size` is reports/M/size/V.json; without `work`, nothing is known to be executed.
     """
     rows = [_coverage(component, size, work) for component in COMPONENTS]
     whole = _coverage(None, size, work)

@@ -64,9 +64,7 @@ def largest_convolution(folder: Path) -> "tuple[str, np.ndarray]":
 def round_weight(name: str, weight: "np.ndarray") -> RoundedWeight:
     """Round to symmetric INT8 with one scale for the tensor; the ratio in dB also with one scale per output channel."""
     if not weight.any():
-        raise UserError(
-            f"weight '{name}' of the U-Net is zero everywhere: the model in data/models/base is not trained"
-        )
+        raise UserError(f"weight '{name}' of the U-Net is zero everywhere: the base model is not trained")
     restored, scale = _rounded(weight, abs(weight).max())
     channels = abs(weight).max(axis=tuple(range(1, weight.ndim)), keepdims=True)
     per_channel, _scales = _rounded(weight, channels)

@@ -2,21 +2,21 @@
 
 reports/machines/FINGERPRINT/environment.json                  the machine
 reports/machines/FINGERPRINT/asked.json                        what was to be measured, and what failed why
-reports/machines/FINGERPRINT/MODEL/VARIANT/size.json           as reports/size/VARIANT.json, and so on
+reports/machines/FINGERPRINT/MODEL/VARIANT/size.json           as reports/MODEL/size/VARIANT.json, and so on
                                           timing.json
                                           quality.json
-                                          origin.json          of which code, weights and settings they come
+                                          origin.json          of which commit, weights and settings they come
 """
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from stages.lib.models.inventory import compression
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import read_json
 from stages.lib.project.measurement import Measurement
 from stages.lib.project.params import Variant
-from stages.lib.quality.metrics import compression
 from stages.lib.results.records import Results
 
 FILES = ("size", "timing", "quality", "origin")
@@ -33,7 +33,7 @@ class MeasuredVariant:
     timing: dict[str, Any]
     quality: dict[str, Any]
     compression: float | None
-    other_code: bool
+    commit: str | None
 
     @property
     def timed(self) -> bool:
@@ -75,9 +75,13 @@ class MeasuredModel:
         return [item.variant.label for item in self.variants if item.batches and isinstance(item.variant.compile, str)]
 
     @property
-    def of_other_code(self) -> list[str]:
-        """The labels of the variants that other code than this checkout's measured."""
-        return [item.variant.label for item in self.variants if item.other_code]
+    def commits(self) -> dict[str, list[str]]:
+        """The commits at which variants were measured, each with their labels; without those of no known commit."""
+        found: dict[str, list[str]] = {}
+        for item in self.variants:
+            if item.commit:
+                found.setdefault(item.commit, []).append(item.variant.label)
+        return found
 
 
 @dataclass(frozen=True)
@@ -98,17 +102,15 @@ class Machine:
         return replace(self, models=tuple(found for found in self.models if found.name != model))
 
 
-def load_machines(folder: Path, digests: dict[str, str]) -> tuple[Machine, ...]:
+def load_machines(folder: Path) -> tuple[Machine, ...]:
     """Every machine in `folder`, by fingerprint; none if it is not there.
 
-    `digests` are the back ends' of reports/code.json. What is broken, or stands in the folder of another machine, is a
-    UserError; what is not there yet is in `missing`.
+    What is broken, or stands in the folder of another machine, is a UserError; what is not there yet is in `missing`.
     """
-    found = sorted(path for path in folder.glob("[!.]*") if path.is_dir())
-    return tuple(_load_machine(path, digests) for path in found)
+    return tuple(_load_machine(path) for path in sorted(folder.glob("[!.]*")) if path.is_dir())
 
 
-def _load_machine(folder: Path, digests: dict[str, str]) -> Machine:
+def _load_machine(folder: Path) -> Machine:
     remedy = f"delete {folder} or bring it whole from the machine that measured it"
     for name in ("environment.json", "asked.json"):
         if not (folder / name).is_file():
@@ -117,15 +119,13 @@ def _load_machine(folder: Path, digests: dict[str, str]) -> Machine:
     if environment["fingerprint"] != folder.name:
         raise UserError(f"{folder / 'environment.json'} describes the machine {environment['fingerprint']}: {remedy}")
     models = tuple(
-        _load_model(folder / name, variants, asked["failed"].get(name, {}), environment["fingerprint"], digests)
+        _load_model(folder / name, variants, asked["failed"].get(name, {}), environment["fingerprint"])
         for name, variants in asked["models"].items()
     )
     return Machine(environment["fingerprint"], environment, models)
 
 
-def _load_model(
-    folder: Path, asked: list[str], failed: dict[str, str], fingerprint: str, digests: dict[str, str]
-) -> MeasuredModel:
+def _load_model(folder: Path, asked: list[str], failed: dict[str, str], fingerprint: str) -> MeasuredModel:
     found = {}
     for name in asked:
         if all((folder / name / f"{file}.json").is_file() for file in FILES):
@@ -150,7 +150,7 @@ def _load_model(
                 timing=item["timing"],
                 quality=item["quality"],
                 compression=compression(baseline_size, item["size"]) if baseline_size else None,
-                other_code=item["origin"]["code"] != digests.get(item["origin"]["variant"]["backend"]),
+                commit=item["origin"].get("commit"),
             )
             for name, item in found.items()
         ),

@@ -69,7 +69,7 @@ COSTS: dict[str, Callable[[Candidate], Range | None]] = {"disk_mib": _disk, "tim
 def standings(candidates: Sequence[Candidate], cost: str, comparisons: Sequence[dict[str, Any]]) -> dict[str, Standing]:
     """By name, every candidate that has a mean SSIM and the cost `cost`, a key of COSTS.
 
-    `comparisons` are the paired ones of reports/summary.json. A simulated variant has a size and nothing else.
+    `comparisons` are the paired ones of reports/M/summary.json. A simulated variant has a size and nothing else.
     """
     if cost not in COSTS:
         raise ValueError(f"cost '{cost}' is unknown: use one of {', '.join(COSTS)}")

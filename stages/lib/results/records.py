@@ -1,4 +1,4 @@
-"""Everything the earlier stages left in reports/ and data/images, read for the declared variants alone.
+"""Everything the earlier stages left in reports/ and in the images, read for the declared variants alone.
 
 A variant that was removed from params.yaml leaves its files behind; they are never listed here.
 """
@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from stages.lib.formats.shared.executed_work import ExecutedWork, work_of
+from stages.lib.models.inventory import compression
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import read_json
 from stages.lib.project.lineage import digests
 from stages.lib.project.measurement import Measurement
 from stages.lib.project.params import Params, Variant
-from stages.lib.quality.metrics import compression
 from stages.lib.timing.prediction import RuntimeSpeedup
 
 SENSITIVITIES = ("components", "steps", "layers")
@@ -21,7 +21,7 @@ SENSITIVITIES = ("components", "steps", "layers")
 
 @dataclass(frozen=True)
 class VariantResult:
-    """What was measured of one variant: the files of reports/*/V.json and data/images/V/images.json."""
+    """What was measured of one variant: the files of reports/M/*/V.json and of its images."""
 
     variant: Variant
     is_baseline: bool
@@ -120,23 +120,27 @@ class Results:
 
 
 def load_results(reports: Path, images: Path, params: Params) -> Results:
-    """Read the results of every declared variant. A missing or outdated file is a UserError that names it."""
-    summary = read_json(reports / "summary.json")
+    """Read the results of every declared variant: what depends on the model from its folder in `reports`.
+
+    A missing or outdated file is a UserError that names it.
+    """
+    own = reports / params.model
+    summary = read_json(own / "summary.json")
     rows = {row["variant"]: row for row in summary["variants"]}
     missing = {row["variant"]: row for row in summary["unavailable"]}
     for name in params.variants:
         if name not in rows | missing:
-            raise UserError(f"{reports / 'summary.json'} has no variant '{name}': run `dvc repro` to measure it")
+            raise UserError(f"{own / 'summary.json'} has no variant '{name}': run `dvc repro` to measure it")
     variants = tuple(
         VariantResult(
             variant=variant,
             is_baseline=name == params.baseline,
             compression=rows[name]["compression"],
-            size=read_json(reports / "size" / f"{name}.json"),
-            timing=read_json(reports / "timing" / f"{name}.json"),
-            quality=read_json(reports / "quality" / f"{name}.json"),
+            size=read_json(own / "size" / f"{name}.json"),
+            timing=read_json(own / "timing" / f"{name}.json"),
+            quality=read_json(own / "quality" / f"{name}.json"),
             generated=read_json(images / name / "images.json"),
-            appearance=read_json(reports / "appearance" / f"{name}.json"),
+            appearance=read_json(own / "appearance" / f"{name}.json"),
             runtime=RuntimeSpeedup(**summary["runtimes"][name]) if name in summary["runtimes"] else None,
         )
         for name, variant in params.variants.items()
@@ -153,7 +157,7 @@ def load_results(reports: Path, images: Path, params: Params) -> Results:
     )
     generated = {result.illustrated for result in variants}
     if len(generated) > 1:
-        raise UserError(f"{reports / 'quality'} has variants with and without images: run `dvc repro`")
+        raise UserError(f"{own / 'quality'} has variants with and without images: run `dvc repro`")
     return Results(
         environment=read_json(reports / "environment.json"),
         variants=variants,
@@ -161,10 +165,10 @@ def load_results(reports: Path, images: Path, params: Params) -> Results:
         architectures=tuple(read_json(reports / "architectures.json")["architectures"]),
         unavailable=unavailable,
         comparisons=comparisons,
-        controls=read_json(reports / "controls.json"),
-        floor=read_json(reports / "floor.json"),
-        sensitivity={name: read_json(reports / "sensitivity" / f"{name}.json") for name in SENSITIVITIES},
-        digests=digests(reports, [result.name for result in variants]),
+        controls=read_json(own / "controls.json"),
+        floor=read_json(own / "floor.json"),
+        sensitivity={name: read_json(own / "sensitivity" / f"{name}.json") for name in SENSITIVITIES},
+        digests=digests(reports, params.model, [result.name for result in variants]),
     )
 
 

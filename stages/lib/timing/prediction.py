@@ -60,7 +60,7 @@ class Prediction:
 
 
 def runs(timing: Mapping[str, Any]) -> tuple[Run, Run]:
-    """The baseline's run and the variant's, of one reports/timing/V.json."""
+    """The baseline's run and the variant's, of one reports/M/timing/V.json."""
     measured = {item["name"]: Measurement.from_json(item) for item in timing["measurements"]}
     baseline_s = measured["baseline_latency_s"].median
     multiplication = {

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 from stages.lib.formats import BACKENDS
 from stages.lib.formats.shared.executed_work import ExecutedWork
 from stages.lib.project.errors import UserError
+from stages.lib.project.memory import CudaMeter, PeakMeter, process_meter
 from stages.lib.project.params import COMPONENTS, load_params
-from stages.lib.timing.memory import CudaMeter, PeakMeter, process_meter
 
 if TYPE_CHECKING:
     import torch

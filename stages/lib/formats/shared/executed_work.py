@@ -16,7 +16,7 @@ EXECUTED_DTYPES = ("int8", "float8", "bfloat16", "float16", "float32")
 
 @dataclass(frozen=True)
 class ExecutedWork:
-    """All multiplications of one kind in one call of a graph: the row that back ends and reports/timing share.
+    """All multiplications of one kind in one call of a graph: the row that back ends and reports/M/timing share.
 
     component: a name of stages.lib.project.params.COMPONENTS. graph: "main", or for the U-Net calls that a schedule
     spares "unquantized" (its entry "none") or the precision that its entry names. operator: one of OPERATORS; MatMul is

@@ -1,14 +1,13 @@
-"""The highest memory use of this process, on demand from zero: resident memory on a CPU, allocated memory on a GPU."""
+"""Is there room for a task, and how much memory did this process use at most?
+
+Meters count on demand from zero: resident memory on a CPU, allocated memory on a GPU.
+"""
 
 import threading
 from pathlib import Path
 from typing import Literal, Protocol
 
-from stages.lib.formats import BACKENDS
-from stages.lib.models.inventory import disk_bytes
 from stages.lib.project.errors import UserError
-from stages.lib.project.params import Variant
-from stages.lib.project.worker_pool import WorkerPool, pool_for, threads_here
 
 MIB = 1024**2
 GIB = 1024**3
@@ -32,21 +31,6 @@ def check_memory(model_bytes: float, task: str, processes: int = 1) -> None:
             f"{task} needs about {needed / GIB:.1f} GiB of memory, and {available / GIB:.1f} GiB are available: close "
             "other programs, choose a smaller model in params.yaml, key 'model', or use a machine with more memory"
         )
-
-
-def loaded_bytes(folder: Path, variant: Variant) -> float:
-    """What the variant in `folder` takes when it is loaded, as its back end states it."""
-    return BACKENDS[variant.backend].load_peak * sum(disk_bytes(folder).values())
-
-
-def generation_pool(folder: Path, variant: Variant, device: str, images: int) -> WorkerPool:
-    """The processes that generate so many images with the variant in `folder`; on a GPU it is one."""
-    import psutil
-
-    if device != "cpu":
-        return WorkerPool(1, threads_here())
-    each_bytes = loaded_bytes(folder, variant) + 2 * PROCESS_BYTES
-    return pool_for(images, threads_here(), each_bytes, psutil.virtual_memory().available)
 
 
 class PeakMeter(Protocol):

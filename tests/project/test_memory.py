@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stages.lib.project.errors import UserError
-from stages.lib.timing.memory import GIB, MIB, KernelMeter, SamplingMeter, check_memory, kernel_can_reset
+from stages.lib.project.memory import GIB, MIB, KernelMeter, SamplingMeter, check_memory, kernel_can_reset
 from tests.processes import wait_until
 
 

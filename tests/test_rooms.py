@@ -1,0 +1,74 @@
+"""The rooms of stages/lib: imports run one way, none is large, and dvc.yaml names just those that a stage uses."""
+
+from pathlib import Path
+
+import pytest
+
+from stages.lib import ROOMS
+from stages.lib.formats import BACKENDS
+from stages.lib.project.params import load_params
+from tests.conftest import PROJECT
+from tests.imports import back_end, imports_of, loads_back_ends, reached_from
+
+LIB = PROJECT / "stages/lib"
+MODULES = sorted(LIB.rglob("*.py"))
+MOST_MODULES = 25
+ALWAYS = {"environment", "source"}  # they run every time
+# Nothing in them changes a result: one sets how idle threads wait, the other has the order of the rooms.
+FREE = {PROJECT / "stages/__init__.py", LIB / "__init__.py"}
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(LIB).parts[0]
+
+
+def test_the_rooms_are_those_of_the_order():
+    assert sorted(ROOMS) == sorted(path.name for path in LIB.iterdir() if path.is_dir() and path.name != "__pycache__")
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path not in FREE], ids=lambda path: str(path)[-40:])
+def test_imports_between_rooms_run_one_way(path):
+    place = ROOMS.index(room_of(path))
+    for imported in imports_of(path) - FREE:
+        assert LIB in imported.parents, f"{path} imports {imported}, a stage"
+        assert ROOMS.index(room_of(imported)) <= place, f"{path} imports {imported}, which is of a later room"
+
+
+def test_back_ends_do_not_import_each_other():
+    for name in BACKENDS:
+        for path in (LIB / "formats" / name).rglob("*.py"):
+            own = [file.relative_to(LIB / "formats") for file in imports_of(path) if LIB / "formats" in file.parents]
+            folders = {file.parts[0] for file in own}
+            assert folders <= {"__init__.py", "shared", name}, path
+
+
+def test_no_room_is_large():
+    back_ends = [path for path in (LIB / "formats").iterdir() if path.is_dir()]
+    for package in [*back_ends, *(LIB / room for room in ROOMS if room != "formats")]:
+        assert len(list(package.rglob("*.py"))) <= MOST_MODULES, package
+
+
+def needed(stage) -> set[Path]:
+    """The modules that a stage of dvc.yaml runs: those it imports, and the back ends of the variants it loads."""
+    module = PROJECT / f"stages/{stage.name.partition('@')[0]}.py"
+    found = set(reached_from(module))
+    if loads_back_ends(module):
+        variants = load_params(PROJECT / "params.yaml").variants
+        paths = {Path(item.def_path).name for item in [*stage.deps, *stage.outs] if "/models/" in item.def_path}
+        for name in paths & set(variants):
+            found |= back_end(variants[name].backend)
+    return found
+
+
+def test_every_stage_depends_on_the_rooms_that_it_uses_and_on_no_other(stages):
+    """A change in a room runs the stages again that use it, and only those."""
+    for stage in stages:
+        declared = {PROJECT / dep.def_path for dep in stage.deps if dep.def_path.startswith("stages/")}
+        if stage.name in ALWAYS:
+            assert not declared
+            continue
+        files = needed(stage) - FREE
+        missing = {file for file in files if not declared & {file, *file.parents}}
+        assert not missing, f"{stage.addressing} depends on no folder of {sorted(map(str, missing))}"
+        idle = {path for path in declared if not any(path in (file, *file.parents) for file in files)}
+        assert not idle, f"{stage.addressing} does not use {sorted(map(str, idle))}"
