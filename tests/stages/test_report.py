@@ -288,8 +288,8 @@ def test_what_a_format_does_to_images_stands_in_its_own_column_in_words_and_figu
     def damage(appearance: dict) -> None:
         for number, key in enumerate(MEASURES):
             appearance["measures"][key] |= {"shift": number + 0.5, "low": number, "high": number + 1, "grade": "none"}
-        appearance["measures"]["noise"] |= {"grade": "slight", "per_image": 3}
-        appearance["measures"]["blue_yellow"] |= {"shift": -7.5, "grade": "strong", "per_image": 4}
+        appearance["measures"]["noise"] |= {"grade": "slight", "images_affected": 3}
+        appearance["measures"]["blue_yellow"] |= {"shift": -7.5, "grade": "strong", "images_affected": 4}
 
     change(copy / "reports/embedded/appearance/bf16.json", damage)
     row = table(rendered(), "appearance").partition("BF16")[2].partition("INT8")[0]

@@ -79,7 +79,7 @@ def pipeline(project):
 
 def test_all_combinations_are_there_and_shares_add_up(reports):
     report = reports["components"]
-    assert report["per_image"] == len(report["ids"]) == 2
+    assert report["images"] == len(report["ids"]) == 2
     assert [item["format"] for item in report["formats"]] == ["fp16", "int8"]
     for item in report["formats"]:
         assert [len(row["quantized"]) for row in item["combinations"]] == [0] + [1] * 4 + [2] * 6 + [3] * 4 + [4]
@@ -112,7 +112,7 @@ def test_windows_cover_every_call_once(reports):
     windows = report["formats"][0]["windows"]
     covered = [call for window in windows for call in range(window["first"], window["last"] + 1)]
     assert covered == list(range(report["calls"]))
-    assert all(len(window["rms"]["samples"]) == report["per_image"] for window in windows)
+    assert all(len(window["rms"]["samples"]) == report["images"] for window in windows)
     assert sensitivity_steps.windows_of(5, 2) == [range(0, 2), range(2, 4), range(4, 5)]
 
 
@@ -162,7 +162,7 @@ def test_as_many_prompts_are_taken_as_there_are(project, monkeypatch):
     """Protects a run with few prompts from failing."""
     monkeypatch.chdir(project)
     params = load_params()
-    many = params.model_copy(update={"sensitivity": params.sensitivity.model_copy(update={"per_image": 9})})
+    many = params.model_copy(update={"sensitivity": params.sensitivity.model_copy(update={"images": 9})})
     assert [prompt.id for prompt in sensitivity_prompts(many)] == ["landscape", "animal", "fantasy"]
     assert [prompt.id for prompt in sensitivity_prompts(params)] == ["landscape", "animal"]
 

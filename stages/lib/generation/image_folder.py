@@ -41,7 +41,7 @@ def read_listing(folder: Path) -> dict:
     listing = read_json(path)
     if not isinstance(listing, dict) or listing.get("variant") != folder.name:
         raise UserError(f"{path} is not about variant '{folder.name}': {_regenerate(folder)}")
-    missing = [key for key in ("device", "compute", "images") if key not in listing]
+    missing = [key for key in ("device", "compute", "per_image") if key not in listing]
     if missing:
         raise UserError(f"{path} has no {', '.join(missing)}: {_regenerate(folder)}")
     return listing
