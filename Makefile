@@ -1,4 +1,4 @@
-# make report   from a fresh clone to reports/report.pdf
+# make report   from a fresh clone to reports/MODEL/report.pdf
 # make test     the tests
 # make benchmark  speed-ups of all variants, from fresh alternating runs: over the baseline, over FP32 in the same runtime
 # make memory   peak memory of every stage with 8 and with 64 prompts
@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 report: .venv/.installed
 	@python -m stages.lib.project.params
 	@python -m stages.lib.project.warm_start dvc repro
-	@echo "The report: reports/report.pdf, and reports/report.html for the screen."
+	@echo "The report: report.pdf, and report.html for the screen, in the model's folder in reports."
 
 test: .venv/.installed
 	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)

@@ -69,7 +69,7 @@ def test_a_changed_figure_and_a_changed_image_are_named_and_the_exit_code_says_s
     done = run(project, "stages.verify")
     assert done.returncode == 1
     assert "1 figures do not follow" in done.stderr and "Traceback" not in done.stderr
-    assert "reports/tiny/quality/bf16.json: images animal ssim is 0." in done.stderr
+    assert "reports/tiny/quality/bf16.json: per_image animal ssim is 0." in done.stderr
     Image.new("RGB", (32, 24)).save(project / "data/runs/tiny/images/bf16/animal.png")
     done = run(project, "stages.verify")
     assert done.returncode == 1 and "animal.png is not the image that images.json lists" in done.stderr

@@ -56,7 +56,7 @@ CAVEATS = {
 INTRODUCTION = """\
 # How every figure is measured
 
-Made by `python -m tools.measurements` from the code that measures. V stands for a format of params.yaml. Any figure is
+Made by `python -m tools.measurements` from the code that measures. M stands for a model of params.yaml, V for a format. Any figure is
 traced down to the hashes in dvc.lock by `python -m stages.trace V KEY`, for example
 `python -m stages.trace int8-openvino ssim`. A figure that was not measured is null in its file, with the reason beside
 it; a report shows that reason, never a zero.

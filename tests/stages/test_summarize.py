@@ -221,7 +221,7 @@ def test_a_rerun_gives_the_same_bytes(project: Path) -> None:
     ("path", "changes", "message"),
     [
         ("timing/bf16.json", {"fingerprint": "ffffffffffff"}, "ffffffffffff.*dvc repro benchmark@bf16"),
-        ("environment.json", {"fingerprint": "ffffffffffff"}, "0123456789ab.*dvc repro benchmark@fp32"),
+        ("../environment.json", {"fingerprint": "ffffffffffff"}, "0123456789ab.*dvc repro benchmark@fp32"),
         ("timing/int8-simulated.json", {"measured": True}, "has no.*dvc repro benchmark@int8-simulated"),
         ("timing/bf16.json", {"measured": False, "reason": "x"}, "bf16.json has no timing.*benchmark@bf16"),
         ("timing/bf16.json", {"latency_s": None}, "bf16.json has no latency_s.*benchmark@bf16"),

@@ -32,7 +32,7 @@ def write_lock(folder: Path, seen_by_evaluate: str) -> None:
     stages = {
         "generate@bf16": {
             "cmd": "python -m stages.generate --variant bf16",
-            "deps": [{"path": "data/prompts.csv", "hash": "md5", "md5": "0123" * 8}],
+            "deps": [{"path": "data/prompts.csv", "hash": "md5", "md5": md5(folder / "data/prompts.csv")}],
             "outs": [{"path": "data/runs/tiny/images/bf16", "hash": "md5", "md5": "abcd" * 8 + ".dir"}],
         },
         "evaluate@bf16": {
@@ -73,7 +73,7 @@ def test_the_chain_leads_from_the_figure_to_what_no_stage_made(project):
         "data/runs/tiny/images/bf16 (made by generate@bf16)",
         f"{digest(project / ROOM)}  {ROOM} (made by no stage)\n",
         "python -m stages.generate --variant bf16",
-        f"{'0123' * 8}  data/prompts.csv (made by no stage)",
+        f"{md5(project / 'data/prompts.csv')}  data/prompts.csv (made by no stage)",
         "machine   0123456789ab",
     ):
         assert words in done.stdout, f"{words} is not in\n{done.stdout}"
@@ -81,7 +81,7 @@ def test_the_chain_leads_from_the_figure_to_what_no_stage_made(project):
 
 def test_a_figure_within_averages_rows_and_tables_is_found(project):
     assert "averages.ms_ssim.mean = 0.95" in run(project, "stages.trace", "bf16", "ms_ssim").stdout
-    assert "images.cat.ssim = 0.8" in run(project, "stages.trace", "bf16", "cat.ssim").stdout
+    assert "per_image.cat.ssim = 0.8" in run(project, "stages.trace", "bf16", "cat.ssim").stdout
     assert "components.unet.median = 1.2" in run(project, "stages.trace", "split", "bf16", "unet.median").stdout
 
 
@@ -98,7 +98,7 @@ def test_a_changed_file_is_told_and_the_exit_code_says_so(project):
 
 def test_changed_code_is_told(project):
     (project / ROOM / "metrics.py").write_text("two = 3\n", encoding="utf-8")
-    assert f"{ROOM} (made by no stage), now another: run `dvc repro evaluate@bf16`" in (
+    assert f"{ROOM} (made by no stage, now another: run `dvc repro evaluate@bf16`" in (
         run(project, "stages.trace", "bf16", "ssim").stdout
     )
 
