@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from stages.lib.project.errors import UserError
-from stages.lib.project.params import COMPONENTS, PARAMS_FILE, ArchitectureModel, FolderModel
+from stages.lib.project.params import COMPONENTS, PARAMS_FILE
+from stages.lib.project.sections import ArchitectureModel, FolderModel
 
 MODEL_INDEX = "model_index.json"
 PIPELINE_CLASS = "StableDiffusionPipeline"
