@@ -14,18 +14,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stages.lib.models.kinds import MODEL_INDEX, kind_of, kind_of_index
 from stages.lib.models.pipelines import (
+    check_kind,
     check_pipeline_folder,
     configuration_files,
+    copy_needed,
     listed_files,
     needed_files,
+    read_mapping,
     source_folder,
 )
 from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import sha256, whole_folder
 from stages.lib.project.memory import check_memory
-from stages.lib.project.params import COMPONENTS, PARAMS_FILE, load_params
-from stages.lib.project.sections import ArchitectureModel, HubModel
+from stages.lib.project.params import PARAMS_FILE, ArchitectureModel, HubModel, load_params
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoSibling
@@ -42,12 +45,19 @@ def bring_from_hub(model: HubModel, key: str) -> Path:
     """
     # Plain HTTP goes on in the middle of a file when the connection breaks. huggingface_hub reads this at import.
     os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
-    from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_from_cache
+    from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download, try_to_load_from_cache
 
     with _hub_errors(model, key, constants.ENDPOINT):
         info = HfApi().model_info(model.repository, revision=model.revision, files_metadata=True)
         files = {file.rfilename: file for file in info.siblings}
-        needed = needed_files(files, f"repository {model.repository}, revision {model.revision}")
+        where = f"repository {model.repository}, revision {model.revision}"
+        index = {}
+        if MODEL_INDEX in files:
+            path = hf_hub_download(model.repository, MODEL_INDEX, revision=model.revision)
+            index = read_mapping(Path(path))
+        kind = kind_of_index(index, {path.partition("/")[0] for path in files if "/" in path}, where)
+        check_kind(kind)
+        needed = list(needed_files(files, kind).values())
         total_bytes = sum(files[path].size for path in needed)
         whole_bytes = sum(file.size for file in files.values())
         print(
@@ -67,14 +77,16 @@ def bring_from_hub(model: HubModel, key: str) -> Path:
 
 def copy_pipeline(source: Path, output: Path) -> int:
     """Check the pipeline in `source`, copy what it needs to `output` whole or not at all; bytes copied."""
+    from stages.lib.models.components import use_current_names
+
     check_pipeline_folder(source)
-    copied_bytes = 0
     try:
         with whole_folder(output) as folder:
-            for path in needed_files(listed_files(source), str(source)):
-                (folder / path).parent.mkdir(exist_ok=True)
-                shutil.copyfile(source / path, folder / path)
-                copied_bytes += (folder / path).stat().st_size
+            copy_needed(source, folder, needed_files(listed_files(source), kind_of(source)))
+            for component in kind_of(folder).networks:
+                if use_current_names(folder, component):
+                    print(f"download: {component}, tensors renamed as the installed libraries call them")
+            copied_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     except OSError as error:
         raise UserError(f"cannot copy {source} to {output}: {_cause(error, output.parent)}") from None
     return copied_bytes
@@ -90,8 +102,10 @@ def make_from_architecture(model: ArchitectureModel, key: str, output: Path) -> 
     from stages.lib.models.random_weights import random_state
 
     source = source_folder(model, key)
-    configurations = configuration_files(listed_files(source), str(source))
-    networks = {component: empty_component(source, component) for component in COMPONENTS}
+    kind = kind_of(source)
+    check_kind(kind)
+    configurations = configuration_files(listed_files(source), kind)
+    networks = {component: empty_component(source, component) for component in kind.networks}
     sizes_bytes = {name: 4 * sum(item.numel() for item in network.parameters()) for name, network in networks.items()}
     check_memory(DRAWING_PEAK * max(sizes_bytes.values()), f"making {model.label}")
     check_space(sum(sizes_bytes.values()), output.parent, "free space")

@@ -9,11 +9,11 @@ import argparse
 import time
 from pathlib import Path
 
+from stages.lib.models.kinds import kind_of
 from stages.lib.models.pipelines import configuration_files, listed_files, needed_files, source_folder
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import sha256, write_json
-from stages.lib.project.params import load_params
-from stages.lib.project.sections import Model
+from stages.lib.project.params import Model, load_params
 
 
 def describe(key: str, model: Model) -> dict:
@@ -22,8 +22,8 @@ def describe(key: str, model: Model) -> dict:
         return {"model": key, "source": "hub", "repository": model.repository, "revision": model.revision}
     folder = source_folder(model, key)
     brought = configuration_files if model.source == "architecture" else needed_files
-    needed = brought(listed_files(folder), str(folder))
-    files = [{"file": path, "sha256": sha256(folder / path)} for path in needed]
+    needed = brought(listed_files(folder), kind_of(folder))
+    files = [{"file": path, "sha256": sha256(folder / path)} for path in needed.values()]
     seed = {"seed": model.seed} if model.source == "architecture" else {}
     return {"model": key, "source": model.source, "path": model.path, **seed, "files": files}
 

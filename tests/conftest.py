@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,19 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     pipeline.save_pretrained(folder / "model")
     return folder / "model"
+
+
+@pytest.fixture(scope="session")
+def tiny_kind(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a kind of tests.tiny_models, made when it is first asked for."""
+    folder = tmp_path_factory.mktemp("kinds")
+
+    def built(name: str) -> Path:
+        from tests.tiny_models import build
+
+        return folder / name if (folder / name).is_dir() else build(name, folder / name)
+
+    return built
 
 
 def _write_tokenizer(folder: Path) -> Path:

@@ -11,12 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from stages.lib.models.pipelines import (
-    CONFIGURATIONS,
-    check_pipeline_folder,
-    listed_files,
-    needed_files,
-)
+from stages.lib.models.kinds import kind_of, kind_of_index
+from stages.lib.models.pipelines import adapters_beside, check_pipeline_folder, copy_needed, listed_files, needed_files
 from stages.lib.project.errors import UserError
 from tests.conftest import PROJECT
 
@@ -50,6 +46,16 @@ SD15 = [
         )
     ],
 ]
+INDEX = {
+    "_class_name": "StableDiffusionPipeline",
+    "feature_extractor": ["transformers", "CLIPFeatureExtractor"],
+    "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"],
+    "scheduler": ["diffusers", "PNDMScheduler"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "tokenizer": ["transformers", "CLIPTokenizer"],
+    "unet": ["diffusers", "UNet2DConditionModel"],
+    "vae": ["diffusers", "AutoencoderKL"],
+}
 WEIGHTS = {
     "unet/diffusion_pytorch_model.safetensors",
     "vae/diffusion_pytorch_model.safetensors",
@@ -64,6 +70,12 @@ def model(tiny_model: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_model, tmp_path / "model"))
 
 
+def needed_of(paths: list[str], variant: str | None = None) -> dict[str, str]:
+    """What is brought of a repository with these files, by the names that it is brought under."""
+    kind = kind_of_index(INDEX, {path.partition("/")[0] for path in paths if "/" in path}, "here")
+    return needed_files(paths, kind, variant)
+
+
 def message(folder: Path) -> str:
     """The error that the check gives; it always names the folder."""
     with pytest.raises(UserError) as caught:
@@ -74,7 +86,7 @@ def message(folder: Path) -> str:
 
 def test_one_full_precision_set_of_weights_is_chosen_for_each_component():
     """Protects a download from five times the bytes."""
-    needed = needed_files(SD15, "here")
+    needed = needed_of(SD15)
     assert {path for path in needed if path.endswith((".safetensors", ".bin", ".ckpt"))} == WEIGHTS
     assert {"model_index.json", "tokenizer/merges.txt", "tokenizer/vocab.json"} <= set(needed)
     assert not {"README.md", "v1-5-pruned.safetensors"} & set(needed)
@@ -86,10 +98,65 @@ def test_sharded_weights_come_with_their_index_and_without_half_precision_shards
     shards = [f"{stem}-00001-of-00002.safetensors", f"{stem}-00002-of-00002.safetensors"]
     others = [f"{stem}.fp16-00001-of-00002.safetensors", f"{stem}.fp16.safetensors.index.json"]
     paths = [path for path in SD15 if path != UNET] + [*shards, f"{stem}.safetensors.index.json", *others]
-    needed = [path for path in needed_files(paths, "here") if path.startswith("unet/")]
+    needed = [path for path in needed_of(paths) if path.startswith("unet/")]
     assert needed == sorted(["unet/config.json", *shards, f"{stem}.safetensors.index.json"])
     with pytest.raises(UserError, match="here lacks unet/diffusion_pytorch_model-00001-of-00002"):
-        needed_files([path for path in paths if path != shards[0]], "here")
+        needed_of([path for path in paths if path != shards[0]])
+
+
+@pytest.mark.parametrize(
+    ("shard", "index"),
+    [
+        ("{stem}.fp16-{number}.safetensors", "{stem}.safetensors.index.fp16.json"),
+        ("{stem}-{number}.fp16.safetensors", "{stem}.safetensors.fp16.index.json"),
+        ("{stem}.fp16-{number}.safetensors", "{stem}.fp16.safetensors.index.json"),
+    ],
+)
+def test_files_of_half_precision_are_brought_under_plain_names_where_there_are_no_others(shard, index):
+    """Protects the many repositories that hold nothing else, in each way of naming shards that is in use."""
+    stem = "unet/diffusion_pytorch_model"
+    numbers = ["00001-of-00002", "00002-of-00002"]
+    shards = [shard.format(stem=stem, number=number) for number in numbers]
+    others = [path for path in SD15 if not path.startswith("unet/") or path.endswith("config.json")]
+    needed = needed_of([*others, *shards, index.format(stem=stem)])
+    assert [needed[f"{stem}-{number}.safetensors"] for number in numbers] == shards
+    assert needed[f"{stem}.safetensors.index.json"] == index.format(stem=stem)
+
+
+def test_half_precision_is_taken_where_it_is_asked_for():
+    """Protects `variant: fp16`, and the remedy that names it."""
+    assert needed_of(SD15, "fp16")[UNET] == UNET.replace(".safetensors", ".fp16.safetensors")
+    sharded = [path for path in SD15 if path != UNET] + ["unet/diffusion_pytorch_model-00001-of-00002.safetensors"]
+    with pytest.raises(UserError, match="bring the complete model, or take its fp16 files with `variant: fp16`"):
+        needed_of(sharded)
+    with pytest.raises(UserError, match="no fp16 weights of component 'unet': remove `variant: fp16`"):
+        needed_of([path for path in SD15 if "unet/" not in path or "fp16" not in path], "fp16")
+
+
+def test_shards_of_half_precision_are_copied_with_an_index_that_names_them(model, tmp_path):
+    """Protects later stages, which know plain names alone."""
+    stem = "unet/diffusion_pytorch_model"
+    (model / UNET).rename(model / f"{stem}.fp16-00001-of-00001.safetensors")
+    names = load_file(model / f"{stem}.fp16-00001-of-00001.safetensors")
+    index = {"weight_map": dict.fromkeys(names, "diffusion_pytorch_model.fp16-00001-of-00001.safetensors")}
+    (model / f"{stem}.safetensors.index.fp16.json").write_text(json.dumps(index), encoding="utf-8")
+    check_pipeline_folder(model)
+    (tmp_path / "copy").mkdir()
+    copy_needed(model, tmp_path / "copy", needed_files(listed_files(model), kind_of(model)))
+    check_pipeline_folder(tmp_path / "copy")
+    assert (tmp_path / "copy" / f"{stem}-00001-of-00001.safetensors").is_file()
+
+
+def test_a_model_that_brings_code_is_refused():
+    """Protects the machine."""
+    with pytest.raises(UserError, match="brings code of its own"):
+        needed_of([*SD15, "unet/my_unet.py"])
+
+
+def test_adapters_that_lie_beside_are_named():
+    """Protects a user who believes that a LoRA in the folder is used."""
+    beside = ["pytorch_lora_weights.safetensors", "unet/style_LoRA.safetensors"]
+    assert adapters_beside([*SD15, *beside]) == beside
 
 
 def test_a_sound_folder_passes_whatever_else_lies_in_it(model):
@@ -99,28 +166,62 @@ def test_a_sound_folder_passes_whatever_else_lies_in_it(model):
     check_pipeline_folder(model)
 
 
-@pytest.mark.parametrize("component", CONFIGURATIONS)
+@pytest.mark.parametrize("component", ["unet", "vae", "text_encoder", "tokenizer", "scheduler"])
 def test_a_missing_component_is_named(model, component):
     """Protects against a failure deep inside a later stage."""
     shutil.rmtree(model / component)
     assert f"has no component '{component}'" in message(model)
 
 
-@pytest.mark.parametrize("component", CONFIGURATIONS)
-def test_a_component_that_the_index_leaves_out_is_named(model, component):
-    """Protects the safety checker above all: pipelines may legally lack it, this project measures it."""
+def test_a_model_may_lack_what_generation_does_not_need(model):
+    """Protects fine-tunes, most of which come without a safety checker."""
+    shutil.rmtree(model / "safety_checker")
+    shutil.rmtree(model / "feature_extractor")
+    check_pipeline_folder(model)
+
+
+def test_a_safety_checker_without_its_feature_extractor_is_refused(model):
+    """Protects against a traceback when the first image is judged."""
+    shutil.rmtree(model / "feature_extractor")
+    assert "has a safety checker and no feature_extractor" in message(model)
+
+
+@pytest.mark.parametrize("component", ["unet", "text_encoder"])
+def test_a_component_that_the_index_leaves_null_is_missed_where_nothing_else_has_its_role(model, component):
+    """Protects against a pipeline that cannot generate."""
     index = json.loads((model / "model_index.json").read_text(encoding="utf-8"))
     index[component] = [None, None]
     (model / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
-    assert f"component '{component}' is [null, null]" in message(model)
+    assert "has no network that denoises" in message(model) or "has no text encoder" in message(model)
 
 
-def test_another_kind_of_pipeline_is_refused_by_its_name(model):
-    """Protects a user who points to a model of another architecture."""
+@pytest.mark.parametrize(
+    ("component", "entry"),
+    [("unet", ["my_unet", "MyUNet"]), ("unet", ["torch", "Tensor"]), ("tokenizer", ["transformers", "NoTokenizer"])],
+)
+def test_a_class_that_is_neither_librarys_is_refused(model, component, entry):
+    """Protects against code that nobody has looked at."""
+    index = json.loads((model / "model_index.json").read_text(encoding="utf-8"))
+    index[component] = entry
+    (model / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
+    assert f"component '{component}' is {json.dumps(entry)}, a class of neither" in message(model)
+
+
+@pytest.mark.parametrize("name", ["MyPipeline", "AutoencoderKL", ["pipeline", "MyPipeline"], None])
+def test_a_pipeline_that_diffusers_does_not_have_is_refused_by_its_name(model, name):
+    """Protects a user of community code, or of an older diffusers."""
     path = model / "model_index.json"
-    text = path.read_text(encoding="utf-8").replace("StableDiffusionPipeline", "StableDiffusionXLPipeline")
-    path.write_text(text, encoding="utf-8")
-    assert "'_class_name' is 'StableDiffusionXLPipeline'" in message(model)
+    index = json.loads(path.read_text(encoding="utf-8")) | {"_class_name": name}
+    path.write_text(json.dumps(index), encoding="utf-8")
+    assert "'_class_name' is " in message(model)
+
+
+def test_a_pipeline_without_a_prompt_is_refused(model):
+    """Protects a user who points to a model that makes images of nothing, or of images."""
+    path = model / "model_index.json"
+    index = json.loads(path.read_text(encoding="utf-8")) | {"_class_name": "DDPMPipeline"}
+    path.write_text(json.dumps(index), encoding="utf-8")
+    assert "takes no prompt" in message(model)
 
 
 @pytest.mark.parametrize(
@@ -128,8 +229,11 @@ def test_another_kind_of_pipeline_is_refused_by_its_name(model):
     [
         ("model_index.json", "has no model_index.json"),
         ("unet/config.json", "has no unet/config.json"),
-        ("tokenizer/tokenizer.json", "has neither tokenizer/tokenizer.json nor tokenizer/vocab.json"),
-        (UNET, f"has no {UNET}, the weights of component 'unet'"),
+        (
+            "tokenizer/tokenizer.json",
+            "has no tokenizer/tokenizer.json, nor tokenizer/merges.txt with tokenizer/vocab.json",
+        ),
+        (UNET, "has no safetensors with the weights of component 'unet'"),
     ],
 )
 def test_a_missing_file_is_named(model, path, said):
@@ -219,9 +323,9 @@ def test_a_stage_that_loads_the_model_says_nothing(tiny_model):
         "from pathlib import Path\n"
         "from stages.lib.project.errors import run_stage\n"
         "from stages.lib.models.components import load_component\n"
-        "from stages.lib.project.params import COMPONENTS\n"
+        "from stages.lib.models.kinds import kind_of\n"
         f"folder = Path({str(tiny_model)!r})\n"
-        "run_stage(lambda: [load_component(folder, name, 'float32') for name in COMPONENTS])\n"
+        "run_stage(lambda: [load_component(folder, name, 'float32') for name in kind_of(folder).networks])\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.processes import wait_until
 
 from stages.download import check_space
 from stages.lib.models.pipelines import listed_files
@@ -21,6 +20,7 @@ from stages.lib.project.files import sha256
 from tests.command import run
 from tests.conftest import PROJECT
 from tests.hub import REPOSITORY, REVISION, Hub, serve
+from tests.processes import wait_until
 from tests.reference import reference_pipeline
 from tests.tiny_project import choose_architecture, write_settings
 
@@ -86,10 +86,13 @@ def error(done: subprocess.CompletedProcess, project: Path) -> str:
 
 
 def assert_complete(project: Path, source: Path) -> None:
-    """The folder is the pipeline of `source`, byte for byte, and holds nothing else."""
+    """The folder is the pipeline of `source`, byte for byte but for a tensor that no layer has, and nothing else."""
     expected = {path for path in listed_files(source) if path not in DECOYS}
     assert set(listed_files(project / OUTPUT)) == expected
-    assert all(sha256(project / OUTPUT / path) == sha256(source / path) for path in expected)
+    assert all(sha256(project / OUTPUT / path) == sha256(source / path) for path in expected - {UNET})
+    weights, brought = load_file(source / UNET), load_file(project / OUTPUT / UNET)
+    assert brought.keys() ^ weights.keys() == {"ballast"}
+    assert all(torch.equal(brought[name], weights[name]) for name in brought)
     assert [path.name for path in (project / OUTPUT).parent.iterdir()] == ["base"]
 
 
@@ -100,7 +103,7 @@ def test_only_what_the_pipeline_needs_is_fetched(tmp_path, hub, repository):
     assert done.returncode == 0, done.stderr
     assert_complete(tmp_path, repository)
     assert len(hub.fetched) == len(set(hub.fetched)) == 13 and not set(hub.fetched) & set(DECOYS)
-    first, last = done.stdout.splitlines()
+    first, _, last = done.stdout.splitlines()
     assert first.startswith("download: 13 files, 25.9 MiB, of the 25.9 MiB in http://127.0.0.1:")
     assert last.startswith("download: Stable Diffusion v1.5, 25.9 MiB, checked, ")
 
@@ -234,11 +237,12 @@ def test_a_full_disk_is_told_before_anything_is_fetched(tmp_path):
 
 def test_a_clip_of_the_model_is_brought_whole_or_not_at_all():
     """Protects evaluate from half a CLIP: all four files, or none."""
+    from stages.lib.models.kinds import kind_of
     from stages.lib.models.pipelines import OWN_CLIP, listed_files, needed_files
 
-    files = listed_files(PROJECT / "data/embedded")
-    assert set(OWN_CLIP) <= set(needed_files(files, "here"))
-    assert not set(OWN_CLIP) & set(needed_files([path for path in files if path != OWN_CLIP[0]], "here"))
+    files, kind = listed_files(PROJECT / "data/embedded"), kind_of(PROJECT / "data/embedded")
+    assert set(OWN_CLIP) <= set(needed_files(files, kind))
+    assert not set(OWN_CLIP) & set(needed_files([path for path in files if path != OWN_CLIP[0]], kind))
 
 
 def test_a_local_folder_is_copied_without_what_is_not_needed(tmp_path, repository, tiny_model):
@@ -309,5 +313,5 @@ def test_a_missing_configuration_is_one_message_and_leaves_nothing(architecture)
     (architecture / "data/architecture/vae/config.json").unlink()
     done = run(architecture, "stages.download", "--output", OUTPUT)
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "data/architecture has no component 'vae': give a model that has all of unet, vae," in done.stderr
+    assert "data/architecture has no vae/config.json: bring the complete model" in done.stderr
     assert not list((architecture / "data").glob("models/*"))

@@ -6,18 +6,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from stages.lib.models.pipelines import WEIGHT_STEMS, disable_progress_bars
+from stages.lib.models.kinds import MODEL_INDEX, kind_of
+from stages.lib.models.pipelines import STEMS, disable_progress_bars
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import read_json, write_json
-from stages.lib.project.params import COMPONENTS
 
 if TYPE_CHECKING:
     import torch
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
 
-COMPANIONS = ("tokenizer", "scheduler", "feature_extractor")
 # A dtype in a safetensors header: its bits, and its name here, which but for float8 (e4m3fn) is PyTorch's.
 HEADER_DTYPES = {
     "F64": (64, "float64"),
@@ -32,6 +31,7 @@ HEADER_DTYPES = {
     "F8_E4M3": (8, "float8"),
     "BOOL": (8, "bool"),
 }
+UNLIMITED = 10**9  # transformers' word for a length that nobody has limited is 1e30
 MAX_SHARD_BYTES = 5 * 10**9
 # What a component that rounds activations has besides its weights: the scales of its layers' inputs.
 ACTIVATIONS_FILE = "activations.safetensors"
@@ -47,30 +47,17 @@ class Header:
     stored_bytes: int
 
 
-def component_class(component: str) -> type:
-    """The class of a component; a fixed list, so that no file says which code runs."""
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-    from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
-    from transformers import CLIPTextModel
-
-    return {
-        "unet": UNet2DConditionModel,
-        "vae": AutoencoderKL,
-        "text_encoder": CLIPTextModel,
-        "safety_checker": StableDiffusionSafetyChecker,
-    }[component]
-
-
 def weight_files(folder: Path, component: str) -> list[Path]:
     """The safetensors files that hold a component: the only one, else those of its index, sorted; then scales."""
-    stem = folder / component / WEIGHT_STEMS[component]
-    single, index = stem.with_suffix(".safetensors"), stem.with_suffix(".safetensors.index.json")
     scales = [path for path in [folder / component / ACTIVATIONS_FILE] if path.is_file()]
-    if single.is_file():
-        return [single, *scales]
-    if index.is_file():
-        return [index.parent / name for name in sorted(set(read_json(index)["weight_map"].values()))] + scales
-    raise UserError(f"{single} is missing: run `dvc repro` to make the model folder again")
+    for stem in STEMS:
+        single = folder / component / f"{stem}.safetensors"
+        if single.is_file():
+            return [single, *scales]
+        index = folder / component / f"{stem}.safetensors.index.json"
+        if index.is_file():
+            return [index.parent / name for name in sorted(set(read_json(index)["weight_map"].values()))] + scales
+    raise UserError(f"{folder / component} has no weights: run `dvc repro` to make the model folder again")
 
 
 def headers(folder: Path, component: str) -> Iterator[Header]:
@@ -120,7 +107,7 @@ def load_component(folder: Path, component: str, dtype: str) -> "torch.nn.Module
     from transformers import PreTrainedModel
 
     disable_progress_bars()
-    kind = component_class(component)
+    kind = kind_of(folder).class_of(component)
     dtype_argument = "dtype" if issubclass(kind, PreTrainedModel) else "torch_dtype"
     try:
         model, info = kind.from_pretrained(
@@ -143,9 +130,26 @@ def load_component(folder: Path, component: str, dtype: str) -> "torch.nn.Module
     return model.eval().requires_grad_(False)
 
 
+def use_current_names(folder: Path, component: str) -> bool:
+    """Write a network anew if its files name tensors as an older library did; whether they did.
+
+    Stable Diffusion v1.5 as published does. The libraries know the old names when they load a network.
+    """
+    current = empty_component(folder, component).state_dict().keys()
+    old = [path for path in weight_files(folder, component) if path.name != ACTIVATIONS_FILE]
+    if current >= {header.name for header in headers(folder, component)}:
+        return False
+    state = load_component(folder, component, stored_float_dtype(folder, component)).state_dict()
+    state = {name: tensor.clone() for name, tensor in state.items()}
+    for path in [*old, *(folder / component).glob("*.index.json")]:
+        path.unlink()
+    write_component(folder, component, state)
+    return True
+
+
 def empty_component(folder: Path, component: str) -> "torch.nn.Module":
     """Build one network from its config alone: parameters on the meta device (no memory), buffers real."""
-    return empty_network(folder / component, component_class(component))
+    return empty_network(folder / component, kind_of(folder).class_of(component))
 
 
 def empty_network(folder: Path, kind: type) -> "torch.nn.Module":
@@ -193,23 +197,44 @@ def rebuild_component(
     return model.eval().requires_grad_(False)
 
 
-def assemble(folder: Path, networks: "dict[str, torch.nn.Module]") -> "StableDiffusionPipeline":
-    """A pipeline of the loaded `networks` with the tokenizer, scheduler and feature extractor of `folder`."""
-    import diffusers
-    from transformers import CLIPImageProcessor, CLIPTokenizer
+def assemble(folder: Path, networks: "dict[str, torch.nn.Module]") -> "DiffusionPipeline":
+    """The pipeline of `folder` with the loaded `networks`; a network that is not given is left out."""
+    import inspect
 
-    name = read_json(folder / "model_index.json")["scheduler"][1]
-    scheduler = getattr(diffusers, name, None) if name.endswith("Scheduler") else None
-    if scheduler is None:
-        raise UserError(f"{folder / 'model_index.json'}: scheduler '{name}' is not one that diffusers has")
-    pipeline = diffusers.StableDiffusionPipeline(
-        tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
-        scheduler=scheduler.from_pretrained(folder / "scheduler", local_files_only=True),
-        feature_extractor=CLIPImageProcessor.from_pretrained(folder / "feature_extractor", local_files_only=True),
-        **networks,
-    )
+    kind = kind_of(folder)
+    pipeline_class = kind.pipeline_class()
+    taken = inspect.signature(pipeline_class.__init__).parameters
+    parts = {
+        name: kind.class_of(name).from_pretrained(folder / name, local_files_only=True) for name in kind.companions
+    }
+    without = dict.fromkeys(taken.keys() & {*kind.null, *kind.missing, *kind.networks})
+    settings = {key: value for key, value in kind.settings.items() if key in taken}
+    if not kind.of_role("safety_checker"):
+        settings |= dict.fromkeys(taken.keys() & {"requires_safety_checker"}, False)
+    pipeline = pipeline_class(**without | settings | parts | networks)
+    for network in networks.values():
+        _like_diffusers(network)
+    for name, tokenizer in parts.items():
+        _limit_length(tokenizer, networks.get(name.replace("tokenizer", "text_encoder")))
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def _like_diffusers(network: "torch.nn.Module") -> None:
+    """Let plain floating-point weights require gradients, as diffusers loads them: nothing computes any.
+
+    PyTorch folds a product with a weight that does into one of two dimensions, which gives other last bits.
+    """
+    for parameter in network.parameters():
+        if parameter.is_floating_point() and not hasattr(parameter, "__tensor_flatten__"):
+            parameter.requires_grad_(True)
+
+
+def _limit_length(tokenizer: Any, text_encoder: "torch.nn.Module | None") -> None:
+    """A tokenizer whose files do not say how long a text may be takes what its text encoder has positions for."""
+    most = getattr(getattr(text_encoder, "config", None), "max_position_embeddings", None)
+    if most and getattr(tokenizer, "model_max_length", 0) > UNLIMITED:
+        tokenizer.model_max_length = most
 
 
 def write_component(out: Path, component: str, state: "dict[str, torch.Tensor]") -> None:
@@ -219,17 +244,25 @@ def write_component(out: Path, component: str, state: "dict[str, torch.Tensor]")
     save_torch_state_dict(
         {name: state[name].contiguous() for name in sorted(state)},
         out / component,
-        filename_pattern=f"{WEIGHT_STEMS[component]}{{suffix}}.safetensors",
+        filename_pattern=f"{_stem(out, component)}{{suffix}}.safetensors",
         max_shard_size=MAX_SHARD_BYTES,
     )
 
 
+def _stem(folder: Path, component: str) -> str:
+    """How the library of a network calls its weights."""
+    from transformers import PreTrainedModel
+
+    return STEMS[issubclass(kind_of(folder).class_of(component), PreTrainedModel)]
+
+
 def copy_companions(base: Path, out: Path, dtypes: dict[str, str]) -> None:
-    """Copy everything of `base` that is no weight. `dtypes` is what the config of each component shall say."""
-    shutil.copyfile(base / "model_index.json", out / "model_index.json")
-    for name in COMPANIONS:
+    """Copy everything of `base` that is no weight. `dtypes` is what the config of each network shall say."""
+    kind = kind_of(base)
+    shutil.copyfile(base / MODEL_INDEX, out / MODEL_INDEX)
+    for name in kind.companions:
         shutil.copytree(base / name, out / name)
-    for component in COMPONENTS:
+    for component in kind.networks:
         config = read_json(base / component / "config.json")
         # transformers loads in the dtype that the config names when nobody asks for another
         for key in ("dtype", "torch_dtype"):

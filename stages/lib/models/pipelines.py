@@ -1,33 +1,23 @@
-"""A StableDiffusionPipeline folder: which files make it up, whether they are sound."""
+"""A pipeline folder: which files make it up, and whether they are sound."""
 
 import json
 import re
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from stages.lib.models.families import READ_FROM
+from stages.lib.models.kinds import MODEL_INDEX, REMEDY, Kind, kind_of
 from stages.lib.project.errors import UserError
-from stages.lib.project.params import COMPONENTS, PARAMS_FILE
-from stages.lib.project.sections import ArchitectureModel, FolderModel
+from stages.lib.project.files import write_json
+from stages.lib.project.params import PARAMS_FILE, ArchitectureModel, FolderModel
 
-MODEL_INDEX = "model_index.json"
-PIPELINE_CLASS = "StableDiffusionPipeline"
-CONFIGURATIONS = {
-    "unet": "config.json",
-    "vae": "config.json",
-    "text_encoder": "config.json",
-    "safety_checker": "config.json",
-    "tokenizer": "tokenizer_config.json",
-    "scheduler": "scheduler_config.json",
-    "feature_extractor": "preprocessor_config.json",
-}
-WEIGHT_STEMS = {
-    "unet": "diffusion_pytorch_model",
-    "vae": "diffusion_pytorch_model",
-    "text_encoder": "model",
-    "safety_checker": "model",
-}
+STEMS = ("diffusion_pytorch_model", "model")  # diffusers' networks, and those of transformers
+HALF = "fp16"
 OWN_CLIP = ("clip/attributes.json", "clip/config.json", "clip/model.safetensors", "clip/scale.json")
 CLIP_IMAGE_SIZE = 224  # where a config says nothing
+TEXTS = re.compile(r"[^/]+\.(json|txt|model|jinja)")
+ADAPTER = re.compile(r"lora|adapter", re.IGNORECASE)
 _PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
@@ -41,100 +31,116 @@ def source_folder(model: FolderModel | ArchitectureModel, key: str) -> Path:
     raise UserError(f"{PARAMS_FILE}: 'models.{key}.path' has the value '{model.path}', which is not a folder: {remedy}")
 
 
-def needed_files(paths: Iterable[str], where: str) -> list[str]:
-    """Of all `paths` in a model folder or repository called `where`, those that the pipeline loads, sorted.
-
-    For each of COMPONENTS exactly one set of safetensors is chosen, the one with the plain name: no `.fp16`, no
-    `.non_ema`. A missing file, or weights that exist only as pickle, is a UserError.
-    """
-    paths = set(paths)
-    needed = set(configuration_files(paths, where))
-    for component in COMPONENTS:
-        needed |= _weight_files(component, paths, where)
-    return sorted(needed)
-
-
-def configuration_files(paths: Iterable[str], where: str) -> list[str]:
-    """The files of `needed_files` that are no weights, sorted. A missing one is a UserError."""
-    paths = set(paths)
-    if MODEL_INDEX not in paths:
-        raise UserError(f"{where} has no {MODEL_INDEX}: give a {PIPELINE_CLASS} folder in the diffusers layout")
-    needed = {MODEL_INDEX}
-    for part, configuration in CONFIGURATIONS.items():
-        if not any(path.startswith(f"{part}/") for path in paths):
-            raise UserError(f"{where} has no component '{part}': give a model that has all of {_listed()}")
-        if f"{part}/{configuration}" not in paths:
-            raise UserError(f"{where} has no {part}/{configuration}: bring the complete model")
-        texts = {path for path in paths if re.fullmatch(rf"{part}/[^/]+\.(json|txt)", path)}
-        needed |= {path for path in texts if not path.endswith(".index.json")}
-    if not ({"tokenizer/tokenizer.json"} <= paths or {"tokenizer/vocab.json", "tokenizer/merges.txt"} <= paths):
-        raise UserError(
-            f"{where} has neither tokenizer/tokenizer.json nor tokenizer/vocab.json with tokenizer/merges.txt: "
-            "bring the complete model"
-        )
-    if paths.issuperset(OWN_CLIP):  # the text tower of a CLIP, if the model brings one
-        needed |= set(OWN_CLIP)
-    return sorted(needed)
-
-
 def listed_files(folder: Path) -> list[str]:
     """The files of a model folder and of the folders in it, relative to it, with forward slashes."""
     found = [*folder.glob("*"), *folder.glob("*/*")]
     return [path.relative_to(folder).as_posix() for path in found if path.is_file()]
 
 
-def check_pipeline_folder(folder: Path) -> None:
+def needed_files(paths: Iterable[str], kind: Kind, variant: str | None = None) -> dict[str, str]:
+    """Of all `paths` in a model, those that the pipeline loads, by the name that they are brought under, sorted.
+
+    For each network exactly one set of safetensors is chosen: the one with plain names; files of `fp16`, which are
+    brought under plain names, where there is no other, or where `variant` asks for them. What is missing, only there as
+    pickle, or code is a UserError.
+    """
+    paths = set(paths)
+    needed = configuration_files(paths, kind)
+    for component in kind.networks:
+        needed |= _weight_files(component, paths, kind.where, variant)
+    return dict(sorted(needed.items()))
+
+
+def configuration_files(paths: Iterable[str], kind: Kind) -> dict[str, str]:
+    """Those of `needed_files` that are no weights. A missing one is a UserError."""
+    paths = set(paths)
+    code = sorted(path for path in paths if path.endswith(".py"))
+    if code:
+        raise UserError(
+            f"{kind.where} brings code of its own ({code[0]}), which is not run here: choose a model that diffusers "
+            "and transformers load by themselves, or remove the file if nothing needs it"
+        )
+    texts = {path for path in paths if path.partition("/")[0] in kind.parts and TEXTS.fullmatch(path.partition("/")[2])}
+    needed = {MODEL_INDEX, *(path for path in texts if ".index." not in path)}
+    for component in kind.networks:
+        if f"{component}/config.json" not in paths:
+            raise UserError(f"{kind.where} has no {component}/config.json: bring the complete model")
+    for component in kind.companions:
+        ends = (end for end in READ_FROM if end in kind.parts[component][1])
+        sets = [{f"{component}/{name}" for name in names} for end in ends for names in READ_FROM[end]]
+        if not any(names <= needed for names in sets):
+            listed = ", nor ".join(" with ".join(sorted(names)) for names in sets)
+            raise UserError(f"{kind.where} has no {listed}: bring the complete model")
+    if paths.issuperset(OWN_CLIP):  # the text tower of a CLIP, if the model brings one
+        needed |= set(OWN_CLIP)
+    return {path: path for path in sorted(needed)}
+
+
+def adapters_beside(paths: Iterable[str]) -> list[str]:
+    """Files that look like a LoRA and are part of no network: nothing loads them unless `adapters` names them."""
+    return sorted(path for path in paths if path.endswith(".safetensors") and ADAPTER.search(path.rpartition("/")[2]))
+
+
+def check_pipeline_folder(folder: Path, variant: str | None = None) -> None:
     """Raise a UserError that names file and remedy unless `folder` is a complete, sound pipeline.
 
     Reads every weight once, one tensor at a time: a file that is truncated or corrupt, or a weight that is NaN or
     infinite, is found.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder: give the path of a {PIPELINE_CLASS} folder")
-    needed = needed_files(listed_files(folder), str(folder))
+        raise UserError(f"{folder} is not a folder: give the path of a model in the layout of diffusers")
+    kind = kind_of(folder)
+    check_kind(kind)
+    needed = needed_files(listed_files(folder), kind, variant).values()
     for path in needed:
         if path.endswith(".json"):
-            content = _read_json(folder / path)
-            if not isinstance(content, dict):
-                raise UserError(f"{folder / path} is no JSON mapping: bring the model again")
-            if path.endswith(".safetensors.index.json"):
+            content = read_mapping(folder / path)
+            if ".index." in path:
                 _check_shard_index(content, folder / path, needed)
-            if path == MODEL_INDEX:
-                check_model_index(content, folder / path)
-    _check_image_size(folder)
+    for checker in kind.of_role("safety_checker"):
+        _check_image_size(folder, checker)
     for path in needed:
         if path.endswith(".safetensors"):
             _check_weights(folder / path)
 
 
-def _check_image_size(folder: Path) -> None:
-    """The feature extractor must make images of the size that the safety checker takes."""
-    processor, checker = folder / "feature_extractor/preprocessor_config.json", folder / "safety_checker/config.json"
-    crop = _read_json(processor).get("crop_size", CLIP_IMAGE_SIZE)
-    made = crop.get("height") if isinstance(crop, dict) else crop
-    taken = (_read_json(checker).get("vision_config") or {}).get("image_size", CLIP_IMAGE_SIZE)
-    if made != taken:
-        raise UserError(
-            f"{processor}: 'crop_size' is {made!r}, but {checker} takes images of {taken} pixels: "
-            "bring both from the same model"
-        )
+def copy_needed(source: Path, output: Path, needed: dict[str, str]) -> None:
+    """Copy the files of `needed_files` from `source` to `output`, under the names that they are brought under."""
+    plain = {old.rpartition("/")[2]: new.rpartition("/")[2] for new, old in needed.items()}
+    for new, old in needed.items():
+        (output / new).parent.mkdir(exist_ok=True)
+        if new != old and new.endswith(".json"):  # the index of shards that get other names
+            index = read_mapping(source / old)
+            index["weight_map"] = {name: plain[file] for name, file in index["weight_map"].items()}
+            write_json(output / new, index)
+        else:
+            shutil.copyfile(source / old, output / new)
 
 
-def check_model_index(index: object, where: Path | str) -> None:
-    """Raise a UserError unless the content of a model_index.json names the pipeline class and every component."""
-    if not isinstance(index, dict) or index.get("_class_name") != PIPELINE_CLASS:
-        found = index.get("_class_name") if isinstance(index, dict) else None
-        raise UserError(f"{where}: '_class_name' is {found!r}: only a {PIPELINE_CLASS} can be measured")
-    for part in CONFIGURATIONS:
-        entry = index.get(part)
-        if not (isinstance(entry, list) and len(entry) == 2 and all(isinstance(item, str) for item in entry)):
+def check_kind(kind: Kind) -> None:
+    """Raise a UserError unless every class is known and every component is there that generation cannot do without."""
+    pipeline = kind.pipeline_class()
+    needed, others = pipeline._get_signature_keys(pipeline)
+    for name in needed:
+        if name not in (*kind.parts, *kind.null, *pipeline._optional_components, *others):
             raise UserError(
-                f"{where}: component '{part}' is {json.dumps(entry)}: give a model that has all of {_listed()}"
+                f"{kind.where} has no component '{name}', without which a {kind.pipeline} does not generate: bring the "
+                "complete model"
             )
+    for role, what in (("denoiser", "network that denoises"), ("text_encoders", "text encoder")):
+        if not kind.of_role(role):
+            raise UserError(f"{kind.where} has no {what}: {REMEDY}")
+    if kind.of_role("safety_checker") and "feature_extractor" not in kind.parts:
+        raise UserError(
+            f"{kind.where} has a safety checker and no feature_extractor to prepare images for it: bring both, "
+            "or leave both out"
+        )
+    for name in kind.parts:
+        kind.class_of(name)
 
 
 def disable_progress_bars() -> None:
-    """Loading a pipeline generates no bars in this process."""
+    """Loading a pipeline draws no bars in this process."""
     import diffusers.utils.logging
     import transformers.utils.logging
 
@@ -142,39 +148,85 @@ def disable_progress_bars() -> None:
     transformers.utils.logging.disable_progress_bar()
 
 
-def _weight_files(component: str, paths: set[str], where: str) -> set[str]:
-    """The one safetensors file of a component, or its shards with their index."""
-    stem = f"{component}/{WEIGHT_STEMS[component]}"
-    if f"{stem}.safetensors" in paths:
-        return {f"{stem}.safetensors"}
-    shards = {path for path in paths if re.fullmatch(rf"{stem}-\d{{5}}-of-\d{{5}}\.safetensors", path)}
-    index = f"{stem}.safetensors.index.json"
-    if shards:
-        count = int(max(shards).removesuffix(".safetensors")[-5:])
-        wanted = {f"{stem}-{number:05}-of-{count:05}.safetensors" for number in range(1, count + 1)} | {index}
-        if missing := sorted(wanted - paths):
-            raise UserError(f"{where} lacks {', '.join(missing)}: bring the complete model")
-        return wanted
-    pickles = sorted(path for path in paths if path.startswith(f"{component}/") and path.endswith(_PICKLE_SUFFIXES))
+def _weight_files(component: str, paths: set[str], where: str, variant: str | None) -> dict[str, str]:
+    """The one safetensors file of a network, or its shards with their index, by their plain names."""
+    inside = {path.partition("/")[2] for path in paths if path.startswith(f"{component}/")}
+    plain, half = _weight_set(inside, ""), _weight_set(inside, HALF)
+    chosen = half if variant == HALF or not plain else plain
+    lost = sorted(f"{component}/{name}" for name in chosen.values() if name not in inside)
+    if lost:
+        complete = chosen is plain and half and inside.issuperset(half.values())
+        other = f", or take its {HALF} files with `variant: {HALF}` in {PARAMS_FILE}" if complete else ""
+        raise UserError(f"{where} lacks {', '.join(lost)}: bring the complete model{other}")
+    if chosen:
+        return {f"{component}/{name}": f"{component}/{source}" for name, source in chosen.items()}
+    if variant == HALF and plain:
+        raise UserError(
+            f"{where} has no {HALF} weights of component '{component}': remove `variant: {HALF}` in {PARAMS_FILE}"
+        )
+    pickles = sorted(f"{component}/{name}" for name in inside if name.endswith(_PICKLE_SUFFIXES))
     if pickles:
         raise UserError(
             f"{where} has the weights of '{component}' only as pickle ({', '.join(pickles)}), which can run any code "
             "when it is loaded: choose a model with safetensors, or convert it where you trust it "
             "(`save_pretrained` of diffusers writes safetensors)"
         )
-    raise UserError(
-        f"{where} has no {stem}.safetensors, the weights of component '{component}': bring the complete model"
-    )
+    raise UserError(f"{where} has no safetensors with the weights of component '{component}': bring the complete model")
 
 
-def _read_json(path: Path) -> object:
+def _weight_set(names: set[str], variant: str) -> dict[str, str]:
+    """Plain name -> name of each file of a set of weights with `variant` in its names; some may not be there.
+
+    Two ways to name a shard of a variant are in use, and three for its index. Empty if there is nothing of the set.
+    """
+    dotted = f".{variant}" if variant else ""
+    for stem in STEMS:
+        if f"{stem}{dotted}.safetensors" in names:
+            return {f"{stem}.safetensors": f"{stem}{dotted}.safetensors"}
+        for shard in dict.fromkeys((f"{stem}{dotted}-{{}}.safetensors", f"{stem}-{{}}{dotted}.safetensors")):
+            pattern = re.escape(shard).replace(r"\{\}", r"\d{5}-of-(\d{5})")
+            counts = [int(found[1]) for name in names if (found := re.fullmatch(pattern, name))]
+            if counts:
+                numbers = [f"{number:05}-of-{max(counts):05}" for number in range(1, max(counts) + 1)]
+                shards = {f"{stem}-{number}.safetensors": shard.format(number) for number in numbers}
+                index = f"{stem}.safetensors.index.json"
+                found = [name for name in sorted(names) if _is_index(name, stem, variant)]
+                return shards | {index: found[0] if found else index}
+    return {}
+
+
+def _is_index(name: str, stem: str, variant: str) -> bool:
+    words = sorted([*stem.split("."), "safetensors", "index", "json", *([variant] if variant else [])])
+    return name.endswith(".json") and sorted(name.split(".")) == words
+
+
+def read_mapping(path: Path) -> dict:
+    """The content of a JSON file of a model, which must be a mapping."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UserError(f"{path} is not valid JSON ({error}): bring the model again") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is no JSON mapping: bring the model again")
+    return content
 
 
-def _check_shard_index(index: dict, path: Path, needed: list[str]) -> None:
+def _check_image_size(folder: Path, checker: str) -> None:
+    """The feature extractor must make images of the size that the safety checker takes."""
+    processor, config = folder / "feature_extractor/preprocessor_config.json", folder / checker / "config.json"
+    if not processor.is_file():
+        return
+    crop = read_mapping(processor).get("crop_size", CLIP_IMAGE_SIZE)
+    made = crop.get("height") if isinstance(crop, dict) else crop
+    taken = (read_mapping(config).get("vision_config") or {}).get("image_size", CLIP_IMAGE_SIZE)
+    if made != taken:
+        raise UserError(
+            f"{processor}: 'crop_size' is {made!r}, but {config} takes images of {taken} pixels: "
+            "bring both from the same model"
+        )
+
+
+def _check_shard_index(index: dict, path: Path, needed: Iterable[str]) -> None:
     """The index of a component's shards names them and no other file, least of all one outside the model."""
     shards = {name.partition("/")[2] for name in needed if name.startswith(f"{path.parent.name}/")}
     named = index.get("weight_map")
@@ -203,7 +255,3 @@ def _check_weights(path: Path) -> None:
         raise UserError(
             f"{path} is truncated or corrupt ({error}), {path.stat().st_size} bytes: bring the model again"
         ) from None
-
-
-def _listed() -> str:
-    return ", ".join(CONFIGURATIONS)

@@ -80,7 +80,8 @@ class UnavailableVariant:
     """A declared variant that cannot be made and run here: nothing was measured of it."""
 
     variant: Variant
-    obstacle: dict[str, Any]
+    reason: str
+    remedy: str
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def load_results(reports: Path, images: Path, params: Params) -> Results:
         if name in rows
     )
     unavailable = tuple(
-        UnavailableVariant(variant, missing[name]["obstacle"])
+        UnavailableVariant(variant, missing[name]["reason"], missing[name]["remedy"])
         for name, variant in params.variants.items()
         if name in missing
     )

@@ -1,0 +1,80 @@
+"""What a pipeline is called with besides prompt, noise and generator, and the shape of the noise that it takes."""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from stages.lib.project.errors import UserError
+from stages.lib.project.params import PARAMS_FILE
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+
+# What this project gives a pipeline itself, or what no file can say.
+OWN = ("self", "prompt", "latents", "generator", "output_type", "return_dict", "num_images_per_prompt")
+NO_DATA = ("callback", "embeds", "image", "kwargs", "args", "mask")
+
+
+def call_arguments(
+    pipeline_class: type, general: Mapping[str, Any], own: Mapping[str, Any], key: str
+) -> dict[str, Any]:
+    """Those of `general` (params.yaml's `generation`) that the pipeline takes, overruled by `own`.
+
+    `own` is `models.<key>.arguments`: one of them that the pipeline does not take is a UserError that lists those it
+    does. A pipeline that cannot be given noise is a UserError, too.
+    """
+    parameters = inspect.signature(pipeline_class.__call__).parameters
+    if "latents" not in parameters:
+        raise UserError(
+            f"a {pipeline_class.__name__} takes no `latents`, so that formats could not be compared on the same noise: "
+            f"choose another model in {PARAMS_FILE}, key 'model'"
+        )
+    legal = [name for name in parameters if name not in OWN and not any(word in name for word in NO_DATA)]
+    strange = next((name for name in own if name not in legal), None)
+    if strange is not None:
+        raise UserError(
+            f"{PARAMS_FILE}: 'models.{key}.arguments.{strange}' has the value {own[strange]!r}, but a "
+            f"{pipeline_class.__name__} takes no such argument: use some of {', '.join(legal)}"
+        )
+    return {name: value for name, value in general.items() if name in parameters} | dict(own)
+
+
+class _Found(Exception):
+    """Ends a call of a pipeline whose noise has been seen."""
+
+
+@contextmanager
+def _stopped_at_noise(pipeline: "DiffusionPipeline", shapes: list[tuple[int, ...]]) -> Iterator[None]:
+    inner = pipeline.prepare_latents
+
+    def prepare(*args: Any, **options: Any) -> None:
+        made = inner(*args, **options)
+        shapes.append(tuple((made[0] if isinstance(made, tuple) else made).shape))
+        raise _Found
+
+    pipeline.prepare_latents = prepare
+    try:
+        yield
+    except _Found:
+        pass
+    finally:
+        del pipeline.prepare_latents
+
+
+def noise_shape(pipeline: "DiffusionPipeline", arguments: Mapping[str, Any]) -> tuple[int, ...]:
+    """The shape that `latents` must have for one image: that of what the pipeline prepares itself (FLUX packs it).
+
+    The pipeline is called as for an image and stopped when it has drawn its noise: text encoders run, the denoiser and
+    the decoder are only looked at, and need no weights. A pipeline that prepares none is a UserError.
+    """
+    shapes: list[tuple[int, ...]] = []
+    if hasattr(pipeline, "prepare_latents"):
+        with _stopped_at_noise(pipeline, shapes):
+            pipeline(prompt="", **arguments)
+    if not shapes:
+        raise UserError(
+            f"a {type(pipeline).__name__} prepares no noise of its own, so that formats could not be compared on the "
+            f"same: choose another model in {PARAMS_FILE}, key 'model'"
+        )
+    return shapes[0]

@@ -1,0 +1,138 @@
+"""One call of a network as a value: its arguments by name, and the network as a function of the tensors among them.
+
+    call = bind(network, "forward", args, options)     what a pipeline gave (stages.lib.models.watch captures them)
+    answer = run(network, call)                        the same answer, bit for bit
+    function = Call(network, call)                     a module: tensors in, tensors out, all else constant
+    function.names, function.example                   its inputs, "sample", "added_cond_kwargs.time_ids", in order
+
+Whoever exports, measures ranges or stands in for a network takes inputs, shapes and constants from here, and needs to
+know nothing of what kind of network it is. A network has one or two entries: `forward`, `decode` for decoders, and in
+the place of a safety checker's `forward`, which compares in NumPy, `embed`: pixels to the embedding that it compares.
+"""
+
+import copy
+import importlib
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from stages.lib.models.families import CHECKERS
+from stages.lib.models.kinds import LIBRARIES
+
+EMBED = "embed"
+
+
+@dataclass(frozen=True)
+class NetworkCall:
+    """What one call was given: `entry` is forward, decode or embed; `arguments` by the names of its parameters.
+
+    Values are tensors, None, numbers, texts, dtypes, and lists, tuples and dictionaries of them.
+    """
+
+    entry: str
+    arguments: dict[str, Any]
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The tensors among the arguments by their path, such as "added_cond_kwargs.time_ids", in order."""
+        return split(self.arguments)[0]
+
+
+def bind(network: nn.Module, entry: str, args: tuple, options: dict) -> NetworkCall:
+    """The call of `entry` with these arguments, each by its name."""
+    method = inspect.signature(getattr(type(network), entry))
+    given = method.bind(network, *args, **options).arguments
+    arguments = {}
+    for name, value in list(given.items())[1:]:
+        arguments |= value if method.parameters[name].kind is inspect.Parameter.VAR_KEYWORD else {name: value}
+    if CHECKERS.search(type(network).__name__):
+        return NetworkCall(EMBED, {"clip_input": arguments["clip_input"]})
+    return NetworkCall(entry, arguments)
+
+
+def run(network: nn.Module, call: NetworkCall) -> Any:
+    """What `network` answers to `call`, through its hooks."""
+    if call.entry == EMBED:
+        return network.visual_projection(network.vision_model(call.arguments["clip_input"])[1])
+    method = network if call.entry == "forward" else getattr(network, call.entry)
+    return method(**call.arguments)
+
+
+def split(value: Any) -> tuple[dict[str, torch.Tensor], Any]:
+    """The tensors inside a value by their path, and its form, JSON of which `join` makes the value again."""
+    tensors: dict[str, torch.Tensor] = {}
+    return tensors, _form(value, "", tensors)
+
+
+def _form(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
+    def inside(items: Mapping) -> dict[str, Any]:
+        return {str(key): _form(item, f"{path}.{key}" if path else str(key), tensors) for key, item in items.items()}
+
+    if isinstance(value, torch.Tensor):
+        tensors[path or "output"] = value
+        return {"tensor": path or "output"}
+    if isinstance(value, torch.dtype):
+        return {"dtype": str(value).removeprefix("torch.")}
+    if isinstance(value, Mapping):
+        kind = type(value)
+        own = kind.__module__.partition(".")[0] in LIBRARIES  # a library's class of answers
+        return {"class": [kind.__module__, kind.__name__] if own else None, "items": inside(value)}
+    if isinstance(value, list | tuple):
+        return {"list": type(value).__name__ == "list", "items": inside(dict(enumerate(value)))}
+    return {"value": value if isinstance(value, bool | int | float | str) else None}
+
+
+def join(form: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
+    """The value of that form with `tensors` in it."""
+    if "tensor" in form:
+        return tensors[form["tensor"]]
+    if "dtype" in form:
+        return getattr(torch, form["dtype"])
+    if "items" not in form:
+        return form["value"]
+    items = {key: join(item, tensors) for key, item in form["items"].items()}
+    if "list" in form:
+        return list(items.values()) if form["list"] else tuple(items.values())
+    if form["class"] is None:
+        return items
+    module, name = form["class"]
+    if module.partition(".")[0] not in LIBRARIES:
+        raise ValueError(f"{module}.{name} is a class of neither library")
+    return getattr(importlib.import_module(module), name)(**items)
+
+
+def tensors_in(answer: Any) -> Iterator[torch.Tensor]:
+    """The tensors of an answer, in order, whatever class it has."""
+    yield from split(answer)[0].values()
+
+
+class Call(nn.Module):
+    """A network as a function of the tensors of one captured call; all else of the call is constant.
+
+    `names` and `example` are its inputs, in order; the answer is a tuple of tensors.
+    """
+
+    def __init__(self, network: nn.Module, call: NetworkCall) -> None:
+        super().__init__()
+        self.network, self.entry = network, call.entry
+        tensors, self.form = split(call.arguments)
+        self.names, self.example = tuple(tensors), tuple(tensors.values())
+
+    def call(self, inputs: Mapping[str, torch.Tensor]) -> NetworkCall:
+        """The captured call with other tensors, by name."""
+        return NetworkCall(self.entry, join(self.form, inputs))
+
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The tensors of the network's answer to `inputs`, which are in the order of `names`."""
+        return tuple(tensors_in(run(self.network, self.call(dict(zip(self.names, inputs, strict=True))))))
+
+
+def copied(call: NetworkCall) -> NetworkCall:
+    """The same call with tensors of its own, on the CPU: a pipeline may write into the ones it gave."""
+    tensors, form = split(call.arguments)
+    return NetworkCall(
+        call.entry, copy.deepcopy(join(form, {key: item.detach().cpu() for key, item in tensors.items()}))
+    )

@@ -1,0 +1,155 @@
+"""What kind of pipeline a folder holds: its components, what each is for, and their classes, from model_index.json.
+
+Everything is found by what the index names; nothing here knows one model. A network has one of four ROLES:
+
+- denoiser: called in every step (a U-Net, a transformer)
+- decoder: makes an image of latents
+- text_encoders: read the prompt
+- safety_checker: judges the finished image; many models have none
+
+`Kind` needs no import of diffusers; `Kind.class_of` imports the classes, which must be diffusers' or transformers' own.
+"""
+
+import inspect
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stages.lib.models.families import CHECKERS, DECODERS, IDLE, RENAMED, TEXT_ENCODER, WITHOUT_WEIGHTS
+from stages.lib.project.errors import UserError
+
+MODEL_INDEX = "model_index.json"
+ROLES = ("denoiser", "decoder", "text_encoders", "safety_checker")
+LIBRARIES = ("diffusers", "transformers")
+REMEDY = "give a text-to-image model in the layout of diffusers"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A pipeline class, and its components by name.
+
+    `parts`: library and class of each that is there. `null`: those that the index says there are none of; `missing`:
+    those that it names and that are not there. `settings`: what else it says. `where`: the folder or repository, for
+    messages.
+    """
+
+    pipeline: str
+    parts: Mapping[str, tuple[str, str]]
+    null: tuple[str, ...]
+    missing: tuple[str, ...]
+    settings: Mapping[str, Any]
+    where: str = field(compare=False)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The components with weights: by role in the order of ROLES, then by name."""
+        return tuple(name for role in ROLES for name in self.of_role(role))
+
+    @property
+    def companions(self) -> tuple[str, ...]:
+        """The components without weights: tokenizers, scheduler, feature extractor."""
+        return tuple(name for name, (_, kind) in sorted(self.parts.items()) if WITHOUT_WEIGHTS.search(kind))
+
+    def of_role(self, role: str) -> tuple[str, ...]:
+        """The networks of one of ROLES, by name; empty where there is none."""
+        return tuple(name for name in sorted(self.parts) if self.role(name) == role)
+
+    def role(self, name: str) -> str | None:
+        """What a component is for; None for one without weights."""
+        library, kind = self.parts[name]
+        if WITHOUT_WEIGHTS.search(kind):
+            return None
+        if CHECKERS.search(kind):
+            return "safety_checker"
+        if DECODERS.search(kind):
+            return "decoder"
+        return "text_encoders" if library == "transformers" or TEXT_ENCODER in name else "denoiser"
+
+    def chosen(self, names: Sequence[str] | None) -> tuple[str, ...]:
+        """The networks that `names` mean, each a role or a component's own name; None means all.
+
+        A role that this model has nothing for is left out. An unknown name, or nothing at all, is a UserError.
+        """
+        if names is None:
+            return self.networks
+        for name in names:
+            if name not in (*ROLES, *self.networks):
+                raise UserError(
+                    f"params.yaml: `components` names '{name}', which is no network of {self.where}: use one of "
+                    f"{', '.join((*ROLES, *self.networks))}"
+                )
+        found = tuple(name for name in self.networks if name in names or self.role(name) in names)
+        if not found:
+            raise UserError(
+                f"params.yaml: `components` names {', '.join(names)}, of which {self.where} has none: use one of "
+                f"{', '.join(self.networks)}"
+            )
+        return found
+
+    def class_of(self, name: str) -> type:
+        """The class of a component. One that is neither diffusers' nor transformers' own is a UserError."""
+        import diffusers
+        import transformers
+
+        library, kind = self.parts[name]
+        homes = {"diffusers": diffusers, "transformers": transformers}
+        home = homes.get(library) or getattr(diffusers.pipelines, library, None)
+        found = getattr(home, RENAMED.get(kind, kind), None)
+        if not (inspect.isclass(found) and found.__module__.partition(".")[0] in LIBRARIES):
+            raise UserError(
+                f"{self.where}/{MODEL_INDEX}: component '{name}' is {json.dumps([library, kind])}, a class of neither "
+                f"diffusers {diffusers.__version__} nor transformers {transformers.__version__}: choose a model "
+                "without code of its own, or install the versions that have it"
+            )
+        return found
+
+    def pipeline_class(self) -> type:
+        """The class of the pipeline. One that diffusers does not have, or that takes no prompt, is a UserError."""
+        import diffusers
+
+        found = getattr(diffusers, self.pipeline, None)
+        if not (inspect.isclass(found) and issubclass(found, diffusers.DiffusionPipeline)):
+            raise UserError(
+                f"{self.where}/{MODEL_INDEX}: '_class_name' is '{self.pipeline}', which diffusers "
+                f"{diffusers.__version__} does not have: install a version that has it, or choose another model"
+            )
+        if "prompt" not in inspect.signature(found.__call__).parameters:
+            raise UserError(
+                f"{self.where}/{MODEL_INDEX}: '_class_name' is '{self.pipeline}', which takes no prompt: {REMEDY}"
+            )
+        return found
+
+
+def kind_of_index(index: object, folders: Iterable[str], where: str) -> Kind:
+    """The kind that the content of a model_index.json describes, where `folders` of components are there."""
+    name = index.get("_class_name") if isinstance(index, dict) else None
+    if not isinstance(name, str):
+        raise UserError(
+            f"{where}/{MODEL_INDEX}: '_class_name' is {json.dumps(name)}, which names no class of diffusers: {REMEDY}"
+        )
+    entries = {part: entry for part, entry in index.items() if isinstance(entry, list)}
+    for part, entry in entries.items():
+        if len(entry) != 2 or not (entry == [None, None] or all(isinstance(item, str) for item in entry)):
+            raise UserError(
+                f"{where}/{MODEL_INDEX}: component '{part}' is {json.dumps(entry)}, not a library and a class: {REMEDY}"
+            )
+    here = set(folders)
+    parts = {part: tuple(entry) for part, entry in entries.items() if entry[0] and part in here and part not in IDLE}
+    settings = {key: value for key, value in index.items() if key not in entries and not key.startswith("_")}
+    null = tuple(sorted(part for part, entry in entries.items() if entry[0] is None))
+    missing = tuple(sorted(entries.keys() - parts.keys() - set(null)))
+    return Kind(name, parts, null, missing, settings, where)
+
+
+def kind_of(folder: Path) -> Kind:
+    """The kind of pipeline in `folder`. A missing or broken index is a UserError."""
+    path = folder / MODEL_INDEX
+    if not path.is_file():
+        raise UserError(f"{folder} has no {MODEL_INDEX}: {REMEDY}")
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path} is not valid JSON ({error}): bring the model again") from None
+    return kind_of_index(index, (item.name for item in folder.iterdir() if item.is_dir()), str(folder))

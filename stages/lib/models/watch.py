@@ -1,0 +1,167 @@
+"""What is seen of a pipeline from outside while it generates. Nothing here knows one pipeline from another.
+
+    watch = Watch(keep=True)
+    with watch.watching(pipeline):
+        pipeline(prompt=..., ...)
+    watch.calls["unet"][3].call                        what the network was given (stages.lib.models.calls)
+    watch.calls["unet"][3].answer, .time_s, .step      what it gave, how long it took, after how many scheduler steps
+    watch.latents, watch.timesteps                     after each step of the scheduler
+
+`around_calls` is what it rests on: every call that a pipeline makes of a network goes through a function, which may
+look, clock, count, ask another network, or answer itself, as `Replay` does with recorded answers. Casts at a network's
+door (stages.lib.formats.shared.casting) are inside; what is seen is what the pipeline sees.
+"""
+
+import copy
+import functools
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from stages.lib.models.calls import NetworkCall, bind, copied
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+
+# around(component, entry, inner, args, options) -> answer, where inner(*args, **options) is the call itself
+Around = Callable[[str, str, Callable[..., Any], tuple, dict], Any]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One call: `call` and `answer` are None unless they were to be kept; `step` counts scheduler steps before it."""
+
+    call: NetworkCall | None
+    answer: Any
+    time_s: float
+    step: int
+
+
+def networks_of(pipeline: "DiffusionPipeline") -> dict[str, nn.Module]:
+    """The networks of a pipeline by the names of their components."""
+    parts = {name: vars(pipeline).get(name) for name in pipeline.config}
+    return {name: part for name, part in parts.items() if isinstance(part, nn.Module)}
+
+
+@contextmanager
+def around_calls(networks: Mapping[str, nn.Module], around: Around) -> Iterator[None]:
+    """Within the block, each call of a network from outside goes through `around`.
+
+    Outside of its hooks: for the time being its class is a subclass. What a network calls of itself is not seen.
+    """
+    running: list[str] = []
+
+    def door(component: str, entry: str, method: Callable) -> Callable:
+        @functools.wraps(method)
+        def through(network: nn.Module, *args: Any, **options: Any) -> Any:
+            inner = functools.partial(method, network)
+            if running:
+                return inner(*args, **options)
+            running.append(component)
+            try:
+                return around(component, entry, inner, args, options)
+            finally:
+                running.pop()
+
+        return through
+
+    classes = {}
+    try:
+        for component, network in networks.items():
+            kind = classes[component] = type(network)
+            doors = {"__call__": door(component, "forward", kind.__call__)}
+            if hasattr(kind, "decode"):
+                doors["decode"] = door(component, "decode", kind.decode)
+            network.__class__ = type(kind.__name__, (kind,), {**doors, "__module__": kind.__module__})
+        yield
+    finally:
+        for component, kind in classes.items():
+            networks[component].__class__ = kind
+
+
+@contextmanager
+def around_steps(pipeline: "DiffusionPipeline", see: Callable[[torch.Tensor, Any], None]) -> Iterator[None]:
+    """Within the block, `see` is given the latents after each step of a scheduler, and the timestep it was for."""
+    with ExitStack() as stack:
+        for name in pipeline.config:
+            if callable(getattr(vars(pipeline).get(name), "step", None)):
+                stack.enter_context(_seen_steps(vars(pipeline)[name], see))
+        yield
+
+
+@contextmanager
+def _seen_steps(scheduler: Any, see: Callable[[torch.Tensor, Any], None]) -> Iterator[None]:
+    inner = scheduler.step
+
+    @functools.wraps(inner)  # pipelines look whether it takes a generator
+    def step(model_output: Any, timestep: Any, *args: Any, **options: Any) -> Any:
+        answer = inner(model_output, timestep, *args, **options)
+        see(answer[0] if isinstance(answer, tuple) else answer.prev_sample, timestep)
+        return answer
+
+    scheduler.step = step
+    try:
+        yield
+    finally:
+        del scheduler.step
+
+
+class Watch:
+    """Calls of each network, and the latents and timestep of each scheduler step, while a block runs.
+
+    `keep`: with what was given and answered, copied; else only times. `now_s`: the clock. `components`: those that are
+    looked at; all, if not given.
+    """
+
+    def __init__(
+        self,
+        keep: bool = False,
+        now_s: Callable[[], float] = time.perf_counter,
+        components: Sequence[str] | None = None,
+    ) -> None:
+        self.keep, self.now_s, self.components = keep, now_s, components
+        self.calls: dict[str, list[Seen]] = {}
+        self.latents: list[torch.Tensor] = []
+        self.timesteps: list[float] = []
+
+    @contextmanager
+    def watching(self, pipeline: "DiffusionPipeline") -> Iterator["Watch"]:
+        """Look at what `pipeline` does until the block ends."""
+        networks = networks_of(pipeline)
+        if self.components is not None:
+            networks = {name: networks[name] for name in self.components}
+        with around_calls(networks, functools.partial(self._see, networks)), around_steps(pipeline, self._see_step):
+            yield self
+
+    def _see(
+        self, networks: Mapping[str, nn.Module], name: str, entry: str, inner: Callable, args: tuple, options: dict
+    ) -> Any:
+        call = copied(bind(networks[name], entry, args, options)) if self.keep else None
+        begin_s = self.now_s()
+        answer = inner(*args, **options)
+        time_s = self.now_s() - begin_s
+        seen = Seen(call, copy.deepcopy(answer) if self.keep else None, time_s, len(self.latents))
+        self.calls.setdefault(name, []).append(seen)
+        return answer
+
+    def _see_step(self, latents: torch.Tensor, timestep: Any) -> None:
+        self.latents.append(latents.detach().to(device="cpu", dtype=torch.float32, copy=True))
+        self.timesteps.append(float(timestep))
+
+
+class Replay:
+    """For `around_calls`: recorded answers, in their order, in place of those that some networks would give."""
+
+    def __init__(self, answers: Mapping[str, Sequence[Any]]) -> None:
+        self._answers = {name: iter(items) for name, items in answers.items()}
+
+    def __call__(self, name: str, entry: str, inner: Callable, args: tuple, options: dict) -> Any:
+        """The next recorded answer of a network; the call itself where none are recorded."""
+        if name not in self._answers:
+            return inner(*args, **options)
+        return copy.deepcopy(next(self._answers[name]))

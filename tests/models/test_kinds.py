@@ -1,0 +1,158 @@
+"""Any pipeline: loaded as diffusers loads it, seen from outside, and each network again from what was seen of it."""
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+
+from stages.lib.models.call_arguments import call_arguments, noise_shape
+from stages.lib.models.calls import EMBED, Call, bind, run, tensors_in
+from stages.lib.models.components import assemble, load_component
+from stages.lib.models.kinds import ROLES, kind_of, kind_of_index
+from stages.lib.models.pipelines import check_pipeline_folder
+from stages.lib.models.watch import Replay, Watch, around_calls, networks_of
+from stages.lib.project.errors import UserError
+from tests.tiny_models import ARGUMENTS, KINDS
+
+GENERAL = {"num_inference_steps": 3, "guidance_scale": 7.5}
+
+
+def loaded(folder: Path) -> Any:
+    """The pipeline in FP32, as this project puts it together."""
+    return assemble(folder, {name: load_component(folder, name, "float32") for name in kind_of(folder).networks})
+
+
+def image(pipeline: Any, noise: torch.Tensor, arguments: dict[str, Any]) -> np.ndarray:
+    generator = torch.Generator().manual_seed(1)
+    return pipeline("A red house", latents=noise.clone(), generator=generator, output_type="np", **arguments).images[0]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_pipeline_is_loaded_watched_and_replayed_bit_for_bit(tiny_kind, name):
+    """Protects the claim that any pipeline can be measured: nothing of it is implemented a second time."""
+    folder = tiny_kind(name)
+    check_pipeline_folder(folder)
+    kind, pipeline = kind_of(folder), loaded(folder)
+    assert networks_of(pipeline).keys() == set(kind.networks)
+    arguments = call_arguments(type(pipeline), GENERAL, ARGUMENTS.get(name, {}), name)
+    noise = torch.randn(noise_shape(pipeline, arguments), generator=torch.Generator().manual_seed(0))
+    absent = dict.fromkeys((*kind.null, *kind.missing))
+    reference = image(diffusers.DiffusionPipeline.from_pretrained(folder, **absent), noise, arguments)
+    assert np.array_equal(image(pipeline, noise, arguments), reference)
+
+    watch = Watch(keep=True)
+    with watch.watching(pipeline):
+        assert np.array_equal(image(pipeline, noise, arguments), reference)
+    assert len(watch.latents) == len(pipeline.scheduler.timesteps) >= 3
+    for network in kind.networks:  # what tables of names say of it is what it does
+        steps = {seen.step for seen in watch.calls[network]}
+        entries = {seen.call.entry for seen in watch.calls[network]}
+        expected = {
+            "text_encoders": ({0}, {"forward"}),
+            "denoiser": (set(range(len(watch.latents))), {"forward"}),
+            "decoder": ({len(watch.latents)}, {"decode"}),
+            "safety_checker": ({len(watch.latents)}, {EMBED}),
+        }
+        assert (steps, entries) == expected[kind.role(network)]
+
+    networks = networks_of(pipeline)
+    with torch.no_grad():
+        for network, calls in watch.calls.items():
+            function = Call(networks[network], calls[-1].call)
+            answers = function(*function.example)
+            if calls[-1].call.entry == EMBED:
+                assert answers[0].shape == (1, 32)
+            else:
+                assert all(map(torch.equal, answers, tensors_in(calls[-1].answer)))
+    with around_calls(networks, Replay({key: [seen.answer for seen in calls] for key, calls in watch.calls.items()})):
+        assert np.array_equal(image(pipeline, noise, arguments), reference)
+
+
+def test_noise_has_the_pipelines_own_shape_without_the_weights_of_the_denoiser(tiny_kind):
+    """Protects the noise of a model whose denoiser fills the memory, and images that are not square."""
+    from stages.lib.models.components import empty_component
+
+    for name, shape in (("sd15-oblong", (1, 4, 16, 24)), ("flux", (1, 64, 64)), ("sd3", (1, 16, 16, 16))):
+        folder = tiny_kind(name)
+        kind = kind_of(folder)
+        networks = {item: load_component(folder, item, "float32") for item in kind.of_role("text_encoders")}
+        empty = (*kind.of_role("denoiser"), *kind.of_role("decoder"))
+        pipeline = assemble(folder, networks | {item: empty_component(folder, item) for item in empty})
+        arguments = call_arguments(type(pipeline), GENERAL, ARGUMENTS.get(name, {}), name)
+        assert noise_shape(pipeline, arguments) == shape
+
+
+def test_a_call_is_named_by_the_parameters_of_the_network():
+    """Protects graphs and files, whose inputs have these names."""
+    from tests.tiny_models import unet
+
+    network, sample, text = unet(), torch.randn(1, 4, 16, 16), torch.randn(1, 5, 32)
+    call = bind(network, "forward", (sample, 3), {"encoder_hidden_states": text, "added_cond_kwargs": {"a": text}})
+    assert list(call.tensors()) == ["sample", "encoder_hidden_states", "added_cond_kwargs.a"]
+    assert call.arguments["timestep"] == 3
+    assert torch.equal(run(network, call).sample, network(sample, 3, text).sample)
+
+
+def test_a_replay_answers_in_the_place_of_some_networks_alone(tiny_kind):
+    """Protects sensitivity: what did not change is not computed again, and what did is."""
+    pipeline = loaded(tiny_kind("sd15-unchecked"))
+    arguments = call_arguments(type(pipeline), GENERAL, {}, "sd15")
+    noise, watch = torch.randn(noise_shape(pipeline, arguments)), Watch(keep=True)
+    with watch.watching(pipeline):
+        reference = image(pipeline, noise, arguments)
+    with torch.no_grad():
+        next(pipeline.text_encoder.parameters()).zero_()
+        pipeline.vae.decoder.conv_out.bias.add_(0.25)
+    answers = {name: [seen.answer for seen in watch.calls[name]] for name in ("text_encoder", "unet")}
+    clock = Watch(components=["vae"])
+    with around_calls(networks_of(pipeline), Replay(answers)), clock.watching(pipeline):
+        other = image(pipeline, noise, arguments)
+    inside = (reference > 0.01) & (reference < 0.85)
+    assert np.allclose((other - reference)[inside], 0.125, atol=1e-3) and list(clock.calls) == ["vae"]
+
+
+def test_arguments_are_those_that_the_pipeline_takes():
+    """Protects a user from a setting that does nothing, and turbo models from a guidance that they must not have."""
+    kind = diffusers.StableDiffusionXLPipeline
+    assert call_arguments(kind, GENERAL, {"guidance_scale": 0.0, "height": 512}, "mine") == {
+        "num_inference_steps": 3,
+        "guidance_scale": 0.0,
+        "height": 512,
+    }
+    for key in ("true_cfg_scale", "prompt", "latents", "callback_on_step_end", "prompt_embeds"):
+        with pytest.raises(UserError, match=f"'models.mine.arguments.{key}' has the value 4, but a StableDiffusionXL"):
+            call_arguments(kind, GENERAL, {key: 4}, "mine")
+    taken = inspect.signature(diffusers.LuminaPipeline.__call__).parameters
+    assert set(call_arguments(diffusers.LuminaPipeline, {"no_such": 1}, {}, "mine")) <= set(taken)
+
+
+def test_a_pipeline_that_takes_no_noise_is_refused():
+    """Protects against formats that are compared on different noise."""
+    with pytest.raises(UserError, match="takes no `latents`"):
+        call_arguments(diffusers.IFPipeline, GENERAL, {}, "mine")
+
+
+def test_components_are_chosen_by_role_or_by_name():
+    """Protects `components` in params.yaml, which shall hold for models that call their parts differently."""
+    parts = {
+        "transformer": ["diffusers", "SD3Transformer2DModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+        "text_encoder": ["transformers", "CLIPTextModelWithProjection"],
+        "text_encoder_2": ["transformers", "T5EncoderModel"],
+        "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+    }
+    kind = kind_of_index({"_class_name": "StableDiffusion3Pipeline", **parts}, parts, "here")
+    assert kind.networks == ("transformer", "vae", "text_encoder", "text_encoder_2") == kind.chosen(None)
+    assert kind.chosen(("text_encoders", "denoiser")) == ("transformer", "text_encoder", "text_encoder_2")
+    assert kind.chosen(("text_encoder_2", "safety_checker")) == ("text_encoder_2",)
+    for names, said in (
+        (["unet"], "'unet', which is no network of here"),
+        (["safety_checker"], "of which here has none"),
+    ):
+        with pytest.raises(UserError, match=said):
+            kind.chosen(names)
+    assert set(ROLES) == {"denoiser", "decoder", "text_encoders", "safety_checker"}
