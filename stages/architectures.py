@@ -10,7 +10,8 @@ from pathlib import Path
 
 from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import write_json
-from stages.lib.project.params import PARAMS_FILE, Architecture, load_params
+from stages.lib.project.params import PARAMS_FILE, load_params
+from stages.lib.project.sections import Architecture
 
 
 def describe_all(architectures: dict[str, Architecture]) -> list[dict]:

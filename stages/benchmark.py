@@ -29,8 +29,9 @@ from stages.lib.project.errors import run_stage
 from stages.lib.project.files import read_json, write_json
 from stages.lib.project.measurement import Measurement
 from stages.lib.project.memory import check_memory
-from stages.lib.project.params import Benchmark, Params, Variant, load_params
+from stages.lib.project.params import Params, Variant, load_params
 from stages.lib.project.prompts import timed_prompt
+from stages.lib.project.sections import Benchmark
 from stages.lib.timing.process import TimingProcess
 from stages.lib.timing.worker import Task
 
@@ -103,7 +104,7 @@ def timing_report(
     start: Callable[[Task], TimingProcess] = TimingProcess,
 ) -> dict[str, Any]:
     """What reports/M/timing says of a variant that is timed, but for its names; `start` gives the process of a task."""
-    schedules = {role: item.schedule for role, item in variants.items()}
+    schedules = {role: item.call_precisions for role, item in variants.items()}
     return {
         "measured": True,
         "baseline": params.baseline,

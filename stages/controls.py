@@ -20,8 +20,9 @@ from stages.lib.generation.noise import read_noise
 from stages.lib.generation.sampling import generate_image, quiet_safety_checker, use_deterministic_algorithms
 from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import write_json
-from stages.lib.project.params import Generation, Variant, load_params
+from stages.lib.project.params import load_params, variant_of
 from stages.lib.project.prompts import Prompt, load_prompts
+from stages.lib.project.sections import Generation
 from stages.lib.quality.comparison import average, compare
 from stages.lib.quality.detection import CONTROLS, Judged, detection_limits, judge_images, judge_stop
 from stages.lib.quality.full_reference import Prepared
@@ -90,7 +91,7 @@ def int2_pipeline(base: Path, device: str) -> "StableDiffusionPipeline":
     from stages.lib.formats import torch as backend
     from stages.lib.models.components import load_component
 
-    exact = Variant(name="control", label="Control", backend="torch", weights="float32", compute="float32")
+    exact = variant_of(name="control", label="Control", backend="torch", weights="float32", compute="float32")
     pipeline = backend.load(base, exact, device)
     unet = load_component(base, "unet", "float32")
     backend.round_weights(unet, BITS, "channel")

@@ -28,7 +28,8 @@ from stages.lib.models.pipelines import (
 from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import sha256, whole_folder
 from stages.lib.project.memory import check_memory
-from stages.lib.project.params import PARAMS_FILE, ArchitectureModel, HubModel, load_params
+from stages.lib.project.params import PARAMS_FILE, load_params
+from stages.lib.project.sections import ArchitectureModel, HubModel
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoSibling

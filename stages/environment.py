@@ -18,13 +18,13 @@ from pathlib import Path
 
 import psutil
 
-from stages.lib.formats import BACKENDS
 from stages.lib.formats.shared.availability import find_obstacles
 from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import write_json
-from stages.lib.project.params import Params, load_params
+from stages.lib.project.params import OPTIONS, Params, load_params
 from stages.lib.project.prompts import timed_prompt
 from stages.lib.project.worker_pool import thread_count
+from stages.lib.reporting.obstacle_words import obstacle_words
 
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "safetensors", "numpy", "scikit-image", "dvc")
 # The extensions that FP16, BF16 and INT8 kernels use, as Linux names them on x86 and on ARM.
@@ -71,14 +71,20 @@ def available(params: Params, machine: dict, software: dict[str, str | None]) ->
     `libraries` says in one line whatever of `software` and `packages` may change what a back end computes.
     """
     packages = {
-        backend: {package: _version(package) for package in entry.packages} for backend, entry in BACKENDS.items()
+        backend: {package: _version(package) for package in model.packages} for backend, model in OPTIONS.items()
     }
     shared = {package: software[package] for package in COMPUTING_PACKAGES}
     libraries = {
         backend: ", ".join(f"{package} {version}" for package, version in {**shared, **own}.items() if version)
         for backend, own in packages.items()
     }
-    return {"packages": packages, "libraries": libraries, "obstacles": find_obstacles(params, machine, packages)}
+    obstacles = find_obstacles(params, machine, packages)
+    if obstacles[params.baseline]:
+        raise UserError(
+            f"params.yaml: baseline '{params.baseline}', with which everything is compared, is not available here. "
+            f"{obstacle_words(obstacles[params.baseline], str)}, or choose another baseline"
+        )
+    return {"packages": packages, "libraries": libraries, "obstacles": obstacles}
 
 
 def _cpu_fields() -> dict[str, str]:
@@ -154,12 +160,14 @@ def main() -> None:
     machine = environment["machine"]
     environment |= available(params, machine, environment["software"])
     write_json(arguments.output, environment)
-    left_out = [params.variants[name].label for name, obstacle in environment["obstacles"].items() if obstacle]
     print(
         f"environment: {machine['cpu']}, {machine['physical_cores']} cores, threads used: {environment['threads']}, "
         f"{machine['memory_gib']} GiB, {machine['gpu'] or 'no GPU'}, torch {environment['software']['torch']}, "
-        f"fingerprint {environment['fingerprint']}{', left out: ' + ', '.join(left_out) if left_out else ''}"
+        f"fingerprint {environment['fingerprint']}"
     )
+    for name, obstacle in environment["obstacles"].items():
+        if obstacle:
+            print(f"environment: {params.variants[name].label} is left out. {obstacle_words(obstacle, str)}")
 
 
 if __name__ == "__main__":

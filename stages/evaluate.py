@@ -19,7 +19,8 @@ from stages.lib.generation.image_folder import check_same_prompts, not_generated
 from stages.lib.generation.step_latents import compare_trajectories, read_trajectories
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import write_json
-from stages.lib.project.params import Quality, load_params
+from stages.lib.project.params import load_params
+from stages.lib.project.sections import Quality
 from stages.lib.quality.figures import Features, Pair, compare_sets, distribution, paired_figures
 from stages.lib.quality.metrics import rate_psnr
 

@@ -18,8 +18,9 @@ from stages.lib.generation.recipe import Generated, Order, Recipe, sample_of
 from stages.lib.generation.step_latents import compare_trajectories, read_trajectories
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import write_json
-from stages.lib.project.params import Quality, load_params
+from stages.lib.project.params import load_params
 from stages.lib.project.prompts import Prompt, load_prompts
+from stages.lib.project.sections import Quality
 from stages.lib.project.worker_pool import WorkerPool
 from stages.lib.quality.figures import compare_sets, distribution, paired_figures
 

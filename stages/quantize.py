@@ -21,7 +21,8 @@ from stages.lib.models.reconciliation import Explanation, check_complete, explai
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import whole_folder, write_json
 from stages.lib.project.memory import check_memory, process_meter
-from stages.lib.project.params import COMPONENTS, DTYPE_BITS, Variant, load_params
+from stages.lib.project.params import COMPONENTS, Variant, load_params
+from stages.lib.project.variant import DTYPE_BITS
 
 MIB = 1024**2
 
@@ -43,11 +44,10 @@ def main() -> None:
     if passed_on("quantize", variant, obstacle, arguments.output, arguments.size):
         return
     entry = BACKENDS[variant.backend]
-    needs_ranges = entry.calibrated and (variant.activations != "none" or variant.mean_bits is not None)
     parameters = base_parameters(arguments.base)
-    peak = entry.calibrated_peak if needs_ranges else entry.quantize_peak
+    peak = entry.calibrated_peak if variant.needs_calibration else entry.quantize_peak
     check_memory(peak * 4 * max(parameters.values()), f"making {variant.label}")
-    inputs = {"calibration": read_inputs(arguments.calibration)} if needs_ranges else {}
+    inputs = {"calibration": read_inputs(arguments.calibration)} if variant.needs_calibration else {}
     with LoadingProcess(variant.name) as process, whole_folder(arguments.output) as folder:
         backend = entry.load_module()
         begin_s = time.perf_counter()
@@ -60,7 +60,7 @@ def main() -> None:
             tensors=tensors,
             disk=disk_bytes(folder),
             explained=explanations(folder, variant, tensors, entry.operators, entry.exact),
-            loaded=process.loaded_size(folder, "cuda" if variant.weights == "float8" else "cpu"),
+            loaded=process.loaded_size(folder, "cuda" if variant.needs_gpu else "cpu"),
             bits={component: _bits(folder, component, variant) for component in COMPONENTS},
             base_parameters=parameters,
         )

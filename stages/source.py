@@ -13,7 +13,8 @@ from stages.lib.models.kinds import kind_of
 from stages.lib.models.pipelines import configuration_files, listed_files, needed_files, source_folder
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import sha256, write_json
-from stages.lib.project.params import Model, load_params
+from stages.lib.project.params import load_params
+from stages.lib.project.sections import Model
 
 
 def describe(key: str, model: Model) -> dict:

@@ -123,7 +123,7 @@ def main() -> None:
 
 
 def unavailable_variants(params: Params, environment: Path, reports: Path) -> list[dict]:
-    """Name, label, reason and remedy of each declared variant that cannot be made and run here."""
+    """Name, label and obstacle of each declared variant that cannot be made and run here."""
     obstacles = read_json(environment)["obstacles"]
     found = []
     for name, variant in params.variants.items():
@@ -134,7 +134,7 @@ def unavailable_variants(params: Params, environment: Path, reports: Path) -> li
                 f"run `dvc repro quantize@{name}`"
             )
         if obstacle:
-            found.append({"variant": name, "label": variant.label, **obstacle})
+            found.append({"variant": name, "label": variant.label, "obstacle": obstacle})
     return found
 
 

@@ -1,4 +1,8 @@
-"""Which of the project's modules a module runs, read from its source: no import shows what a function imports."""
+"""Which of the project's modules a module runs, read from its source: no import shows what a function imports.
+
+The options of back ends, which stages.lib.project.params finds by their folders, are not among them: what passes their
+checks is a parameter of the stage.
+"""
 
 import ast
 import re
@@ -10,7 +14,6 @@ from stages.lib.formats import BACKENDS
 from tests.conftest import PROJECT
 
 REGISTRY = PROJECT / "stages/lib/formats/__init__.py"  # names the back ends; a variant's is loaded by that name
-PARAMS = PROJECT / "stages/lib/project/params.py"  # checks with the registry; what passes is a parameter of the stage
 
 
 @cache
@@ -25,7 +28,7 @@ def imports_of(path: Path) -> frozenset[Path]:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and path != REGISTRY:
             names.add(node.value)  # a module run by its name, as in `python -m stages.lib.timing.worker`
     found = {file for name in names for file in _files_of(name)}
-    return frozenset(found - {path} - ({REGISTRY} if path == PARAMS else set()))
+    return frozenset(found - {path})
 
 
 def _files_of(name: str) -> Iterable[Path]:

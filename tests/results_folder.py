@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 from safetensors.numpy import save_file
 
+from stages.lib.project.params import variant_of
 from tests.conftest import PROJECT
 from tests.quality_results import quality_figures, write_floor
 from tests.sensitivity_folder import sensitivity
@@ -64,18 +65,17 @@ def write_project(folder: Path, variants: dict[str, dict], generate=None, prompt
 
 def write_machine(folder: Path, fingerprint: str, variants: dict[str, dict], commit: str) -> Path:
     """A machine's folder in the results folder `folder`, as tools.measure_machine writes it."""
-    from stages.lib.project.params import Variant
 
     target = folder / "reports/machines" / fingerprint
     machine = _ENVIRONMENT["machine"] | {"gpu": "Invented GPU", "gpu_memory_gib": 80}
     _write(target / "environment.json", _ENVIRONMENT | {"fingerprint": fingerprint, "machine": machine})
     _write(target / "asked.json", {"models": {"embedded": list(variants)}, "failed": {}})
-    baseline = Variant(name="fp32", **variants["fp32"]).model_dump(mode="json", exclude_unset=True)
+    baseline = variant_of(name="fp32", **variants["fp32"]).model_dump(mode="json", exclude_unset=True)
     for name, variant in variants.items():
         quality = folder / f"reports/embedded/quality/{name}.json"
         origin = {
             "model_label": "Embedded",
-            "variant": Variant(name=name, **variant).model_dump(mode="json", exclude_unset=True),
+            "variant": variant_of(name=name, **variant).model_dump(mode="json", exclude_unset=True),
             "baseline": baseline,
             "commit": commit,
         }

@@ -19,18 +19,17 @@ from tests.processes import HANGING_S
 yaml = YAML()
 ALWAYS = {"environment", "source"}
 # The back end `torch` once more, as one that needs a package which nobody has.
-INVENTED = """\
-    "invented": Backend(
-        module="stages.lib.formats.invented",
-        weights=("float16",),
-        activations=("none",),
-        granularity=("channel",),
-        device=("auto",),
-        compute=("auto",),
-        quantize_peak=1.6,
-        load_peak=1.0,
-        packages=("invented-package",),
-    ),
+INVENTED = '    "invented": Backend("stages.lib.formats.invented.backend", 1.6),\n'
+INVENTED_OPTIONS = """\
+from typing import ClassVar, Literal
+
+from stages.lib.project.variant import Variant
+
+
+class Options(Variant):
+    packages: ClassVar[tuple[str, ...]] = ("invented-package",)
+    backend: Literal["invented"]
+    weights: Literal["float16"]
 """
 
 
@@ -118,9 +117,10 @@ def clone(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Clone:
     clone.edit("dvc.yaml", "      - reports/${model}/report.ru.html\n", "")
     clone.edit("dvc.yaml", "      - reports/${model}/report.ru.pdf: {cache: false}\n", "")
     (folder / "stages/lib/formats/invented").mkdir()
-    (folder / "stages/lib/formats/invented/__init__.py").write_text(
-        "from stages.lib.formats.torch.backend import inventory, load, quantize\n", encoding="utf-8"
-    )
+    package = folder / "stages/lib/formats/invented"
+    (package / "backend.py").write_text("from stages.lib.formats.torch.backend import inventory, load, quantize\n")
+    (package / "options.py").write_text(INVENTED_OPTIONS, encoding="utf-8")
+    (package / "__init__.py").touch()
     clone.run("git", "init", "--quiet")
     clone.run("git", "add", "--all")
     clone.run("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--quiet", "-m", "start")

@@ -44,7 +44,7 @@ def main() -> None:
 def own_float32(params: Params, variant: Variant) -> str:
     """The key of the FP32 variant of the same back end and device, else, where PyTorch runs it too, the baseline."""
     for other in params.variants.values():
-        plain = (other.weights, other.compute in ("auto", "float32"), other.compile) == ("float32", True, False)
+        plain = (other.weights, other.compute in ("auto", "float32"), other.compile_mode) == ("float32", True, False)
         if plain and (other.backend, other.device) == (variant.backend, variant.device):
             return other.name
     return params.baseline

@@ -11,7 +11,6 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stages.environment import available
-from stages.lib.formats import BACKENDS
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import sha256, write_json
 from stages.lib.project.params import PARAMS_FILE, Params, load_params
@@ -47,9 +46,7 @@ class Plan:
     @property
     def calibrated(self) -> bool:
         """Whether a variant may take ranges of activations from calibration."""
-        return any(
-            BACKENDS[item.backend].calibrated and item.activations != "none" for item in self.params.variants.values()
-        )
+        return any(item.needs_calibration for item in self.params.variants.values())
 
     def write(self, folder: Path, environment: dict[str, Any]) -> dict[str, dict[str, str] | None]:
         """Make `folder` a project to run stages in: params.yaml, this machine, and links to the inputs.

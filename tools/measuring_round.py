@@ -211,7 +211,7 @@ def _mistake(future: Future) -> UserError | None:
 def measure_batches(items: list[Item], folder: MachineFolder, clock: Clock) -> None:
     """Add the batches to what is stored: first where nothing must be compiled, then all others, compiled at once."""
     items = [item for item in items if item.project.plan.params.benchmark.batch_sizes]
-    compiled = [item for item in items if item.variant.compile]
+    compiled = [item for item in items if item.variant.compile_mode]
     for item in items:
         if item not in compiled:
             add_batches(item, folder, clock)

@@ -4,18 +4,16 @@ import json
 
 import pytest
 
-from stages.lib.formats import BACKENDS, Backend
+from stages.lib.formats import BACKENDS
 from stages.lib.formats.shared.availability import (
-    Obstacle,
     find_obstacle,
-    find_obstacles,
     obstacle_left_in,
     obstacle_of,
     passed_on,
 )
 from stages.lib.project.errors import UserError
-from stages.lib.project.params import Variant, load_params
-from tests.tiny_project import write_settings
+from stages.lib.project.params import OPTIONS, Variant, variant_of
+from stages.lib.project.variant import legal_values
 
 CPU = {"gpu": None, "gpu_compute_capability": None, "instruction_sets": ["avx2"]}
 OLD_GPU = {**CPU, "gpu": "Invented GPU", "gpu_compute_capability": 8.6}
@@ -26,75 +24,67 @@ INSTALLED = {"openvino": "1", "nncf": "1"}
 
 
 def variant(**fields: str) -> Variant:
-    return Variant(name="v", label="V", **fields)
+    return variant_of(name="v", label="V", **fields)
+
+
+FLOAT8 = {"backend": "torchao", "weights": "float8"}
+NO_FLOAT8 = {"reason": "needs_capability", "capability": 8.9, "weights": "float8"}
+NO_BF16 = {
+    "reason": "needs_instruction_set",
+    "key": "compute",
+    "value": "bfloat16",
+    "sets": ["avx512_bf16", "amx_bf16", "bf16"],
+}
+NO_BF16_IN_A_CALL = {**NO_BF16, "key": "schedule", "value": "mixed"}
 
 
 @pytest.mark.parametrize(
-    ("fields", "device", "machine", "packages", "reason"),
+    ("fields", "device", "machine", "packages", "obstacle"),
     [
         (TORCH, "auto", CPU, {}, None),
-        (TORCH, "cuda", CPU, {}, "cannot run here: PyTorch finds no CUDA device"),
+        (TORCH, "cuda", CPU, {}, {"reason": "no_cuda"}),
         ({**TORCH, "device": "cpu"}, "cuda", CPU, {}, None),
-        ({**TORCH, "device": "cuda"}, "cpu", CPU, {}, "cannot run here: PyTorch finds no CUDA device"),
+        ({**TORCH, "device": "cuda"}, "cpu", CPU, {}, {"reason": "no_cuda"}),
         ({**TORCH, "device": "cuda"}, "cpu", OLD_GPU, {}, None),
-        (OPENVINO, "cpu", CPU, {**INSTALLED, "nncf": None}, "nncf: not installed"),
-        (OPENVINO, "cpu", CPU, dict.fromkeys(INSTALLED), "openvino and nncf: not installed"),
-        (
-            OPENVINO,
-            "cpu",
-            CPU,
-            INSTALLED,
-            "cannot run here: compute bfloat16 needs a processor with AVX512_BF16 or AMX_BF16",
-        ),
+        (OPENVINO, "cpu", CPU, {**INSTALLED, "nncf": None}, {"reason": "not_installed", "packages": ["nncf"]}),
+        (OPENVINO, "cpu", CPU, dict.fromkeys(INSTALLED), {"reason": "not_installed", "packages": ["openvino", "nncf"]}),
+        (OPENVINO, "cpu", CPU, INSTALLED, NO_BF16),
         (OPENVINO, "cpu", {**CPU, "instruction_sets": ["amx_bf16"]}, INSTALLED, None),
         ({**OPENVINO, "compute": "float32"}, "cpu", CPU, INSTALLED, None),
+        ({**OPENVINO, "compute": "float32", "schedule": ["mixed"]}, "cpu", CPU, INSTALLED, NO_BF16_IN_A_CALL),
+        (FLOAT8, "auto", CPU, {}, NO_FLOAT8),
+        (FLOAT8, "auto", OLD_GPU, {}, NO_FLOAT8),
+        (FLOAT8, "cpu", NEW_GPU, {}, NO_FLOAT8),
+        (FLOAT8, "auto", NEW_GPU, {}, None),
     ],
 )
-def test_the_reason_follows_from_variant_and_machine(fields, device, machine, packages, reason):
+def test_the_obstacle_follows_from_variant_and_machine(fields, device, machine, packages, obstacle):
     """Protects a format that runs from being left out, and a run from stopping at one that does not."""
-    obstacle = find_obstacle(variant(**fields), device, machine, packages)
-    assert (obstacle and obstacle.reason[: len(reason)]) == reason
-    assert obstacle is None or obstacle.remedy
+    assert find_obstacle(variant(**fields), device, machine, packages) == obstacle
 
 
-def test_a_format_that_only_a_new_gpu_has_is_left_out_elsewhere(monkeypatch):
-    """FP8 on a CPU, or on a GPU that lacks it."""
-    only_gpu = Backend(
-        "none", ("float16",), ("none",), ("channel",), ("auto",), ("auto",), 1.0, 1.0, gpu_weights={"float16": 8.9}
-    )
-    monkeypatch.setitem(BACKENDS, "torch", only_gpu)
-    reasons = [
-        find_obstacle(variant(**TORCH, device="auto"), "auto", machine, {}) for machine in (CPU, OLD_GPU, NEW_GPU)
-    ]
-    assert [bool(reason) for reason in reasons] == [True, True, False]
-    assert reasons[0].reason == "cannot run here: float16 needs a GPU of compute capability 8.9 or more"
-    assert find_obstacle(variant(**TORCH, device="auto"), "cpu", NEW_GPU, {})
+def test_every_back_end_has_a_line_and_says_what_it_needs():
+    """A package with options and the registry are two lists of back ends: they must be the same."""
+    assert set(OPTIONS) == set(BACKENDS)
+    for name, options in OPTIONS.items():
+        assert legal_values(options, "backend") == (name,)
 
 
-def test_a_baseline_that_is_not_there_is_a_mistake(tmp_path):
-    """Nothing can be compared with it."""
-    write_settings(tmp_path / "p")
-    text = (tmp_path / "p/params.yaml").read_text(encoding="utf-8")
-    (tmp_path / "p/params.yaml").write_text(text.replace("device: cpu", "device: cuda"), encoding="utf-8")
-    with pytest.raises(UserError, match="baseline 'fp32'.*not available here.*no CUDA device: set `device`"):
-        find_obstacles(load_params(tmp_path / "p/params.yaml"), CPU, {"torch": {}})
-
-
-def test_an_obstacle_is_passed_on_as_it_is(tmp_path):
-    """From environment.json to a model folder to a report of one variant: the same words, and whole outputs."""
+def test_an_obstacle_is_passed_on_as_it_is(tmp_path, capsys):
+    """From environment.json to a model folder to a report of one variant: the same code, and whole outputs."""
+    missing = {"reason": "not_installed", "packages": ["a", "b"]}
     environment = tmp_path / "environment.json"
-    environment.write_text(
-        json.dumps({"obstacles": {"v": {"reason": "r", "remedy": "m"}, "w": None}}), encoding="utf-8"
-    )
+    environment.write_text(json.dumps({"obstacles": {"v": missing, "w": None}}), encoding="utf-8")
     given = obstacle_of(environment, variant(**TORCH))
-    assert given == Obstacle("r", "m")
+    assert given == missing
     (tmp_path / "model").mkdir()
     (tmp_path / "model/old.safetensors").touch()
     assert passed_on("quantize", variant(**TORCH), given, tmp_path / "model", tmp_path / "size/v.json")
+    assert "V is left out (not_installed, packages a b)" in capsys.readouterr().out
     assert [path.name for path in (tmp_path / "model").iterdir()] == ["unavailable.json"]
     assert obstacle_left_in(tmp_path / "model") == given
     report = json.loads((tmp_path / "size/v.json").read_text(encoding="utf-8"))
-    assert report == {"variant": "v", "label": "V", "unavailable": {"reason": "r", "remedy": "m"}}
+    assert report == {"variant": "v", "label": "V", "unavailable": missing}
 
 
 def test_no_obstacle_writes_nothing(tmp_path):

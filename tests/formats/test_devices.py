@@ -5,11 +5,11 @@ import torch
 
 from stages.lib.formats.shared.devices import compute_dtype, resolve_device
 from stages.lib.project.errors import UserError
-from stages.lib.project.params import Variant
+from stages.lib.project.params import Variant, variant_of
 
 
 def _variant(**keys) -> Variant:
-    return Variant(**{"name": "v", "label": "V", "backend": "torch", "weights": "float16", **keys})
+    return variant_of(**{"name": "v", "label": "V", "backend": "torch", "weights": "float16", **keys})
 
 
 def test_a_variant_decides_before_params_yaml(monkeypatch):

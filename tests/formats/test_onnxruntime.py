@@ -19,7 +19,7 @@ from stages.lib.models.calibration import write_inputs
 from stages.lib.models.inventory import ONNX_CONSTANTS, ONNX_GRAPH, disk_bytes, memory_bytes
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import sha256
-from stages.lib.project.params import COMPONENTS, Variant
+from stages.lib.project.params import COMPONENTS, Variant, variant_of
 from stages.lib.project.prompts import Prompt
 from tests.conftest import PROJECT
 from tests.reference import generated, reference_pipeline
@@ -39,7 +39,7 @@ from stages.lib.formats.onnxruntime.backend import quantize
 from stages.lib.models.calibration import read_inputs
 from stages.lib.project.params import Variant
 base, inputs, out = map(Path, sys.argv[1:])
-variant = Variant(
+variant = variant_of(
     name="v", label="V", backend="onnxruntime", device="cpu", compute="float32", weights="int8", activations="int8"
 )
 quantize(base, variant, out, calibration=read_inputs(inputs))
@@ -47,7 +47,7 @@ quantize(base, variant, out, calibration=read_inputs(inputs))
 
 
 def _variant(**keys) -> Variant:
-    return Variant(name="v", label="V", backend="onnxruntime", device="cpu", compute="float32", **keys)
+    return variant_of(name="v", label="V", backend="onnxruntime", device="cpu", compute="float32", **keys)
 
 
 @pytest.fixture(scope="module")

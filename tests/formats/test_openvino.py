@@ -17,7 +17,7 @@ from stages.lib.models import components
 from stages.lib.models.inventory import GRAPH, GRAPH_CONSTANTS, disk_bytes, memory_bytes
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import sha256
-from stages.lib.project.params import COMPONENTS, Variant
+from stages.lib.project.params import COMPONENTS, Variant, variant_of
 from stages.lib.project.prompts import Prompt
 from stages.lib.timing.work_counter import WorkCounter
 
@@ -45,7 +45,7 @@ STORED_PARAMETERS = {"unet": 253364, "vae": 101975, "text_encoder": 34304, "safe
 
 
 def _variant(**keys) -> Variant:
-    return Variant(name="v", label="V", backend="openvino", device="cpu", **keys)
+    return variant_of(name="v", label="V", backend="openvino", device="cpu", **keys)
 
 
 @pytest.fixture(scope="module")

@@ -16,13 +16,13 @@ from stages.lib.models import components
 from stages.lib.models.inventory import memory_bytes
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import sha256
-from stages.lib.project.params import COMPONENTS, Variant
+from stages.lib.project.params import COMPONENTS, Variant, variant_of
 from tests.reference import generated, reference_pipeline
 
 
 def _variant(weights: str, **keys) -> Variant:
     simulated = weights.startswith("int")
-    return Variant(name="v", label="V", backend="torch", weights=weights, simulated=simulated, **keys)
+    return variant_of(name="v", label="V", backend="torch", weights=weights, simulated=simulated, **keys)
 
 
 def _made(base: Path, variant: Variant, folder: Path) -> Path:

@@ -16,14 +16,14 @@ from stages.lib.models.components import ACTIVATIONS_FILE
 from stages.lib.models.inventory import disk_bytes
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import sha256
-from stages.lib.project.params import COMPONENTS, Variant
+from stages.lib.project.params import COMPONENTS, Variant, variant_of
 from stages.lib.project.prompts import Prompt
 from tests.reference import generated, reference_pipeline
 
 
 def _variant(**keys) -> Variant:
     keys = {"weights": "int8", "activations": "int8", **keys}
-    return Variant(name="v", label="V", backend="torch", simulated=True, **keys)
+    return variant_of(name="v", label="V", backend="torch", simulated=True, **keys)
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,12 @@ from stages.lib.formats.torch_dynamic.backend import load, quantize, quantize_li
 from stages.lib.models import components
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import sha256
-from stages.lib.project.params import COMPONENTS, Variant
+from stages.lib.project.params import COMPONENTS, Variant, variant_of
 from tests.reference import generated, reference_pipeline
 
 
 def _variant(granularity: str = "tensor", **keys) -> Variant:
-    return Variant(
+    return variant_of(
         name="v",
         label="V",
         backend="torch_dynamic",

@@ -24,7 +24,7 @@ from stages.lib.formats.torch.layers import (
 from stages.lib.formats.torch.mixed import PLAN_FILE, LayerNoise, choose_bits, expected_noise, measure_layers
 from stages.lib.models.components import load_component
 from stages.lib.project.errors import UserError
-from stages.lib.project.params import Variant
+from stages.lib.project.params import Variant, variant_of
 
 MIXED = {"label": "Mixed", "backend": "torch", "weights": "int4", "components": ["unet"], "simulated": True}
 INVENTED = {
@@ -100,7 +100,7 @@ def test_a_network_resumed_at_a_layer_predicts_the_same_bits(unet, inputs):
 
 
 def variant(mean_bits: float | None) -> Variant:
-    return Variant(name="mixed", **MIXED, mean_bits=mean_bits)
+    return variant_of(name="mixed", **MIXED, mean_bits=mean_bits)
 
 
 def test_examples_are_spread_over_the_inputs_and_predicted_with_guidance(unet, inputs):
@@ -196,4 +196,4 @@ def test_without_inputs_there_is_no_plan(tiny_model, tmp_path):
 @pytest.mark.parametrize("changes", [{"weights": "int8"}, {"components": ["unet", "vae"]}, {"mean_bits": 9.0}])
 def test_a_variant_that_cannot_be_mixed_is_refused(changes):
     with pytest.raises(ValueError, match="mean_bits"):
-        Variant(**{"name": "mixed", **MIXED, "mean_bits": 5.0, **changes})
+        variant_of(**{"name": "mixed", **MIXED, "mean_bits": 5.0, **changes})

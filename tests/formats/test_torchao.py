@@ -20,7 +20,7 @@ from stages.lib.models import components
 from stages.lib.models.inventory import disk_bytes, memory_bytes
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import read_json, sha256
-from stages.lib.project.params import COMPONENTS, Variant
+from stages.lib.project.params import COMPONENTS, Variant, variant_of
 from tests.conftest import PROJECT
 from tests.reference import generated, reference_pipeline
 
@@ -34,7 +34,7 @@ FORMATS = {
 
 
 def _variant(**keys) -> Variant:
-    return Variant(**{"name": "v", "label": "V", "backend": "torchao", "weights": "int8", "device": "auto", **keys})
+    return variant_of(**{"name": "v", "label": "V", "backend": "torchao", "weights": "int8", "device": "auto", **keys})
 
 
 def _made(base: Path, variant: Variant, folder: Path) -> Path:

@@ -10,7 +10,7 @@ from stages.lib.formats import BACKENDS
 from stages.lib.formats.shared.graphs.networks import OnCpu
 from stages.lib.generation.safety import compare_decisions, decide, margin_fields, read_decisions
 from stages.lib.project.errors import UserError
-from stages.lib.project.params import Variant
+from stages.lib.project.params import variant_of
 from tests.tiny_project import images_of, write_images
 
 IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8))
@@ -28,7 +28,7 @@ def pipeline(request, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
     name = request.param
     if name == "openvino":
         pytest.importorskip("openvino", reason="the back end's package is optional")
-    variant = Variant(name=name, label=name, device="cpu", **FORMATS[name])
+    variant = variant_of(name=name, label=name, device="cpu", **FORMATS[name])
     backend, folder = BACKENDS[variant.backend].load_module(), tmp_path_factory.mktemp(name)
     backend.quantize(tiny_model, variant, folder)
     return backend.load(folder, variant, "cpu")

@@ -9,7 +9,7 @@ from stages.lib.models import components
 from stages.lib.models.inventory import StoredTensor, container_bytes, disk_bytes, stored_tensors
 from stages.lib.models.reconciliation import check_complete, explain
 from stages.lib.project.errors import UserError
-from stages.lib.project.params import COMPONENTS, Variant
+from stages.lib.project.params import COMPONENTS, variant_of
 
 WEIGHT = StoredTensor("unet", "a.weight", "Linear", 1000, 1000, "int8", 1000)
 SCALE = StoredTensor("unet", "a.weight_scale", "Linear", 10, 0, "float32", 40)
@@ -19,7 +19,7 @@ CONVOLUTION = StoredTensor("unet", "c.weight", "Conv2d", 1000, 1000, "float32", 
 
 def test_fp32_is_nothing_but_its_parameters_and_headers(tiny_model, tmp_path):
     """Identity: every byte of an unquantized model is a parameter in FP32 or a header."""
-    quantize(tiny_model, Variant(name="v", label="V", backend="torch", weights="float32"), tmp_path)
+    quantize(tiny_model, variant_of(name="v", label="V", backend="torch", weights="float32"), tmp_path)
     tensors, disk, container = stored_tensors(tmp_path), disk_bytes(tmp_path), container_bytes(tmp_path)
     for component in COMPONENTS:
         own = [tensor for tensor in tensors if tensor.component == component]

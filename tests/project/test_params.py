@@ -1,11 +1,14 @@
 """params.yaml: the shipped one is right, and each mistake gives a message with file, key, value and remedy."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from stages.lib.project.errors import UserError
-from stages.lib.project.params import COMPONENTS, HubModel, load_params
+from stages.lib.project.params import COMPONENTS, load_params
+from stages.lib.project.sections import HubModel
 from tests.conftest import PROJECT
 
 SHIPPED = PROJECT / "params.yaml"
@@ -119,6 +122,13 @@ def test_mixed_layers_have_the_bits_that_they_are_allowed(tmp_path):
     assert load_params(path).variant("int8-simulated").bits_per_weight == 5.5
 
 
+def test_reading_it_imports_no_library_that_computes():
+    """Protects stages that start in a moment: each back end's options are read, and nothing of what runs them."""
+    code = "import sys, stages.lib.project.params as p; p.load_params(); print({'torch', 'openvino'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT)
+    assert done.stdout == "set()\n"
+
+
 def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
     """Protects a stage that is run by hand with a wrong name."""
     path = tmp_path / "params.yaml"
@@ -137,11 +147,19 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
         ("baseline: fp32", "baseline: fp64", "baseline 'fp64' is not one of `variants`: fp32, int8-cpu"),
         ("baseline: fp32", "baseline: int8-simulated", "is simulated and has no speed to compare with"),
         ("model: embedded", "model: sdxl", "model 'sdxl' is not one of `models`: embedded, sd15"),
-        ("backend: torch,", "backend: tensorrt,", "'variants.fp32': backend 'tensorrt' is unknown: use one of torch"),
+        (
+            "backend: torch,",
+            "backend: tensorrt,",
+            "'variants.fp32.backend' has the value 'tensorrt': use onnxruntime, openvino",
+        ),
         ("weights: float32", "weights: float8", "weights 'float8' is not something back end 'torch' can do: use one"),
         ("device: cpu", "device: cuda", "device 'cuda' is not something back end 'torch_dynamic' can do"),
         (", simulated: true", "", "set `simulated: true` with int8, int6, int4 weights"),
-        ("compute: float32}", "compute: float32, simulated: true}", "remove `simulated: true`"),
+        (
+            "compute: float32}",
+            "compute: float32, simulated: true}",
+            "simulated 'true' is not something back end 'torch_dynamic' can do: use false",
+        ),
         (", window: 3", "", "key 'sensitivity.window' is missing: add it"),
         ("images: 4", "images: 0", "'sensitivity.images' has the value 0: write 1 or more"),
         (
@@ -186,13 +204,29 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
         (
             "weights: float32}",
             "weights: float32, schedule: [float32]}",
-            "`schedule` gives U-Net calls a precision of their own: only for back end 'openvino' with 'unet' in",
+            "unknown key 'variants.fp32.schedule': it goes with `backend: openvino`; legal here: label, backend,",
         ),
         (
             "weights: float32}",
             "weights: float32, activation_components: [unet]}",
-            "`activation_components` chooses where activations are INT8: only for back end 'openvino'",
+            "unknown key 'variants.fp32.activation_components': it goes with `backend: openvino`; legal here: label",
         ),
+        (
+            "backend: torch, weights: float32}",
+            "backend: openvino, weights: int8, compute: float32, activation_components: [unet]}",
+            "`activation_components` chooses where activations are INT8: only with `activations: int8`",
+        ),
+        (
+            "backend: torch, weights: float32}",
+            "backend: openvino, weights: int8, compute: float32, components: [vae], schedule: [float32]}",
+            "`schedule` gives U-Net calls a precision of their own: only with 'unet' in `components`",
+        ),
+        (
+            "backend: torch, weights: float32}",
+            "weights: float32}",
+            "'variants.fp32.backend' is missing: add `backend: ",
+        ),
+        ("source: folder, path", "source: folder, revision: x, path", "it goes with `source: hub`; legal here: label"),
         (
             "backend: torch, weights: float32}",
             "backend: openvino, weights: int8, activations: int8, device: cpu, compute: float32, "
@@ -229,7 +263,7 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
         (
             "device: cpu",
             "device: cpu, compile: true",
-            "compile 'true' is not something back end 'torch_dynamic' can do",
+            "'variants.int8-cpu.compile': it goes with `backend: torch` or `backend: torchao`; legal here: label,",
         ),
         (
             "weights: float32}",
@@ -237,7 +271,7 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
             "compile 'reduce-overhead' records what a GPU is asked to do",
         ),
         ("weights: float32}", "weights: float32, compile: faster}", "use one of false, true, reduce-overhead"),
-        ("weights: float32}", "weights: float32, convolutions: int8}", "is not something back end 'torch' can do"),
+        ("weights: float32}", "weights: float32, convolutions: int8}", "it goes with `backend: torchao`; legal here"),
         ("weights: float32}", "weights: float32, memory_format: nhwc}", "use one of contiguous, channels_last"),
         ("repeats: 5", "repeats: 5, batch_sizes: [1]", "'benchmark.batch_sizes.0' has the value 1: write 2 or more"),
         (
@@ -248,12 +282,12 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
         (
             "weights: int8, activations: int8, granularity: tensor",
             "weights: int4, activations: int8, granularity: tensor",
-            "weights 'int4' is not something back end 'torch_dynamic' can do: use one of int8",
+            "weights 'int4' is not something back end 'torch_dynamic' can do: use int8",
         ),
         (
             "activations: int8, granularity: tensor",
             "activations: int6, granularity: tensor",
-            "activations 'int6' is not something back end 'torch_dynamic' can do: use one of int8",
+            "activations 'int6' is not something back end 'torch_dynamic' can do: use int8",
         ),
         ("weights: int8, simulated: true", "weights: int4", "set `simulated: true` with int8, int6, int4 weights"),
         (

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from stages.lib.project.params import Variant
+from stages.lib.project.params import variant_of
 from stages.lib.project.prompts import load_prompts
 from stages.lib.quality import known_artefacts
 from stages.lib.quality.appearance import (
@@ -44,7 +44,7 @@ def generated() -> list[np.ndarray]:
     from stages.lib.generation.noise import initial_latents
     from stages.lib.generation.sampling import generate_image
 
-    exact = Variant(name="fp32", label="FP32", backend="torch", weights="float32")
+    exact = variant_of(name="fp32", label="FP32", backend="torch", weights="float32")
     pipeline = backend.load(PROJECT / "data/embedded", exact, "cpu")
     prompts = load_prompts(PROJECT / "data/prompts.csv", None)[::5][:6]
     return [

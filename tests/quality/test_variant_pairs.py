@@ -1,6 +1,6 @@
 """Paired comparisons of variants: signs, what is left out, and what is claimed."""
 
-from stages.lib.project.params import Margins, Quality
+from stages.lib.project.sections import Margins, Quality
 from stages.lib.quality.variant_pairs import compare_variants
 
 SETTINGS = Quality(

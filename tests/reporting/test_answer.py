@@ -5,7 +5,7 @@ from gettext import NullTranslations
 import pytest
 
 from stages.lib.project.measurement import Measurement
-from stages.lib.project.params import Variant
+from stages.lib.project.params import variant_of
 from stages.lib.reporting.answer import answer
 from stages.lib.results.records import Results, VariantResult
 
@@ -25,7 +25,7 @@ def result(label: str, mib: float, ratios: tuple | None, psnr: float | None, ide
         }
         timing["baseline_extrapolated"] = False
     return VariantResult(
-        variant=Variant(name=label.lower(), label=label, backend="torch", weights="float32"),
+        variant=variant_of(name=label.lower(), label=label, backend="torch", weights="float32"),
         is_baseline=label == "FP32",
         compression=40 / mib,
         size={"disk_mib": mib},

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stages.lib.project.params import Scenario
+from stages.lib.project.sections import Scenario
 from stages.lib.results.scenarios import decide, moved, obstacles, turns, value
 from tests.candidates import candidate, some
 

@@ -12,7 +12,6 @@ from safetensors.torch import load_file, save_file
 
 from stages import quantize
 from stages.calibrate import collect
-from stages.lib.formats.shared.availability import Obstacle
 from stages.lib.models.calibration import write_inputs
 from stages.lib.models.components import write_component
 from stages.lib.project.errors import UserError, run_stage
@@ -185,11 +184,11 @@ def test_bytes_that_the_format_does_not_explain_stop_the_stage(monkeypatch, tiny
 
 def test_a_variant_that_cannot_run_here_is_left_out_with_its_reason(monkeypatch, tiny_model, tmp_path, capsys):
     """Nothing is made; the model folder and the size report hold the reason that `environment` found."""
-    monkeypatch.setattr(quantize, "obstacle_of", lambda *_: Obstacle("no such package", "install it"))
+    monkeypatch.setattr(quantize, "obstacle_of", lambda *_: {"reason": "not_installed", "packages": ["x"]})
     report = _run(monkeypatch, tiny_model, tmp_path, "bf16")
-    assert report["unavailable"] == {"reason": "no such package", "remedy": "install it"}
+    assert report["unavailable"] == {"reason": "not_installed", "packages": ["x"]}
     assert [path.name for path in (tmp_path / "bf16").iterdir()] == ["unavailable.json"]
-    assert capsys.readouterr().out == "quantize: BF16 is left out (no such package: install it)\n"
+    assert capsys.readouterr().out == "quantize: BF16 is left out (not_installed, packages x)\n"
 
 
 def test_too_little_memory_stops_it_before_it_begins(monkeypatch, tiny_model, tmp_path):

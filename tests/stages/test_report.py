@@ -234,7 +234,9 @@ def test_a_variant_that_cannot_run_here_is_a_row_with_the_reason(copy):
         summary["variants"] = [row for row in summary["variants"] if row["variant"] != "bf16"]
         for key in ("pairs", "comparisons"):
             summary[key] = [pair for pair in summary[key] if "bf16" not in (pair["reference"], pair["variant"])]
-        summary["unavailable"] = [{"variant": "bf16", "label": "BF16", "reason": "x: not installed", "remedy": "get x"}]
+        summary["unavailable"] = [
+            {"variant": "bf16", "label": "BF16", "obstacle": {"reason": "not_installed", "packages": ["x"]}}
+        ]
 
     change(copy / "reports/embedded/summary.json", leave_out)
     for path in (
@@ -246,9 +248,9 @@ def test_a_variant_that_cannot_run_here_is_a_row_with_the_reason(copy):
     shutil.rmtree(copy / "data/runs/embedded/images/bf16")
     page = rendered()
     for key in ("formats", "sizes", "overhead", "performance", "quality", "tradeoff", "costs"):
-        assert "BF16 x: not installed: get x" in table(page, key), key
+        assert "BF16 x: not installed: pip install x" in table(page, key), key
     assert "BF16" not in table(page, "kinds") + table(page, "all-prompts") + table(page, "samples")
-    assert page.count("x: not installed: get x") == 9
+    assert page.count("x: not installed: pip install x") == 9
     assert "BF16" not in " ".join(re.findall(r'alt="([^"]*)"', page))
 
 

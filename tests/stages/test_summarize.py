@@ -181,7 +181,7 @@ def test_a_removed_variant_leaves_nothing_in_summary_and_metrics(project: Path) 
 
 def leave_out(project: Path, name: str) -> dict:
     """What the stages before summarize leave of a variant that cannot run here."""
-    obstacle = {"reason": "no such package", "remedy": "install it"}
+    obstacle = {"reason": "not_installed", "packages": ["x"]}
     for kind in ("size", "timing", "quality"):
         content = {"variant": name, "label": name, "unavailable": obstacle}
         write_json(project / f"reports/tiny/{kind}/{name}.json", content)
@@ -197,7 +197,7 @@ def test_a_variant_that_cannot_run_here_is_listed_and_nothing_else(project: Path
     summarize.main()
     summary = read(project / "reports/tiny/summary.json")
     assert [row["variant"] for row in summary["variants"]] == ["fp32", "int8-simulated"]
-    assert summary["unavailable"] == [{"variant": "bf16", "label": "BF16", **obstacle}]
+    assert summary["unavailable"] == [{"variant": "bf16", "label": "BF16", "obstacle": obstacle}]
     assert len(summary["pairs"]) == 1
     assert not (project / "reports/tiny/metrics/bf16.json").exists()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stages.lib.project.files import read_json
-from stages.lib.project.params import Variant, load_params
+from stages.lib.project.params import load_params, variant_of
 from stages.lib.project.prompts import load_prompts
 from stages.lib.reporting.outline import STUDY_TABLES
 from stages.lib.results.records import load_results
@@ -166,14 +166,14 @@ def test_an_artefact_counts_only_where_it_is_seen(texts, project):
 
 
 def test_formats_are_recognized_by_what_they_are():
-    variant = Variant(name="x", **VARIANTS["dynamic"])
+    variant = variant_of(name="x", **VARIANTS["dynamic"])
     assert is_format(variant, "INT8 CPU") and not is_format(variant, "INT8 Simulated")
-    rounded = Variant(name="y", activations="int8", **VARIANTS["simulated"])
+    rounded = variant_of(name="y", activations="int8", **VARIANTS["simulated"])
     assert not is_format(rounded, "INT8 Simulated")
 
 
 def test_advice_is_compared_where_there_is_one(texts):
-    recommended = {"gpu-4-8gb": Variant(name="fp16", **VARIANTS["fp16"])}
+    recommended = {"gpu-4-8gb": variant_of(name="fp16", **VARIANTS["fp16"])}
     found = texts(recommended=recommended)
     assert lines(found, "recommendations")["Production on a GPU with 4 to 8 GB"].verdict == "agrees"
     assert lines(found, "recommendations")["Production on a GPU with more than 8 GB"].verdict == "differs"

@@ -13,8 +13,9 @@ from stages.lib.generation.safety import Decision, decide
 from stages.lib.generation.sampling import generate_image, quiet_safety_checker, use_deterministic_algorithms
 from stages.lib.generation.step_latents import Recorder
 from stages.lib.project.memory import PROCESS_BYTES
-from stages.lib.project.params import Generation, Variant
+from stages.lib.project.params import Variant
 from stages.lib.project.prompts import SEED_LIMIT, Prompt
+from stages.lib.project.sections import Generation
 from stages.lib.project.worker_pool import WorkerPool, map_in_pool, pool_for, threads_here
 
 if TYPE_CHECKING:

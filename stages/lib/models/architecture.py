@@ -13,7 +13,8 @@ from stages.lib.models.inventory import operator_of
 from stages.lib.models.pipelines import MODEL_INDEX
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import read_json
-from stages.lib.project.params import COMPONENTS, DTYPE_BITS
+from stages.lib.project.params import COMPONENTS
+from stages.lib.project.variant import DTYPE_BITS
 
 if TYPE_CHECKING:
     from torch import nn

@@ -10,7 +10,8 @@ from stages.lib.models.families import READ_FROM
 from stages.lib.models.kinds import MODEL_INDEX, REMEDY, Kind, kind_of
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import write_json
-from stages.lib.project.params import PARAMS_FILE, ArchitectureModel, FolderModel
+from stages.lib.project.params import PARAMS_FILE
+from stages.lib.project.sections import ArchitectureModel, FolderModel
 
 STEMS = ("diffusion_pytorch_model", "model")  # diffusers' networks, and those of transformers
 HALF = "fp16"

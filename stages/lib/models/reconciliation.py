@@ -8,7 +8,7 @@ from pathlib import Path
 from stages.lib.models.components import empty_component, headers, shared_names
 from stages.lib.models.inventory import QUANTIZATION_SUFFIXES, StoredTensor, is_graph
 from stages.lib.project.errors import UserError
-from stages.lib.project.params import DTYPE_BITS
+from stages.lib.project.variant import DTYPE_BITS
 
 TOLERANCE = 0.01
 NAMED = 5  # how many tensors a message names

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.lib.project.errors import UserError
-from stages.lib.project.params import PARAMS_FILE, Params, safe_name
+from stages.lib.project.params import PARAMS_FILE, Params
+from stages.lib.project.sections import safe_name
 
 COLUMNS = ("id", "prompt", "kind", "complexity", "seed", "set")
 SEED_LIMIT = 2**63

@@ -18,7 +18,7 @@ from stages.lib.quality.full_reference import MS_SSIM_SMALLEST_SIDE, Distances, 
 from stages.lib.quality.statistics import intervals
 
 if TYPE_CHECKING:
-    from stages.lib.project.params import Quality
+    from stages.lib.project.sections import Quality
     from stages.lib.quality.clip_features import Clip
 
 BATCH_SIZE = 8  # pairs in memory at a time

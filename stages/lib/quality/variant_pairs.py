@@ -8,7 +8,7 @@ import numpy as np
 from stages.lib.quality.statistics import compare_paired
 
 if TYPE_CHECKING:
-    from stages.lib.project.params import Quality
+    from stages.lib.project.sections import Quality
 
 COMPARED = ("psnr_db", "ssim", "clip_score")
 

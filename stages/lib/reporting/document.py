@@ -16,6 +16,7 @@ from stages.lib.quality.metrics import METRICS, rate_psnr
 from stages.lib.reporting.answer import figure
 from stages.lib.reporting.known_words import said
 from stages.lib.reporting.languages import NO_BREAK_SPACE, day, number, percent_of, unit
+from stages.lib.reporting.obstacle_words import obstacle_words
 from stages.lib.reporting.result_charts import component_names
 from stages.lib.reporting.slim_svg import slim
 
@@ -82,6 +83,7 @@ def environment(templates: Path, translations: NullTranslations) -> "Environment
         "day": day,
         "unit": unit,
         "said": lambda text: said(text, translate),
+        "obstacle_words": lambda obstacle: obstacle_words(obstacle, translate),
         "signed": signed,
         "dtype": dtype_name,
         "snr": lambda noise: number(-10 * math.log10(noise), ".1f") if noise > 0 else "∞",

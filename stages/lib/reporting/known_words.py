@@ -50,13 +50,6 @@ REASONS = (
     N_("images have fewer than %(side)s pixels on a side"),
     N_("this back end's safety checker shows no image embedding"),
     N_("there is only one prompt, and nothing to swap with"),
-    N_("%(packages)s: not installed"),
-    N_("cannot run here: PyTorch finds no CUDA device"),
-    N_("set `device` to auto or cpu, or install a PyTorch build and a driver for your GPU"),
-    N_("cannot run here: %(weights)s needs a GPU of compute capability %(capability)s or more"),
-    N_("run it on such a machine"),
-    N_("cannot run here: %(key)s %(arithmetic)s needs a processor with %(names)s"),
-    N_("use float32 in `%(key)s`"),
 )
 
 

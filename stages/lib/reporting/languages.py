@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Literal
 
 from babel import Locale
 from babel.dates import format_date
@@ -125,6 +126,6 @@ def day(when: date) -> str:
     return format_date(when, "long", locale=_SPOKEN.get().code)
 
 
-def list_of(labels: Sequence[str]) -> str:
-    """Labels as a list within a sentence: 'A', 'A and B', 'A, B, and C'."""
-    return format_list(list(labels), locale=_SPOKEN.get().code)
+def list_of(labels: Sequence[str], style: Literal["standard", "or"] = "standard") -> str:
+    """Labels as a list within a sentence: 'A', 'A and B', 'A, B, and C'; with 'or' in place of 'and'."""
+    return format_list(list(labels), style, locale=_SPOKEN.get().code)

@@ -1,6 +1,6 @@
 """Advice in sentences: what a scenario asks for, why not each other variant, and why there may be no answer."""
 
-from stages.lib.project.params import Scenario
+from stages.lib.project.sections import Scenario
 from stages.lib.reporting.answer import figure
 from stages.lib.reporting.charts import Translate
 from stages.lib.reporting.known_words import said

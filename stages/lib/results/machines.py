@@ -16,7 +16,7 @@ from stages.lib.models.inventory import compression
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import read_json
 from stages.lib.project.measurement import Measurement
-from stages.lib.project.params import Variant
+from stages.lib.project.params import Variant, variant_of
 from stages.lib.results.records import Results
 
 FILES = ("size", "timing", "quality", "origin")
@@ -72,7 +72,9 @@ class MeasuredModel:
     @property
     def replayed(self) -> list[str]:
         """The labels of the variants whose batches replay what the GPU was asked to do once."""
-        return [item.variant.label for item in self.variants if item.batches and isinstance(item.variant.compile, str)]
+        return [
+            item.variant.label for item in self.variants if item.batches and isinstance(item.variant.compile_mode, str)
+        ]
 
     @property
     def commits(self) -> dict[str, list[str]]:
@@ -160,7 +162,7 @@ def _load_model(folder: Path, asked: list[str], failed: dict[str, str], fingerpr
 
 def _variant(stored: dict[str, Any], folder: Path) -> Variant:
     try:
-        return Variant(**stored)
+        return variant_of(**stored)
     except ValueError as error:
         raise UserError(
             f"{folder / 'origin.json'} has a variant that this code does not know ({str(error).splitlines()[-1]}): "

@@ -80,8 +80,7 @@ class UnavailableVariant:
     """A declared variant that cannot be made and run here: nothing was measured of it."""
 
     variant: Variant
-    reason: str
-    remedy: str
+    obstacle: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -147,7 +146,7 @@ def load_results(reports: Path, images: Path, params: Params) -> Results:
         if name in rows
     )
     unavailable = tuple(
-        UnavailableVariant(variant, missing[name]["reason"], missing[name]["remedy"])
+        UnavailableVariant(variant, missing[name]["obstacle"])
         for name, variant in params.variants.items()
         if name in missing
     )

@@ -7,7 +7,7 @@ with the least of what the scenario minimises. At equal values the higher SSIM w
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from stages.lib.project.params import Scenario
+from stages.lib.project.sections import Scenario
 from stages.lib.results.candidates import Candidate
 from stages.lib.results.pareto import COSTS
 

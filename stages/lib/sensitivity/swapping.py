@@ -14,8 +14,9 @@ from stages.lib.models.components import assemble, load_component
 from stages.lib.models.inventory import disk_bytes
 from stages.lib.project.errors import UserError
 from stages.lib.project.memory import PROCESS_BYTES
-from stages.lib.project.params import COMPONENTS, Generation, Params, Variant
+from stages.lib.project.params import COMPONENTS, Params, Variant
 from stages.lib.project.prompts import Prompt, load_prompts
+from stages.lib.project.sections import Generation
 from stages.lib.project.worker_pool import WorkerPool, pool_for, threads_here
 
 if TYPE_CHECKING:

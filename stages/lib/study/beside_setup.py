@@ -1,6 +1,6 @@
 """Tables 1 to 3 of the study beside this measurement: machine, formats, prompts."""
 
-from stages.lib.project.params import DTYPE_BITS
+from stages.lib.project.variant import DTYPE_BITS
 from stages.lib.reporting import known_words
 from stages.lib.reporting.document import dtype_name
 from stages.lib.reporting.languages import NO_BREAK_SPACE, number, unit

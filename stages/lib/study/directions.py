@@ -65,7 +65,7 @@ def _hardware(sources: Sources) -> Answer:
 
 def _adaptive(sources: Sources) -> Answer:
     _ = sources._
-    steps = [r.label for r in sources.results.variants if r.variant.schedule]
+    steps = [r.label for r in sources.results.variants if r.variant.call_precisions]
     dynamic = [r.label for r in sources.results.variants if r.variant.backend in ("torch_dynamic", "torchao")]
     if not steps + dynamic:
         return "no", _("No format adapts to what is generated."), ()

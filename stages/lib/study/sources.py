@@ -119,7 +119,7 @@ def exact_parameters(exact: dict[str, Any]) -> int:
 
 def is_format(variant: Variant, name: str) -> bool:
     """Whether `variant` is what the study calls `name`, whatever its own name is."""
-    if set(variant.components) != set(COMPONENTS) or variant.compile:
+    if set(variant.components) != set(COMPONENTS) or variant.compile_mode:
         return False
     plain = variant.backend == "torch" and variant.activations == "none" and variant.compute != "tensorfloat32"
     return {

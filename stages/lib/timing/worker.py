@@ -229,7 +229,7 @@ def load(task: Task, meter: PeakMeter) -> tuple[Worker, dict[str, Any]]:
         torch.cuda.synchronize()
     answer = {"load_peak_mib": meter.peak_mib()}
     meter.reset()
-    return Worker(task, pipeline, latents, meter, 1 + len(variant.schedule) + TIMED_STEPS), answer
+    return Worker(task, pipeline, latents, meter, 1 + len(variant.call_precisions) + TIMED_STEPS), answer
 
 
 def main() -> None:

@@ -22,7 +22,8 @@ from stages.lib.models.components import (
     write_component,
 )
 from stages.lib.models.inventory import StoredTensor, stored_tensors
-from stages.lib.project.params import COMPONENTS, DTYPE_BITS, Variant
+from stages.lib.project.params import COMPONENTS, Variant
+from stages.lib.project.variant import DTYPE_BITS
 
 
 def quantize(base: Path, variant: Variant, out: Path, calibration: Inputs | None = None) -> None:

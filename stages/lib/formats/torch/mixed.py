@@ -29,7 +29,8 @@ from stages.lib.formats.torch.layers import (
 from stages.lib.models.calibration import Inputs as AllInputs
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import write_json
-from stages.lib.project.params import GROUP_SCALE_BITS, Variant
+from stages.lib.project.params import Variant
+from stages.lib.project.variant import GROUP_SCALE_BITS
 
 LOW, HIGH, KEPT = 4, 8, 16
 PLAN_FILE = "layer_bits.json"

@@ -1,0 +1,86 @@
+"""The options of back end `openvino`, and what they need of the processor."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from stages.lib.project.variant import Component, SomeComponents, Variant
+
+# The extensions of which a processor must have one to multiply in BF16, as Linux names them.
+BFLOAT16_SETS = ("avx512_bf16", "amx_bf16", "bf16")
+
+
+def _repeated(entries: object) -> object:
+    """A list with each '4 x int8' in it written out as four entries."""
+    if not isinstance(entries, list):
+        return entries
+    found = []
+    for entry in entries:
+        times, name = re.fullmatch(r"(?:([1-9]\d{0,3}) x )?(.*)", str(entry), re.DOTALL).groups()
+        found += [name if times else entry] * int(times or 1)
+    return found
+
+
+ScheduleEntry = Literal["int8", "none", "bfloat16", "mixed", "float32"]
+
+
+class Options(Variant):
+    """OpenVINO's runtime on the CPU; INT8 by NNCF."""
+
+    packages: ClassVar[tuple[str, ...]] = ("openvino", "nncf")
+
+    backend: Literal["openvino"]
+    weights: Literal["float32", "float16", "int8"]
+    activations: Literal["none", "int8"] = "none"
+    granularity: Literal["channel"] = "channel"
+    device: Literal["cpu"] = "cpu"
+    compute: Literal["float32", "bfloat16", "mixed"]
+    activation_components: SomeComponents | None = None
+    schedule: Annotated[tuple[ScheduleEntry, ...], BeforeValidator(_repeated), Field(strict=False)] = ()
+
+    @model_validator(mode="after")
+    def _keys_agree(self) -> "Options":
+        if self.activation_components is not None:
+            if self.activations == "none":
+                raise ValueError(
+                    "`activation_components` chooses where activations are INT8: only with `activations: int8`"
+                )
+            strangers = [name for name in self.activation_components if name not in self.components]
+            if strangers:
+                raise ValueError(
+                    f"activation_components '{strangers[0]}' is not one of `components`: {', '.join(self.components)}"
+                )
+        if self.schedule and "unet" not in self.components:
+            raise ValueError("`schedule` gives U-Net calls a precision of their own: only with 'unet' in `components`")
+        integers_or_not = next((entry for entry in self.schedule if entry in ("int8", "none")), None)
+        if integers_or_not and "unet" not in self.rounded_components:
+            raise ValueError(
+                f"schedule '{integers_or_not}' says whether activations of the U-Net are INT8, but it has none: "
+                "use float32, mixed or bfloat16"
+            )
+        return self
+
+    @property
+    def rounded_components(self) -> tuple[Component, ...]:
+        """Those of `activation_components`, else all converted ones."""
+        return super().rounded_components if self.activation_components is None else self.activation_components
+
+    @property
+    def needs_calibration(self) -> bool:
+        """For ranges of activations."""
+        return self.activations != "none"
+
+    @property
+    def call_precisions(self) -> tuple[str, ...]:
+        """As `schedule` says."""
+        return self.schedule
+
+    def obstacle(self, device: str, machine: Mapping[str, Any]) -> dict[str, Any] | None:
+        """BF16 that the processor does not have."""
+        for key, arithmetic in [("compute", self.compute), *(("schedule", item) for item in self.schedule)]:
+            if arithmetic in ("bfloat16", "mixed") and not set(BFLOAT16_SETS) & set(machine["instruction_sets"]):
+                sets = list(BFLOAT16_SETS)
+                return {"reason": "needs_instruction_set", "key": key, "value": arithmetic, "sets": sets}
+        return None

@@ -1,0 +1,117 @@
+"""What every numeric format has, whatever back end makes and runs it: the base of each back end's options."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+COMPONENTS = ("unet", "vae", "text_encoder", "safety_checker")
+DTYPE_BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "float8": 8, "int8": 8, "int6": 6, "int4": 4}
+FLOATS = ("float32", "float16", "bfloat16")
+GROUP_SCALE_BITS = 16
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("give it a text")
+    return text
+
+
+Label = Annotated[str, AfterValidator(_not_blank)]
+Device = Literal["auto", "cpu", "cuda"]
+Component = Literal["unet", "vae", "text_encoder", "safety_checker"]
+SomeComponents = Annotated[tuple[Component, ...], Field(min_length=1, strict=False)]
+
+
+class Section(BaseModel):
+    """A part of params.yaml: no unknown keys, no conversions, no change once it is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Variant(Section):
+    """One numeric format and the way it runs. `name` is its key in params.yaml.
+
+    A back end's options (class `Options` of stages/lib/formats/<backend>/options.py) narrow the keys below to what it
+    can do, as Literals, and add keys of its own. What other rooms ask of any variant has an answer here.
+    """
+
+    packages: ClassVar[tuple[str, ...]] = ()  # what pip installs for it beyond PyTorch and diffusers; optional
+
+    name: str
+    label: Label
+    backend: str
+    weights: str
+    activations: str = "none"
+    granularity: str = "channel"
+    components: SomeComponents = COMPONENTS
+    device: Device = "auto"
+    compute: str = "auto"
+    simulated: Literal[False] = False
+
+    @model_validator(mode="after")
+    def _integer_activations_have_integer_weights(self) -> "Variant":
+        if self.activations.startswith("int") and not self.weights.startswith("int"):
+            remedy = " or ".join(f"`weights: {name}`" for name in legal_values(type(self), "weights") if "int" in name)
+            raise ValueError(f"activations '{self.activations}' need integer weights: set {remedy}")
+        return self
+
+    @property
+    def rounded_components(self) -> tuple[Component, ...]:
+        """The components whose activations are rounded."""
+        return () if self.activations == "none" else self.components
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether `quantize` takes ranges or choices from inputs of the FP32 pipeline."""
+        return False
+
+    @property
+    def needs_gpu(self) -> bool:
+        """Whether no CPU runs it."""
+        return False
+
+    @property
+    def compile_mode(self) -> bool | str:
+        """How torch.compile is used: not, in the usual way (True), or in a mode that records CUDA graphs."""
+        return False
+
+    @property
+    def call_precisions(self) -> tuple[str, ...]:
+        """The precision of each of the first U-Net calls of an image, as far as they have one of their own."""
+        return ()
+
+    @property
+    def stored_dtype(self) -> str:
+        """The dtype that weights have on disk: simulated integers are stored as FP16."""
+        return "float16" if self.simulated else self.weights
+
+    @property
+    def scaled(self) -> bool:
+        """Whether weights are rounded to steps of a scale, which `granularity` says how many of them share."""
+        return self.weights not in FLOATS
+
+    @property
+    def scale_group_size(self) -> int | None:
+        """How many consecutive input elements of an output channel share a scale; None where no groups do."""
+        return None
+
+    @property
+    def bits_per_weight(self) -> float:
+        """The declared bits of a weight, for a group with its share of an FP16 scale: 4.25 for int4 by 64.
+
+        The scale of a whole tensor or channel is shared by so many weights that it is left out.
+        """
+        return DTYPE_BITS[self.weights] + (GROUP_SCALE_BITS / self.scale_group_size if self.scale_group_size else 0)
+
+    def obstacle(self, device: str, machine: Mapping[str, Any]) -> dict[str, Any] | None:
+        """What keeps it from running on `device` of `machine` (the part of environment.json), though installed.
+
+        A record: {"reason": a code that stages.lib.reporting.obstacle_words has words for, and its values}.
+        """
+        return None
+
+
+def legal_values(model: type[BaseModel], key: str) -> tuple[Any, ...]:
+    """The values that a key declared as a Literal may have."""
+    return get_args(model.model_fields[key].annotation)

@@ -1,0 +1,34 @@
+"""Why a variant cannot run here, and what would help: words for the codes that the formats room writes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from stages.lib.reporting.languages import N_, Translate, list_of
+
+# By code, the reason and the remedy; the values are those of the obstacle's record.
+WORDS = {
+    "not_installed": (N_("%(packages)s: not installed"), "pip install %(names)s"),
+    "no_cuda": (
+        N_("cannot run here: PyTorch finds no CUDA device"),
+        N_("set `device` to auto or cpu, or install a PyTorch build and a driver for your GPU"),
+    ),
+    "needs_capability": (
+        N_("cannot run here: %(weights)s needs a GPU of compute capability %(capability)s or more"),
+        N_("run it on such a machine"),
+    ),
+    "needs_instruction_set": (
+        N_("cannot run here: %(key)s %(value)s needs a processor with %(sets)s"),
+        N_("use float32 in `%(key)s`"),
+    ),
+}
+
+
+def obstacle_words(obstacle: Mapping[str, Any], _: Translate) -> str:
+    """Reason and remedy of an obstacle in the language of `_`."""
+    reason, remedy = WORDS[obstacle["reason"]]
+    shown = dict(obstacle)
+    if "packages" in obstacle:
+        shown |= {"packages": list_of(obstacle["packages"]), "names": " ".join(obstacle["packages"])}
+    if "sets" in obstacle:
+        shown["sets"] = list_of([name.upper() for name in obstacle["sets"]], "or")
+    return f"{_(reason) % shown}: {_(remedy) % shown}"

@@ -1,0 +1,47 @@
+"""Every code that keeps a variant from running here has words, in every language."""
+
+import re
+
+import pytest
+
+from stages.lib.reporting.languages import language_of, spoken
+from stages.lib.reporting.obstacle_words import WORDS, obstacle_words
+from tests.conftest import PROJECT
+
+OBSTACLES = {
+    "not_installed": (
+        {"packages": ["openvino", "nncf"]},
+        "openvino and nncf: not installed: pip install openvino nncf",
+    ),
+    "no_cuda": (
+        {},
+        "cannot run here: PyTorch finds no CUDA device: set `device` to auto or cpu, or install a PyTorch build and a "
+        "driver for your GPU",
+    ),
+    "needs_capability": (
+        {"capability": 8.9, "weights": "float8"},
+        "cannot run here: float8 needs a GPU of compute capability 8.9 or more: run it on such a machine",
+    ),
+    "needs_instruction_set": (
+        {"key": "compute", "value": "bfloat16", "sets": ["avx512_bf16", "amx_bf16"]},
+        "cannot run here: compute bfloat16 needs a processor with AVX512_BF16 or AMX_BF16: use float32 in `compute`",
+    ),
+}
+
+
+@pytest.mark.parametrize("reason", OBSTACLES)
+def test_a_code_and_its_values_become_reason_and_remedy(reason):
+    """Protects somebody whose format was left out from a code, or from nothing to do about it."""
+    values, words = OBSTACLES[reason]
+    assert obstacle_words({"reason": reason, **values}, str) == words
+    russian = language_of("ru")
+    with spoken(russian):
+        said = obstacle_words({"reason": reason, **values}, russian.translations.gettext)
+    assert said != words and re.search("[а-я]", said)
+
+
+def test_every_code_in_the_formats_room_has_words():
+    """Protects a report from a code that a new back end gives."""
+    sources = [path.read_text(encoding="utf-8") for path in (PROJECT / "stages/lib/formats").rglob("*.py")]
+    codes = {code for text in sources for code in re.findall(r'"reason": "(\w+)"', text)}
+    assert codes == set(WORDS) == set(OBSTACLES)
