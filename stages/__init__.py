@@ -13,6 +13,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 if not sys.stderr.isatty():
     os.environ.setdefault("TQDM_DISABLE", "1")
 
+# When DVC is killed and started again, no stage of the first run, nor what it started, may be working still.
+if "DVC_STAGE" in os.environ:
+    from stages.lib.project.parent import end_with_parent
+
+    end_with_parent()
+
 # Python looks for the module that `python -m stages.NAME` is to run: the moment before anything is imported.
 if "STAGES_WARM" in os.environ and sys.argv[0] == "-m":
     from stages.lib.project.warm_request import run_warm

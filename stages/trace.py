@@ -48,11 +48,11 @@ def main() -> None:
     parser.add_argument("what", nargs="+", help="[table] format-or-file [figure]")
     arguments = parser.parse_args()
     params = load_params()
+    lock = read_lock(LOCK)
     if len(arguments.what) == 1:
         print("\n".join(overview(arguments.what[0], params)))
         return
     figure = locate(arguments.what, params)
-    lock = read_lock(LOCK)
     print("\n".join(chain(figure, lock)))
     if not holds(figure.source, lock) or any(stale_inputs(stage, lock) for stage in measured_by(figure, lock)):
         sys.exit(1)

@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import read_json
+from stages.lib.project.lock_file import read_lock
 
 RECOMPUTED = ("evaluate", "inspect", "summarize")
 TOLERANCE = 1e-5  # reports keep six significant digits
@@ -113,6 +114,7 @@ def main() -> None:
     parser.add_argument("--project", type=Path, default=Path(), help="folder with dvc.yaml")
     project = parser.parse_args().project.resolve()
     begin_s = time.perf_counter()
+    read_lock(project / "dvc.lock")
     items = recomputations(project)
     with TemporaryDirectory() as folder, ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         runs = pool.map(lambda item: recompute(item, project, Path(folder)), items)

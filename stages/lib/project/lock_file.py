@@ -22,19 +22,37 @@ class LockedStage:
 
 
 def read_lock(path: Path) -> dict[str, LockedStage]:
-    """Every stage of a dvc.lock by its name, such as 'evaluate@fp16'."""
+    """Every stage of a dvc.lock by its name, such as 'evaluate@fp16'. One that DVC could not read is a UserError."""
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
     from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+    from voluptuous import Invalid
 
     if not path.is_file():
-        raise UserError(f"{path} is missing: run `dvc repro` to measure something that can be traced")
-    stages = (YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {}).get("stages", {})
+        raise UserError(f"{path} is missing: run `make report` to measure something that can be traced")
+    text = path.read_bytes()
+    try:
+        if not text.endswith(b"\n"):  # cut within a line it may be YAML still, with a value that DVC stumbles over
+            raise ValueError(text[-10:])
+        stages = COMPILED_LOCKFILE_SCHEMA(YAML(typ="safe").load(text)).get("stages", {})
+    except (YAMLError, ValueError, Invalid):
+        if not text.strip():
+            found = "is empty"
+        elif b"<<<<<<< " in text:
+            found = "has the marks of a merge conflict"
+        else:
+            found = "is damaged"
+        raise UserError(
+            f"{path} {found}. Nothing else is lost: run `git checkout HEAD -- {path}`, or delete it where there is no "
+            "Git, then `make report`: what it had recorded since comes back from DVC's cache"
+        ) from None
     return {
         name: LockedStage(
             name=name,
             command=" ".join(stage["cmd"].split()),
-            deps={item["path"]: item["md5"] for item in stage.get("deps", ())},
+            deps={item["path"]: item.get("md5", "") for item in stage.get("deps", ())},
             params=stage.get("params", {}),
-            outs={item["path"]: item["md5"] for item in stage.get("outs", ())},
+            outs={item["path"]: item.get("md5", "") for item in stage.get("outs", ())},
         )
         for name, stage in stages.items()
     }

@@ -1,0 +1,157 @@
+"""Run the pipeline, as `make report` does: `python -m tools.run [stage ...]`.
+
+It is `dvc repro` that also says how far it is, refuses to run beside another, clears away what a killed run has left,
+and keeps dvc.lock whole.
+"""
+
+import argparse
+import io
+import logging
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from stages.lib.project.errors import UserError, run_stage
+from stages.lib.project.files import write_text
+from stages.lib.project.lock_file import read_lock
+from stages.lib.project.params import load_params
+from stages.lib.project.parent import RUN_LOCK, end_with_parent
+from tools.progress import Progress, read_times, write_times
+
+LOCK = Path("dvc.lock")
+OWN = Path(".dvc/tmp/run").absolute()  # DVC's own folder, which Git ignores
+TIMES = Path("reports/stage_times.json")
+PATIENCE_S = 5
+
+
+def main() -> None:
+    """Check, lock, clear, run."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("stages", nargs="*", help="only these and what they need; default: all")
+    targets = parser.parse_args().stages
+    if "MAKELEVEL" in os.environ:  # below make, whose end would otherwise leave this process and its stage behind
+        end_with_parent()
+    load_params()
+    with only_run():
+        if LOCK.is_file():
+            read_lock(LOCK)
+        clear_leftovers()
+        repair_dvc()
+        reproduce(targets)
+
+
+@contextmanager
+def only_run() -> Iterator[None]:
+    """Hold the project's lock, which also tells stages that this process lives; another run is a UserError."""
+    import fcntl
+
+    OWN.mkdir(parents=True, exist_ok=True)
+    os.environ[RUN_LOCK] = str(OWN / "lock")
+    with (OWN / "lock").open("a+", encoding="utf-8") as file:
+        deadline_s = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline_s:
+                    file.seek(0)
+                    raise UserError(
+                        f"another run of this project is going on (process {file.read()}): wait for its end, or stop it"
+                    ) from None
+                time.sleep(0.1)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def clear_leftovers() -> None:
+    """Remove what processes left that were killed; from here on temporary files lie where the next run finds them."""
+    temporary = OWN / "temporary"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    os.environ["TMPDIR"] = str(temporary)
+    for folder in (Path("data"), Path("reports")):
+        for path in folder.rglob(".*.partial"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    # DVC's list of who reads and writes what: it warns of every line of a dead process, and cannot read half a file.
+    users = Path(".dvc/tmp/rwlock")
+    if users.is_file():
+        numbers = re.findall(r'"pid": (\d+)', users.read_text(encoding="utf-8"))
+        if not any(psutil.pid_exists(int(number)) for number in numbers):
+            users.unlink()
+
+
+def repair_dvc() -> None:
+    """The one place where DVC is changed: dvc.lock is written whole by a rename, and only if an entry has changed.
+
+    DVC 3.67 empties the file and writes it anew, after every stage that ran and even if nothing changed
+    (dvc/dvcfile.py, Lockfile.dump_stages; dvc/utils/serialize/_common.py, _dump_data). Killed in that second it leaves
+    half a file, and every command from then on says "validation failed". A stage with `always_changed` takes that risk
+    in each run, and the time.
+    """
+    from dvc.dvcfile import Lockfile
+    from dvc.stage.serialize import to_lockfile
+    from dvc.utils.serialize import _common
+
+    dump_stages = Lockfile.dump_stages
+
+    def dump_changed(lock_file: Lockfile, stages: list, **options: Any) -> None:
+        locked = lock_file.load().get("stages", {})
+        new = {stage.name: to_lockfile(stage, **options)[stage.name] for stage in stages}
+        dump_stages(lock_file, [stage for stage in stages if new[stage.name] != locked.get(stage.name)], **options)
+
+    def dump_whole(path: str, data: Any, dumper: Any, fs: Any = None, **options: Any) -> None:
+        text = io.StringIO()
+        dumper(data, text, **options)
+        write_text(Path(path), text.getvalue())
+
+    Lockfile.dump_stages = dump_changed
+    _common._dump_data = dump_whole
+
+
+def reproduce(targets: list[str]) -> None:
+    """`dvc repro` of these stages, or of all. A failure of DVC's is a UserError."""
+    import dvc.stage.run
+    from dvc.exceptions import DvcException, ReproductionError
+    from dvc.logger import set_loggers_level
+    from dvc.repo import Repo
+    from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
+    from dvc.stage.exceptions import StageCmdFailedError
+
+    run_command = dvc.stage.run.cmd_run
+    try:
+        with Repo(config={"core": {"no_scm": not Path(".git").exists()}}) as repo, set_loggers_level(logging.WARNING):
+            graph = get_active_graph(repo.index.graph)
+            steps = plan_repro(graph, collect_stages(repo, targets or ["dvc.yaml"]))
+            progress = Progress(steps, graph, read_times(TIMES))
+
+            def run_and_tell(stage: Any, **options: Any) -> None:
+                print(progress.begin(stage), flush=True)
+                run_command(stage, **options)
+                progress.end(stage)
+
+            dvc.stage.run.cmd_run = run_and_tell
+            try:
+                repo.reproduce(targets or None)
+            finally:
+                write_times(TIMES, progress.times)
+    except DvcException as error:
+        cause = error.__cause__
+        if isinstance(cause, StageCmdFailedError):  # the stage has told its reason by itself
+            raise UserError(f"{error}, see above; the same command goes on from there") from None
+        if isinstance(error, ReproductionError) and not isinstance(cause, DvcException | OSError):
+            raise  # a mistake of ours or of DVC's
+        raise UserError(": ".join(str(item) for item in (error, cause) if item)) from None
+
+
+if __name__ == "__main__":
+    run_stage(main)
