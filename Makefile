@@ -10,15 +10,13 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .PHONY: report test lint benchmark memory
 
 report: .venv/.installed
-	@python -m stages.lib.project.params
-	@python -m stages.lib.project.warm_start dvc repro
-	@echo "The report: report.pdf, and report.html for the screen, in the model's folder in reports."
+	@python -m stages.lib.project.warm_start python -m tools.run
 
 test: .venv/.installed
 	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 benchmark: .venv/.installed
-	@dvc repro quantize noise environment
+	@python -m tools.run quantize noise environment
 	@python -m tools.benchmark $(BENCHMARK_ARGS)
 
 memory: .venv/.installed

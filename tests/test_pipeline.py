@@ -125,7 +125,10 @@ def clone(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Clone:
     clone.run("git", "add", "--all")
     clone.run("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--quiet", "-m", "start")
     clone.environment |= start_warm(folder, clone.environment)
-    clone.repro()
+    done = clone.run("python", "-m", "tools.run")
+    # The tiny model's prompts are cut short, which is told.
+    told = [line for line in done.splitlines() if "CLIP can only handle" not in line and "maximum seq" not in line]
+    clone.first_run = told
     return clone
 
 

@@ -32,6 +32,7 @@ stages:
     deps: [one-a.txt, one-b.txt]
     outs: [two.txt]
 """
+REPORT = "The report: reports/embedded/report.pdf, and reports/embedded/report.html for the screen."
 # Tells of every file that is opened for writing.
 WATCH = """
 import os, sys
@@ -80,16 +81,16 @@ def run(project: Path, module: str = "tools.run", *arguments: str, **variables: 
 def test_each_stage_that_runs_is_told_with_its_number_and_nothing_else_is(project: Path) -> None:
     """Protects who waits: number, name, and from the second run on what is left."""
     first = run(project)
-    assert first.stdout.splitlines() == ["[1/4] always", "[2/4] one@a", "[3/4] one@b", "[4/4] two"]
+    assert first.stdout.splitlines() == ["[1/4] always", "[2/4] one@a", "[3/4] one@b", "[4/4] two", REPORT]
     assert (first.stderr, first.returncode) == ("", 0)
-    (project / "reports/stage_times.json").write_text('{"one@a": 300.0, "two": 60.0}', encoding="utf-8")
+    (project / "reports/embedded/stage_times.json").write_text('{"one@a": 300.0, "two": 60.0}', encoding="utf-8")
     for name in ("one-b.txt", "two.txt"):
         (project / name).unlink()
     shutil.rmtree(project / ".dvc/cache")
     lines = run(project).stdout.splitlines()
     assert lines[:2] == ["[1/4] always", "[2/4] one@a, about 11 min left"]
     assert [re.sub(r"\d+ (s|min)", "N", line) for line in lines[2:]] == [
-        "[3/4] one@b, about N left", "[4/4] two, about N left",
+        "[3/4] one@b, about N left", "[4/4] two, about N left", REPORT,
     ]  # fmt: skip
 
 
@@ -133,15 +134,13 @@ def test_a_damaged_lock_file_is_one_message_and_its_remedy_loses_nothing(project
         assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
         assert "dvc.lock" in done.stderr and "Nothing else is lost: run `git checkout HEAD -- " in done.stderr
     path.unlink()
-    assert run(project).stdout.splitlines() == ["[1/4] always"], "all else comes from the run cache"
+    assert run(project).stdout.splitlines() == ["[1/4] always", REPORT], "all else comes from the run cache"
     assert path.read_text(encoding="utf-8") == text
 
 
 def test_a_stage_that_fails_has_the_word(project: Path) -> None:
     """Protects the stage's own message from being buried."""
-    (project / "dvc.yaml").write_text(
-        PIPELINE.replace("cat one-a.txt", "echo full >&2; false"), encoding="utf-8"
-    )
+    (project / "dvc.yaml").write_text(PIPELINE.replace("cat one-a.txt", "echo full >&2; false"), encoding="utf-8")
     done = run(project)
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
@@ -171,7 +170,7 @@ def test_a_killed_run_leaves_no_process_and_the_next_one_clears_up(project: Path
     assert all(path.exists() for path in litter)
     (project / "dvc.yaml").write_text(PIPELINE, encoding="utf-8")
     done = run(project)
-    assert (done.returncode, done.stderr) == (0, "") and done.stdout.endswith("[4/4] two\n")
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.splitlines()[-2:] == ["[4/4] two", REPORT]
     assert not any(path.exists() for path in litter)
 
 

@@ -27,7 +27,6 @@ from tools.progress import Progress, read_times, write_times
 
 LOCK = Path("dvc.lock")
 OWN = Path(".dvc/tmp/run").absolute()  # DVC's own folder, which Git ignores
-TIMES = Path("reports/stage_times.json")
 PATIENCE_S = 5
 
 
@@ -38,13 +37,15 @@ def main() -> None:
     targets = parser.parse_args().stages
     if "MAKELEVEL" in os.environ:  # below make, whose end would otherwise leave this process and its stage behind
         end_with_parent()
-    load_params()
+    reports = Path("reports", load_params().model)
     with only_run():
         if LOCK.is_file():
             read_lock(LOCK)
         clear_leftovers()
         repair_dvc()
-        reproduce(targets)
+        reproduce(targets, reports / "stage_times.json")
+    if not targets:
+        print(f"The report: {reports}/report.pdf, and {reports}/report.html for the screen.")
 
 
 @contextmanager
@@ -118,8 +119,8 @@ def repair_dvc() -> None:
     _common._dump_data = dump_whole
 
 
-def reproduce(targets: list[str]) -> None:
-    """`dvc repro` of these stages, or of all. A failure of DVC's is a UserError."""
+def reproduce(targets: list[str], times: Path) -> None:
+    """`dvc repro` of these stages, or of all; what they take is kept in `times`. A failure of DVC's is a UserError."""
     import dvc.stage.run
     from dvc.exceptions import DvcException, ReproductionError
     from dvc.logger import set_loggers_level
@@ -132,7 +133,7 @@ def reproduce(targets: list[str]) -> None:
         with Repo(config={"core": {"no_scm": not Path(".git").exists()}}) as repo, set_loggers_level(logging.WARNING):
             graph = get_active_graph(repo.index.graph)
             steps = plan_repro(graph, collect_stages(repo, targets or ["dvc.yaml"]))
-            progress = Progress(steps, graph, read_times(TIMES))
+            progress = Progress(steps, graph, read_times(times))
 
             def run_and_tell(stage: Any, **options: Any) -> None:
                 print(progress.begin(stage), flush=True)
@@ -143,7 +144,7 @@ def reproduce(targets: list[str]) -> None:
             try:
                 repo.reproduce(targets or None)
             finally:
-                write_times(TIMES, progress.times)
+                write_times(times, progress.times)
     except DvcException as error:
         cause = error.__cause__
         if isinstance(cause, StageCmdFailedError):  # the stage has told its reason by itself

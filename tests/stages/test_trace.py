@@ -46,7 +46,8 @@ def write_lock(folder: Path, seen_by_evaluate: str) -> None:
             "outs": [{"path": timing, "hash": "md5", "md5": md5(folder / timing)}],
         },
     }
-    write_json(folder / "dvc.lock", {"schema": "2.0", "stages": stages})  # JSON is YAML
+    text = json.dumps({"schema": "2.0", "stages": stages}) + "\n"  # JSON is YAML
+    (folder / "dvc.lock").write_text(text, encoding="utf-8")
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def read_lock(path: Path) -> dict[str, LockedStage]:
     from voluptuous import Invalid
 
     if not path.is_file():
-        raise UserError(f"{path} is missing: run `make report` to measure something that can be traced")
+        raise UserError(f"{path} is missing: run `dvc repro` to measure something that can be traced")
     text = path.read_bytes()
     try:
         if not text.endswith(b"\n"):  # cut within a line it may be YAML still, with a value that DVC stumbles over

@@ -17,7 +17,7 @@ LOOK_EVERY_S = 1
 def end_with_parent() -> None:
     """From now on this process ends when its parent does: on Linux at once, elsewhere within a second.
 
-    DVC starts a command through a shell, and some shells stay in between: then it is DVC, the shell's parent, that counts.
+    DVC starts a command in a shell, and some shells stay in between: then it is DVC, the shell's parent, that counts.
     """
     import psutil
 

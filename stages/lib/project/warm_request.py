@@ -9,10 +9,13 @@ import socket
 import sys
 from pathlib import Path
 
+from stages.lib.project.parent import RUN_LOCK
+
 FOLDER = "STAGES_WARM"  # names the folder of sockets
 FORKED = "STAGES_WARM_PROCESS"  # is the number of the process that was forked
 # All other variables are as they were when libraries were imported. PyTorch sets its own here, and reads it when used.
-MAY_DIFFER = {FOLDER, FORKED, "TORCHINDUCTOR_CACHE_DIR", "DVC_ROOT", "DVC_STAGE", "PWD", "OLDPWD", "SHLVL", "_"}
+MAY_DIFFER = {FOLDER, FORKED, RUN_LOCK, "TMPDIR", "TORCHINDUCTOR_CACHE_DIR", "DVC_ROOT", "DVC_STAGE"}
+MAY_DIFFER |= {"PWD", "OLDPWD", "SHLVL", "_"}
 # They run every time, and import nothing large.
 LIGHT = {"code", "environment", "source"}
 LENGTH_BYTES = 4
