@@ -6,10 +6,10 @@ from multiprocessing import get_context
 from typing import Any
 
 import pytest
-from tests.processes import wait_until
 
 from stages.lib.project.errors import UserError
 from stages.lib.project.memory import GIB, MIB, KernelMeter, SamplingMeter, check_memory, kernel_can_reset
+from tests.processes import wait_until
 
 
 @pytest.mark.parametrize("meter_class", [KernelMeter, SamplingMeter])

@@ -6,11 +6,11 @@ import subprocess
 import sys
 
 import pytest
-from tests.processes import is_gone, wait_until
 
 from stages.lib.project.errors import UserError
 from stages.lib.project.worker_pool import WorkerPool, map_in_pool, pool_for
 from tests.conftest import PROJECT
+from tests.processes import is_gone, wait_until
 
 
 def opened() -> list[int]:

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.processes import HANGING_S
 
 from stages import benchmark
 from stages.lib.formats.shared.executed_work import shares, work_of
@@ -17,6 +16,7 @@ from stages.lib.timing import worker as timing_worker
 from stages.lib.timing.process import TimingProcess
 from stages.lib.timing.worker import Task
 from tests.conftest import PROJECT
+from tests.processes import HANGING_S
 from tests.tiny_project import FINGERPRINT, write_models, write_settings
 
 STEPS = 3

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.processes import wait_until
 
 from stages.download import check_space
 from stages.lib.models.pipelines import listed_files
@@ -21,6 +20,7 @@ from stages.lib.project.files import sha256
 from tests.command import run
 from tests.conftest import PROJECT
 from tests.hub import REPOSITORY, REVISION, Hub, serve
+from tests.processes import wait_until
 from tests.reference import reference_pipeline
 from tests.tiny_project import choose_architecture, write_settings
 
