@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 
 from stages.lib.quality.statistics import (
+    FEWEST_FOR_SHARES,
     bootstrap_means,
     compare_paired,
+    holm,
     intervals,
     resampling_counts,
+    shares_of_sums,
+    student_p,
+    tail_of,
     verdict,
 )
 
@@ -86,3 +91,60 @@ def test_two_one_sided_tests_err_rarely():
     rows = np.random.default_rng(5).normal(1, 1, (400, 32))
     share = np.mean([item.verdict == "equal" for item in compare_paired(rows, 1.0, 500, 0)])
     assert share <= 0.09
+
+
+def test_p_is_scipys():
+    from scipy.stats import ttest_1samp
+
+    values = np.random.default_rng(4).exponential(1, 30)
+    assert student_p(values, 1.3) == pytest.approx(ttest_1samp(values, 1.3).pvalue)
+    assert student_p(np.ones(4), 1.0) == 1 and student_p(np.ones(4), 0.0) == 0
+
+
+def test_holm_is_a_known_example_and_never_below_p():
+    """Holm's step-down: the smallest of four is multiplied by 4, the next by 3, and none falls below the one before."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]) == [1.0, 1.0] and holm([]) == []
+
+
+def test_one_true_difference_among_many_is_kept_and_chance_is_not():
+    """360 comparisons: chance alone gives some 18 below 5 %, after Holm none; a true difference stays."""
+    rng = np.random.default_rng(6)
+    rows = rng.normal(0, 1, (360, 34))
+    rows[0] += 2
+    found = [student_p(row, 0.0) for row in rows]
+    assert sum(p < 0.05 for p in found[1:]) > 8
+    assert [number for number, p in enumerate(holm(found)) if p < 0.05] == [0]
+
+
+def test_a_tail_names_the_worst_image_whichever_way_is_worse():
+    """Protects the image that a good mean hides, as the one at 28.3 dB behind 52.6 dB."""
+    psnr = {"cat": 60.7, "horse": 28.3, "dog": 61.0, "mars": 60.4}
+    assert tail_of(psnr, True).as_json() == {"worst": 28.3, "worst_id": "horse", "percentile_5": 28.3}
+    many = {str(number): float(number) for number in range(34)}
+    assert tail_of(many, True).percentile_5 == 1 and tail_of(many, False).percentile_5 == 32
+    assert tail_of(many, False).worst_id == "33"
+
+
+def test_a_share_is_the_ratio_of_sums_and_four_images_cannot_tell_it():
+    """Known answer: damages of 1, 1, 1 and 97, of which the second component has -42, 44, 7 and 31 %."""
+    wholes = np.array([1.0, 1.0, 1.0, 97.0])
+    second = np.array([-0.42, 0.44, 0.07, 0.31]) * wholes
+    first, other = shares_of_sums(np.array([wholes - second, second]), wholes, 2000, 0)
+    assert other.share == pytest.approx(0.3016) and first.share + other.share == pytest.approx(1)
+    assert first.low <= first.share <= first.high and not first.tells and first.n == 4
+    assert shares_of_sums(second[None, :2], wholes[:2], 100, 0)[0].low is None
+    enough = np.ones(FEWEST_FOR_SHARES)
+    (even,) = shares_of_sums(enough[None] / 2, enough, 100, 0)
+    assert (even.share, even.low, even.high, even.tells) == (0.5, 0.5, 0.5, True)
+
+
+@pytest.mark.parametrize(("n", "least", "most"), [(4, 0.60, 0.88), (FEWEST_FOR_SHARES, 0.85, 0.98)])
+def test_intervals_of_shares_hold_the_true_one_once_there_are_enough_images(n, least, most):
+    """Protects the number of images from which a share is told: uneven damage, of which the first causes 2 / 3."""
+    rng, held = np.random.default_rng(7), 0
+    for _ in range(300):
+        parts = np.exp(rng.normal(0, 1.2, (2, n))) * np.array([[1.0], [0.5]])
+        share = shares_of_sums(parts[:1], parts.sum(axis=0), 400, 0)[0]
+        held += share.low <= 2 / 3 <= share.high
+    assert least <= held / 300 <= most

@@ -1,4 +1,4 @@
-"""How sure is an average? Bootstrap intervals over prompts, paired comparisons, equivalence within a margin.
+"""How sure is an average, and what does it hide? Bootstrap intervals over prompts, the worst images, tests, shares.
 
 All of it is over images: an image is one generate of a prompt and its noise, and images of one prompt are paired.
 """
@@ -13,6 +13,10 @@ import numpy as np
 CONFIDENCE = 0.95
 EQUIVALENCE_CONFIDENCE = 0.90  # two one-sided tests at 5 % are one 90 % interval
 FEWEST = 3  # of fewer images no spread can be told
+# Of fewer images no share can be told: where damage is as uneven as here (log-normal, sigma 1.2), a 95 % interval of a
+# ratio of sums holds the true one in 79 % of samples of 4, in 90 % of samples of 12.
+FEWEST_FOR_SHARES = 12
+TAIL = 5  # percent
 Verdict = Literal["equal", "higher", "lower", "undecided"]
 
 
@@ -60,6 +64,84 @@ def bootstrap_means(rows: np.ndarray, counts: np.ndarray, confidence: float) -> 
             z = bias + normal.inv_cdf(tail)
             found[number, side] = np.quantile(ordered, normal.cdf(bias + z / (1 - acceleration * z)))
     return found
+
+
+def student_p(values: np.ndarray, null: float) -> float:
+    """Two-sided p of the mean of values (n,), two at least, being `null`, by Student's t: the far tails that a
+    correction for many tests needs are beyond what resamples can tell. Equal values have 1 or 0."""
+    from scipy.special import stdtr
+
+    values = np.asarray(values, np.float64)
+    distance, error = abs(values.mean() - null), values.std(ddof=1) / len(values) ** 0.5
+    if error == 0:
+        return float(distance == 0)
+    return float(2 * stdtr(len(values) - 1, -distance / error))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values corrected for their number: below 5 %, at most 5 % of such families have a single false one.
+
+    Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6, 1979.
+    """
+    corrected, largest = [0.0] * len(p), 0.0
+    for rank, index in enumerate(sorted(range(len(p)), key=p.__getitem__)):
+        largest = max(largest, min(1.0, (len(p) - rank) * p[index]))
+        corrected[index] = largest
+    return corrected
+
+
+@dataclass(frozen=True)
+class Tail:
+    """What a mean hides: the worst of n values and whose it is, and the value that 5 % of the images do not better."""
+
+    worst: float
+    worst_id: str
+    percentile_5: float
+
+    def as_json(self) -> dict:
+        """All of it."""
+        return asdict(self)
+
+
+def tail_of(values: dict[str, float], higher_is_better: bool) -> Tail:
+    """Of values by image, one at least. Of 20 images or fewer the 5 % are the worst one."""
+    ordered = sorted(values, key=values.__getitem__, reverse=not higher_is_better)
+    place = -(-TAIL * len(ordered) // 100) - 1
+    return Tail(values[ordered[0]], ordered[0], values[ordered[place]])
+
+
+@dataclass(frozen=True)
+class Share:
+    """A part of a whole over n images, the sum of parts over the sum of wholes, with its 95 % interval.
+
+    `tells`: n is at least FEWEST_FOR_SHARES; of fewer, share and interval describe these images alone.
+    """
+
+    share: float
+    low: float | None
+    high: float | None
+    n: int
+    tells: bool
+
+    def as_json(self) -> dict:
+        """All of it."""
+        return asdict(self)
+
+
+def shares_of_sums(parts: np.ndarray, wholes: np.ndarray, resamples: int, seed: int) -> list[Share]:
+    """Of parts (m, n) and wholes (n,) over the same n images, whose sum must not be 0: one share a row.
+
+    The interval is the percentile bootstrap's over images, which held the true share more often than BCa did.
+    """
+    parts, wholes = np.asarray(parts, np.float64), np.asarray(wholes, np.float64)
+    n = len(wholes)
+    shares = (parts.sum(axis=1) / wholes.sum()).tolist()
+    if n < FEWEST:
+        return [Share(share, None, None, n, tells=False) for share in shares]
+    totals = (counts := resampling_counts(n, resamples, seed)) @ wholes
+    drawn = (counts @ parts.T)[totals > 0] / totals[totals > 0, None]
+    bounds = np.quantile(drawn, ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2), axis=0).T.tolist()
+    return [Share(share, *span, n, n >= FEWEST_FOR_SHARES) for share, span in zip(shares, bounds, strict=True)]
 
 
 def intervals(samples: dict[str, Sequence[float]], resamples: int, seed: int) -> dict[str, dict]:
