@@ -39,11 +39,23 @@ def test_the_known_errors_of_the_study_are_found(folder):
         "Tables 4 and 5, INT8",
         "Table 5, theoretical size in FP32",
         "Table 6, GPU memory of INT8 Simulated",
-        "Table 6, time of FP32 on a Tesla T4",
-        "Table 7, FID",
     } <= impossible
     assert found["Table 10, efficiency of FP16"].verdict == "differs"
     assert found["Table 13, return of INT8 CPU"].verdict == "differs"
+
+
+def test_nothing_but_arithmetic_on_sizes_is_called_impossible(folder):
+    """8.2 TFLOP/s where 8.1 is a nominal peak, within 4.23 ± 0.12 s; a FID that exists: neither is impossible."""
+    found = findings(folder)
+    gpu = found["Table 6, time of FP32 on a Tesla T4"]
+    assert gpu.verdict == found["Table 6, time of INT8 CPU on 8 cores of 2.2 GHz"].verdict == "implausible"
+    assert gpu.printed == "4.23 ± 0.12 s per image" and "8.0 to 8.4 TFLOP/s" in gpu.arithmetic
+    assert "nominal FP32 peak is 8.1" in gpu.arithmetic
+    fid = found["Table 7, FID"]
+    assert fid.verdict == "meaningless" and "the FID exists" in fid.arithmetic and "n = 3 images" in fid.arithmetic
+    measured_or_counted = [where for where, finding in found.items() if finding.verdict == "impossible"]
+    assert all(where.startswith(("Table 4", "Tables 4 and 5", "Table 5", "Table 6")) for where in measured_or_counted)
+    assert not any("time" in where for where in measured_or_counted)
 
 
 def test_the_right_numbers_of_the_study_are_not_blamed(folder):

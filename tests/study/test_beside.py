@@ -136,10 +136,11 @@ def test_absolute_figures_of_another_model_are_not_compared_but_ratios_are(texts
 
 def test_what_arithmetic_forbids_needs_no_measurement(texts):
     found = lines(texts(), "performance")
-    assert found["INT8 CPU, time and speed-up"].verdict == "impossible"
+    assert found["INT8 CPU, time and speed-up"].verdict == "implausible"
+    assert found["FP32, time and speed-up"].verdict == "implausible"
     assert "3,339.1 MiB" in found["INT8 CPU, GPU and CPU memory"].why
     assert found["INT8 Simulated, time and speed-up"].verdict == "unmeasured"
-    assert lines(texts(), "quality")["FID"].verdict == "impossible"
+    assert lines(texts(), "quality")["FID"].verdict == "meaningless"
     assert "unbounded" in lines(texts(), "kinds")["landscape"].why
 
 
@@ -177,7 +178,19 @@ def test_advice_is_compared_where_there_is_one(texts):
     found = texts(recommended=recommended)
     assert lines(found, "recommendations")["Production on a GPU with 4 to 8 GB"].verdict == "agrees"
     assert lines(found, "recommendations")["Production on a GPU with more than 8 GB"].verdict == "differs"
-    assert "FP16 (2.00×)" in lines(found, "recommendations")["CPU-only deployment"].why
+
+
+def test_a_claim_on_memory_is_answered_by_memory_and_not_by_disk(texts, project):
+    """FP16 takes half the disk; only once its peak in generation is lower is INT8 not the only way to save memory."""
+    assert lines(texts(), "recommendations")["CPU-only deployment"].verdict == "unmeasured"
+    path = project / "reports/timing/fp16.json"
+    before = path.read_text(encoding="utf-8")
+    path.write_text(json.dumps(json.loads(before) | {"run_peak_mib": 512.0}), encoding="utf-8")
+    try:
+        line = lines(texts(), "recommendations")["CPU-only deployment"]
+        assert line.verdict == "differs" and "FP16 (512)" in line.why and "2.00×" not in line.why
+    finally:
+        path.write_text(before, encoding="utf-8")
 
 
 def test_the_study_speaks_russian_in_a_russian_report(texts):

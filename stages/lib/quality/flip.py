@@ -1,8 +1,8 @@
 """Where would an observer who flips between two images see a difference, and how much? FLIP, 0 (none) to 1.
 
-Andersson, Nilsson, Akenine-Moller, Oskarsson, Astrom and Fairchild, "FLIP: a difference evaluator for alternating
-images", Proc. ACM Comput. Graph. Interact. Tech. 3(2), 2020; the authors' package `flip-evaluator`, LDR, seen from where
-67 pixels fill a degree (0.7 m from a screen of 3840 pixels on 0.7 m), which is its default.
+Andersson et al., "FLIP: a difference evaluator for alternating images", Proc. ACM Comput. Graph. Interact. Tech. 3(2),
+2020, by the authors' package `flip-evaluator`: LDR, seen from where 67 pixels fill a degree, its default (0.7 m from a
+screen of 3840 pixels on 0.7 m).
 """
 
 import numpy as np

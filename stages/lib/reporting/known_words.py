@@ -17,7 +17,7 @@ WORDS = (
     # ratings by the bands of PSNR
     *(N_("identical"), N_("excellent"), N_("good"), N_("fair"), N_("poor")),
     # verdicts on the study's numbers
-    *(N_("agrees"), N_("differs"), N_("implausible"), N_("impossible")),
+    *(N_("agrees"), N_("differs"), N_("implausible"), N_("impossible"), N_("meaningless")),
     # effects of a format on a component, and how critical it is; also the complexity of a prompt
     *(N_("negligible"), N_("minimal"), N_("moderate"), N_("significant")),
     *(N_("low"), N_("medium"), N_("high")),

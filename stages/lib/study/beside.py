@@ -107,6 +107,7 @@ def verdict_names(_: Translate) -> dict[str, str]:
         "differs": _("differs"),
         "implausible": _("implausible"),
         "impossible": _("impossible"),
+        "meaningless": _("meaningless"),
         "incomparable": _("not comparable"),
         "unmeasured": _("not measured"),
     }

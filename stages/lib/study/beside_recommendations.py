@@ -51,9 +51,11 @@ def recommendations(sources: Sources) -> list[Line]:
         here = recommended.label if recommended else ""
         if finding and finding.verdict != "agrees":
             lines.append(Line(what, printed, here, finding.verdict, finding.arithmetic))
-        elif key == "cpu-only" and (others := _smaller_on_cpu(sources)):
-            why = _("not the only way: smaller than FP32 here are also %(labels)s") % {
-                "labels": ", ".join(f"{result.label} ({number(result.compression, '.2f')}×)" for result in others)
+        elif key == "cpu-only" and (others := _lighter_on_cpu(sources)):
+            why = _("not the only way: a lower peak memory than %(baseline)s (%(peak)s MiB) have here %(labels)s") % {
+                "baseline": sources.results.baseline.label,
+                "peak": _peak(sources.results.baseline),
+                "labels": ", ".join(f"{result.label} ({_peak(result)})" for result in others),
             }
             lines.append(Line(what, printed, here, "differs", why))
         elif recommended:
@@ -64,13 +66,24 @@ def recommendations(sources: Sources) -> list[Line]:
     return lines
 
 
-def _smaller_on_cpu(sources: Sources) -> list[VariantResult]:
-    """Formats without integers that are smaller than the baseline and were generated on a CPU."""
+def _lighter_on_cpu(sources: Sources) -> list[VariantResult]:
+    """Formats without integers that took less memory than the baseline in generation on a CPU, peak against peak.
+
+    Bytes on disk are no answer: what is stored in half of them may be computed in as much memory.
+    """
+    limit = sources.results.baseline.timing.get("run_peak_mib", 0) / SMALLER
     return [
         result
         for result in sources.results.others
-        if result.generated["device"] == "cpu" and not result.variant.scaled and result.compression > SMALLER
+        if result.timed
+        and result.generated["device"] == "cpu"
+        and not result.variant.scaled
+        and result.timing["run_peak_mib"] < limit
     ]
+
+
+def _peak(result: VariantResult) -> str:
+    return number(result.timing["run_peak_mib"], ",.0f")
 
 
 def costs(sources: Sources) -> list[Line]:

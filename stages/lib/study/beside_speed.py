@@ -31,8 +31,8 @@ def _time_line(sources: Sources, name: str) -> Line:
     if latency and speedup:
         seconds = {"seconds": number(latency.median, ".3f"), "std": number(latency.std, ".3f")}
         here = pattern % (seconds | {"speedup": number(speedup.median, ".2f")})
-    if finding and finding.verdict == "impossible":
-        return Line(what, printed, here, "impossible", finding.arithmetic)
+    if finding and finding.verdict != "agrees":
+        return Line(what, printed, here, finding.verdict, finding.arithmetic)
     if result is None:
         return sources.unmeasured(what, printed)
     if not here:

@@ -13,7 +13,7 @@ from stages.lib.results.machines import Machine, MeasuredVariant
 from stages.lib.results.records import Results, VariantResult
 from stages.lib.study.limits import Finding
 
-BesideVerdict = Literal["agrees", "differs", "implausible", "impossible", "incomparable", "unmeasured"]
+BesideVerdict = Literal["agrees", "differs", "implausible", "impossible", "meaningless", "incomparable", "unmeasured"]
 Status = Literal["measured", "partly", "no"]
 Answer = tuple[Status, str, tuple[str, ...]]  # the last three fields of an Outlook
 SAME_RATIO = 0.03  # ratios within 3 % of each other count as the same
