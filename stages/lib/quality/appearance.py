@@ -42,6 +42,7 @@ MEASURES = {
         Measure("blockiness", "", "up", (0.15, 0.5, 1.0)),
         Measure("posterization_bits", "bit", "up", (0.45, 1.3, 2.2)),
         Measure("noise", "", "up", (0.5, 1.5, 3.0)),
+        Measure("mottling", "", "up", (0.15, 0.5, 1.5)),
         Measure("lightness", "", "both", (1.0, 3.0, 6.0)),
         Measure("green_red", "", "both", (1.0, 3.0, 6.0)),
         Measure("blue_yellow", "", "both", (1.0, 3.0, 6.0)),
@@ -66,11 +67,13 @@ def grade(measure: Measure, shift: float) -> str:
 def judge(measure: Measure, shifts: Sequence[float]) -> dict[str, Any]:
     """Mean shift over images, its interval, its grade, and how many images show as much by themselves.
 
-    One image alone has no interval and is not graded: `grade` is None.
+    `detectable`: the smallest mean shift that would have been graded, with the spread that these images have. One image
+    alone has no interval and is not graded: `grade` is None.
     """
     mean = fmean(shifts)
     if len(shifts) < 2:
-        return {"shift": mean, "low": None, "high": None, "grade": None, "images_affected": None, "images": len(shifts)}
+        none = dict.fromkeys(("low", "high", "detectable", "grade", "images_affected"))
+        return {"shift": mean, **none, "images": len(shifts)}
     low, high = interval(shifts)
     word = "none" if low <= 0 <= high else grade(measure, mean)
     harmed = [shift for shift in shifts if shift * mean > 0 and GRADES.index(grade(measure, shift)) > 0]
@@ -78,6 +81,7 @@ def judge(measure: Measure, shifts: Sequence[float]) -> dict[str, Any]:
         "shift": mean,
         "low": low,
         "high": high,
+        "detectable": max(measure.thresholds[0], (high - low) / 2),
         "grade": word,
         "images_affected": len(harmed),
         "images": len(shifts),

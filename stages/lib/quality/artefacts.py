@@ -15,7 +15,8 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 FLOOR = 0.05  # grey levels added to both sides of a ratio, so that a flat image has one
 BLOCK = 8  # pixels: the blocks of JPEG, and what one latent of a factor-8 autoencoder stands for
 LOUDEST_JUMP = 8.0  # grey levels: a larger jump is an edge of the scene
-FLAT_SHARE = 0.3  # noise is measured where the image is smoothest
+FLAT_SHARE = 0.3  # noise and mottling are measured where the image is smoothest
+CALM_SIDE = 48  # pixels: how large an area must be calm to count as smooth for mottling
 BLACK = 2.0  # grey levels: mean luma of a black image
 FLAT = 2.0  # grey levels: standard deviation of luma of an image without structure
 
@@ -29,6 +30,7 @@ class Figures:
     blockiness: float
     posterization_bits: float
     noise: float
+    mottling: float
     lightness: float
     green_red: float
     blue_yellow: float
@@ -48,6 +50,7 @@ def figures_of(rgb: "np.ndarray") -> Figures:
         blockiness=blockiness(gray),
         posterization_bits=posterization_bits(rgb),
         noise=noise(gray),
+        mottling=mottling(gray),
         lightness=lightness,
         green_red=green_red,
         blue_yellow=blue_yellow,
@@ -141,6 +144,21 @@ def noise(gray: "np.ndarray") -> float:
     slope = np.hypot(*np.gradient(smooth))[1:-1, 1:-1]
     grain = np.abs(second)[slope <= np.quantile(slope, FLAT_SHARE)]
     return float(np.sqrt(np.pi / 2) * grain.mean() / 6)
+
+
+def mottling(gray: "np.ndarray") -> float:
+    """Standard deviation of texture of about 4 to 16 pixels in the calmest 30 % of the image, grey levels.
+
+    The band between Gaussians of 1.5 and 5 pixels, squared and averaged over squares of 48 pixels: patches that should
+    be one colour and are many raise it, while objects are left out. Coarse grain and few tones raise it, too.
+    """
+    import numpy as np
+    from scipy.ndimage import gaussian_filter, uniform_filter
+
+    fine, coarse = (gaussian_filter(gray, sigma, mode="nearest", truncate=3) for sigma in (1.5, 5.0))
+    energy = uniform_filter((fine - coarse) ** 2, CALM_SIDE, mode="nearest")
+    calm = energy[energy <= np.quantile(energy, FLAT_SHARE)].mean()
+    return float(np.sqrt(max(calm, 0)))  # a running mean of nothing can be a rounding error below 0
 
 
 def mean_colour(rgb: "np.ndarray") -> tuple[float, float, float]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from stages.lib.generation.image_folder import StoredImage, check_same_prompts
 from stages.lib.project.errors import UserError
-from stages.lib.quality.appearance import judge_all, seen
+from stages.lib.quality.appearance import MEASURES, judge, judge_all, seen, shift_of
 from stages.lib.quality.artefacts import Figures, figures_of
 from stages.lib.quality.comparison import average, compare
 from stages.lib.quality.full_reference import Prepared
@@ -43,6 +43,7 @@ ANSWERS = {
     "posterize": ("posterization_bits",),
     "tint": ("blue_yellow",),
     "noise": ("noise",),
+    "mottle": ("mottling",),
 }
 Judged = tuple[StoredImage, "np.ndarray"]
 
@@ -108,6 +109,24 @@ def detection_limits(images: Sequence["np.ndarray"]) -> dict[str, dict[str, Any]
     """
     before = [figures_of(rgb) for rgb in images]
     return {kind: _limit(kind, images, before) for kind in DAMAGES}
+
+
+def false_alarms(references: Sequence[Figures], images: Sequence[Figures], trials: int, seed: int) -> dict[str, float]:
+    """By measure: how often a grade would be given where there is nothing: the share of `trials`.
+
+    `images` are as good as `references` and pair by pair of the same prompts, as from other seeds. In each trial the
+    two of every pair are exchanged or not at random, which leaves no difference between the groups but chance. Two
+    pairs at least.
+    """
+    import numpy as np
+
+    signs = np.random.default_rng(seed).choice((-1.0, 1.0), (trials, len(references)))
+    shifts = [shift_of(*pair) for pair in zip(references, images, strict=True)]
+    rates = {}
+    for key, measure in MEASURES.items():
+        drawn = signs * np.array([shift[key] for shift in shifts])
+        rates[key] = sum(judge(measure, row)["grade"] != "none" for row in drawn.tolist()) / trials
+    return rates
 
 
 def _limit(kind: str, images: Sequence["np.ndarray"], before: Sequence[Figures]) -> dict[str, Any]:

@@ -55,6 +55,16 @@ def noise(rgb: "np.ndarray", sigma: float, seed: int = 0) -> "np.ndarray":
     return _to_bytes(rgb + grain[..., None])
 
 
+def mottle(rgb: "np.ndarray", strength: float, seed: int = 0) -> "np.ndarray":
+    """Blotches of about 4 to 16 pixels with a standard deviation of `strength` (of 255), from `seed`."""
+    import numpy as np
+    from scipy.ndimage import gaussian_filter
+
+    grain = np.random.default_rng(seed).normal(size=rgb.shape[:2])
+    blotches = gaussian_filter(grain, 1.5, mode="nearest") - gaussian_filter(grain, 5, mode="nearest")
+    return _to_bytes(rgb + strength / blotches.std() * blotches[..., None])
+
+
 def _to_bytes(values: "np.ndarray") -> "np.ndarray":
     import numpy as np
 
@@ -67,6 +77,7 @@ DAMAGES: dict[str, Callable[..., "np.ndarray"]] = {
     "posterize": posterize,
     "tint": tint,
     "noise": noise,
+    "mottle": mottle,
 }
 LADDERS: dict[str, tuple[float, ...]] = {
     "blur": (0.3, 0.5, 0.7, 1.0, 2.0),
@@ -74,4 +85,5 @@ LADDERS: dict[str, tuple[float, ...]] = {
     "posterize": (128, 64, 32, 16, 8),
     "tint": (0.01, 0.02, 0.05, 0.1, 0.2),
     "noise": (0.5, 1.0, 2.0, 4.0, 8.0),
+    "mottle": (1.0, 2.0, 4.0, 8.0, 16.0),
 }
