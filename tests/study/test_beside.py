@@ -183,7 +183,7 @@ def test_advice_is_compared_where_there_is_one(texts):
 def test_a_claim_on_memory_is_answered_by_memory_and_not_by_disk(texts, project):
     """FP16 takes half the disk; only once its peak in generation is lower is INT8 not the only way to save memory."""
     assert lines(texts(), "recommendations")["CPU-only deployment"].verdict == "unmeasured"
-    path = project / "reports/timing/fp16.json"
+    path = project / "reports/embedded/timing/fp16.json"
     before = path.read_text(encoding="utf-8")
     path.write_text(json.dumps(json.loads(before) | {"run_peak_mib": 512.0}), encoding="utf-8")
     try:

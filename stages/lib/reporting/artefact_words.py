@@ -14,6 +14,7 @@ def measure_names(_: Translate) -> dict[str, str]:
         "blockiness": _("Blocks, levels"),
         "posterization_bits": _("Tones lost, bit"),
         "noise": _("Grain, levels"),
+        "mottling": _("Mottling, levels"),
         "lightness": _("L*"),
         "green_red": _("a*"),
         "blue_yellow": _("b*"),
@@ -33,6 +34,7 @@ def damage_words(measures: dict[str, dict[str, Any]], _: Translate) -> list[str]
         "blockiness": (_("blocky"), _("blocky")),
         "posterization_bits": (_("posterized"), _("posterized")),
         "noise": (_("grainy"), _("grainy")),
+        "mottling": (_("mottled"), _("mottled")),
         "lightness": (_("darker"), _("brighter")),
         "green_red": (_("greener"), _("redder")),
         "blue_yellow": (_("bluer"), _("yellower")),
@@ -75,6 +77,7 @@ def damage_names(_: Translate) -> dict[str, tuple[str, str]]:
         "posterize": (_("Posterization"), _("values per channel")),
         "tint": (_("Warm tint"), _("share by which red rises and blue falls")),
         "noise": (_("Noise"), _("standard deviation, grey levels")),
+        "mottle": (_("Blotches of 4 to 16 pixels"), _("standard deviation, grey levels")),
     }
 
 
