@@ -3,6 +3,8 @@
 import os
 import sys
 
+from stages.lib.project.errors import hide_no_news
+
 # A thread of OpenMP that has nothing to do spins, and holds up whoever would use its core: on two cores with other busy
 # programs an image took ten times as long. After some 0.1 ms of spinning a thread sleeps, which costs an idle machine
 # nothing that could be measured. NumPy's products here are small: more threads for them get in each other's way.
@@ -12,6 +14,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # A bar of progress is for who watches: whatever library draws it, none goes to a file. tqdm reads this at its import.
 if not sys.stderr.isatty():
     os.environ.setdefault("TQDM_DISABLE", "1")
+
+hide_no_news()
 
 # When DVC is killed and started again, no stage of the first run, nor what it started, may be working still.
 if "DVC_STAGE" in os.environ:

@@ -23,6 +23,7 @@ from stages.lib.project.files import write_text
 from stages.lib.project.lock_file import read_lock
 from stages.lib.project.params import load_params
 from stages.lib.project.parent import RUN_LOCK, end_with_parent
+from stages.lib.project.worker_pool import SEMAPHORES
 from tools.progress import Progress, read_times, write_times
 
 LOCK = Path("dvc.lock")
@@ -83,12 +84,23 @@ def clear_leftovers() -> None:
     for folder in (Path("data"), Path("reports")):
         for path in folder.rglob(".*.partial"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in Path("/dev/shm").glob(f"sem.{SEMAPHORES}*"):  # Linux
+        if not _lives(path.name.removeprefix(f"sem.{SEMAPHORES}").partition("-")[0]):
+            path.unlink()
     # DVC's list of who reads and writes what: it warns of every line of a dead process, and cannot read half a file.
     users = Path(".dvc/tmp/rwlock")
     if users.is_file():
         numbers = re.findall(r'"pid": (\d+)', users.read_text(encoding="utf-8"))
-        if not any(psutil.pid_exists(int(number)) for number in numbers):
+        if not any(map(_lives, numbers)):
             users.unlink()
+
+
+def _lives(process: str) -> bool:
+    """Whether the process of that number has not ended, be it noticed or not."""
+    try:
+        return psutil.Process(int(process)).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def repair_dvc() -> None:

@@ -1,14 +1,16 @@
 """Processes: the size of a pool, items in order, errors with their message, and none left behind."""
 
+import gc
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from stages.lib.project.errors import UserError
-from stages.lib.project.worker_pool import WorkerPool, map_in_pool, pool_for
+from stages.lib.project.worker_pool import SEMAPHORES, WorkerPool, map_in_pool, pool_for
 from tests.conftest import PROJECT
 from tests.processes import is_gone, wait_until
 
@@ -39,6 +41,18 @@ def test_answers_come_in_order_and_from_that_many_processes():
         assert [answer for answer, _ in found] == [0, 1, 4, 9, 16, 25]
         assert len({process for _, process in found}) <= pool.processes
         assert (os.getpid() in {process for _, process in found}) == (pool.processes == 1)
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="semaphores are files on Linux alone")
+def test_semaphores_are_named_after_their_process():
+    """Protects the system's memory after a kill: whose they were can be told."""
+    found = map_in_pool(opened, square, range(10), WorkerPool(2, 1))
+    next(found)
+    assert list(Path("/dev/shm").glob(f"sem.{SEMAPHORES}{os.getpid()}-*"))
+    list(found)
+    del found
+    gc.collect()
+    assert not list(Path("/dev/shm").glob(f"sem.{SEMAPHORES}{os.getpid()}-*"))
 
 
 def test_an_error_keeps_its_message_and_a_death_gets_one():

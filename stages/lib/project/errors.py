@@ -23,7 +23,6 @@ class UserError(Exception):
 
 def run_stage(main: Callable[[], None]) -> None:
     """Run a stage's `main`; print a UserError as one message on standard error and exit with 1."""
-    hide_no_news()
     try:
         main()
     except UserError as error:
@@ -33,7 +32,7 @@ def run_stage(main: Callable[[], None]) -> None:
 
 
 def hide_no_news() -> None:
-    """Keep back the messages of NO_NEWS; to be called before those libraries are imported."""
+    """Keep back the messages of NO_NEWS: every process of this project does, before it imports those libraries."""
     for logger, pattern in NO_NEWS.items():
         logging.getLogger(logger).addFilter(_Without(pattern))
 

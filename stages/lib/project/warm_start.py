@@ -50,8 +50,6 @@ def import_libraries() -> None:
 
 def serve(folder: str, parent: int, at_once: bool) -> None:
     """Import, then fork a process for each request until `parent` ends; runs in a process of its own."""
-    from stages.lib.project.errors import hide_no_news
-
     # Blocked, it waits for who is forked: ignored alone, it would be lost to a process that has just begun.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -59,7 +57,6 @@ def serve(folder: str, parent: int, at_once: bool) -> None:
     path, server, forked = socket_path(folder), os.getpid(), {}
     try:
         _end_with(parent, signal.SIGTERM)
-        hide_no_news()
         while not (at_once or wanted(path).exists()):
             time.sleep(POLL_S)
         import_libraries()

@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import current_process, get_context
 from multiprocessing.context import BaseContext
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from stages.lib.project.parent import end_with_parent
 from stages.lib.project.warm_request import is_warm, running_threads
 
 MOST_PROCESSES = 8
+SEMAPHORES = "stages-"
 ITEMS_PER_PROCESS = 4  # fewer do not pay for the start of another process
 Opened, Item, Result = TypeVar("Opened"), TypeVar("Item"), TypeVar("Result")
 
@@ -76,6 +77,8 @@ def map_in_pool(
     """
     if pool.processes == 1:
         return _map_here(open, do, items, pool.threads)
+    # The system keeps semaphores of killed processes: by this name tools.run knows them, and clears them away.
+    current_process()._config["semprefix"] = f"/{SEMAPHORES}{os.getpid()}"
     executor = ProcessPoolExecutor(pool.processes, _context(), initializer=_begin, initargs=(open, pool.threads))
     executor.submit(int)  # it forks now, before the caller shows progress, which takes a thread
     return _map_in_pool(executor, do, items, pool)
