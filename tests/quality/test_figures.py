@@ -8,7 +8,7 @@ import pytest
 from stages.lib.generation.image_folder import StoredImage
 from stages.lib.project.errors import UserError
 from stages.lib.quality import figures
-from stages.lib.reporting.charts import Curve, curves
+from stages.lib.reporting.charts.shapes import Curve, curves
 from stages.lib.reporting.quality_tables import below_rerun_db
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from stages.lib.project.measurement import Measurement
 from stages.lib.project.params import variant_of
-from stages.lib.reporting.answer import answer
+from stages.lib.reporting.words.answer import answer
 from stages.lib.results.records import Results, VariantResult
 
 FP32 = {"mib": 40.0, "ratios": (0.98, 1.0, 1.02), "psnr": None, "identical": 4}
@@ -37,7 +37,7 @@ def result(label: str, mib: float, ratios: tuple | None, psnr: float | None, ide
 
 def said(*others: tuple) -> str:
     variants = (result("FP32", *FP32.values()), *(result(*other) for other in others))
-    return " ".join(answer(Results({}, variants, ()), NullTranslations(), " and ".join))
+    return " ".join(answer(Results({}, variants, ()), NullTranslations()))
 
 
 def test_one_smallest_and_two_equally_small_have_their_grammar():

@@ -10,9 +10,10 @@ import torch
 from safetensors.numpy import save_file
 
 from stages.lib.project.errors import UserError
-from stages.lib.reporting import charts, illustrations
-from stages.lib.reporting.charts import Bar, Dots
-from stages.lib.reporting.rounded_weight import largest_convolution, round_weight
+from stages.lib.reporting.charts import canvas, illustrations
+from stages.lib.reporting.charts import shapes as charts
+from stages.lib.reporting.charts.rounded_weight import largest_convolution, round_weight
+from stages.lib.reporting.charts.shapes import Bar, Dots
 
 BARS = [Bar("FP32", (2.0, 1.0), "3 MiB", True, (2.9, 3.1)), Bar("Simulated", (), "not measured")]
 
@@ -52,7 +53,7 @@ def test_a_generating_is_the_same_svg_twice_and_bears_no_date(name):
 @pytest.mark.parametrize("label", [r"$\frac{ 5$", r"from $5 to $6"])
 def test_dollar_signs_in_a_label_are_no_formula(label, monkeypatch):
     """Protects a label that a person chose from being typeset as mathematics, or from stopping the report."""
-    monkeypatch.setitem(charts.SETTINGS, "svg.fonttype", "none")
+    monkeypatch.setitem(canvas.SETTINGS, "svg.fonttype", "none")
     for svg in (
         charts.stacked_bars([Bar(label, (1.0,), "1 MiB")], ["all"], "MiB"),
         charts.bars_with_samples([Bar(label, (1.0,), "1 s")], "s", "one call"),
@@ -99,7 +100,8 @@ def test_the_parts_of_a_bar_differ_without_colour():
 
 def test_a_chart_renders_in_the_pdf():
     """WeasyPrint generates the SVG: a page with it is longer than one without."""
-    from stages.lib.reporting.document import pdf_of, svg_data_uri
+    from stages.lib.reporting.document import svg_data_uri
+    from stages.lib.reporting.pdf import pdf_of
 
     page = '<html lang="en"><title>t</title><body>{}</body></html>'
     image = f'<img alt="a chart" src="{svg_data_uri(CHARTS["stacked"]())}">'

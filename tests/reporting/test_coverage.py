@@ -2,7 +2,8 @@
 
 from stages.lib.formats.shared.executed_work import ExecutedWork
 from stages.lib.project.params import COMPONENTS
-from stages.lib.reporting.coverage import coverage, coverage_sentence, percent
+from stages.lib.reporting.numbers import percent
+from stages.lib.reporting.words.coverage import coverage, coverage_sentence
 
 
 def size(**stored: str) -> dict:

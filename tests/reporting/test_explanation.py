@@ -1,7 +1,7 @@
 """Why a format is fast or slow: the sentences of the typical cases."""
 
 from stages.lib.formats.shared.executed_work import ExecutedWork
-from stages.lib.reporting.explanation import Explained, explain
+from stages.lib.reporting.words.explanation import Explained, explain
 from stages.lib.timing.prediction import Prediction, Run, RuntimeSpeedup
 
 GIGA = 10**9

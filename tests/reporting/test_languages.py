@@ -6,9 +6,10 @@ from datetime import date
 import pytest
 
 from stages.lib.project.errors import UserError
-from stages.lib.reporting import charts, languages
-from stages.lib.reporting.answer import figure
+from stages.lib.reporting import languages
+from stages.lib.reporting.charts import shapes as charts
 from stages.lib.reporting.languages import day, language_of, list_of, number, percent_of, spoken, unit
+from stages.lib.reporting.numbers import figure
 
 NARROW, NO_BREAK = "\u202f", "\u00a0"
 

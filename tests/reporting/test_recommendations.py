@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from gettext import NullTranslations
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import pytest
 
 from stages import report
 from stages.lib.project.params import load_params
-from stages.lib.reporting import illustrations, outline
+from stages.lib.reporting import outline
+from stages.lib.reporting.charts import illustrations
 from stages.lib.reporting.document import TEMPLATES, environment
+from stages.lib.reporting.page import advice_values
 from stages.lib.results.candidates import candidates_here
 from stages.lib.results.records import load_results
 from tests.results_folder import write_machine, write_project
@@ -70,11 +73,10 @@ def set_speedups(path: Path, low: float, median: float, high: float, device: str
 def rendered(with_machines: bool = False) -> str:
     """The first page's box and the chapters on trade-off, advice and costs."""
     params = load_params()
-    results = load_results(Path("reports"), Path("data/runs/embedded/images"), params)
-    fingerprint = results.environment["fingerprint"]
-    machines = report.other_machines(Path("reports"), fingerprint, params.model) if with_machines else ()
-    translations, _ = NullTranslations(), str
-    shown = report.advice_figures(params, results, machines, translations)
+    run = Path("data/runs/embedded")
+    subject = report.read_subject(params, Path("reports"), run / "images", run / "models/base")
+    results, translations, _ = subject.results, NullTranslations(), str
+    shown = advice_values(subject if with_machines else replace(subject, machines=()), translations)
     jinja = environment(TEMPLATES, translations)
     page = "".join(f'{{% include "partials/{name}.html.j2" %}}' for name in ("summary", "tradeoff", "advice", "cost"))
     return jinja.from_string(page).render(
@@ -87,6 +89,7 @@ def rendered(with_machines: bool = False) -> str:
         timed_calls=5,
         sources_of=lambda key: (),
         study_beside={},
+        study_recommended={},
         **shown,
     )
 

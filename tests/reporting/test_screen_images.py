@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from stages.lib.project.errors import UserError
-from stages.lib.reporting import screen_images
-from stages.lib.reporting.difference_planes import COLOUR_STEP, LUMA_STEP, WORST_ERROR, YCBCR, difference_planes
-from stages.lib.reporting.previews import LADDER, previews, webp
+from stages.lib.reporting.images import screen_images
+from stages.lib.reporting.images.difference_planes import COLOUR_STEP, LUMA_STEP, WORST_ERROR, YCBCR, difference_planes
+from stages.lib.reporting.images.previews import LADDER, previews, webp
 from tests import tiny_project
 
 RNG = np.random.default_rng(0)

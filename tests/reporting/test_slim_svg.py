@@ -5,8 +5,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from stages.lib.reporting import illustrations
-from stages.lib.reporting.charts import Bar, Dots, stacked_bars, strip
+from stages.lib.reporting.charts import illustrations
+from stages.lib.reporting.charts.shapes import Bar, Dots, stacked_bars, strip
 from stages.lib.reporting.document import svg_data_uri
 from stages.lib.reporting.slim_svg import slim
 

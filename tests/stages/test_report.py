@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,8 +18,11 @@ from stages.benchmark import SIMULATED_REASON
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import load_params
 from stages.lib.quality.appearance import MEASURES
-from stages.lib.reporting.document import SCREEN_ONLY, TEMPLATES, even_rows, for_screen, pdf_of
-from stages.lib.results.records import load_results
+from stages.lib.reporting import origin as origins
+from stages.lib.reporting.document import TEMPLATES, even_rows, for_screen
+from stages.lib.reporting.images.figures import page_images
+from stages.lib.reporting.origin import Origin, find_origin
+from stages.lib.reporting.pdf import SCREEN_ONLY, pdf_of
 from tests.conftest import PROJECT
 from tests.quality_results import quality_figures
 from tests.results_folder import write_project
@@ -43,15 +47,9 @@ VARIANTS = {
         "simulated": True,
     },
 }
-ORIGIN = report.Origin(commit="0" * 40, modified=False, epoch=1_700_000_000)
-ARGUMENTS = [
-    "--reports",
-    "reports",
-    "--images",
-    "data/runs/embedded/images",
-    "--base",
-    "data/runs/embedded/models/base",
-]
+ORIGIN = Origin(commit="0" * 40, modified=False, epoch=1_700_000_000)
+RUN = Path("data/runs/embedded")
+ARGUMENTS = ["--reports", "reports", "--images", str(RUN / "images"), "--base", str(RUN / "models/base")]
 
 
 class Text(HTMLParser):
@@ -105,17 +103,10 @@ def html(project: Path) -> str:
 
 def rendered(templates: Path = TEMPLATES, language: str = "en") -> str:
     """The page of the project in the working folder."""
-    params = load_params()
-    results = load_results(Path("reports"), Path("data/runs/embedded/images"), params)
-    return report.render(
-        params,
-        results,
-        Path("data/runs/embedded/images"),
-        Path("data/runs/embedded/models/base"),
-        ORIGIN,
-        templates,
-        language=language,
-    )
+    images = RUN / "images"
+    subject = report.read_subject(load_params(), Path("reports"), images, RUN / "models/base")
+    subject = replace(subject, origin=ORIGIN)
+    return report.page(subject, page_images(subject.results, subject.prompts, images), language, templates)
 
 
 def change(path: Path, edit: Callable[[dict], None]) -> None:
@@ -611,24 +602,24 @@ def test_the_commit_is_the_last_one_that_changed_more_than_results(monkeypatch):
     """Committing the report itself does not change what the report says."""
     monkeypatch.chdir(PROJECT)
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
-    origin = report.find_origin()
+    origin = find_origin()
     if origin.commit is None:
         pytest.skip("not a Git checkout")
-    changed = report._git("show", "--name-only", "--format=", origin.commit).splitlines()
-    assert any(name.startswith(report.MEASURED_WITH) for name in changed)
+    changed = origins._git("show", "--name-only", "--format=", origin.commit).splitlines()
+    assert any(name.startswith(origins.MEASURED_WITH) for name in changed)
 
 
 def test_outside_git_the_report_says_so(copy, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(copy.parent))
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
-    origin = report.find_origin()
+    origin = find_origin()
     assert (origin.commit, origin.dated) == (None, False)
 
 
 def test_a_wrong_source_date_is_named(monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
     with pytest.raises(UserError, match="SOURCE_DATE_EPOCH has the value 'yesterday'"):
-        report.find_origin()
+        find_origin()
 
 
 def test_without_images_the_report_says_why_and_leaves_quality_out(copy):

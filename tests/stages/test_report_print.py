@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from pypdf import PdfReader
 
-from stages import report
-from stages.lib.reporting.document import FONT_FILES, TEMPLATES, pdf_of
+from stages.lib.reporting.document import TEMPLATES
+from stages.lib.reporting.origin import find_origin
+from stages.lib.reporting.pdf import FONT_FILES, pdf_of
 from tests.conftest import PROJECT
 from tests.results_folder import write_project
 
@@ -122,13 +123,13 @@ def test_a_commit_of_the_readme_leaves_the_report_as_it_is(tmp_path, monkeypatch
         Path(name).write_text("first")
     git("add", ".")
     git("commit", "--quiet", "-m", "first")
-    before = report.find_origin()
+    before = find_origin()
     Path("README.md").write_text("second")
-    assert report.find_origin() == before
+    assert find_origin() == before
     git("commit", "--quiet", "-am", "second")
-    assert report.find_origin() == before
+    assert find_origin() == before
     Path("params.yaml").write_text("second")
-    assert report.find_origin().modified
+    assert find_origin().modified
 
 
 @pytest.mark.parametrize("file", sorted(set(FONT_FILES.values())))
@@ -143,7 +144,8 @@ def test_each_font_has_the_russian_letters(file):
 def test_a_russian_page_needs_no_font_of_the_system(tmp_path):
     (tmp_path / "fonts.conf").write_text(NO_FONTS.format(tmp_path / "cache"), encoding="utf-8")
     program = (
-        "import sys; from pathlib import Path; from stages.lib.reporting.document import TEMPLATES, pdf_of\n"
+        "import sys; from pathlib import Path\n"
+        "from stages.lib.reporting.document import TEMPLATES; from stages.lib.reporting.pdf import pdf_of\n"
         "css = (TEMPLATES / 'report.css').read_text(encoding='utf-8')\n"
         "page = f'<html lang=ru><title>t</title><style>{css}</style><p>{sys.argv[1]}</p></html>'\n"
         "Path('russian.pdf').write_bytes(pdf_of(page, 0))"

@@ -5,6 +5,7 @@ Needs Chromium; without one every test here is skipped and says how to install i
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ import pytest
 from stages import report
 from stages.lib.project.params import load_params
 from stages.lib.reporting.document import for_screen
-from stages.lib.results.records import load_results
+from stages.lib.reporting.images.figures import page_images
+from stages.lib.reporting.origin import Origin
 from tests.browser import Browser, chromium
 from tests.results_folder import PROMPTS, write_project
 
@@ -23,7 +25,7 @@ VARIANTS = {
     "bf16": {"label": HOSTILE, "backend": "torch", "weights": "bfloat16"},
     "int8-simulated": {"label": "INT8 Simulated", "backend": "torch", "weights": "int8", "simulated": True},
 }
-ORIGIN = report.Origin(commit="0" * 40, modified=False, epoch=1_700_000_000)
+ORIGIN = Origin(commit="0" * 40, modified=False, epoch=1_700_000_000)
 ENTER, RIGHT, END, SPACE = ("Enter", 13), ("ArrowRight", 39), ("End", 35), (" ", 32)
 
 
@@ -35,10 +37,9 @@ def page(tmp_path_factory) -> Path:
     write_project(folder, VARIANTS, prompts=prompts)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        results = load_results(Path("reports"), Path("data/runs/embedded/images"), load_params())
-        html = report.render(
-            load_params(), results, Path("data/runs/embedded/images"), Path("data/runs/embedded/models/base"), ORIGIN
-        )
+        images = Path("data/runs/embedded/images")
+        subject = report.read_subject(load_params(), Path("reports"), images, Path("data/runs/embedded/models/base"))
+        html = report.page(replace(subject, origin=ORIGIN), page_images(subject.results, subject.prompts, images))
     file = folder / "report.html"
     file.write_text(for_screen(html), encoding="utf-8")
     return file

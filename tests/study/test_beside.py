@@ -4,19 +4,21 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from gettext import NullTranslations
 from pathlib import Path
 
 import pytest
 
+from stages import report
 from stages.lib.project.files import read_json
 from stages.lib.project.params import load_params, variant_of
-from stages.lib.project.prompts import load_prompts
+from stages.lib.reporting.languages import Language
 from stages.lib.reporting.outline import STUDY_TABLES
-from stages.lib.results.records import load_results
-from stages.lib.study.beside import study_texts, verdict_names
+from stages.lib.study.beside import verdict_names
 from stages.lib.study.beside_quality import ranks
 from stages.lib.study.beside_sizes import size_verdict
 from stages.lib.study.sources import Line, exact_parameters, is_format
+from stages.lib.study.texts import study_values
 from tests.conftest import PROJECT
 from tests.results_folder import write_project
 
@@ -54,11 +56,10 @@ def texts(project: Path, study: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
     """All texts of the study for the project's results; a test may have changed `study` before it asks."""
     monkeypatch.chdir(project)
 
-    def ask(language: str = "en", **more) -> dict:
-        params = load_params()
-        results = load_results(Path("reports"), Path("data/runs/embedded/images"), params)
-        prompts = load_prompts(Path(params.prompts.file), params.prompts.sets)
-        return study_texts(study, params, results, prompts, (), language, str, **more)
+    def ask(language: str = "en", recommended: dict | None = None) -> dict:
+        run = Path("data/runs/embedded")
+        subject = report.read_subject(load_params(), Path("reports"), run / "images", run / "models/base")
+        return study_values(study, subject, recommended or {}, Language(language, NullTranslations()))
 
     return ask
 

@@ -6,7 +6,7 @@ not have are charts, tables from 16 on, and tables named after their appendix.
 
 from dataclasses import dataclass
 
-from stages.lib.reporting.charts import Translate
+from stages.lib.reporting.languages import Translate
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,18 @@
 """What the report shows of distances, floor, alignment and trajectories: rows and curves from the results."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
-from stages.lib.reporting import charts
-from stages.lib.reporting.answer import figure
-from stages.lib.reporting.charts import Curve, Translate
-from stages.lib.reporting.result_charts import Chart
-from stages.lib.results.records import Results
+from stages.lib.project.prompts import Prompt
+from stages.lib.reporting.charts import shapes as charts
+from stages.lib.reporting.charts.canvas import Chart
+from stages.lib.reporting.charts.shapes import Curve
+from stages.lib.reporting.languages import Translate
+from stages.lib.reporting.numbers import figure
+from stages.lib.results.records import Results, kind_means
+
+MOST_PAIRS = 30  # rows of a table of every two formats, beyond which only some are printed
 
 
 def floor_runs(results: Results, _: Translate) -> list[tuple[str, dict[str, Any]]]:
@@ -47,10 +52,10 @@ def sets_rows(results: Results, _: Translate) -> list[tuple[str, dict[str, Any]]
     return [(label, sets) for label, sets in rows if sets]
 
 
-def comparison_rows(results: Results, most: int) -> list[dict[str, Any]]:
+def comparison_rows(results: Results) -> list[dict[str, Any]]:
     """Every two variants with their labels and the paired comparison of each measure.
 
-    Where that were more than `most` rows, only neighbours in the order of the mean PSNR, the most faithful first.
+    Where that were more than MOST_PAIRS rows, only neighbours in the order of the mean PSNR, the most faithful first.
     """
     order = sorted(results.others, key=lambda result: -(result.quality["psnr_db"] or math.inf))
     names = [result.name for result in order]
@@ -58,7 +63,26 @@ def comparison_rows(results: Results, most: int) -> list[dict[str, Any]]:
     return [
         entry | {"reference": results.label(entry["reference"]), "variant": results.label(entry["variant"])}
         for entry in results.comparisons
-        if len(results.comparisons) <= most or {entry["reference"], entry["variant"]} in neighbours
+        if len(results.comparisons) <= MOST_PAIRS or {entry["reference"], entry["variant"]} in neighbours
+    ]
+
+
+def pair_rows(results: Results, prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
+    """Table 8: every two variants with their mean PSNR for each kind of prompt.
+
+    Where that were more than MOST_PAIRS rows, only those with one of the first two variants: the study's columns.
+    """
+    kinds = {prompt.id: prompt.kind for prompt in prompts}
+    first = [result.name for result in results.variants[:2]] if len(results.pairs) > MOST_PAIRS else None
+    return [
+        {
+            "reference": results.label(pair["reference"]),
+            "variant": results.label(pair["variant"]),
+            "kinds": kind_means(pair, kinds),
+            "whole": pair,
+        }
+        for pair in results.pairs
+        if first is None or pair["reference"] in first
     ]
 
 

@@ -1,15 +1,12 @@
 """Trade-off, advice and costs as the report shows them: rows and sentences from the candidates."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from stages.lib.project.files import read_json
 from stages.lib.project.params import Params
-from stages.lib.reporting import certainty_words, scenario_words
-from stages.lib.reporting.charts import Translate
-from stages.lib.reporting.tradeoff_chart import tradeoff_chart
+from stages.lib.reporting.charts.tradeoff_chart import tradeoff_chart
+from stages.lib.reporting.languages import Translate
+from stages.lib.reporting.words import certainty_words, scenario_words
 from stages.lib.results.candidates import Candidate, Source, candidates_here, sources
 from stages.lib.results.cost import CostRow, cost_of_generating, cost_row, digits_of
 from stages.lib.results.machines import Machine
@@ -19,7 +16,6 @@ from stages.lib.results.scenarios import Decision, decide
 
 PRICES = (0.5, 1.0, 2.0)  # multiples of the assumed price
 UTILISATIONS = (0.25, 0.5, 1.0)
-ListOf = Callable[[list[str]], str]
 
 
 @dataclass(frozen=True)
@@ -29,7 +25,6 @@ class Advice:
     key: str
     label: str
     asked: list[str]
-    study: str
     decision: Decision
     source: Source | None
     unanswered: str
@@ -54,31 +49,26 @@ def tradeoff(results: Results, _: Translate) -> dict[str, Any]:
     }
 
 
-def advice(
-    params: Params, results: Results, machines: tuple[Machine, ...], study: Path, list_of: ListOf, _: Translate
-) -> list[Advice]:
-    """Table 12: every scenario of params.yaml, in its order. `study` is the folder of the study's printed figures."""
+def advice(params: Params, results: Results, machines: tuple[Machine, ...], _: Translate) -> list[Advice]:
+    """Table 12: every scenario of params.yaml, in its order."""
     measured = sources(results, machines, params.model, params.chosen_model.label)
-    printed = read_json(study / "recommendations.json")
-    names, words = scenario_words.scenario_names(_), scenario_words.study_words(_)
+    names = scenario_words.scenario_names(_)
     found = []
     for key, scenario in params.scenarios.items():
         source, others = _source(measured, scenario.device, params.model)
         decision = decide(scenario, source.candidates if source else ())
         given = [*decision.eligible, *(item for item, _held in decision.excluded)]
-        recommended = printed.get(key, "")
         found.append(
             Advice(
                 key=key,
                 label=names.get(scenario.label, scenario.label),
                 asked=scenario_words.asked_for(scenario, _),
-                study=words.get(recommended, recommended),
                 decision=decision,
                 source=source,
                 unanswered=scenario_words.unanswered(decision, source, _),
                 elsewhere=[] if source else [scenario_words.elsewhere(scenario, other, _) for other in others],
                 shown={item.name: scenario_words.shown(scenario, item) for item in decision.eligible},
-                sure=certainty_words.how_sure(decision, list_of, _),
+                sure=certainty_words.how_sure(decision, _),
                 tie=certainty_words.break_the_tie(decision, _),
                 turning=certainty_words.turning(decision, _),
                 why_not={item.name: scenario_words.why_not(decision, item, _) for item in given if decision.winner},

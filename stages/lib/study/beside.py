@@ -5,31 +5,19 @@ against the exact ones of Stable Diffusion v1.5, and ratios (compression, speed-
 ratios. What arithmetic forbids comes first: it needs no measurement.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
-from stages.lib.project.files import read_json
-from stages.lib.project.params import Params, Variant
-from stages.lib.project.prompts import Prompt
-from stages.lib.reporting.charts import Translate
 from stages.lib.reporting.known_words import said
+from stages.lib.reporting.languages import Translate
 from stages.lib.reporting.outline import STUDY_TABLES
-from stages.lib.results.machines import Machine
-from stages.lib.results.records import Results
 from stages.lib.study import (
     beside_quality,
     beside_recommendations,
     beside_setup,
     beside_sizes,
     beside_speed,
-    directions,
-    prospects,
 )
-from stages.lib.study.audit import audit
-from stages.lib.study.formulas import study_formulas
 from stages.lib.study.sources import Line, Sources
 
 Build = Callable[[Sources], list[Line]]
@@ -44,44 +32,6 @@ class Block:
     note: str
 
 
-def study_texts(
-    folder: Path,
-    params: Params,
-    results: Results,
-    prompts: Sequence[Prompt],
-    machines: Sequence[Machine],
-    language: str,
-    _: Translate,
-    recommended: Mapping[str, Variant | None] = MappingProxyType({}),
-) -> dict[str, Any]:
-    """What the report's templates need of the study: blocks, formulas, Tables 14 and 15.
-
-    `folder` holds the study's data; `recommended` has the format that this report advises for each scenario of Table
-    12.
-    """
-    sources = Sources(
-        printed=read_json(folder / "printed.json"),
-        exact=read_json(folder / "stable_diffusion_v1_5.json"),
-        findings={
-            english.where: finding for english, finding in zip(audit(folder, str), audit(folder, _), strict=True)
-        },
-        params=params,
-        results=results,
-        prompts=tuple(prompts),
-        machines=tuple(machines),
-        language=language,
-        recommended=dict(recommended),
-        _=_,
-    )
-    return {
-        "study_beside": blocks(sources),
-        "beside_verdicts": verdict_names(_),
-        "study_formulas": study_formulas(sources.exact, _),
-        "study_directions": directions.directions(sources),
-        "study_prospects": prospects.prospects(sources),
-    }
-
-
 def blocks(sources: Sources) -> dict[str, Block]:
     """A block for each measured table of the study by its key in `outline.STUDY_TABLES`."""
     return {
@@ -89,15 +39,6 @@ def blocks(sources: Sources) -> dict[str, Block]:
         for key, build in BUILDERS.items()
         if sources.results.illustrated or key not in OF_IMAGES
     }
-
-
-def recommended_variants(
-    winners: Mapping[str, str], params: Params, machines: Sequence[Machine]
-) -> dict[str, Variant | None]:
-    """The variant of each scenario's advice, by the name of the winner, which another machine may have measured."""
-    found = {item.variant.name: item.variant for machine in machines for m in machine.models for item in m.variants}
-    found |= params.variants
-    return {scenario: found.get(name) for scenario, name in winners.items()}
 
 
 def verdict_names(_: Translate) -> dict[str, str]:

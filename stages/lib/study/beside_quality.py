@@ -4,9 +4,9 @@ import math
 
 from stages.lib.quality.metrics import rate_psnr
 from stages.lib.reporting import known_words
-from stages.lib.reporting.artefact_words import damage_words
 from stages.lib.reporting.languages import number
-from stages.lib.reporting.result_charts import component_names
+from stages.lib.reporting.words.artefact_words import damage_words
+from stages.lib.reporting.words.names import component_names
 from stages.lib.results.records import kind_means
 from stages.lib.study.sources import FORMATS, Line, Sources, row
 

@@ -1,7 +1,7 @@
 """Tables 10, 12 and 13 of the study beside what was measured: trade-off, recommendations, costs."""
 
-from stages.lib.reporting.document import dtype_name
 from stages.lib.reporting.languages import number
+from stages.lib.reporting.numbers import dtype_name
 from stages.lib.results.records import VariantResult
 from stages.lib.study.sources import SAME_RATIO, Line, Sources, same_ratio
 

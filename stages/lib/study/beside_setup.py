@@ -2,8 +2,8 @@
 
 from stages.lib.project.variant import DTYPE_BITS
 from stages.lib.reporting import known_words
-from stages.lib.reporting.document import dtype_name
 from stages.lib.reporting.languages import NO_BREAK_SPACE, number, unit
+from stages.lib.reporting.numbers import dtype_name
 from stages.lib.study.sources import FORMATS, Line, Sources, exact_parameters, same_ratio
 
 

@@ -1,7 +1,7 @@
 """Tables 4 and 5 of the study beside exact sizes and measured compression: size, overhead."""
 
 from stages.lib.reporting.languages import number
-from stages.lib.reporting.result_charts import component_names
+from stages.lib.reporting.words.names import component_names
 from stages.lib.results.records import VariantResult
 from stages.lib.study.limits import BYTES, COMPONENT_NAMES, MIB, TOLERANCE
 from stages.lib.study.sources import BesideVerdict, Line, Sources, changes, exact_parameters, row

@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from stages.lib.reporting.charts import Translate
 from stages.lib.reporting.known_words import said
-from stages.lib.reporting.languages import number
+from stages.lib.reporting.languages import Translate, number
 from stages.lib.study.limits import MIB, Finding, near
 from stages.lib.study.sources import row
 

@@ -4,8 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from stages.lib.reporting.charts import Translate
-from stages.lib.reporting.languages import number
+from stages.lib.reporting.languages import Translate, number
 from stages.lib.study.limits import MIB
 
 STEP, ZERO_POINT, EXAMPLE = 0.1, 3, 1.0  # what the affine formulas are tried on

@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 from stages.lib.project.params import COMPONENTS, Params, Variant
 from stages.lib.project.prompts import Prompt
-from stages.lib.reporting.charts import Translate
-from stages.lib.reporting.languages import number
+from stages.lib.reporting.languages import Translate, number
 from stages.lib.results.machines import Machine, MeasuredVariant
 from stages.lib.results.records import Results, VariantResult
 from stages.lib.study.limits import Finding

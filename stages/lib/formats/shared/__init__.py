@@ -1,1 +1,5 @@
-"""formats/shared."""
+"""What several back ends share: rounding, devices, availability, counting of executed work, exported graphs.
+
+Only back ends, and the rooms after `formats`, import it. A back end's own peculiarity does not belong here: with one
+user, a function moves into that back end's package.
+"""

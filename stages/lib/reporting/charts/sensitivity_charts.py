@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stages.lib.reporting.charts import ACCENT, FAINT, INK, MUTED, PARTS, Translate, blank_chart, rows_in
+from stages.lib.reporting.charts.canvas import ACCENT, FAINT, INK, MUTED, PARTS, Chart, blank_chart, rows_in
 from stages.lib.reporting.known_words import said
-from stages.lib.reporting.languages import NO_BREAK_SPACE, number
-from stages.lib.reporting.result_charts import Chart, component_names
+from stages.lib.reporting.languages import NO_BREAK_SPACE, Translate, number
+from stages.lib.reporting.words.names import component_names
 
 SHOWN_LAYERS = 15
 LINES = (("o", "-", INK), ("s", "--", ACCENT), ("^", ":", INK), ("D", "-.", ACCENT))

@@ -1,41 +1,35 @@
 """The answer in one paragraph: sentences that follow from the numbers, whatever the numbers and the variants are."""
 
-from collections.abc import Callable, Sequence
 from gettext import NullTranslations
 
-from stages.lib.quality.metrics import METRICS, rate_psnr
+from stages.lib.quality.metrics import rate_psnr
 from stages.lib.reporting.known_words import said
-from stages.lib.reporting.languages import number
+from stages.lib.reporting.languages import list_of
+from stages.lib.reporting.numbers import figure
 from stages.lib.results.records import Results, VariantResult
 
 SAME_SIZE = 0.005  # sizes within half a percent count as equal
-ListOf = Callable[[Sequence[str]], str]
 
 
-def answer(results: Results, translations: NullTranslations, list_of: ListOf) -> list[str]:
-    """Sentences on size, speed, fidelity, and what was not measured. `list_of` joins labels: 'A, B, and C'."""
+def answer(results: Results, translations: NullTranslations) -> list[str]:
+    """Sentences on size, speed, fidelity, and what was not measured."""
     if not results.others:
         text = translations.gettext("%(baseline)s is the only format here, so there is nothing to compare it with.")
         return [text % {"baseline": results.baseline.label}]
     sentences = [
-        _smallest(results, translations, list_of),
+        _smallest(results, translations),
         _fastest(results, translations),
         *(
-            (_most_faithful(results, translations, list_of), _least_faithful(results, translations))
+            (_most_faithful(results, translations), _least_faithful(results, translations))
             if results.illustrated
             else (_no_quality(results, translations),)
         ),
-        _unmeasured(results, translations, list_of),
+        _unmeasured(results, translations),
     ]
     return [sentence for sentence in sentences if sentence]
 
 
-def figure(key: str, value: float) -> str:
-    """`value` in the format of the metric `key`, as the language of the page writes numbers."""
-    return number(value, METRICS[key].format)
-
-
-def _smallest(results: Results, translations: NullTranslations, list_of: ListOf) -> str:
+def _smallest(results: Results, translations: NullTranslations) -> str:
     least = min(result.size["disk_mib"] for result in results.variants)
     smallest = [r for r in results.variants if r.size["disk_mib"] <= least * (1 + SAME_SIZE)]
     baseline = results.baseline
@@ -103,7 +97,7 @@ def _how(result: VariantResult, translations: NullTranslations) -> str:
     return translations.gettext(", extrapolated from a few steps") if extrapolated else ""
 
 
-def _most_faithful(results: Results, translations: NullTranslations, list_of: ListOf) -> str:
+def _most_faithful(results: Results, translations: NullTranslations) -> str:
     same = [r for r in results.others if r.quality["identical"] == r.quality["images"]]
     if same:
         text = translations.ngettext(
@@ -137,7 +131,7 @@ def _no_quality(results: Results, translations: NullTranslations) -> str:
     return text % {"reason": said(results.baseline.quality["reason"], translations.gettext)}
 
 
-def _unmeasured(results: Results, translations: NullTranslations, list_of: ListOf) -> str:
+def _unmeasured(results: Results, translations: NullTranslations) -> str:
     labels = [result.label for result in results.variants if not result.timed]
     text = translations.ngettext(
         "The speed and the memory of %(labels)s were not measured (%(reason)s).",

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from stages.lib.project.prompts import Prompt
-from stages.lib.reporting.difference_planes import COLOUR_STEP, LUMA_STEP, difference_planes
-from stages.lib.reporting.previews import Previews
+from stages.lib.reporting.images.difference_planes import COLOUR_STEP, LUMA_STEP, difference_planes
+from stages.lib.reporting.images.previews import Previews
 from stages.lib.results.records import Results, VariantResult
 
 

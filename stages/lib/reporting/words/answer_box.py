@@ -5,10 +5,10 @@ from gettext import NullTranslations
 
 from stages.lib.project.params import Params
 from stages.lib.quality.metrics import rate_psnr
-from stages.lib.reporting.answer import figure
 from stages.lib.reporting.known_words import said
-from stages.lib.reporting.languages import number
-from stages.lib.reporting.recommendations import Advice, ListOf
+from stages.lib.reporting.languages import list_of, number
+from stages.lib.reporting.numbers import figure
+from stages.lib.reporting.recommendations import Advice
 from stages.lib.results.candidates import Candidate
 from stages.lib.results.cost import CostRow, digits_of
 from stages.lib.results.records import Results
@@ -23,7 +23,6 @@ def answer_box(
     main: Advice,
     costs: tuple[CostRow, CostRow] | None,
     translations: NullTranslations,
-    list_of: ListOf,
 ) -> list[Row]:
     """Question and answer, for the main scenario; one row that says why, where there is no advice.
 
@@ -43,7 +42,7 @@ def answer_box(
     ]
     if costs:
         rows.append((_("What does it cost?"), _cost(params, *costs, _)))
-    if others := _others(main, list_of, _):
+    if others := _others(main, _):
         rows.append((_("Why not the others?"), others))
     return rows
 
@@ -122,7 +121,7 @@ def _cost(params: Params, own: CostRow, baseline: CostRow, _) -> str:
     return " ".join(found)
 
 
-def _others(main: Advice, list_of: ListOf, _) -> str:
+def _others(main: Advice, _) -> str:
     """The others grouped by the weightiest reason."""
     sentences = {
         "device": _("Measured on another device: %(labels)s."),

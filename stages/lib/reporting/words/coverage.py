@@ -1,17 +1,17 @@
 """What a format's name covers: which weights it stores in INT8, and which multiplications it executes in INT8."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from stages.lib.formats.shared.executed_work import ExecutedWork, by_operator, shares
 from stages.lib.project.params import COMPONENTS
-from stages.lib.reporting.document import dtype_name
-from stages.lib.reporting.languages import list_of, percent_of
+from stages.lib.reporting.languages import Translate, list_of
+from stages.lib.reporting.numbers import dtype_name, percent
+from stages.lib.reporting.words.names import operator_names
 
 WEIGHTED = ("Conv2d", "Linear", "Embedding")
 SHOWN = 0.0005  # a share below that is 0.0 %
-Translate = Callable[[str], str]
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,6 @@ def _coverage(component: str | None, size: Mapping[str, Any], work: Sequence[Exe
     return Coverage(component, stored[True] / max(1, sum(stored.values())), executed, operators if differ else {})
 
 
-def operator_names(_: Translate) -> dict[str, str]:
-    """What readers call the operators."""
-    return {"Conv2d": _("convolutions"), "Linear": _("linear layers"), "MatMul": _("attention")}
-
-
 def coverage_sentence(label: str, size: Mapping[str, Any], work: Sequence[ExecutedWork], _: Translate) -> str:
     """What a format that stores INT8 does not do in INT8; empty if it stores none, or does everything in it."""
     whole = _coverage(None, size, work)
@@ -95,9 +90,3 @@ def _not_integer(work: Sequence[ExecutedWork]) -> Iterator[tuple[str, str, float
         dtype, _share = max(shares(rows).items(), key=lambda item: item[1])
         if dtype != "int8":
             yield operator, dtype, sum(row.image_multiply_accumulates for row in rows) / total
-
-
-def percent(share: float) -> str:
-    """A share (0 to 1) in whole percent; one that is neither 0 nor 1 is not shown as such."""
-    digits = 0 if 0.01 <= share <= 0.99 or share in (0, 1) else 1
-    return percent_of(share, f".{digits}f")

@@ -1,10 +1,9 @@
 """Advice in sentences: what a scenario asks for, why not each other variant, and why there may be no answer."""
 
 from stages.lib.project.sections import Scenario
-from stages.lib.reporting.answer import figure
-from stages.lib.reporting.charts import Translate
 from stages.lib.reporting.known_words import said
-from stages.lib.reporting.languages import NO_BREAK_SPACE, number, unit
+from stages.lib.reporting.languages import Translate, number
+from stages.lib.reporting.numbers import figure, quantity
 from stages.lib.results.candidates import Candidate, Source
 from stages.lib.results.scenarios import OBSTACLES, Decision
 
@@ -23,15 +22,6 @@ def scenario_names(_: Translate) -> dict[str, str]:
     }
 
 
-def study_words(_: Translate) -> dict[str, str]:
-    """What the study recommends, in the report's language, by its words in data/study/recommendations.json."""
-    return {
-        "FP16 + optimisations": _("FP16 + optimisations"),
-        "INT8 (TFLite, Core ML)": _("INT8 (TFLite, Core ML)"),
-        "INT8 with hardware support": _("INT8 with hardware support"),
-    }
-
-
 def asked_for(scenario: Scenario, _: Translate) -> list[str]:
     """The scenario's conditions, the aim first."""
     aims = {
@@ -43,16 +33,16 @@ def asked_for(scenario: Scenario, _: Translate) -> list[str]:
     floor = _("SSIM %(floor)s or more") % {"floor": figure("ssim", scenario.ssim_threshold)}
     found = [aims[scenario.minimise], devices[scenario.device], floor]
     if scenario.memory_limit_mib is not None:
-        found.append(_("at most %(limit)s") % {"limit": peak(scenario.memory_limit_mib)})
+        found.append(_("at most %(limit)s") % {"limit": quantity(scenario.memory_limit_mib, "run_peak_mib")})
     return found
 
 
 def shown(scenario: Scenario, item: Candidate) -> str:
     """The variant's figure of what the scenario minimises: of time, the paired speed-up, which alone compares."""
     shapes = {
-        "time_s": lambda: times(item.speedup.value),
-        "disk_mib": lambda: disk(item.disk_mib),
-        "peak_mib": lambda: peak(item.peak_mib),
+        "time_s": lambda: quantity(item.speedup.value, "speedup"),
+        "disk_mib": lambda: quantity(item.disk_mib, "disk_mib"),
+        "peak_mib": lambda: quantity(item.peak_mib, "run_peak_mib"),
     }
     return shapes[scenario.minimise]()
 
@@ -99,7 +89,8 @@ def _values(scenario: Scenario, item: Candidate) -> dict[str, str]:
         found |= {"ssim": figure("ssim", item.ssim.value), "high": figure("ssim", item.ssim.high)}
         found["short"] = number(short, ".3f" if short >= 0.0005 else ".1g")
     if item.peak_mib is not None and scenario.memory_limit_mib is not None:
-        found |= {"peak": peak(item.peak_mib), "over": peak(item.peak_mib - scenario.memory_limit_mib)}
+        over = item.peak_mib - scenario.memory_limit_mib
+        found |= {"peak": quantity(item.peak_mib, "run_peak_mib"), "over": quantity(over, "run_peak_mib")}
     return found
 
 
@@ -142,21 +133,7 @@ def elsewhere(scenario: Scenario, source: Source, _: Translate) -> str:
             "On %(machine)s, the format of %(model)s with the least memory is %(label)s (peak %(peak)s, %(speedup)s "
             "against %(baseline)s)."
         )
-    values |= {"label": best.label, "speedup": times(best.speedup.value), "peak": peak(best.peak_mib)}
+    values |= {"label": best.label, "speedup": quantity(best.speedup.value, "speedup")}
+    values |= {"peak": quantity(best.peak_mib, "run_peak_mib")}
     unknown = [_("Its quality was not measured there.")] if best.ssim is None else []
     return " ".join([text % values, *unknown])
-
-
-def times(value: float) -> str:
-    """A speed-up."""
-    return f"{figure('speedup', value)}×"
-
-
-def disk(value: float) -> str:
-    """A size on disk with its unit."""
-    return f"{figure('disk_mib', value)}{NO_BREAK_SPACE}{unit('MiB')}"
-
-
-def peak(value: float) -> str:
-    """A peak of memory with its unit."""
-    return f"{figure('run_peak_mib', value)}{NO_BREAK_SPACE}{unit('MiB')}"

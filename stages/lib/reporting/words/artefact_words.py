@@ -3,7 +3,7 @@
 from typing import Any
 
 from stages.lib.quality.appearance import GRADES, MEASURES
-from stages.lib.reporting.charts import Translate
+from stages.lib.reporting.languages import Translate
 
 
 def measure_names(_: Translate) -> dict[str, str]:

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from stages.lib.reporting.charts import ACCENT, FAINT, INK, MUTED, SETTINGS, Translate, blank_chart
-from stages.lib.reporting.rounded_weight import RoundedWeight
+from stages.lib.reporting.charts.canvas import ACCENT, FAINT, INK, MUTED, SETTINGS, blank_chart
+from stages.lib.reporting.charts.rounded_weight import RoundedWeight
+from stages.lib.reporting.languages import Translate
 
 FORMULA_SIZE_PT, MARGIN_PT = 11, 1.44
 # Mathtext of the formulas that the report uses, by name.

@@ -1,16 +1,15 @@
 """Why a variant is fast or slow: sentences that follow from what was measured, whatever it was."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stages.lib.formats.shared.executed_work import ExecutedWork, by_operator, shares, throughput
-from stages.lib.reporting.answer import figure
-from stages.lib.reporting.coverage import operator_names, percent
-from stages.lib.reporting.document import dtype_name
-from stages.lib.reporting.languages import number
-from stages.lib.timing.prediction import Prediction, RuntimeSpeedup
+from stages.lib.formats.shared.executed_work import ExecutedWork, by_operator, shares, throughput, work_of
+from stages.lib.reporting.languages import Translate, number
+from stages.lib.reporting.numbers import dtype_name, figure, percent
+from stages.lib.reporting.words.names import operator_names
+from stages.lib.results.records import Results
+from stages.lib.timing.prediction import Prediction, RuntimeSpeedup, runs
 
-Translate = Callable[[str], str]
 AGREES = 0.1  # measured and predicted within ten percent agree
 
 
@@ -26,6 +25,24 @@ class Explained:
     baseline_work: Sequence[ExecutedWork]
     runtime: RuntimeSpeedup | None = None
     runtime_label: str = ""
+
+
+def explained_variants(results: Results) -> dict[str, Explained]:
+    """Every timed variant but the baseline, with what is predicted of its speed, and why."""
+    return {
+        result.name: Explained(
+            label=result.label,
+            baseline=results.baseline.label,
+            stored_dtype=result.variant.stored_dtype,
+            prediction=Prediction(*runs(result.timing)),
+            work=result.work,
+            baseline_work=work_of(result.timing["baseline_executed"]),
+            runtime=result.runtime,
+            runtime_label=results.label(result.runtime.reference) if result.runtime else "",
+        )
+        for result in results.others
+        if result.timed
+    }
 
 
 def explain(item: Explained, _: Translate) -> str:

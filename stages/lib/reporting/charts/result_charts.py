@@ -1,38 +1,16 @@
 """From results to charts: which numbers each chart shows, and what it says in words."""
 
-from dataclasses import dataclass
-
 from stages.lib.quality.metrics import PSNR_BANDS
-from stages.lib.reporting import charts
-from stages.lib.reporting.answer import figure
-from stages.lib.reporting.charts import Bar, Dots, Translate
+from stages.lib.reporting.charts import shapes as charts
+from stages.lib.reporting.charts.canvas import Chart
+from stages.lib.reporting.charts.shapes import Bar, Dots
 from stages.lib.reporting.known_words import said
-from stages.lib.reporting.languages import NO_BREAK_SPACE, number, unit
+from stages.lib.reporting.languages import NO_BREAK_SPACE, Translate, number, unit
+from stages.lib.reporting.numbers import figure
+from stages.lib.reporting.words.names import component_names
 from stages.lib.results.records import Results, VariantResult
 
 PARTS = ("unet_step", "vae_decode", "text_encoder", "safety_checker", "other")
-
-
-@dataclass(frozen=True)
-class Chart:
-    """An SVG and the alternative text that says the same in words."""
-
-    svg: str
-    alt: str
-
-
-def component_names(_: Translate) -> dict[str, str]:
-    """What readers call the components and the parts of the generation time."""
-    return {
-        "unet": _("U-Net"),
-        "vae": _("VAE"),
-        "text_encoder": _("Text encoder"),
-        "text_encoder_2": _("Text encoder 2"),
-        "safety_checker": _("Safety checker"),
-        "unet_step": _("U-Net"),
-        "vae_decode": _("VAE decoder"),
-        "other": _("Other"),
-    }
 
 
 def result_charts(results: Results, study_ids: set[str], _: Translate) -> dict[str, Chart]:

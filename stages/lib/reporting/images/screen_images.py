@@ -9,9 +9,9 @@ import numpy as np
 
 from stages.lib.generation.image_folder import StoredImage, read_images, read_rgb
 from stages.lib.project.prompts import Prompt
-from stages.lib.reporting.difference_planes import WORST_ERROR
-from stages.lib.reporting.previews import SAME_COPY_DB, near_baseline, previews, webp
-from stages.lib.reporting.viewer import viewer_data
+from stages.lib.reporting.images.difference_planes import WORST_ERROR
+from stages.lib.reporting.images.previews import SAME_COPY_DB, near_baseline, previews, webp
+from stages.lib.reporting.images.viewer import viewer_data
 from stages.lib.results.records import Results
 
 ScreenImages = Mapping[str, Mapping[str, np.ndarray]]

@@ -3,9 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from stages.lib.reporting.charts import ACCENT, FAINT, INK, MUTED, Translate, blank_chart
-from stages.lib.reporting.languages import number
-from stages.lib.reporting.result_charts import Chart
+from stages.lib.reporting.charts.canvas import ACCENT, FAINT, INK, MUTED, Chart, blank_chart
+from stages.lib.reporting.languages import Translate, number
 from stages.lib.results.candidates import Candidate
 from stages.lib.results.pareto import Standing
 

@@ -1,19 +1,17 @@
 """How sure advice is, in sentences: what the measured spreads say, and how far each number must move to change it."""
 
 import math
-from collections.abc import Callable
 
-from stages.lib.reporting.answer import figure
-from stages.lib.reporting.charts import Translate
-from stages.lib.reporting.languages import number, percent_of
-from stages.lib.reporting.scenario_words import disk, peak, shown, times
+from stages.lib.reporting.languages import Translate, list_of, number, percent_of
+from stages.lib.reporting.numbers import figure, quantity
+from stages.lib.reporting.words.scenario_words import shown
 from stages.lib.results.scenarios import Decision, Turn, turns
 
 CLEARLY_SMALLER = 0.95  # of the winner's size
 CLOSE_SSIM = 0.001  # distances below it need more than three digits
 
 
-def how_sure(decision: Decision, list_of: Callable[[list[str]], str], _: Translate) -> list[str]:
+def how_sure(decision: Decision, _: Translate) -> list[str]:
     """What the measured spreads say about the winner: whether it keeps the floor, and whether it is the best."""
     scenario, winner = decision.scenario, decision.winner
     if winner is None:
@@ -38,10 +36,10 @@ def how_sure(decision: Decision, list_of: Callable[[list[str]], str], _: Transla
             found.append(text % {"label": sure.label, "shown": shown(scenario, sure)})
         else:
             found.append(_("No format surely keeps it."))
-    return [*found, _best(decision, list_of, _)]
+    return [*found, _best(decision, _)]
 
 
-def _best(decision: Decision, list_of: Callable[[list[str]], str], _: Translate) -> str:
+def _best(decision: Decision, _: Translate) -> str:
     scenario, winner = decision.scenario, decision.winner
     if not decision.runner_up:
         return _("There is no other format that may be recommended.")
@@ -49,7 +47,7 @@ def _best(decision: Decision, list_of: Callable[[list[str]], str], _: Translate)
         return _("Peak memory was measured in one process each, so how far it varies is not known.")
     if scenario.minimise == "disk_mib":
         return _("Sizes are exact.")
-    span = {"low": times(winner.speedup.low), "high": times(winner.speedup.high)}
+    span = {"low": quantity(winner.speedup.low, "speedup"), "high": quantity(winner.speedup.high, "speedup")}
     if not decision.tied:
         text = _(
             "In this run it is the fastest: the range of its speed-up, %(low)s to %(high)s, overlaps no other one. "
@@ -74,8 +72,12 @@ def break_the_tie(decision: Decision, _: Translate) -> str:
         "Where size counts as well, %(label)s does as well in time as far as can be told, with %(own)s on disk against "
         "%(best)s and SSIM %(ssim)s."
     )
-    values = {"label": smallest.label, "own": disk(smallest.disk_mib), "best": disk(decision.winner.disk_mib)}
-    return text % (values | {"ssim": figure("ssim", smallest.ssim.value)})
+    return text % {
+        "label": smallest.label,
+        "own": quantity(smallest.disk_mib, "disk_mib"),
+        "best": quantity(decision.winner.disk_mib, "disk_mib"),
+        "ssim": figure("ssim", smallest.ssim.value),
+    }
 
 
 def turning(decision: Decision, _: Translate) -> list[str]:
@@ -95,7 +97,7 @@ def _turn(decision: Decision, turn: Turn, _: Translate) -> str:
         near = min(by, 1 - turn.at) < CLOSE_SSIM
         values = {"at": _ssim(turn.at, near), "by": _ssim(by, near)}
     else:
-        values = {"at": peak(turn.at), "by": peak(by)}
+        values = {"at": quantity(turn.at, "run_peak_mib"), "by": quantity(by, "run_peak_mib")}
     if turn.then is None:
         sentences = {
             "floor-up": _("Above an SSIM floor of %(at)s, %(by)s more than asked, no format would be recommended."),

@@ -1,0 +1,59 @@
+"""Which commit a report is of, and its date: never the clock's."""
+
+import os
+import subprocess
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from stages.lib.project.errors import UserError
+
+# A commit of anything else, such as the README or a test, changes nothing that the report says.
+MEASURED_WITH = ("params.yaml", "dvc.yaml", "requirements.txt", "stages", "data")
+EARLIEST = 315532800  # 1980-01-01, the date of a report that has neither commit nor SOURCE_DATE_EPOCH
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the report comes from. `commit` is None outside a Git checkout; `epoch` is in seconds."""
+
+    commit: str | None
+    modified: bool
+    epoch: int
+
+    @property
+    def date(self) -> str:
+        """The date in UTC, year-month-day."""
+        return self.day.isoformat()
+
+    @property
+    def day(self) -> date:
+        """The same for people, who are shown it in the form of their language."""
+        return datetime.fromtimestamp(self.epoch, UTC).date()
+
+    @property
+    def dated(self) -> bool:
+        """Whether `epoch` means anything."""
+        return self.epoch != EARLIEST
+
+
+def find_origin() -> Origin:
+    """The last commit that changed what the report is made with, and whether that differs from it now."""
+    sources = ("--", *MEASURED_WITH)
+    last = _git("log", "-1", "--format=%H %ct", *sources)
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if epoch is not None and not epoch.isdigit():
+        raise UserError(f"SOURCE_DATE_EPOCH has the value '{epoch}': use a whole number of seconds since 1970")
+    if not last:
+        return Origin(None, False, int(epoch) if epoch else EARLIEST)
+    commit, committed = last.split()
+    modified = bool(_git("status", "--porcelain", "--untracked-files=no", *sources))
+    return Origin(commit, modified, int(epoch or committed))
+
+
+def _git(*arguments: str) -> str:
+    """What a Git command prints; empty where there is no Git or no commit."""
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,173 @@
+"""Everything that the templates are filled with, but for images and what the room `study` adds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from gettext import NullTranslations
+from pathlib import Path
+from typing import Any
+
+from stages.lib.formats.shared.executed_work import EXECUTED_DTYPES, by_operator, shares, throughput
+from stages.lib.project import lineage
+from stages.lib.project.params import COMPONENTS, Params
+from stages.lib.project.prompts import Prompt
+from stages.lib.quality.metrics import METRICS
+from stages.lib.reporting import outline, quality_tables
+from stages.lib.reporting.charts import illustrations
+from stages.lib.reporting.charts.canvas import Chart
+from stages.lib.reporting.charts.result_charts import result_charts
+from stages.lib.reporting.charts.rounded_weight import largest_convolution, round_weight
+from stages.lib.reporting.charts.sensitivity_charts import sensitivity_charts
+from stages.lib.reporting.languages import Language, Translate
+from stages.lib.reporting.origin import Origin
+from stages.lib.reporting.recommendations import advice, costs, main_cost, tradeoff
+from stages.lib.reporting.words import artefact_words
+from stages.lib.reporting.words.answer import answer
+from stages.lib.reporting.words.answer_box import answer_box
+from stages.lib.reporting.words.coverage import coverage, coverage_sentence
+from stages.lib.reporting.words.explanation import explain, explained_variants
+from stages.lib.reporting.words.names import component_names, operator_names, probe_point_names
+from stages.lib.results.machines import Machine, compare_machines
+from stages.lib.results.records import Results
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a report is about. Figure 2 shows weights of the model in the folder `base`; `quick`: a first look."""
+
+    params: Params
+    results: Results
+    prompts: Sequence[Prompt]
+    machines: tuple[Machine, ...]
+    base: Path
+    origin: Origin
+    quick: bool = False
+
+
+def page_values(subject: Subject, language: Language) -> dict[str, Any]:
+    """The values of every template, in the language, which must be spoken (`languages.spoken`)."""
+    params, results, machines, prompts = subject.params, subject.results, subject.machines, subject.prompts
+    translations = language.translations
+    _ = translations.gettext
+    comparisons = compare_machines(machines, results, params.model)
+    numbers = outline.numbers(
+        _, results.illustrated, len(comparisons) + sum(len(machine.models) for machine in machines)
+    )
+    advised = advice_values(subject, translations)
+    explained = explained_variants(results)
+    return {
+        "language": language.code,
+        "params": params,
+        "results": results,
+        "origin": subject.origin,
+        "quick": subject.quick,
+        "prompts": prompts,
+        "study_prompts": [prompt for prompt in prompts if prompt.set == "study"],
+        "answer": answer(results, translations),
+        "sections": outline.sections(_, results.illustrated, bool(machines)),
+        "numbers": numbers,
+        "sources_of": partial(lineage.sources_of, model=params.model),
+        "lineage": lineage.grouped(numbers, params.model),
+        "files_of_variants": lineage.OF_VARIANTS,
+        "single_files": [source.of(params.model) for source in lineage.SINGLE],
+        "machines": machines,
+        "comparisons_of_machines": comparisons,
+        "components": component_names(_),
+        "metrics": METRICS,
+        "components_count": len(COMPONENTS),
+        "instrumented": instrumented_images(results),
+        "timed_calls": results.baseline.measurement("latency_s").n,
+        "pairs": quality_tables.pair_rows(results, prompts),
+        "kinds": kind_counts(prompts),
+        "probe_point_names": probe_point_names(_),
+        "coverage": {result.name: coverage(result.size, result.work) for result in results.variants},
+        "coverage_sentences": coverage_sentences(results, _),
+        "executed_dtypes": executed_dtypes(results),
+        "operator_names": operator_names(_),
+        **advised,
+        "explained": explained,
+        "explanations": [explain(item, _) for item in explained.values()],
+        "throughput": throughput,
+        "by_operator": by_operator,
+        "shares": shares,
+        **(quality_values(results, _) if results.illustrated else {}),
+        **charts(subject, advised["tradeoff"]["chart"], _),
+    }
+
+
+def advice_values(subject: Subject, translations: NullTranslations) -> dict[str, Any]:
+    """The first page's box, and what the chapter of analysis shows besides components."""
+    params, results, _ = subject.params, subject.results, translations.gettext
+    found = advice(params, results, subject.machines, _)
+    main = next(item for item in found if item.key == params.main_scenario)
+    here = results.environment["machine"]["gpu"] or results.environment["machine"]["cpu"]
+    own = main.decision.winner if main.source and main.source.machine == here else None
+    charged = main_cost(params, results, own.name) if own else None
+    return {
+        "here": here,
+        "box": answer_box(params, results, main, charged, translations),
+        "tradeoff": tradeoff(results, _),
+        "advice": found,
+        "costs": costs(params, results),
+    }
+
+
+def charts(subject: Subject, tradeoff: Chart | None, _: Translate) -> dict[str, Any]:
+    """What templates show as charts and formulas, and the weight that one of them shows."""
+    results = subject.results
+    weight = round_weight(*largest_convolution(subject.base))
+    study_ids = {prompt.id for prompt in subject.prompts if prompt.set == "study"}
+    found = result_charts(results, study_ids, _) | {"pipeline": Chart(illustrations.pipeline(_), "")}
+    if results.illustrated:
+        found |= quality_tables.trajectory_chart(results, _) | sensitivity_charts(results.sensitivity, _)
+    if tradeoff:
+        found["tradeoff"] = tradeoff
+    return {
+        "charts": found,
+        "formulas": {name: illustrations.formula(name, _) for name in illustrations.FORMULAS},
+        "rounding": Chart(illustrations.rounding(weight, _), ""),
+        "weight": weight,
+    }
+
+
+def quality_values(results: Results, _: Translate) -> dict[str, Any]:
+    """What the chapters about quality, looks, safety checker and controls show besides the rows of the variants."""
+    tables, words = quality_tables, artefact_words
+    return {
+        "floor_runs": tables.floor_runs(results, _),
+        "below_rerun": {result.name: tables.below_rerun_db(result.quality, results.floor) for result in results.others},
+        "comparison_rows": tables.comparison_rows(results),
+        "verdict_names": tables.verdict_names(_),
+        "sets_rows": tables.sets_rows(results, _),
+        "measure_names": words.measure_names(_),
+        "measure_digits": words.measure_digits(),
+        "damage_words": {item.name: words.damage_words(item.appearance["measures"], _) for item in results.variants},
+        "causes": words.causes(_),
+        "control_names": words.control_names(_),
+        "expectations": words.expectations(_),
+        "damage_names": words.damage_names(_),
+    }
+
+
+def instrumented_images(results: Results) -> int:
+    """How many images were generated with a clock around each network; 0 if no variant was timed."""
+    rows = (row for result in results.variants if result.timed for row in result.timing["components"])
+    return next((row["n"] // row["calls_per_image"] for row in rows), 0)
+
+
+def coverage_sentences(results: Results, _: Translate) -> list[str]:
+    """What the formats that claim INT8 do not do in it."""
+    said = [coverage_sentence(result.label, result.size, result.work, _) for result in results.variants]
+    return [sentence for sentence in said if sentence]
+
+
+def executed_dtypes(results: Results) -> list[str]:
+    """Every dtype in which some variant multiplies, the narrowest first."""
+    found = {row.dtype for result in results.variants for row in result.work}
+    return [dtype for dtype in EXECUTED_DTYPES if dtype in found]
+
+
+def kind_counts(prompts: Sequence[Prompt]) -> dict[str, int]:
+    """How many prompts there are of each kind, in the order of first appearance."""
+    kinds = [prompt.kind for prompt in prompts]
+    return {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}

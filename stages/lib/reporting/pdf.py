@@ -1,0 +1,83 @@
+"""The printed report: a tagged PDF of the same HTML, with the fonts that matplotlib carries."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from stages.lib.project.errors import UserError
+
+FONT_FILES = {
+    ("Report Serif", "normal", 400): "STIXGeneral.ttf",
+    ("Report Serif", "italic", 400): "STIXGeneralItalic.ttf",
+    ("Report Serif", "normal", 700): "STIXGeneralBol.ttf",
+    ("Report Serif", "italic", 700): "STIXGeneralBolIta.ttf",
+    ("Report Sans", "normal", 400): "DejaVuSans.ttf",
+    ("Report Sans", "italic", 400): "DejaVuSans-Oblique.ttf",
+    ("Report Sans", "normal", 700): "DejaVuSans-Bold.ttf",
+    ("Report Mono", "normal", 400): "DejaVuSansMono.ttf",
+}
+# What paper cannot use is not even read: a page for the screen may carry megabytes of it.
+SCREEN_ONLY = re.compile(r"<script\b.*?</script>|<!-- screen only -->.*?<!-- end of screen only -->", re.DOTALL)
+MISSING_LIBRARIES = (
+    "WeasyPrint cannot load its system libraries ({reason}), so no PDF can be made. Install them:\n"
+    "       Debian, Ubuntu: sudo apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0\n"
+    "       Fedora:         sudo dnf install pango\n"
+    "       macOS:          brew install pango"
+)
+
+
+def pdf_of(html: str, epoch: int) -> bytes:
+    """The tagged, bookmarked PDF/UA of a self-contained page. The same page and epoch (s) give the same bytes.
+
+    Scripts, and what is marked with the comments `screen only` and `end of screen only`, are not read.
+    """
+    html = SCREEN_ONLY.sub("", html)
+    weasyprint = import_weasyprint()
+    fetcher = weasyprint.urls.URLFetcher(allowed_protocols=("data", "file"))
+    with _source_date(epoch):
+        fonts = weasyprint.text.fonts.FontConfiguration()
+        style = weasyprint.CSS(string=_font_faces(), font_config=fonts, url_fetcher=fetcher)
+        document = weasyprint.HTML(string=html, url_fetcher=fetcher)
+        return document.write_pdf(
+            stylesheets=[style], font_config=fonts, pdf_variant="pdf/ua-1", pdf_identifier=b"quantization-report"
+        )
+
+
+def import_weasyprint() -> Any:
+    """WeasyPrint; a system library that it lacks is a UserError that says how to install it."""
+    try:
+        import weasyprint
+        import weasyprint.text.fonts
+        import weasyprint.urls
+    except OSError as error:  # the Python package is there, a shared library it loads is not
+        raise UserError(MISSING_LIBRARIES.format(reason=" ".join(str(error).split())[:120])) from None
+    return weasyprint
+
+
+def _font_faces() -> str:
+    """@font-face rules for the fonts that matplotlib carries, so that no font of the system is needed."""
+    from matplotlib import get_data_path
+
+    folder = Path(get_data_path()) / "fonts" / "ttf"
+    return "\n".join(
+        f"@font-face {{ font-family: '{family}'; font-style: {style}; font-weight: {weight}; "
+        f"src: url('{(folder / file).as_uri()}'); }}"
+        for (family, style, weight), file in FONT_FILES.items()
+    )
+
+
+@contextmanager
+def _source_date(epoch: int) -> Iterator[None]:
+    """Font subsetting and metadata read the time from SOURCE_DATE_EPOCH; it is put back afterwards."""
+    before = os.environ.get("SOURCE_DATE_EPOCH")
+    os.environ["SOURCE_DATE_EPOCH"] = str(epoch)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["SOURCE_DATE_EPOCH"]
+        else:
+            os.environ["SOURCE_DATE_EPOCH"] = before

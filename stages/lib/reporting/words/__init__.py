@@ -1,0 +1,1 @@
+"""Sentences and names that follow from figures and codes, in the language that is spoken."""
