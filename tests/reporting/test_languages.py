@@ -7,7 +7,7 @@ import pytest
 
 from stages.lib.project.errors import UserError
 from stages.lib.reporting import languages
-from stages.lib.reporting.charts import shapes as charts
+from stages.lib.reporting.charts import canvas, shapes
 from stages.lib.reporting.languages import day, language_of, list_of, number, percent_of, spoken, unit
 from stages.lib.reporting.numbers import figure
 
@@ -66,8 +66,8 @@ def test_the_ticks_of_a_chart_are_written_in_its_language(monkeypatch):
         seen.append(languages.localized(text))
         return seen[-1]
 
-    monkeypatch.setattr(charts, "localized", watched)
-    rows = [charts.Bar("A", (0.5,), "note"), charts.Bar("B", (1.5,), "note")]
+    monkeypatch.setattr(canvas, "localized", watched)
+    rows = [shapes.Bar("A", (0.5,), "note"), shapes.Bar("B", (1.5,), "note")]
     with spoken(language_of("ru")):
-        charts.stacked_bars(rows, ["part"], "axis")
+        shapes.stacked_bars(rows, ["part"], "axis")
     assert "0,50" in seen and not [text for text in seen if re.search(r"\d\.\d", text)]

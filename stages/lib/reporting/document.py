@@ -12,7 +12,6 @@ from stages.lib.reporting.known_words import said
 from stages.lib.reporting.languages import day, number, percent_of, unit
 from stages.lib.reporting.numbers import dtype_name, figure, quantity, signed
 from stages.lib.reporting.obstacle_words import obstacle_words
-from stages.lib.reporting.slim_svg import slim
 from stages.lib.reporting.words.names import component_names
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ def svg_data_uri(svg: str) -> "Markup":
     from markupsafe import Markup
 
     # double quotation marks end the attribute: single ones take their place, and font names need none
-    text = _TAG.sub(lambda tag: tag[0].replace("'", "").replace('"', "'"), slim(svg))
+    text = _TAG.sub(lambda tag: tag[0].replace("'", "").replace('"', "'"), svg[svg.index("<svg") :])
     return Markup("data:image/svg+xml," + text.translate(ESCAPED))
 
 
