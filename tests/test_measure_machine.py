@@ -11,19 +11,16 @@ import pytest
 
 from stages.environment import describe
 from stages.lib.project.errors import UserError
-from stages.lib.project.pipeline_file import stage_command
+from stages.lib.project.params import read_yaml
 from stages.lib.results.machines import load_machines
 from tests.conftest import PROJECT
 from tests.processes import HANGING_S
 from tests.tiny_project import write_settings
-from tools import measure_machine, measuring_round
-from tools.machine_folder import MachineFolder
-from tools.machine_plan import read_plan
-from tools.project import Project
-from tools.timing_session import Session
+from tools import measure_machine
+from tools.pipeline_file import PIPELINE, leading_to, make_project, read_stages
 
 # What a machine that only measures may lack.
-BLOCKED = ("dvc", "weasyprint", "matplotlib", "openvino", "nncf", "jinja2", "babel", "pypdf")
+BLOCKED = ("dvc", "weasyprint", "matplotlib", "openvino", "nncf", "jinja2", "pypdf")
 BLOCKER = """\
 from importlib.machinery import PathFinder
 found = PathFinder.find_spec
@@ -31,35 +28,45 @@ PathFinder.find_spec = staticmethod(
     lambda name, path=None, target=None: None if name.split(".")[0] in {blocked!r} else found(name, path, target)
 )
 """
+PLAN = """\
+model: tiny
+variants:
+  fp32: {label: FP32, backend: torch, weights: float32}
+  half: {label: Half, backend: torch, weights: bfloat16}
+  large: {label: Too large, backend: torch, weights: float16}
+  graph: {label: Graph, backend: openvino, weights: float32, compute: float32}
+"""
 
 
 @pytest.fixture
 def project(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project of the tiny model as the working folder, with a plan that adds a variant."""
+    """A project of the tiny model as the working folder, with a plan that adds variants."""
     write_settings(tmp_path)
     shutil.copytree(tiny_model, tmp_path / "data/tiny")
-    (tmp_path / "data/calibration.csv").write_text("id,prompt,kind,complexity,seed,set\n", encoding="utf-8")
-    plan = "measured_models: [tiny]\nvariants:\n  half: {label: Half, backend: torch, weights: bfloat16}\n"
-    (tmp_path / "plan.yaml").write_text(plan, encoding="utf-8")
+    rows = ["id,prompt,kind,complexity,seed,set", "lake,A lake,a,b,1,c", "bird,A bird,a,b,2,c", ""]
+    (tmp_path / "data/calibration.csv").write_text("\n".join(rows), encoding="utf-8")
+    (tmp_path / "reports/machines").mkdir()
+    (tmp_path / "plan.yaml").write_text(PLAN, encoding="utf-8")
+    for name in ("stages", "tools", "dvc.yaml"):
+        (tmp_path / name).symlink_to(PROJECT / name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def measure(project: Path, *arguments: str, blocked: tuple[str, ...] = BLOCKED) -> subprocess.CompletedProcess:
-    """Run the tool in a Python that lacks the modules `blocked`."""
+def measure(project: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """Run the tool in a Python that lacks the modules of BLOCKED."""
     (project / "blocker").mkdir(exist_ok=True)
-    (project / "blocker/sitecustomize.py").write_text(BLOCKER.format(blocked=blocked), encoding="utf-8")
-    paths = os.pathsep.join([str(project / "blocker"), str(PROJECT)])
+    (project / "blocker/sitecustomize.py").write_text(BLOCKER.format(blocked=BLOCKED), encoding="utf-8")
     command = [sys.executable, "-m", "tools.measure_machine", "--plan", "plan.yaml", "--output", "machines", *arguments]
-    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(project / "blocker"), "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=2 * HANGING_S)
 
 
 def test_a_machine_without_dvc_measures_and_goes_on_where_it_stopped(project: Path) -> None:
     """Protects the whole way: every figure kept, nothing measured twice, nothing begun after the time limit."""
-    stopped = measure(project, "--time-limit", "0")
-    assert stopped.returncode == 0 and "not begun for want of time: tiny/fp32, tiny/half" in stopped.stdout
-    done = measure(project)
+    stopped = measure(project, "--variants", "half", "--time-limit", "0")
+    assert stopped.returncode == 0 and "not begun for want of time: fp32, half" in stopped.stdout, stopped.stderr
+    done = measure(project, "--variants", "half")
     assert done.returncode == 0, done.stderr
     (machine,) = load_machines(project / "machines")
     (model,) = machine.models
@@ -69,16 +76,9 @@ def test_a_machine_without_dvc_measures_and_goes_on_where_it_stopped(project: Pa
     assert half.timing["fingerprint"] == machine.fingerprint
     assert [batch["batch_size"] for batch in half.batches] == [2]
     before = {path: path.stat().st_mtime_ns for path in (project / "machines").glob("*/tiny/*/*.json")}
-    again = measure(project, "--jobs", "2")
+    again = measure(project, "--variants", "half")
     assert again.returncode == 0 and "benchmark" not in again.stdout
     assert {path: path.stat().st_mtime_ns for path in (project / "machines").glob("*/tiny/*/*.json")} == before
-
-
-def test_a_missing_package_is_named(project: Path) -> None:
-    """Protects a user on a bare machine from a traceback an hour later."""
-    done = measure(project, blocked=("skimage", "ruamel"))
-    assert done.returncode == 1
-    assert "lacks scikit-image, ruamel.yaml: run `pip install scikit-image ruamel.yaml`" in done.stderr
 
 
 def test_dvc_is_not_needed_to_describe_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,67 +90,80 @@ def test_dvc_is_not_needed_to_describe_a_machine(monkeypatch: pytest.MonkeyPatch
     assert describe()["software"]["not-there"] is None
 
 
-def test_another_machines_folder_is_not_touched(tmp_path: Path) -> None:
-    """Protects results that cannot be measured again here."""
-    environment = {"fingerprint": "ffffffffffff", "machine": {"cpu": "this one"}}
-    other = tmp_path / "ffffffffffff/environment.json"
-    other.parent.mkdir()
-    other.write_text(json.dumps(environment | {"machine": {"cpu": "another"}}), encoding="utf-8")
-    before = other.read_bytes()
-    with pytest.raises(UserError, match="ffffffffffff is not of this machine"):
-        MachineFolder.open(tmp_path, environment)
-    assert other.read_bytes() == before and len(list(other.parent.iterdir())) == 1
-
-
 def test_results_of_other_settings_are_measured_again(project: Path) -> None:
-    """Protects from keeping figures of another code, variant or number of steps."""
-    (plan,) = read_plan(Path("plan.yaml"), None, None)
-    folder = MachineFolder.open(project / "machines", {"fingerprint": "ffffffffffff"})
-    folder.ask(plan.model, plan.variants)
+    """Protects from keeping figures of another variant or number of steps; of another commit they say so."""
+
+    def origin() -> dict:
+        document = measure_machine.planned(Path("plan.yaml"), None, None)
+        (project / "scratch").mkdir()
+        params = make_project(project / "scratch", document)
+        shutil.rmtree(project / "scratch")
+        return measure_machine.origin_of(params, document, "half")
+
     for name in ("size", "timing", "quality"):
-        path = project / "scratch/reports" / name / "half.json"
+        path = project / "reports/tiny" / name / "half.json"
         path.parent.mkdir(parents=True)
         path.write_text("{}", encoding="utf-8")
-    assert not folder.has(plan, "half")
-    folder.keep(plan, "half", project / "scratch")
-    assert folder.has(plan, "half")
+    folder, first = project / "machines/f/tiny/half", origin()
+    assert not measure_machine.is_there(folder, first)
+    measure_machine.keep(folder, first, project / "reports/tiny")
+    assert measure_machine.is_there(folder, origin()) and measure_machine.is_there(folder, first | {"commit": "other"})
     params = (project / "params.yaml").read_text(encoding="utf-8")
     (project / "params.yaml").write_text(params.replace("steps: 3", "steps: 4"), encoding="utf-8")
-    assert not folder.has(read_plan(Path("plan.yaml"), None, None)[0], "half")
+    assert not measure_machine.is_there(folder, origin())
 
 
 def test_a_failed_variant_is_noted_and_the_others_go_on(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Protects a night's measurement from its first failure, and the report from silence about it."""
     kept = []
 
-    def run(self: Project, name: str, variant: str = "") -> None:
-        if variant == "half":
-            raise UserError(f"stage {name}: this GPU cannot do it")
+    def run(stages: list, folder: Path) -> None:
+        if any(stage.name == "quantize@large" for stage in stages):
+            raise UserError("stage quantize@large: this GPU cannot do it")
+        if not stages[-1].name.startswith("environment"):
+            return
+        obstacles = {"fp32": None, "half": None, "large": None, "graph": {"reason": "not_installed", "packages": ["x"]}}
+        described = {"fingerprint": "ffff", "machine": {}, "software": {}, "threads": 1, "obstacles": obstacles}
+        (folder / "reports/environment.json").write_text(json.dumps(described), encoding="utf-8")
 
-    report = {"latency_s": 1, "speedup": 1, "run_peak_mib": 1, "first_call_s": 1, "batches": [], "calls": []}
-    monkeypatch.setattr(Project, "stage", run)
-    monkeypatch.setattr(Session, "start", lambda self: None)
-    monkeypatch.setattr(measuring_round, "time_alone", lambda variant, baseline: report)
-    monkeypatch.setattr(measuring_round, "measure_batches", lambda items, folder, clock: None)
-    monkeypatch.setattr(MachineFolder, "keep", lambda self, plan, name, folder: kept.append(name))
-    monkeypatch.setattr(sys, "argv", ["m", "--plan", "plan.yaml", "--output", "machines", "--variants", "half,bf16"])
-    with pytest.raises(UserError, match="not measured: tiny/half: stage quantize: this GPU cannot do it"):
+    monkeypatch.setattr(measure_machine, "run", run)
+    monkeypatch.setattr(measure_machine, "keep", lambda folder, origin, reports: kept.append(folder.name))
+    monkeypatch.setattr(sys, "argv", ["m", "--plan", "plan.yaml", "--output", "machines"])
+    with pytest.raises(UserError, match=r"not measured: large \(failed, message stage quantize@large: this GPU cannot"):
         measure_machine.main()
-    assert kept == ["fp32", "bf16"]
-    (asked,) = (project / "machines").glob("*/asked.json")
-    assert json.loads(asked.read_text(encoding="utf-8")) == {
-        "models": {"tiny": ["fp32", "half", "bf16"]},
-        "failed": {"tiny": {"half": "stage quantize: this GPU cannot do it"}},
+    assert kept == ["fp32", "half"]
+    failed = {
+        "large": {"reason": "failed", "message": "stage quantize@large: this GPU cannot do it"},
+        "graph": {"reason": "not_installed", "packages": ["x"]},
+    }
+    assert json.loads((project / "machines/ffff/asked.json").read_text(encoding="utf-8")) == {
+        "models": {"tiny": ["fp32", "half", "large", "graph"]},
+        "failed": {"tiny": failed},
     }
 
 
-def test_the_shipped_plan_is_valid_and_its_commands_are_those_of_dvc(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Protects the first command on a GPU machine, where nothing can be mended."""
+@pytest.mark.parametrize("plan", ["gpu", "cpu"])
+def test_the_shipped_plans_are_valid(plan: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects the first command on a rented machine, where nothing can be mended."""
     monkeypatch.chdir(PROJECT)
-    full, embedded = read_plan(Path("data/machines/gpu.yaml"), None, None)
-    for plan in (full, embedded):
-        assert plan.variants[0] == "fp32" and plan.params.device == "cuda"
-    assert set(embedded.variants) < set(full.variants) and "fp16" in embedded.variants
-    assert stage_command("evaluate", "sd15", "tf32")[:5] == ["python", "-m", "stages.evaluate", "--variant", "tf32"]
+    path = Path(f"data/machines/{plan}.yaml")
+    params = make_project(tmp_path, measure_machine.planned(path, None, None))
+    assert params.baseline == "fp32" == next(iter(params.variants)) and params.chosen_model.source == "architecture"
     with pytest.raises(UserError, match="there is no variant 'fp61': declared are fp32"):
-        read_plan(Path("data/machines/gpu.yaml"), None, ["fp61"])
+        measure_machine.planned(path, None, "fp61")
+
+
+def test_stages_are_those_of_dvc(stages: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects the tool from another reading of dvc.yaml than DVC's own."""
+    monkeypatch.chdir(PROJECT)
+    found = {stage.name: stage for stage in read_stages(PIPELINE, read_yaml(Path("params.yaml")))}
+    assert set(found) == {stage.name for stage in stages}
+    for stage in stages:
+        own = found[stage.name]
+        assert " ".join(own.command) == stage.cmd
+        assert set(own.makes) == {out.def_path for out in stage.outs}
+        assert {dep.def_path for dep in stage.deps} <= {*own.needs, "params.yaml"}
+    model = read_yaml(Path("params.yaml"))["model"]
+    order = [stage.name for stage in leading_to([f"reports/{model}/quality/fp16.json"], found.values())]
+    assert order[-1] == "evaluate@fp16" and order.index("quantize@fp16") < order.index("generate@fp16")
+    assert "benchmark@fp16" not in order and order.index("environment") < order.index("quantize@fp32")

@@ -1,8 +1,10 @@
-"""`make memory`: its copy of the project has all that stages read and no stage writes."""
+"""`make memory`: its copy of the project has as many prompts as asked, and peaks are those of all processes."""
 
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from stages.lib.project.params import load_params
 from tests.conftest import PROJECT
@@ -10,24 +12,16 @@ from tests.processes import HANGING_S
 from tools import memory
 
 
-def test_the_copy_has_every_input(stages: list, tmp_path: Path) -> None:
-    """Protects the command from a stage that reads something new."""
-    memory.copy_project(tmp_path, 8, list(load_params(PROJECT / "params.yaml").variants))
-    made = [Path(out.fs_path) for stage in stages for out in stage.outs]
-    read = {Path(dep.fs_path) for stage in stages for dep in stage.deps}
-    inputs = [path for path in read if not any(out == path or path in out.parents for out in made)]
-    assert inputs
-    for path in inputs:
-        assert (tmp_path / path.relative_to(PROJECT)).exists(), path
-
-
-def test_prompts_are_as_many_as_asked(tmp_path: Path) -> None:
-    """Protects the comparison of few prompts with many, whose ids differ."""
-    memory.copy_project(tmp_path, 64, ["fp32", "bf16"])
+def test_prompts_are_as_many_as_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects the comparison of few prompts with many, whose ids differ, and the project's own prompts."""
+    monkeypatch.chdir(PROJECT)
+    own = Path("data/prompts.csv").read_bytes()
+    stages = memory.make_copy(tmp_path, 64, ["fp32", "bf16"])
     assert list(load_params(tmp_path / "params.yaml").variants) == ["fp32", "bf16"]
+    assert {"generate@bf16", "report"} < {stage.name for stage in stages} and "generate@fp16" not in str(stages)
     lines = (tmp_path / "data/prompts.csv").read_text(encoding="utf-8").splitlines()
     ids = [line.partition(",")[0] for line in lines[1:]]
-    assert len(ids) == len(set(ids)) == 64
+    assert len(ids) == len(set(ids)) == 64 and Path("data/prompts.csv").read_bytes() == own
 
 
 def test_the_largest_process_counts_whoever_waits_for_it(tmp_path: Path) -> None:
@@ -56,7 +50,7 @@ def look(pid, high_water_mib=memory.high_water_mib):
     return found
 
 memory.high_water_mib = look
-print(memory.peak_mib("python stage.py", Path(sys.argv[1])))
+print(memory.peak_mib(["python", "stage.py"], Path(sys.argv[1])))
 """
     command = [sys.executable, "-c", code, tmp_path]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True, timeout=HANGING_S)

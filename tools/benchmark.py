@@ -12,7 +12,7 @@ from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import read_json
 from stages.lib.project.measurement import Measurement
 from stages.lib.project.params import Params, Variant, load_params
-from stages.lib.project.pipeline_file import RUNS
+from tools.pipeline_file import RUNS
 
 ENVIRONMENT = Path("reports/environment.json")
 

@@ -1,110 +1,166 @@
-"""Measure variants on this machine, without DVC, for a report that is rendered elsewhere.
+"""Measure a model on a machine that has no DVC, such as a rented GPU, for a report that is rendered elsewhere.
 
-`python -m tools.measure_machine --plan data/machines/gpu.yaml --output reports/machines` runs the stages of dvc.yaml
-in a scratch folder and leaves a folder for this machine in the output. Finished variants are not measured again;
-`--time-limit` stops before what would probably last longer. Run it again to go on.
-
-`--jobs` variants at a time are made, generated with, loaded and compiled together; then they are timed one by one,
-while the others wait, first single images, then batches. On a machine with many cores that saves most of the time,
-since compiling keeps one of them busy for minutes. What is measured is stored at once.
+`python -m tools.measure_machine --plan data/machines/gpu.yaml` runs the stages of dvc.yaml that lead to the size, time
+and quality of each variant in a scratch folder, and leaves them in reports/machines. Keys of the plan take the place of
+those of params.yaml. Variants that are measured are not measured again: run it again to go on.
 """
 
 import argparse
-import importlib.util
+import shutil
+import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
+import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+from stages.lib.formats.shared.availability import Obstacle, in_short
 from stages.lib.project.errors import UserError, run_stage
+from stages.lib.project.files import read_json, whole_folder, write_json
+from stages.lib.project.params import PARAMS_FILE, Params, read_yaml
+from stages.lib.results.machines import FILES
+from tools.pipeline_file import PIPELINE, Stage, leading_to, make_project, read_stages
 
-# What the stages import, and the name it has for pip.
-PACKAGES = {
-    "torch": "torch",
-    "diffusers": "diffusers",
-    "transformers": "transformers",
-    "accelerate": "accelerate",
-    "huggingface_hub": "huggingface_hub",
-    "safetensors": "safetensors",
-    "numpy": "numpy",
-    "PIL": "pillow",
-    "skimage": "scikit-image",
-    "psutil": "psutil",
-    "pydantic": "pydantic",
-    "ruamel.yaml": "ruamel.yaml",
-    "tqdm": "tqdm",
-}
+ENVIRONMENT = "reports/environment.json"
+OF_MACHINE = ("fingerprint", "machine", "software", "threads")  # the part of it that other projects share
+SETTINGS = ("prompts", "generation", "calibration", "benchmark", "quality", "device")
 
 
 def main() -> None:
     """Measure what is missing, say what is left."""
+    begin_s = time.monotonic()
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--plan", type=Path, help="YAML of what to measure and which values of params.yaml to replace")
-    parser.add_argument("--models", type=_names, help="keys of `models`, by comma; default: the plan's, else `model`")
-    parser.add_argument("--variants", type=_names, help="keys of variants, by comma; default: the plan's, else all")
+    parser.add_argument("--plan", type=Path, help="YAML with keys that take the place of those of params.yaml")
+    parser.add_argument("--model", help="a key of `models`; default: the plan's")
+    parser.add_argument("--variants", help="keys of `variants`, by comma; default: all of them")
     parser.add_argument("--output", type=Path, default=Path("reports/machines"), help="folder of all machines")
-    parser.add_argument("--scratch", type=Path, help="where to work; a variant of a large model takes gigabytes")
-    parser.add_argument("--jobs", type=int, default=1, help="variants that are made ready at the same time")
-    parser.add_argument("--ready-limit", type=float, default=float("inf"), metavar="SECONDS", help="for each `--jobs`")
-    parser.add_argument("--time-limit", type=float, default=float("inf"), metavar="SECONDS")
+    parser.add_argument("--scratch", type=Path, help="where a temporary folder with gigabytes may be; default: /tmp")
+    parser.add_argument("--time-limit", type=float, default=float("inf"), help="seconds after which nothing should end")
     arguments = parser.parse_args()
-    require_packages()
-
-    from stages.environment import describe
-    from tools.machine_folder import MachineFolder
-    from tools.machine_plan import read_plan
-    from tools.measuring_round import Clock, Item, measure_round
-    from tools.project import Project, let_stages_find_this_checkout
-
-    let_stages_find_this_checkout()
-    plans = read_plan(arguments.plan, arguments.models, arguments.variants)
-    environment = describe()
-    folder = MachineFolder.open(arguments.output, environment)
-    clock = Clock(arguments.time_limit, arguments.ready_limit)
-    with ExitStack() as stack:
-        items = []
-        for plan in plans:
-            folder.ask(plan.model, plan.variants)
-            pending = [name for name in plan.variants if not folder.has(plan, name)]
-            if pending:
-                if arguments.scratch:
-                    arguments.scratch.mkdir(parents=True, exist_ok=True)
-                scratch = tempfile.TemporaryDirectory(dir=arguments.scratch, prefix=f"{plan.model}-")
-                threads = None if arguments.jobs == 1 else max(1, environment["threads"] // arguments.jobs)
-                project = Project(plan, Path(stack.enter_context(scratch)), environment, threads)
-                obstacles = project.begin()
-                items += [Item(project, name, failure=obstacles.get(name)) for name in pending]
-        baselines = {}
-        for begin in range(0, len(items), arguments.jobs):
-            if not clock.stops:
-                measure_round(items[begin : begin + arguments.jobs], baselines, folder, clock, arguments.jobs == 1)
-        for session in baselines.values():
-            session.close()
-    print(f"measure_machine: {folder.path}, {clock.elapsed_s:.0f} s")
-    if left := [item.title for item in items if item.left]:
+    document = planned(arguments.plan, arguments.model, arguments.variants)
+    with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
+        params = make_project(Path(scratch), document)
+        stages = read_stages(PIPELINE, document)
+        run(leading_to([ENVIRONMENT], stages), Path(scratch))
+        environment = read_json(Path(scratch, ENVIRONMENT))
+        machine = arguments.output / environment["fingerprint"]
+        write_json(machine / "environment.json", {key: environment[key] for key in OF_MACHINE})
+        names = [params.baseline, *(name for name in params.variants if name != params.baseline)]
+        note(machine, params.model, dict.fromkeys(names))
+        left, failed, longest_s = [], {}, 0.0
+        for name in names:
+            origin = origin_of(params, document, name)
+            if is_there(machine / params.model / name, origin):
+                continue
+            start_s = time.monotonic()
+            if start_s - begin_s + longest_s > arguments.time_limit:
+                left.append(name)
+                continue
+            failure = environment["obstacles"][name] or measure(params.model, name, stages, Path(scratch))
+            if failure:
+                failed[name] = failure
+            else:
+                keep(machine / params.model / name, origin, Path(scratch, "reports", params.model))
+            note(machine, params.model, {name: failure})
+            if name != params.baseline:
+                clear(name, stages, Path(scratch))
+            longest_s = max(longest_s, time.monotonic() - start_s)
+    print(f"measure_machine: {machine / params.model}, {time.monotonic() - begin_s:.0f} s")
+    if left:
         print(f"measure_machine: not begun for want of time: {', '.join(left)}; run it again to go on")
-    if failed := [f"{item.title}: {item.failure}" for item in items if item.failure]:
-        raise UserError("not measured: " + "\n       ".join(failed))
+    if failed:
+        raise UserError("not measured: " + ", ".join(f"{name} ({in_short(item)})" for name, item in failed.items()))
 
 
-def _names(text: str) -> list[str]:
-    return text.split(",")
+def planned(plan: Path | None, model: str | None, variants: str | None) -> dict[str, Any]:
+    """params.yaml with the keys of `plan` in their place, the chosen model and variants, and the baseline."""
+    document, changes = read_yaml(PARAMS_FILE), read_yaml(plan) if plan else {}
+    for key, value in changes.items():
+        both = isinstance(document.get(key), dict) and isinstance(value, dict)
+        document[key] = {**document[key], **value} if both else value
+    document["model"] = model or document.get("model")
+    declared = document.get("variants", {})
+    chosen = [document.get("baseline"), *(variants.split(",") if variants else changes.get("variants", declared))]
+    if unknown := [name for name in chosen if name not in declared]:
+        raise UserError(f"there is no variant '{unknown[0]}': declared are {', '.join(declared)}")
+    return document | {"variants": {name: declared[name] for name in dict.fromkeys(chosen)}}
 
 
-def require_packages() -> None:
-    """Raise a UserError that names every package the stages need and this Python lacks."""
-    missing = [name for module, name in PACKAGES.items() if not _is_there(module)]
-    if missing:
-        raise UserError(
-            f"this Python ({sys.executable}) lacks {', '.join(missing)}: run `pip install {' '.join(missing)}`"
-        )
+def run(stages: Iterable[Stage], folder: Path) -> None:
+    """Run those stages in `folder` whose outputs are not there. One that fails is a UserError with what it said."""
+    for stage in stages:
+        if all((folder / path).exists() for path in stage.makes):
+            continue
+        command = [sys.executable, *stage.command[1:]]
+        done = subprocess.run(command, cwd=folder, stderr=subprocess.PIPE, text=True)
+        if done.returncode:
+            lines = [line.strip() for line in done.stderr.splitlines() if line.strip()] or ["no message"]
+            raise UserError(f"stage {stage.name}: {lines[-1].removeprefix('error: ')}")
 
 
-def _is_there(module: str) -> bool:
+def measure(model: str, variant: str, stages: list[Stage], folder: Path) -> Obstacle | None:
+    """Run what leads to the reports of a variant; why they could not be made, or None."""
     try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # of the package above it
+        run(leading_to([f"reports/{model}/{file}/{variant}.json" for file in FILES[:-1]], stages), folder)
+    except UserError as error:
+        print(f"measure_machine: {variant}: {error}", file=sys.stderr, flush=True)
+        return {"reason": "failed", "message": str(error)}
+    return None
+
+
+def clear(variant: str, stages: list[Stage], folder: Path) -> None:
+    """Remove what is large of a variant: its weights and its images."""
+    for path in [folder / path for stage in stages if stage.name.endswith(f"@{variant}") for path in stage.makes]:
+        if path.is_dir():
+            shutil.rmtree(path)
+
+
+def origin_of(params: Params, document: dict[str, Any], name: str) -> dict[str, Any]:
+    """Of which code, model and settings the results of a variant come."""
+    return {
+        "commit": _commit(),
+        "model": params.chosen_model.model_dump(mode="json"),
+        "model_label": params.chosen_model.label,
+        "variant": params.variant(name).model_dump(mode="json", exclude_unset=True),
+        "baseline": params.variant(params.baseline).model_dump(mode="json", exclude_unset=True),
+        "settings": {key: document[key] for key in SETTINGS},
+    }
+
+
+def is_there(folder: Path, origin: dict[str, Any]) -> bool:
+    """Whether `folder` has whole results of that origin, of whatever commit: it stands beside them in the report."""
+    if not all((folder / f"{file}.json").is_file() for file in FILES):
         return False
+    return {**read_json(folder / "origin.json"), "commit": origin["commit"]} == origin
+
+
+def keep(folder: Path, origin: dict[str, Any], reports: Path) -> None:
+    """Take over what the stages wrote in `reports`; earlier results of this machine go."""
+    with whole_folder(folder) as new:
+        for file in FILES[:-1]:
+            write_json(new / f"{file}.json", read_json(reports / file / f"{folder.name}.json"))
+        write_json(new / "origin.json", origin)
+
+
+def note(machine: Path, model: str, failures: dict[str, Obstacle | None]) -> None:
+    """Remember in asked.json that variants were to be measured, and why some could not be."""
+    path = machine / "asked.json"
+    asked = read_json(path) if path.is_file() else {"models": {}, "failed": {}}
+    asked["models"][model] = list(dict.fromkeys([*asked["models"].get(model, []), *failures]))
+    failed = {**asked["failed"].get(model, {}), **failures}
+    asked["failed"][model] = {name: failure for name, failure in failed.items() if failure}
+    write_json(path, asked)
+
+
+def _commit() -> str | None:
+    """The commit of this checkout, with '-modified' if code or inputs are others than there; None without Git."""
+    try:
+        head = subprocess.run(["git", "describe", "--always", "--abbrev=12"], capture_output=True, text=True)
+    except FileNotFoundError:
+        return None
+    changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", ".", ":!reports"], capture_output=True)
+    return f"{head.stdout.strip()}{'-modified' if changed.returncode else ''}" if head.returncode == 0 else None
 
 
 if __name__ == "__main__":

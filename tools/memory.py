@@ -9,7 +9,6 @@ import argparse
 import csv
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,66 +16,46 @@ import time
 from pathlib import Path
 
 import psutil
-from dvc.repo import Repo
-from ruamel.yaml import YAML
 
 from stages.lib.project.errors import run_stage
-from stages.lib.project.params import load_params
+from stages.lib.project.params import PARAMS_FILE, load_params, read_yaml
+from tools.pipeline_file import PIPELINE, Stage, make_project, read_stages
 
-PROJECT = Path(__file__).resolve().parents[1]
 LIMIT_MIB = 3 * 1024
 INTERVAL_S = 0.05
-COPIED = (
-    "stages",
-    "data/architectures",
-    "data/embedded",
-    "data/local",
-    "data/study",
-    "data/prompts.csv",
-    "data/calibration.csv",
-    "reports/machines",
-    "dvc.yaml",
-    "params.yaml",
-)
 
 
-def copy_project(folder: Path, prompts: int, variants: list[str]) -> None:
-    """The project in `folder`, set to generate `prompts` images of two steps with each of `variants`."""
-    for name in COPIED:
-        source = PROJECT / name
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        elif source.exists():
-            shutil.copyfile(source, folder / name)
-    yaml = YAML()
-    params = yaml.load(folder / "params.yaml")
+def make_copy(folder: Path, prompts: int, variants: list[str]) -> list[Stage]:
+    """A project in `folder` that generates `prompts` images of two steps with each of `variants`, and its stages."""
+    params = read_yaml(PARAMS_FILE)
     params["variants"] = {name: params["variants"][name] for name in variants}
     params["generation"]["steps"] = 2
-    params["benchmark"].update({"warmup": 0, "repeats": 2})
+    params["benchmark"] |= {"warmup": 0, "repeats": 2}
+    make_project(folder, params)
     path = folder / params["prompts"]["file"]
-    yaml.dump(params, folder / "params.yaml")
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     many = [{**rows[number % len(rows)], "seed": number} for number in range(prompts)]
     for number, row in enumerate(many[len(rows) :]):
         row["id"] = f"more-{number}"
+    path.unlink()  # the link, which must not lead to what is written
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(many)
+    return read_stages(PIPELINE, params)
 
 
-def peak_mib(command: str, folder: Path) -> float:
+def peak_mib(command: list[str], folder: Path) -> float:
     """Run a stage's command in `folder`; the largest resident set of its processes in MiB."""
-    process = subprocess.Popen([sys.executable, *shlex.split(command)[1:]], cwd=folder, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, *command[1:]], cwd=folder, stdout=subprocess.DEVNULL)
     highest, ended = 0.0, 0
     while not ended:
         highest = max(highest, *map(high_water_mib, [process.pid, *descendants(process.pid)]))
         time.sleep(INTERVAL_S)
         ended, status, usage = os.wait4(process.pid, os.WNOHANG)
     if status:
-        sys.exit(f"error: `{command}` failed")
+        sys.exit(f"error: `{shlex.join(command)}` failed")
     return max(highest, usage.ru_maxrss / 1024)
 
 
@@ -102,21 +81,17 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, nargs=2, default=(8, 64), metavar=("FEW", "MANY"))
     parser.add_argument("--variants", help="the baseline and others, with commas between them; default: all")
     arguments = parser.parse_args()
-    counts, params = arguments.prompts, load_params(PROJECT / "params.yaml")
+    counts, params = arguments.prompts, load_params()
     variants = list(params.variants)
     if arguments.variants:
         chosen = {params.variant(name).name for name in (params.baseline, *arguments.variants.split(","))}
         variants = [name for name in variants if name in chosen]
-    with Repo(str(PROJECT)) as repo:
-        stages = [stage for stage in repo.index.stages if Path(stage.path) == PROJECT / "dvc.yaml"]
-        commands = {stage.name: stage.cmd for stage in stages if stage.name.partition("@")[2] in ("", *variants)}
-    peaks: dict[str, list[float]] = {name: [] for name in commands}
+    peaks: dict[str, list[float]] = {}
     for count in counts:
         with tempfile.TemporaryDirectory() as folder:
-            copy_project(Path(folder), count, variants)
-            for name, command in commands.items():
-                peaks[name].append(peak_mib(command, Path(folder)))
-                print(f"{count} prompts, {name}: {peaks[name][-1]:.0f} MiB", file=sys.stderr, flush=True)
+            for stage in make_copy(Path(folder), count, variants):
+                peaks.setdefault(stage.name, []).append(peak_mib(stage.command, Path(folder)))
+                print(f"{count} prompts, {stage.name}: {peaks[stage.name][-1]:.0f} MiB", file=sys.stderr, flush=True)
     print(f"{'stage':28}{counts[0]:>6} prompts{counts[1]:>6} prompts   growth")
     for name, (few, many) in peaks.items():
         print(f"{name:28}{few:10.0f} MiB{many:10.0f} MiB {many - few:+8.0f}")

@@ -9,9 +9,9 @@ from pathlib import Path
 from stages.lib.project.files import write_bytes, write_text
 from stages.lib.project.lock_file import read_lock
 from stages.lib.project.params import load_params
-from stages.lib.project.pipeline_file import RUNS
 from stages.lib.quality.metrics import METRICS
 from tools import images, measurements
+from tools.pipeline_file import RUNS
 
 GRID = Path("docs/images.webp")
 README = Path("README.md")

@@ -31,7 +31,7 @@ from stages.lib.project.sections import (
 )
 from stages.lib.project.variant import COMPONENTS, FLOATS, Device, Label, Section, Variant
 
-__all__ = ["OPTIONS", "COMPONENTS", "PARAMS_FILE", "RANDOM_WEIGHTS", "Params", "Variant", "load_params", "variant_of"]
+__all__ = ["COMPONENTS", "OPTIONS", "PARAMS_FILE", "RANDOM_WEIGHTS", "Params", "Variant", "load_params", "variant_of"]
 
 PARAMS_FILE = Path("params.yaml")
 FORMATS = Path(__file__).parents[1] / "formats"
@@ -184,6 +184,14 @@ class Params(Section):
 def load_params(path: Path = PARAMS_FILE) -> Params:
     """Read and check `path`. Every mistake in it is in the one UserError that is raised."""
     try:
+        return Params.model_validate(read_yaml(path))
+    except ValidationError as error:
+        raise UserError("\n       ".join(f"{path}: {text}" for text in explain(error, Params))) from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The sections of `path` as they are written. What is no such file is a UserError."""
+    try:
         document = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run from the top of the project") from None
@@ -198,10 +206,7 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}: mend it") from None
     if not isinstance(document, dict):
         raise UserError(f"{path} must be a mapping of sections, such as `model: embedded`")
-    try:
-        return Params.model_validate(document)
-    except ValidationError as error:
-        raise UserError("\n       ".join(f"{path}: {text}" for text in explain(error, Params))) from None
+    return document
 
 
 if __name__ == "__main__":

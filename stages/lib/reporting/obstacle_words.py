@@ -20,6 +20,7 @@ WORDS = {
         N_("cannot run here: %(key)s %(value)s needs a processor with %(sets)s"),
         N_("use float32 in `%(key)s`"),
     ),
+    "failed": (N_("it was not measured"), "%(message)s"),  # on another machine
 }
 
 
