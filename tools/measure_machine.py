@@ -20,7 +20,7 @@ from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import read_json, whole_folder, write_json
 from stages.lib.project.params import PARAMS_FILE, Params, read_yaml
 from stages.lib.results.machines import FILES
-from tools.pipeline_file import PIPELINE, Stage, leading_to, make_project, read_stages
+from tools.pipeline_file import PIPELINE, Stage, leading_to, make_project, read_stages, same_place, write_params
 
 ENVIRONMENT = "reports/environment.json"
 OF_MACHINE = ("fingerprint", "machine", "software", "threads")  # the part of it that other projects share
@@ -41,8 +41,7 @@ def main() -> None:
     document = planned(arguments.plan, arguments.model, arguments.variants)
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
         params = make_project(Path(scratch), document)
-        stages = read_stages(PIPELINE, document)
-        run(leading_to([ENVIRONMENT], stages), Path(scratch))
+        run(leading_to([ENVIRONMENT], read_stages(PIPELINE, document)), Path(scratch))
         environment = read_json(Path(scratch, ENVIRONMENT))
         machine = arguments.output / environment["fingerprint"]
         write_json(machine / "environment.json", {key: environment[key] for key in OF_MACHINE})
@@ -57,14 +56,12 @@ def main() -> None:
             if start_s - begin_s + longest_s > arguments.time_limit:
                 left.append(name)
                 continue
-            failure = environment["obstacles"][name] or measure(params.model, name, stages, Path(scratch))
+            failure = environment["obstacles"][name] or measure(document, name, Path(scratch))
             if failure:
                 failed[name] = failure
             else:
                 keep(machine / params.model / name, origin, Path(scratch, "reports", params.model))
             note(machine, params.model, {name: failure})
-            if name != params.baseline:
-                clear(name, stages, Path(scratch))
             longest_s = max(longest_s, time.monotonic() - start_s)
     print(f"measure_machine: {machine / params.model}, {time.monotonic() - begin_s:.0f} s")
     if left:
@@ -88,32 +85,35 @@ def planned(plan: Path | None, model: str | None, variants: str | None) -> dict[
 
 
 def run(stages: Iterable[Stage], folder: Path) -> None:
-    """Run those stages in `folder` whose outputs are not there. One that fails is a UserError with what it said."""
+    """Run those stages in `folder` whose outputs are not there, or of other inputs. A failure is a UserError."""
+    new: list[str] = []
     for stage in stages:
-        if all((folder / path).exists() for path in stage.makes):
+        stale = any(same_place(need, path) for need in stage.needs for path in new)
+        if not stale and all((folder / path).exists() for path in stage.makes):
             continue
         command = [sys.executable, *stage.command[1:]]
         done = subprocess.run(command, cwd=folder, stderr=subprocess.PIPE, text=True)
         if done.returncode:
             lines = [line.strip() for line in done.stderr.splitlines() if line.strip()] or ["no message"]
             raise UserError(f"stage {stage.name}: {lines[-1].removeprefix('error: ')}")
+        new += stage.makes
 
 
-def measure(model: str, variant: str, stages: list[Stage], folder: Path) -> Obstacle | None:
-    """Run what leads to the reports of a variant; why they could not be made, or None."""
+def measure(document: dict[str, Any], variant: str, folder: Path) -> Obstacle | None:
+    """Make the reports of a variant in `folder`, where nothing large of it stays; why that failed, or None."""
+    pair = {name: document["variants"][name] for name in (document["baseline"], variant)}
+    write_params(folder, document | {"variants": pair})
+    stages = read_stages(PIPELINE, document | {"variants": pair})
     try:
-        run(leading_to([f"reports/{model}/{file}/{variant}.json" for file in FILES[:-1]], stages), folder)
+        run(leading_to([f"reports/{document['model']}/{file}/{variant}.json" for file in FILES[:-1]], stages), folder)
     except UserError as error:
         print(f"measure_machine: {variant}: {error}", file=sys.stderr, flush=True)
         return {"reason": "failed", "message": str(error)}
+    finally:
+        if variant != document["baseline"]:
+            for path in [path for stage in stages if stage.name.endswith(f"@{variant}") for path in stage.makes]:
+                shutil.rmtree(folder / path, ignore_errors=True)  # a file is small and stays
     return None
-
-
-def clear(variant: str, stages: list[Stage], folder: Path) -> None:
-    """Remove what is large of a variant: its weights and its images."""
-    for path in [folder / path for stage in stages if stage.name.endswith(f"@{variant}") for path in stage.makes]:
-        if path.is_dir():
-            shutil.rmtree(path)
 
 
 def origin_of(params: Params, document: dict[str, Any], name: str) -> dict[str, Any]:

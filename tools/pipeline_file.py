@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,26 +40,30 @@ def read_stages(pipeline: Path, params: Mapping[str, Any]) -> list[Stage]:
     return stages
 
 
-def leading_to(outputs: Collection[str], stages: Collection[Stage]) -> list[Stage]:
+def leading_to(outputs: Iterable[str], stages: Iterable[Stage]) -> list[Stage]:
     """The stages that make `outputs`, each after those that make what it needs."""
-    makers = {path: stage for stage in stages for path in stage.makes}
     found: dict[str, Stage] = {}
 
     def visit(path: str) -> None:
-        stage = makers.get(path)
-        if stage and stage.name not in found:
-            for need in stage.needs:
-                visit(need)
-            found[stage.name] = stage
+        for stage in stages:
+            if stage.name not in found and any(same_place(path, made) for made in stage.makes):
+                for need in stage.needs:
+                    visit(need)
+                found[stage.name] = stage
 
     for path in outputs:
         visit(path)
     return list(found.values())
 
 
+def same_place(one: str, other: str) -> bool:
+    """Whether two paths are the same, or one is inside the other."""
+    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
+
+
 def make_project(folder: Path, document: Mapping[str, Any]) -> Params:
     """Make `folder` a project to run stages in: `document` is its params.yaml, its inputs are links to this one's."""
-    YAML().dump(dict(document), folder / PARAMS_FILE)
+    write_params(folder, document)
     try:
         params = load_params(folder / PARAMS_FILE)
     except UserError as error:
@@ -70,6 +74,11 @@ def make_project(folder: Path, document: Mapping[str, Any]) -> Params:
     for path in (*inputs, MACHINES):
         (folder / path).symlink_to(path.resolve())
     return params
+
+
+def write_params(folder: Path, document: Mapping[str, Any]) -> None:
+    """`document` as the params.yaml of `folder`."""
+    YAML().dump(dict(document), folder / PARAMS_FILE)
 
 
 def _stage(name: str, entry: Mapping[str, Any], values: Mapping[str, Any]) -> Stage:
