@@ -18,7 +18,7 @@ VARIANTS = {
     "bf16": {"label": "BF16", "backend": "torch", "weights": "bfloat16"},
     "int8-simulated": {"label": "INT8 Simulated", "backend": "torch", "weights": "int8", "simulated": True},
 }
-COMMIT = "a" * 40
+COMMIT = "aaaaaaaaaaaa-modified"
 OTHER = "ffffffffffff"
 
 
@@ -114,10 +114,23 @@ def test_quality_of_no_format_takes_no_column(project: Path):
 def test_what_is_missing_and_of_which_commit_the_rest_is_is_said(project: Path):
     """Protects a reader from taking half a folder for the whole, or figures of other code for those of this."""
     (project / f"reports/machines/{OTHER}/embedded/bf16/size.json").unlink()
-    change(project / f"reports/machines/{OTHER}/asked.json", failed={"embedded": {"bf16": "out of memory"}})
+    change(
+        project / f"reports/machines/{OTHER}/asked.json",
+        failed={"embedded": {"bf16": {"reason": "failed", "message": "no memory"}}},
+    )
     page = rendered()
-    assert "bf16 (out of memory)" in page
-    assert "Measured at commit aaaaaaaaaaaa: FP32, INT8 Simulated." in page
+    assert "bf16 (it was not measured: no memory)" in page
+    assert "Measured at commit aaaaaaaaaaaa-modified: FP32, INT8 Simulated." in page
+
+
+def test_a_variant_of_another_time_names_the_folder_and_what_is_unknown(project: Path):
+    """Protects a user from a traceback after an option was renamed."""
+    origin = project / f"reports/machines/{OTHER}/embedded/bf16/origin.json"
+    change(origin, variant={**json.loads(origin.read_text("utf-8"))["variant"], "speed": "high"})
+    with pytest.raises(
+        UserError, match=r"bf16/origin.json has a variant.*\(unknown key 'speed': legal here: label,.*delete"
+    ):
+        load_machines(Path("reports/machines"))
 
 
 def test_figures_of_a_third_machine_stop_the_report(project: Path):

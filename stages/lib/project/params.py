@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from stages.lib.project.errors import UserError, run_stage
-from stages.lib.project.params_errors import explain, without_key
+from stages.lib.project.params_errors import explain
 from stages.lib.project.sections import (
     Architecture,
     Benchmark,
@@ -79,7 +79,7 @@ class Format(Section):
         try:
             self.variant("format")
         except ValidationError as error:
-            raise ValueError(without_key(error, AnyVariant)) from None
+            raise ValueError(next(explain(error, AnyVariant))) from None
         return self
 
     def variant(self, name: str) -> Variant:

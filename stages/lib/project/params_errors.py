@@ -22,12 +22,6 @@ def explain(error: ValidationError, kind: Any) -> Iterator[str]:
             yield _line(item, kind)
 
 
-def without_key(error: ValidationError, kind: Any) -> str:
-    """The first mistake in what should have been a variant, for a reader who knows where it is."""
-    item = error.errors()[0]
-    return _beyond_back_end(item, kind) or _remedy(item)
-
-
 def _line(item: Any, kind: Any) -> str:
     keys, found, union = _follow(kind, item["loc"])
     key = ".".join(keys)
@@ -44,7 +38,7 @@ def _line(item: Any, kind: Any) -> str:
     if not keys:
         return _remedy(item)
     if beyond := _beyond_back_end(item, kind):
-        return f"'{'.'.join(keys[:-1])}': {beyond}"
+        return f"'{'.'.join(keys[:-1])}': {beyond}" if keys[:-1] else beyond
     shown = "" if isinstance(item["input"], dict | BaseModel) else f" has the value {item['input']!r}"
     return f"'{key}'{shown}: {_remedy(item)}"
 

@@ -5,18 +5,22 @@ reports/machines/FINGERPRINT/asked.json                        what was to be me
 reports/machines/FINGERPRINT/MODEL/VARIANT/size.json           as reports/MODEL/size/VARIANT.json, and so on
                                           timing.json
                                           quality.json
-                                          origin.json          of which commit, weights and settings they come
+                                          origin.json          of which commit, model and settings they come
 """
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from stages.lib.formats.shared.availability import Obstacle
 from stages.lib.models.inventory import compression
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import read_json
 from stages.lib.project.measurement import Measurement
-from stages.lib.project.params import Variant, variant_of
+from stages.lib.project.params import AnyVariant, Variant, variant_of
+from stages.lib.project.params_errors import explain
 from stages.lib.results.records import Results
 
 FILES = ("size", "timing", "quality", "origin")
@@ -55,13 +59,13 @@ class MeasuredVariant:
 
 @dataclass(frozen=True)
 class MeasuredModel:
-    """One model on one machine. `missing` has a reason, or None, for each variant that was asked for in vain."""
+    """One model on one machine. `missing` has an obstacle, or None, for each variant that was asked for in vain."""
 
     name: str
     label: str
     baseline: str
     variants: tuple[MeasuredVariant, ...]
-    missing: dict[str, str | None]
+    missing: dict[str, Obstacle | None]
 
     @property
     def no_quality(self) -> str | None:
@@ -127,7 +131,7 @@ def _load_machine(folder: Path) -> Machine:
     return Machine(environment["fingerprint"], environment, models)
 
 
-def _load_model(folder: Path, asked: list[str], failed: dict[str, str], fingerprint: str) -> MeasuredModel:
+def _load_model(folder: Path, asked: list[str], failed: dict[str, Obstacle], fingerprint: str) -> MeasuredModel:
     found = {}
     for name in asked:
         if all((folder / name / f"{file}.json").is_file() for file in FILES):
@@ -163,10 +167,11 @@ def _load_model(folder: Path, asked: list[str], failed: dict[str, str], fingerpr
 def _variant(stored: dict[str, Any], folder: Path) -> Variant:
     try:
         return variant_of(**stored)
-    except ValueError as error:
+    except ValidationError as error:
+        mistake = next(explain(error, AnyVariant))
         raise UserError(
-            f"{folder / 'origin.json'} has a variant that this code does not know ({str(error).splitlines()[-1]}): "
-            f"delete {folder} or measure it again"
+            f"{folder / 'origin.json'} has a variant that this code does not know ({mistake}): delete "
+            f"{folder} or measure it again"
         ) from None
 
 
