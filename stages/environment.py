@@ -24,7 +24,7 @@ from stages.lib.project.files import write_json
 from stages.lib.project.params import OPTIONS, Params, load_params
 from stages.lib.project.prompts import timed_prompt
 from stages.lib.project.worker_pool import thread_count
-from stages.lib.reporting.obstacle_words import obstacle_words
+from stages.lib.reporting.words.obstacle_words import obstacle_words
 
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "safetensors", "numpy", "scikit-image", "dvc")
 # The extensions that FP16, BF16 and INT8 kernels use, as Linux names them on x86 and on ARM.

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from stages.lib.reporting.languages import language_of, spoken
-from stages.lib.reporting.obstacle_words import WORDS, obstacle_words
+from stages.lib.reporting.words.obstacle_words import WORDS, obstacle_words
 from tests.conftest import PROJECT
 
 OBSTACLES = {

@@ -9,6 +9,7 @@ import pytest
 from stages import report
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import load_params
+from stages.lib.reporting.images.figures import page_images
 from stages.lib.results.machines import compare_machines, load_machines
 from stages.lib.results.records import load_results
 from tests.results_folder import write_machine, write_project
@@ -43,18 +44,9 @@ def change(path: Path, **values: object) -> None:
 
 
 def rendered() -> str:
-    params = load_params()
-    results = load_results(Path("reports"), Path("data/runs/embedded/images"), params)
-    machines = report.other_machines(Path("reports"), results.environment["fingerprint"], params.model)
-    origin = report.Origin(commit="0" * 40, modified=False, epoch=1_700_000_000)
-    return report.render(
-        params,
-        results,
-        Path("data/runs/embedded/images"),
-        Path("data/runs/embedded/models/base"),
-        origin,
-        machines=machines,
-    )
+    run = Path("data/runs/embedded")
+    subject = report.read_subject(load_params(), Path("reports"), run / "images", run / "models/base")
+    return report.page(subject, page_images(subject.results, subject.prompts, run / "images"))
 
 
 def test_speedups_are_each_machines_own(project: Path):

@@ -107,7 +107,7 @@ class Variant(Section):
     def obstacle(self, device: str, machine: Mapping[str, Any]) -> dict[str, Any] | None:
         """What keeps it from running on `device` of `machine` (the part of environment.json), though installed.
 
-        A record: {"reason": a code that stages.lib.reporting.obstacle_words has words for, and its values}.
+        A record: {"reason": a code that stages.lib.reporting.words.obstacle_words has words for, and its values}.
         """
         return None
 

@@ -11,8 +11,8 @@ from stages.lib.quality.metrics import rate_psnr
 from stages.lib.reporting.known_words import said
 from stages.lib.reporting.languages import day, number, percent_of, unit
 from stages.lib.reporting.numbers import dtype_name, figure, quantity, signed
-from stages.lib.reporting.obstacle_words import obstacle_words
 from stages.lib.reporting.words.names import component_names
+from stages.lib.reporting.words.obstacle_words import obstacle_words
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -16,7 +16,7 @@ from stages.lib.project.variant import Variant
 UNAVAILABLE = "unavailable.json"
 
 # Why a variant cannot be made and run here: {"reason": a code, and the values that go with it}. The words, and what
-# would help, are made in stages.lib.reporting.obstacle_words.
+# would help, are made in stages.lib.reporting.words.obstacle_words.
 Obstacle = dict[str, Any]
 
 
