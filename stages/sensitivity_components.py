@@ -121,15 +121,18 @@ def main() -> None:
     generated = list(tqdm(images, "sensitivity components", len(prompts), unit="image", mininterval=1))
     formats = [
         {"format": name, "label": item.label, "weights": item.weights, "activations": item.activations}
-        | format_report([combinations[name] for combinations in generated])
+        | format_report(
+            [combinations[name] for combinations in generated], params.quality.resamples, params.quality.seed
+        )
         for name, item in items.items()
     ]
     report = {"images": len(prompts), "ids": [prompt.id for prompt in prompts], "formats": formats}
     write_json(arguments.output, report)
-    worst = max(
-        formats[-1]["probe_points"]["image"]["components"], key=lambda row: -1 if row["share"] is None else row["share"]
-    )
-    share = "no damage" if worst["share"] is None else f"{100 * worst['share']:.0f} % of it from '{worst['component']}'"
+    image = formats[-1]["probe_points"]["image"]
+    worst = max(image["components"], key=lambda row: row["shapley"])
+    share = f"{100 * worst['share']:.0f} % of it from '{worst['component']}'" if image["leader"] else "no damage"
+    if image["leader"] and not image["tells"]:
+        share += f", which {len(prompts)} images cannot tell of others"
     print(
         f"sensitivity_components: {2 ** len(COMPONENTS)} combinations of {len(formats)} formats, {len(prompts)} "
         f"images; damage by {formats[-1]['label']}: {share}, {time.perf_counter() - begin_s:.1f} s"

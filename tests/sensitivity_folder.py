@@ -49,7 +49,10 @@ def _format(name: str, label: str, psnr_db: float) -> dict:
         "probe_points": {
             tap: {
                 "total": 1.0,
+                "wholes": [0.4, 1.6],
                 "damaged": 2,
+                "tells": False,
+                "leader": {"component": players[0], "certainty": 0.75},
                 "components": [
                     {
                         "component": player,
@@ -57,8 +60,10 @@ def _format(name: str, label: str, psnr_db: float) -> dict:
                         "shapley": 1 / len(players),
                         "alone_share": 0.1,
                         "main_effect_share": 0.2,
+                        "images": [0.4 / len(players), 1.6 / len(players)],
                         "share": 1 / len(players),
-                        "shapley_share": _spread(1 / len(players) - 0.01, 1 / len(players) + 0.01),
+                        "low": 1 / len(players) - 0.01,
+                        "high": 1 / len(players) + 0.01,
                     }
                     for player in players
                 ],
@@ -71,6 +76,9 @@ def _format(name: str, label: str, psnr_db: float) -> dict:
                 "component": component,
                 "effect": "significant" if component == "unet" and psnr_db < 30 else "negligible",
                 "criticality": "high" if component == "unet" and psnr_db < 30 else "low",
+                "effect_worst": "significant" if component == "unet" else "negligible",
+                "worst": 1 if component == "unet" else None,
+                "psnr_worst_db": psnr_db - 4 if component == "unet" else None,
                 "psnr_db": None if component == "safety_checker" else psnr_db,
                 "embedding_cosine": 1.0,
                 "latent_snr_db": None,

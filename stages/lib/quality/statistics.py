@@ -144,6 +144,14 @@ def shares_of_sums(parts: np.ndarray, wholes: np.ndarray, resamples: int, seed: 
     return [Share(share, *span, n, n >= FEWEST_FOR_SHARES) for share, span in zip(shares, bounds, strict=True)]
 
 
+def lead(parts: np.ndarray, resamples: int, seed: int) -> tuple[int, float]:
+    """The row of parts (m, n) with the largest sum over n images, and in which share of resamples it stays that."""
+    parts = np.asarray(parts, np.float64)
+    first = int(parts.sum(axis=1).argmax())
+    drawn = resampling_counts(parts.shape[1], resamples, seed) @ parts.T
+    return first, float((drawn.argmax(axis=1) == first).mean())
+
+
 def intervals(samples: dict[str, Sequence[float]], resamples: int, seed: int) -> dict[str, dict]:
     """By key: mean, 95 % bootstrap interval and n of each list of values; a key without values is left out."""
     found, lengths = {}, sorted({len(values) for values in samples.values() if len(values)})

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from stages.lib.project.measurement import Measurement
 from stages.lib.project.params import COMPONENTS
 from stages.lib.quality.metrics import psnr_db
+from stages.lib.quality.statistics import FEWEST_FOR_SHARES, lead, shares_of_sums
 from stages.lib.sensitivity.criticality import CRITICALITY, decision_effect, image_effect
 from stages.lib.sensitivity.probe_points import cosine, is_beyond, mean_square_error, noise_to_signal, snr_db
-from stages.lib.sensitivity.shapley import Value, interactions, main_effects, shapley_values, subsets
+from stages.lib.sensitivity.shapley import interactions, main_effects, shapley_values, subsets
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,14 +50,20 @@ def damage(reference: Generated, generated: Generated) -> dict[str, float]:
     }
 
 
-def format_report(generated: Sequence[Mapping[Group, Generated]]) -> dict:
+def format_report(generated: Sequence[Mapping[Group, Generated]], resamples: int, seed: int) -> dict:
     """One format: `generated` has, for each image, every combination of quantized components.
 
     `combinations` are all 16, `probe_points` the effects of components at each tap, `components` their effects alone.
+    Intervals are from so many `resamples` of the images, drawn from `seed`.
     """
     damages = [{group: damage(one[frozenset()], item) for group, item in one.items()} for one in generated]
     rows = {group: _combination(group, generated, damages) for group in subsets(COMPONENTS)}
-    probe_points = {tap: _tap(tap, players, damages) for tap, players in PROBE_POINTS.items()}
+    probe_points = {
+        tap: blame(
+            players, [{group: item[group][tap] for group in subsets(players)} for item in damages], resamples, seed
+        )
+        for tap, players in PROBE_POINTS.items()
+    }
     return {
         "combinations": list(rows.values()),
         "probe_points": probe_points,
@@ -85,54 +91,68 @@ def _combination(group: Group, generated: Sequence[Mapping[Group, Generated]], d
     }
 
 
-def _tap(tap: str, players: tuple[str, ...], damages: Sequence[Mapping]) -> dict:
-    """Effects at one tap. Shares are parts of an image's own damage (1 is all of it), so that each image counts
-    alike; they are means over the images that are damaged there, None if none is."""
-    values = [{group: item[group][tap] for group in subsets(players)} for item in damages]
+def blame(players: Sequence[str], values: Sequence[Mapping[Group, float]], resamples: int, seed: int) -> dict:
+    """What each of `players` contributes to a damage whose `values` are given by image and combination.
+
+    A share is the sum of a component's Shapley values over the images by the sum of their whole damages, with its 95 %
+    interval over images; None where nothing is damaged. `wholes` and `images` are every image's own. `leader` has the
+    largest share, and `certainty` is the share of resamples in which it has; `tells` says whether there are enough
+    images for any of it to hold for others.
+    """
     whole = frozenset(players)
-    harmed = [value for value in values if value[whole] > 0]
+    wholes = [value[whole] for value in values]
+    total = sum(wholes)
+    parts = [[shapley_values(players, value)[player] for value in values] for player in players]
+    shares = shares_of_sums(parts, wholes, resamples, seed) if total else [None] * len(players)
+    first, certainty = lead(parts, resamples, seed)
     return {
-        "total": _mean([value[whole] for value in values]),
-        "damaged": len(harmed),
-        "components": [_shares(player, players, values, harmed) for player in players],
-        "interactions": [
+        "total": _mean(wholes),
+        "wholes": wholes,
+        "damaged": sum(value > 0 for value in wholes),
+        "tells": len(wholes) >= FEWEST_FOR_SHARES,
+        "leader": {"component": players[first], "certainty": certainty} if total else None,
+        "components": [
             {
-                "components": list(pair),
-                "share": _mean([interactions(players, value)[pair] / value[whole] for value in harmed]),
+                "component": player,
+                "alone": _mean([value[frozenset({player})] for value in values]),
+                "shapley": _mean(own),
+                "images": own,
+                "alone_share": sum(value[frozenset({player})] for value in values) / total if total else None,
+                "main_effect_share": sum(main_effects(players, v)[player] for v in values) / total if total else None,
+                "share": share and share.share,
+                "low": share and share.low,
+                "high": share and share.high,
             }
+            for player, own, share in zip(players, parts, shares, strict=True)
+        ],
+        "interactions": [
+            {"components": list(pair), "share": sum(interactions(players, value)[pair] for value in values) / total}
             for pair in combinations(players, 2)
-            if harmed
+            if total
         ],
     }
 
 
-def _shares(player: str, players: tuple[str, ...], values: Sequence[Value], harmed: Sequence[Value]) -> dict:
-    """The part of one component: alone, as main effect, and as Shapley value with every image's kept."""
-    whole, alone = frozenset(players), frozenset({player})
-    shapley = Measurement("", tuple(shapley_values(players, item)[player] / item[whole] for item in harmed) or (0.0,))
-    return {
-        "component": player,
-        "alone": _mean([value[alone] for value in values]),
-        "shapley": _mean([shapley_values(players, value)[player] for value in values]),
-        "alone_share": _mean([item[alone] / item[whole] for item in harmed]) if harmed else None,
-        "main_effect_share": _mean([main_effects(players, i)[player] / i[whole] for i in harmed]) if harmed else None,
-        "share": shapley.mean if harmed else None,
-        "shapley_share": shapley.as_json() if harmed else None,
-    }
-
-
 def _component(component: str, alone: Mapping, generated: Sequence[Mapping[Group, Generated]], image: Mapping) -> dict:
-    """A row of Table 11: the effect of the format on this component alone, in words."""
-    if component == "safety_checker":
+    """A row of Table 11: the effect of the format on this component alone, in words, on the mean and on the worst image.
+
+    `worst` is the number of that image; None where all are identical.
+    """
+    psnrs = {number: value for number, value in enumerate(alone["psnr_images_db"]) if value is not None}
+    worst = min(psnrs, key=psnrs.__getitem__, default=None)
+    if component == "safety_checker":  # its word is that of the worst image already
         margins = [one[frozenset()].margin for one in generated]
         shifts = [one[frozenset({component})].margin - one[frozenset()].margin for one in generated]
-        effect = decision_effect(alone["flips"], margins, shifts)
+        effect = effect_worst = decision_effect(alone["flips"], margins, shifts)
     else:
-        effect = image_effect(alone["psnr_db"])
+        effect, effect_worst = image_effect(alone["psnr_db"]), image_effect(psnrs.get(worst))
     shares = {row["component"]: row["share"] for row in image["components"]}
     return {
         "component": component,
         "effect": effect,
+        "effect_worst": effect_worst,
+        "worst": worst,
+        "psnr_worst_db": psnrs.get(worst),
         "criticality": CRITICALITY[effect],
         "psnr_db": alone["psnr_db"],
         "embedding_cosine": alone["embedding_cosine"],
