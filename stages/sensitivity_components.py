@@ -119,11 +119,10 @@ def main() -> None:
     )
     images = map_in_pool(studio.open, partial(generate_prompt, studio), prompts, studio.pool(len(prompts)))
     generated = list(tqdm(images, "sensitivity components", len(prompts), unit="image", mininterval=1))
+    resampling = params.quality.resamples, params.quality.seed
     formats = [
         {"format": name, "label": item.label, "weights": item.weights, "activations": item.activations}
-        | format_report(
-            [combinations[name] for combinations in generated], params.quality.resamples, params.quality.seed
-        )
+        | format_report([combinations[name] for combinations in generated], *resampling)
         for name, item in items.items()
     ]
     report = {"images": len(prompts), "ids": [prompt.id for prompt in prompts], "formats": formats}

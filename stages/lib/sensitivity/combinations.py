@@ -134,7 +134,7 @@ def blame(players: Sequence[str], values: Sequence[Mapping[Group, float]], resam
 
 
 def _component(component: str, alone: Mapping, generated: Sequence[Mapping[Group, Generated]], image: Mapping) -> dict:
-    """A row of Table 11: the effect of the format on this component alone, in words, on the mean and on the worst image.
+    """A row of Table 11: the effect of the format on this component alone, in words, on the mean and the worst image.
 
     `worst` is the number of that image; None where all are identical.
     """
