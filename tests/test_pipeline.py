@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from ruamel.yaml import YAML
 
 from tests.command import start_warm, without_pytest
 from tests.conftest import PROJECT
-from tests.processes import HANGING_S
+from tests.processes import HANGING_S, wait_until
 
 yaml = YAML()
 ALWAYS = {"environment", "source"}
@@ -30,6 +29,18 @@ class Options(Variant):
     packages: ClassVar[tuple[str, ...]] = ("invented-package",)
     backend: Literal["invented"]
     weights: Literal["float16"]
+"""
+# Stops a process for ever that is about to write its second image of int8-cpu, and makes the folder $STOPPED.
+STOP = """
+import os, signal, sys
+written = []
+def stop(event, arguments):
+    if event == "open" and "/.int8-cpu." in str(arguments[0]) and str(arguments[0]).endswith(".png"):
+        written.append(arguments[0])
+        if len(written) == 2:
+            os.mkdir(os.environ["STOPPED"])
+            signal.pause()
+sys.addaudithook(stop)
 """
 
 
@@ -113,7 +124,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Clone:
     clone = Clone(folder)
     clone.edit("stages/lib/formats/__init__.py", "BACKENDS = {\n", f"BACKENDS = {{\n{INVENTED}")
     for kind in ("html", "pdf"):
-        clone.edit("dvc.yaml", f" reports/${{model}}/report.ru.{kind}\n", "\n")
+        clone.edit("dvc.yaml", f".{kind} reports/${{model}}/report.ru.{kind}\n", f".{kind}\n")
     clone.edit("dvc.yaml", "      - reports/${model}/report.ru.html\n", "")
     clone.edit("dvc.yaml", "      - reports/${model}/report.ru.pdf: {cache: false}\n", "")
     (folder / "stages/lib/formats/invented").mkdir()
@@ -125,10 +136,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Clone:
     clone.run("git", "add", "--all")
     clone.run("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--quiet", "-m", "start")
     clone.environment |= start_warm(folder, clone.environment)
-    done = clone.run("python", "-m", "tools.run")
-    # The tiny model's prompts are cut short, which is told.
-    told = [line for line in done.splitlines() if "CLIP can only handle" not in line and "maximum seq" not in line]
-    clone.first_run = told
+    clone.first_run = clone.run("python", "-m", "tools.run")
     return clone
 
 
@@ -148,6 +156,16 @@ def test_one_command_gives_the_report(clone):
     assert (clone.folder / "reports/local/report.pdf").read_bytes().startswith(b"%PDF")
     assert "</html>" in (clone.folder / "reports/local/report.html").read_text(encoding="utf-8")
     assert len(clone.images()) == 9
+
+
+def test_a_first_run_says_what_it_does_and_nothing_else(clone):
+    """Protects the reader of a terminal or of a log: a line as each stage begins, its own, and no library's."""
+    # The prompts are too long for the tiny model, which is told.
+    lines = [line for line in clone.first_run.splitlines() if not ("CLIP can" in line or "maximum sequence" in line)]
+    stages = {line.partition("] ")[2].partition("@")[0] for line in lines if line.startswith("[")}
+    assert stages >= {"environment", "noise", "quantize", "benchmark", "report"}
+    others = [line for line in lines if not line.startswith(("[", "The report: "))]
+    assert all(line.partition(":")[0] in stages | {"sensitivity"} for line in others), others
 
 
 def test_a_second_run_runs_nothing(clone):
@@ -251,18 +269,19 @@ def test_a_killed_run_goes_on_and_gives_the_same_images(restored, tmp_path):
     shutil.rmtree(restored.folder / "data/runs/local/images/int8-cpu")
     shutil.rmtree(restored.folder / ".dvc/cache")
     shutil.rmtree(restored.folder / "data/runs/local/models/int8-cpu")
-    log = tmp_path / "log"
-    with log.open("w", encoding="utf-8") as file:
+    (tmp_path / "sitecustomize.py").write_text(STOP, encoding="utf-8")
+    stopping = restored.environment | {"PYTHONPATH": str(tmp_path), "STOPPED": str(tmp_path / "stopped")}
+    with (tmp_path / "log").open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
-            ["dvc", "repro"], cwd=restored.folder, env=restored.environment, start_new_session=True,
+            ["dvc", "repro"], cwd=restored.folder, env=stopping, start_new_session=True,
             stdout=file, stderr=subprocess.STDOUT,
         )  # fmt: skip
-    images = restored.folder / "data/runs/local/images"
-    while not list(images.glob(".int8-cpu.*")):
-        assert process.poll() is None, f"int8-cpu was never being generated:\n{log.read_text(encoding='utf-8')}"
-        time.sleep(0.01)
+    wait_until(lambda: (tmp_path / "stopped").exists() or process.poll() is not None, "the second image of int8-cpu")
+    assert process.poll() is None, (tmp_path / "log").read_text(encoding="utf-8")
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    images = restored.folder / "data/runs/local/images"
+    assert list(images.glob(".int8-cpu.*/*.png"))
     assert not (restored.folder / "data/runs/local/images/int8-cpu").exists()
     restored.repro()
     assert restored.images() == before
