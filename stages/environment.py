@@ -167,7 +167,7 @@ def main() -> None:
     )
     for name, obstacle in environment["obstacles"].items():
         if obstacle:
-            print(f"environment: {params.variants[name].label} is left out. {obstacle_words(obstacle, str)}")
+            print(f"environment: {params.variants[name].label} is left out ({obstacle_words(obstacle, str)})")
 
 
 if __name__ == "__main__":
