@@ -67,9 +67,7 @@ def ask(project: Path, *arguments: str) -> subprocess.CompletedProcess:
 def test_a_package_and_a_line_make_a_back_end(project: Path) -> None:
     """Protects somebody who adds one from ladders of conditions elsewhere."""
     done = ask(project, "-c", LOOK)
-    said = (
-        "['nobody-has-it', 'numpy'] {'reason': 'not_installed', 'packages': ['nobody-has-it']}"
-    )
+    said = "['nobody-has-it', 'numpy'] {'reason': 'not_installed', 'packages': ['nobody-has-it']}"
     assert done.stdout.splitlines() == [f"{said} high", "loaded"], done.stderr
 
 

@@ -28,7 +28,10 @@ def variant(**fields: str) -> Variant:
 
 
 FLOAT8 = {"backend": "torchao", "weights": "float8"}
-NO_FLOAT8 = {"reason": "needs_capability", "capability": 8.9, "weights": "float8"}
+NO_FLOAT8 = {"reason": "needs_capability", "capability": 8.9, "dtype": "float8"}
+TENSORFLOAT32 = {"backend": "torch", "weights": "float32", "device": "cuda", "compute": "tensorfloat32"}
+TURING = {**CPU, "gpu": "Invented GPU", "gpu_compute_capability": 7.5}
+NO_TENSORFLOAT32 = {"reason": "needs_capability", "capability": 8.0, "dtype": "tensorfloat32"}
 NO_BF16 = {
     "reason": "needs_instruction_set",
     "key": "compute",
@@ -52,6 +55,8 @@ NO_BF16_IN_A_CALL = {**NO_BF16, "key": "schedule", "value": "mixed"}
         (OPENVINO, "cpu", {**CPU, "instruction_sets": ["amx_bf16"]}, INSTALLED, None),
         ({**OPENVINO, "compute": "float32"}, "cpu", CPU, INSTALLED, None),
         ({**OPENVINO, "compute": "float32", "schedule": ["mixed"]}, "cpu", CPU, INSTALLED, NO_BF16_IN_A_CALL),
+        (TENSORFLOAT32, "cpu", TURING, {}, NO_TENSORFLOAT32),
+        (TENSORFLOAT32, "cpu", OLD_GPU, {}, None),
         (FLOAT8, "auto", CPU, {}, NO_FLOAT8),
         (FLOAT8, "auto", OLD_GPU, {}, NO_FLOAT8),
         (FLOAT8, "cpu", NEW_GPU, {}, NO_FLOAT8),

@@ -23,7 +23,7 @@ OBSTACLES = {
         "driver for your GPU",
     ),
     "needs_capability": (
-        {"capability": 8.9, "weights": "float8"},
+        {"capability": 8.9, "dtype": "float8"},
         "cannot run here: float8 needs a GPU of compute capability 8.9 or more: run it on such a machine",
     ),
     "needs_instruction_set": (

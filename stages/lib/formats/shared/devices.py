@@ -50,18 +50,9 @@ def arithmetic_dtype(compute: str) -> str:
     return "float32" if compute == "tensorfloat32" else compute
 
 
-def use_tensorfloat32(variant: Variant) -> None:
-    """Let matrix products and convolutions of FP32 tensors on the GPU run in TF32, in the whole process.
-
-    Raises UserError on a GPU older than compute capability 8.0, where the setting would change nothing.
-    """
+def use_tensorfloat32() -> None:
+    """Let matrix products and convolutions of FP32 tensors on the GPU run in TF32, in the whole process."""
     import torch
 
-    capability = torch.cuda.get_device_capability()
-    if capability < (8, 0):
-        raise UserError(
-            f"{PARAMS_FILE}: 'variants.{variant.name}.compute' is 'tensorfloat32', which needs a GPU of compute "
-            f"capability 8.0 or more; this one has {capability[0]}.{capability[1]}: set `compute: float32`"
-        )
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.allow_tf32 = True

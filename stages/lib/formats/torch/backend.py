@@ -70,7 +70,7 @@ def load(folder: Path, variant: Variant, device: str) -> StableDiffusionPipeline
     to be compiled is compiled in its first call.
     """
     if variant.compute == "tensorfloat32" and device == "cuda":
-        use_tensorfloat32(variant)
+        use_tensorfloat32()
     if variant.compile:
         require_compiler(variant, device)
     computes = {}

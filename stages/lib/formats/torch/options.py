@@ -1,11 +1,14 @@
 """The options of back end `torch`."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from stages.lib.formats.shared.compile_options import Compile, check_compile
 from stages.lib.project.variant import COMPONENTS, Variant
+
+TENSORFLOAT32_CAPABILITY = 8.0  # on an older GPU the setting would change nothing
 
 
 class Options(Variant):
@@ -70,3 +73,10 @@ class Options(Variant):
     def bits_per_weight(self) -> float:
         """Of mixed layers, the mean that they are allowed."""
         return super().bits_per_weight if self.mean_bits is None else self.mean_bits
+
+    def obstacle(self, device: str, machine: Mapping[str, Any]) -> dict[str, Any] | None:
+        """TF32 on a GPU that lacks it."""
+        capability = machine["gpu_compute_capability"] or 0
+        if self.compute == "tensorfloat32" and capability < TENSORFLOAT32_CAPABILITY:
+            return {"reason": "needs_capability", "capability": TENSORFLOAT32_CAPABILITY, "dtype": self.compute}
+        return None

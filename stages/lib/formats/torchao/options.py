@@ -52,5 +52,5 @@ class Options(Variant):
     def obstacle(self, device: str, machine: Mapping[str, Any]) -> dict[str, Any] | None:
         """FP8 on a CPU, or on a GPU that lacks it."""
         if self.needs_gpu and (device == "cpu" or (machine["gpu_compute_capability"] or 0) < FLOAT8_CAPABILITY):
-            return {"reason": "needs_capability", "capability": FLOAT8_CAPABILITY, "weights": self.weights}
+            return {"reason": "needs_capability", "capability": FLOAT8_CAPABILITY, "dtype": self.weights}
         return None

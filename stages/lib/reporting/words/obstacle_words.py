@@ -13,7 +13,7 @@ WORDS = {
         N_("set `device` to auto or cpu, or install a PyTorch build and a driver for your GPU"),
     ),
     "needs_capability": (
-        N_("cannot run here: %(weights)s needs a GPU of compute capability %(capability)s or more"),
+        N_("cannot run here: %(dtype)s needs a GPU of compute capability %(capability)s or more"),
         N_("run it on such a machine"),
     ),
     "needs_instruction_set": (
