@@ -60,7 +60,7 @@ def main() -> None:
 
 def read_subject(params: Params, reports: Path, images: Path, base: Path, quick: bool = False) -> Subject:
     """Everything that was measured, from the folders of results and images and the checkout."""
-    results = load_results(reports, images, params)
+    results = load_results(reports, images, params, quick)
     return Subject(
         params=params,
         results=results,

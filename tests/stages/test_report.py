@@ -101,10 +101,10 @@ def html(project: Path) -> str:
         return rendered()
 
 
-def rendered(templates: Path = TEMPLATES, language: str = "en") -> str:
+def rendered(templates: Path = TEMPLATES, language: str = "en", quick: bool = False) -> str:
     """The page of the project in the working folder."""
     images = RUN / "images"
-    subject = report.read_subject(load_params(), Path("reports"), images, RUN / "models/base")
+    subject = report.read_subject(load_params(), Path("reports"), images, RUN / "models/base", quick)
     subject = replace(subject, origin=ORIGIN)
     return report.page(subject, page_images(subject.results, subject.prompts, images), language, templates)
 
@@ -376,6 +376,18 @@ def test_every_reference_leads_somewhere_once(html):
     ids = re.findall(r'\bid="([^"]+)"', html)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r'href="#([^"]+)"', html)) <= set(ids)
+
+
+def test_a_quick_look_needs_nothing_that_takes_long_and_leads_nowhere_else(copy):
+    """Protects the first look: what was not measured is left out, and no sentence points there."""
+    for name in ("controls.json", "floor.json"):
+        (copy / "reports/embedded" / name).unlink()
+    shutil.rmtree(copy / "reports/embedded/sensitivity")
+    for language in ("en", "ru"):
+        html = rendered(language=language, quick=True)
+        assert set(re.findall(r'href="#([^"]+)"', html)) <= set(re.findall(r'\bid="([^"]+)"', html))
+        assert 'id="table-quality"' in html and 'id="table-performance"' in html
+        assert not re.search("results-(floor|controls|sensitivity)|analysis-components|table-distances", html)
 
 
 def test_the_page_is_self_contained_and_small(html):

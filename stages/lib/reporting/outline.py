@@ -64,25 +64,37 @@ OF_IMAGES = {
     *(f"chart-{key}" for key in SENSITIVITY_CHARTS),
     *("figure-grid", "figure-visual", "chart-psnr", "chart-trajectory"),
 }
+# What a quick look leaves out: what takes long to measure, and what is compared with it.
+OF_LONG_RUNS = {
+    *(f"results-{key}" for key in (*QUALITY, "safety", "controls", "trajectory", "sensitivity")),
+    *(f"table-{key}" for key in (*QUALITY, "safety", "controls", "detection", "components", *SENSITIVITY)),
+    *(f"chart-{key}" for key in ("trajectory", *SENSITIVITY_CHARTS)),
+    "analysis-components",
+}
 
 
-def numbers(_: Translate, illustrated: bool, machine_tables: int = 0) -> dict[str, str]:
+def left_out(illustrated: bool, quick: bool) -> set[str]:
+    """The sections, tables, figures and charts that a report does not have."""
+    return (set() if illustrated else OF_IMAGES) | (OF_LONG_RUNS if quick else set())
+
+
+def numbers(_: Translate, illustrated: bool, machine_tables: int = 0, quick: bool = False) -> dict[str, str]:
     """The caption word and number of each table, figure and chart by its key, such as 'table-sizes': 'Table 4'."""
-    found = {}
+    found, absent = {}, left_out(illustrated, quick)
     for kind, word, keys in (
         ("table", _("Table %(number)s"), TABLES),
         ("figure", _("Figure %(number)s"), FIGURES),
         ("chart", _("Chart %(number)s"), CHARTS),
     ):
         numbered = [(n, f"{kind}-{key}") for n, key in enumerate(keys, 1)]
-        there = [(n, key) for n, key in numbered if illustrated or key not in OF_IMAGES]
+        there = [(n, key) for n, key in numbered if key not in absent]
         fixed = len(STUDY_TABLES) if kind == "table" else 0  # a number of the study that is not used stays free
         found |= {key: word % {"number": n} for n, key in there if n <= fixed}
         rest = [key for n, key in there if n > fixed]
         found |= {key: word % {"number": n} for n, key in enumerate(rest, fixed + 1)}
     # those of other machines, of which there may be none
     found |= {f"table-machine-{n}": _("Table %(number)s") % {"number": f"M{n}"} for n in range(1, machine_tables + 1)}
-    letters = {key: section.number for key, section in sections(_, illustrated).items()}
+    letters = {key: section.number for key, section in sections(_, illustrated, quick=quick).items()}
     for section, keys in APPENDIX_TABLES.items():
         if section in letters:
             for n, key in enumerate(keys, 1):
@@ -90,7 +102,7 @@ def numbers(_: Translate, illustrated: bool, machine_tables: int = 0) -> dict[st
     return found
 
 
-def sections(_: Translate, illustrated: bool, other_machines: bool = False) -> dict[str, Section]:
+def sections(_: Translate, illustrated: bool, other_machines: bool = False, quick: bool = False) -> dict[str, Section]:
     """Every heading by its key, in the order of the report."""
     chapters = (
         ("summary", _("In short"), ()),
@@ -168,11 +180,11 @@ def sections(_: Translate, illustrated: bool, other_machines: bool = False) -> d
         ("lineage", _("Where the figures come from")),
         ("references", _("References")),
     )
-    found = []
+    found, absent = [], left_out(illustrated, quick)
     for number, (key, title, parts) in enumerate(chapters, 1):
         found.append(Section(key, str(number), title, 1))
-        there = [item for item in parts if illustrated or item[0] not in OF_IMAGES]
+        there = [item for item in parts if item[0] not in absent]
         found += [Section(part, f"{number}.{n}", name, 2) for n, (part, name) in enumerate(there, 1)]
-    there = [item for item in appendices if illustrated or item[0] not in OF_IMAGES]
+    there = [item for item in appendices if item[0] not in absent]
     found += [Section(key, letter, title, 1) for letter, (key, title) in zip("ABCDEFGHIJKLMN", there, strict=False)]
     return {section.key: section for section in found}

@@ -50,9 +50,8 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
     translations = language.translations
     _ = translations.gettext
     comparisons = compare_machines(machines, results, params.model)
-    numbers = outline.numbers(
-        _, results.illustrated, len(comparisons) + sum(len(machine.models) for machine in machines)
-    )
+    machine_tables = len(comparisons) + sum(len(machine.models) for machine in machines)
+    numbers = outline.numbers(_, results.illustrated, machine_tables, subject.quick)
     advised = advice_values(subject, translations)
     explained = explained_variants(results)
     return {
@@ -64,7 +63,7 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
         "prompts": prompts,
         "study_prompts": [prompt for prompt in prompts if prompt.set == "study"],
         "answer": answer(results, translations),
-        "sections": outline.sections(_, results.illustrated, bool(machines)),
+        "sections": outline.sections(_, results.illustrated, bool(machines), subject.quick),
         "numbers": numbers,
         "sources_of": partial(lineage.sources_of, model=params.model),
         "lineage": lineage.grouped(numbers, params.model),
@@ -90,7 +89,8 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
         "throughput": throughput,
         "by_operator": by_operator,
         "shares": shares,
-        **(quality_values(results, _) if results.illustrated else {}),
+        **(appearance_values(results, _) if results.illustrated else {}),
+        **(further_values(results, _) if results.illustrated and not subject.quick else {}),
         **charts(subject, advised["tradeoff"]["chart"], _),
     }
 
@@ -118,7 +118,7 @@ def charts(subject: Subject, tradeoff: Chart | None, _: Translate) -> dict[str, 
     weight = round_weight(*largest_convolution(subject.base))
     study_ids = {prompt.id for prompt in subject.prompts if prompt.set == "study"}
     found = result_charts(results, study_ids, _) | {"pipeline": Chart(illustrations.pipeline(_), "")}
-    if results.illustrated:
+    if results.illustrated and not subject.quick:
         found |= quality_tables.trajectory_chart(results, _) | sensitivity_charts(results.sensitivity, _)
     if tradeoff:
         found["tradeoff"] = tradeoff
@@ -130,15 +130,10 @@ def charts(subject: Subject, tradeoff: Chart | None, _: Translate) -> dict[str, 
     }
 
 
-def quality_values(results: Results, _: Translate) -> dict[str, Any]:
-    """What the chapters about quality, looks, safety checker and controls show besides the rows of the variants."""
-    tables, words = quality_tables, artefact_words
+def appearance_values(results: Results, _: Translate) -> dict[str, Any]:
+    """What the chapters about looks, safety checker and controls show besides the rows of the variants."""
+    words = artefact_words
     return {
-        "floor_runs": tables.floor_runs(results, _),
-        "below_rerun": {result.name: tables.below_rerun_db(result.quality, results.floor) for result in results.others},
-        "comparison_rows": tables.comparison_rows(results),
-        "verdict_names": tables.verdict_names(_),
-        "sets_rows": tables.sets_rows(results, _),
         "measure_names": words.measure_names(_),
         "measure_digits": words.measure_digits(),
         "damage_words": {item.name: words.damage_words(item.appearance["measures"], _) for item in results.variants},
@@ -146,6 +141,18 @@ def quality_values(results: Results, _: Translate) -> dict[str, Any]:
         "control_names": words.control_names(_),
         "expectations": words.expectations(_),
         "damage_names": words.damage_names(_),
+    }
+
+
+def further_values(results: Results, _: Translate) -> dict[str, Any]:
+    """What the further measurements of quality show besides the rows of the variants."""
+    tables = quality_tables
+    return {
+        "comparison_rows": tables.comparison_rows(results),
+        "verdict_names": tables.verdict_names(_),
+        "sets_rows": tables.sets_rows(results, _),
+        "floor_runs": tables.floor_runs(results, _),
+        "below_rerun": {result.name: tables.below_rerun_db(result.quality, results.floor) for result in results.others},
     }
 
 

@@ -118,9 +118,10 @@ class Results:
         return next(result.label for result in self.variants if result.name == name)
 
 
-def load_results(reports: Path, images: Path, params: Params) -> Results:
+def load_results(reports: Path, images: Path, params: Params, quick: bool = False) -> Results:
     """Read the results of every declared variant: what depends on the model from its folder in `reports`.
 
+    A quick look has no controls, no floor and no sensitivity.
     A missing or outdated file is a UserError that names it.
     """
     own = reports / params.model
@@ -164,9 +165,9 @@ def load_results(reports: Path, images: Path, params: Params) -> Results:
         architectures=tuple(read_json(reports / "architectures.json")["architectures"]),
         unavailable=unavailable,
         comparisons=comparisons,
-        controls=read_json(own / "controls.json"),
-        floor=read_json(own / "floor.json"),
-        sensitivity={name: read_json(own / "sensitivity" / f"{name}.json") for name in SENSITIVITIES},
+        controls={} if quick else read_json(own / "controls.json"),
+        floor={} if quick else read_json(own / "floor.json"),
+        sensitivity={name: read_json(own / f"sensitivity/{name}.json") for name in SENSITIVITIES if not quick},
         digests=digests(reports, params.model, [result.name for result in variants]),
     )
 

@@ -139,6 +139,8 @@ def is_seen(measure: dict) -> bool:
 def components(sources: Sources) -> list[Line]:
     """The study's three words for each component against the measured ones."""
     _, names = sources._, component_names(sources._)
+    if not sources.results.sensitivity:
+        return []
     formats = sources.results.sensitivity["components"]["formats"]
     first, last = formats[0]["components"], formats[-1]["components"]
     lines = []

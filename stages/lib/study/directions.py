@@ -78,7 +78,7 @@ def _adaptive(sources: Sources) -> Answer:
     return (
         "partly",
         " ".join(sentences),
-        ("results-sensitivity",) if sources.results.illustrated else ("results-speed",),
+        ("results-sensitivity",) if sources.results.sensitivity else ("results-speed",),
     )
 
 
@@ -103,4 +103,5 @@ def _activations(sources: Sources) -> Answer:
         "count": len(found),
         "labels": ", ".join(result.label for result in found),
     }
-    return "measured", text, ("results-quality", "results-sensitivity") if sources.results.illustrated else ()
+    found = {"results-quality": sources.results.illustrated, "results-sensitivity": sources.results.sensitivity}
+    return "measured", text, tuple(key for key, there in found.items() if there)
