@@ -1,88 +1,114 @@
-"""How far are a variant's images from the baseline's, and do they still show what was asked for?
+"""How far are the images of each variant from the baseline's, do they still show what was asked for, are they damaged?
 
-Reads images/V, images/BASELINE and the base model's CLIP, if it brings one; writes quality/V.json:
-distances, CLIP score and attributes of each image, their averages with 95 % intervals, the distance between the two
-sets, the latents' signal-to-noise ratio after every step, and the safety checker's decisions. What cannot be measured
-is given with its reason; where nothing was generated, `measured` is false and `reason` says why.
+Reads all images and the base model's CLIP, if it brings one; every image is read once, by several processes. Writes for
+each variant quality/V.json (distances, CLIP score and attributes of each image, their averages with 95 % intervals, the
+distance between the two sets, the latents' signal-to-noise ratio after every step, the safety checker's decisions) and
+appearance/V.json (damage that is seen without a reference, blank images, decisions that flip), and the images of every
+two variants compared. What cannot be measured is given with its reason; where nothing was generated, `measured` is
+false and `reason` says why.
 """
 
 import argparse
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from stages.lib.formats.shared.availability import obstacle_left_in, passed_on
-from stages.lib.generation.image_folder import check_same_prompts, not_generated, read_images, read_rgb
-from stages.lib.generation.step_latents import compare_trajectories, read_trajectories
+from stages.lib.generation.image_folder import not_generated
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import write_json
-from stages.lib.project.params import load_params
-from stages.lib.project.sections import Quality
-from stages.lib.quality.figures import Features, Pair, compare_sets, distribution, paired_figures
-from stages.lib.quality.metrics import rate_psnr
-
-if TYPE_CHECKING:
-    from stages.lib.quality.clip_features import Clip
-
-
-def compare_folders(reference: Path, folder: Path, clip: "Clip | None") -> tuple[list[Pair], Features | None]:
-    """Each image of `reference` with its counterpart in `folder`, in order; a few pairs are in memory at a time."""
-    references, images = read_images(reference), read_images(folder)
-    check_same_prompts((reference, folder), (references, images))
-
-    def pairs() -> Iterator:
-        for id in tqdm(references, desc="evaluate", unit="image", mininterval=1):
-            yield references[id], images[id], read_rgb(references[id]), read_rgb(images[id])
-
-    return compare_sets(pairs(), clip)
-
-
-def quality_of(pairs: list[Pair], features: Features | None, settings: Quality) -> dict:
-    """The figures of reports/M/quality that come from images, without the names of the variants."""
-    figures = paired_figures(pairs, features, settings)
-    for row, pair in zip(figures["per_image"], pairs, strict=True):
-        row |= {"rating": rate_psnr(pair.distances.psnr_db), "flagged": pair.image.flagged}
-    return {
-        **figures,
-        "ssim_minimum": min(pair.distances.ssim for pair in pairs),
-        "flagged": sum(pair.image.flagged for pair in pairs),
-        "baseline_flagged": sum(pair.reference.flagged for pair in pairs),
-        "distribution": distribution(features, settings),
-    }
+from stages.lib.project.params import Params, load_params
+from stages.lib.project.variant import Variant
+from stages.lib.quality.image_sets import ImageSets, joined
 
 
 def main() -> None:
-    """Compare, write the figures, print one line."""
+    """Compare, write the figures, print one line a variant."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--variant", required=True)
     parser.add_argument("--images", type=Path, required=True, help="folder with one folder of images per variant")
     parser.add_argument("--base", type=Path, required=True, help="the base model, which may bring a CLIP")
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--variants", help="keys of `variants`, by comma; default: all")
+    parser.add_argument("--quality", type=Path, required=True, help="folder for a JSON file per variant")
+    parser.add_argument("--appearance", type=Path, required=True, help="the same")
+    parser.add_argument("--pairs", type=Path, required=True, help="JSON file for every two variants")
     arguments = parser.parse_args()
     begin_s = time.perf_counter()
     params = load_params()
-    variant = params.variant(arguments.variant)
-    if passed_on("evaluate", variant, obstacle_left_in(arguments.images / variant.name), arguments.output):
+    names = arguments.variants.split(",") if arguments.variants else list(params.variants)
+    generated = []
+    for variant in map(params.variant, names):
+        folder = arguments.images / variant.name
+        files = [kind / f"{variant.name}.json" for kind in (arguments.quality, arguments.appearance)]
+        if passed_on("evaluate", variant, obstacle_left_in(folder), *files):
+            continue
+        if reason := not_generated(folder):
+            missing = {**_names(variant, params), "measured": False, "reason": reason}
+            for file, rows in zip(files, ({"per_image": []}, {}), strict=True):
+                write_json(file, missing | rows)
+            print(f"evaluate: {variant.label} is not compared ({reason})")
+            continue
+        generated.append(variant)
+    if not generated:
+        write_json(arguments.pairs, {"pairs": []})
         return
-    from stages.lib.quality.clip_features import find_clip  # not before a mistake in params.yaml has been told
-
-    names = {"variant": variant.name, "label": variant.label, "baseline": params.baseline}
-    reason = not_generated(arguments.images / variant.name)
-    if reason:
-        write_json(arguments.output, {**names, "measured": False, "reason": reason, "per_image": []})
-        print(f"evaluate: {variant.label} is not compared ({reason})")
-        return
-    folders = arguments.images / params.baseline, arguments.images / variant.name
-    quality = quality_of(*compare_folders(*folders, find_clip(arguments.base)), params.quality)
-    quality["trajectory"] = compare_trajectories(*(read_trajectories(folder) for folder in folders))
-    write_json(arguments.output, {**names, "measured": True, **quality})
-    psnr = "no PSNR" if quality["psnr_db"] is None else f"PSNR {quality['psnr_db']:.1f} dB"
+    compared = [name for name in params.variants if name == params.baseline or params.variants[name] in generated]
+    sets = ImageSets.read(arguments.images, compared, params.baseline)
+    reports, pairs = compare_all(sets, generated, params, arguments.images, arguments.base)
+    for variant, quality, appearance in reports:
+        write_json(arguments.quality / f"{variant.name}.json", quality)
+        write_json(arguments.appearance / f"{variant.name}.json", appearance)
+        print(f"evaluate: {variant.label}, {summary(quality, appearance)}")
+    write_json(arguments.pairs, {"pairs": pairs})
     print(
-        f"evaluate: {variant.label} against {params.baseline}, {psnr}, SSIM {quality['ssim']:.3f}, "
-        f"{quality['identical']} of {quality['images']} images identical, {time.perf_counter() - begin_s:.1f} s"
+        f"evaluate: {len(sets.ids)} images of {len(compared)} variants, {len(pairs)} pairs of variants, "
+        f"{time.perf_counter() - begin_s:.1f} s"
+    )
+
+
+def compare_all(
+    sets: ImageSets, variants: list[Variant], params: Params, images: Path, base: Path
+) -> tuple[list[tuple[Variant, dict, dict]], list[dict]]:
+    """What quality and appearance say of each of `variants`, and every two of the sets compared."""
+    batches = sets.compare(base)  # other processes begin while this one imports and reads the prompts
+    from stages.lib.quality.clip_features import find_clip
+    from stages.lib.quality.figures import Words
+    from stages.lib.quality.variant_reports import appearance_of, quality_of
+
+    clip = find_clip(base)
+    words = clip and Words.read([image.prompt for image in sets.images[params.baseline].values()], clip)
+    prompts, features = joined(with_progress(batches, len(sets.ids)))
+    reports = []
+    for variant in variants:
+        own = words and words.features(features[params.baseline], features[variant.name])
+        quality = quality_of(sets, variant.name, prompts, own, images, params.quality)
+        appearance = appearance_of(sets, variant.name, prompts, images)
+        names = {**_names(variant, params), "measured": True}
+        reports.append((variant, names | quality, names | appearance))
+    return reports, sets.pair_rows(prompts)
+
+
+def with_progress(batches: Iterator[tuple[list, dict]], prompts: int) -> Iterator[tuple[list, dict]]:
+    """The same, with a bar over prompts."""
+    with tqdm(total=prompts, desc="evaluate", unit="prompt", mininterval=1) as bar:
+        for batch in batches:
+            yield batch
+            bar.update(len(batch[0]))
+
+
+def _names(variant: Variant, params: Params) -> dict[str, str]:
+    return {"variant": variant.name, "label": variant.label, "baseline": params.baseline}
+
+
+def summary(quality: dict, appearance: dict) -> str:
+    """One line about the images of a variant."""
+    psnr = "no PSNR" if quality["psnr_db"] is None else f"PSNR {quality['psnr_db']:.1f} dB"
+    damage = ", ".join(f"{key} {appearance['measures'][key]['grade']}" for key in appearance["seen"]) or "no damage"
+    flips = sum(appearance["safety"][group]["flips"] for group in ("with_blocked", "without_blocked"))
+    return (
+        f"{psnr}, SSIM {quality['ssim']:.3f}, {quality['identical']} of {quality['images']} identical, {damage}, "
+        f"{sum(appearance['blank'].values())} blank, {flips} safety decisions flipped"
     )
 
 

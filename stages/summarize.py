@@ -1,36 +1,26 @@
 """What do all variants together say?
 
-Reads reports/environment.json, the size, timing and quality of every declared variant and its images; writes
-reports/M/summary.json (one row per variant, and the images of every two variants compared) and, for `dvc metrics show`,
-one short row per variant in reports/M/metrics, and for `dvc plots show` the same rows in one file. Variants that cannot
-run here are listed with the reason, and nothing is computed of them. A figure that belongs to another machine,
-baseline, format or set of images stops the stage: nothing stale is joined.
+Reads environment.json, the size, timing and quality of every declared variant, and every two of them compared; writes
+summary.json (one row per variant, and the pairs) and, for `dvc metrics show`, one short row per variant in metrics, and
+for `dvc plots show` the same rows in one file. Variants that cannot run here are listed with the reason, and nothing is
+computed of them. A figure that belongs to another machine, baseline or format stops the stage: nothing stale is joined.
 """
 
 import argparse
-import math
-import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from itertools import combinations
 from pathlib import Path
 
-from tqdm import tqdm
-
-from stages.lib.generation.image_folder import StoredImage, check_same_prompts, read_images, read_listing, read_rgb
+from stages.lib.generation.image_folder import read_listing
 from stages.lib.models.inventory import compression
-from stages.lib.project.allocator import keep_freed_memory
 from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import read_json, whole_folder, write_json
 from stages.lib.project.measurement import Measurement
 from stages.lib.project.params import Params, Variant, load_params
-from stages.lib.quality.comparison import Comparison, average, compare
-from stages.lib.quality.full_reference import Prepared
 from stages.lib.quality.variant_pairs import compare_variants
 from stages.lib.timing.prediction import runtime_speedup
 
-STAGE_OF = {"size": "quantize", "timing": "benchmark", "quality": "evaluate"}
+STAGE_OF = {"size": "quantize@V", "timing": "benchmark@V", "quality": "evaluate"}
 SIZE_KEYS = (
     "parameters",
     "parameters_left_out",
@@ -102,8 +92,7 @@ def main() -> None:
     rows = variant_rows(params, variants, environment, reports, arguments.images)
     runtimes = runtime_speedups(variants, params.baseline, reports)
     generated = all(row["quality_reason"] is None for row in rows)
-    pairs = compare_pairs([arguments.images / variant.name for variant in variants]) if generated else []
-    check_quality_is_of_these_images(rows, pairs, params.baseline)
+    pairs = read_pairs(reports, [variant.name for variant in variants]) if generated else []
     compared = [variant.name for variant in variants] if generated else []
     qualities = {name: read_report(reports, "quality", name) for name in compared}
     comparisons = compare_variants(qualities, params.quality)
@@ -150,7 +139,7 @@ def variant_rows(params: Params, variants: list[Variant], environment: Path, rep
         if quality["measured"] and quality["baseline"] != params.baseline:
             raise UserError(
                 f"{reports}/quality/{variant.name}.json compares with '{quality['baseline']}', params.yaml has "
-                f"baseline '{params.baseline}': run `dvc repro evaluate@{variant.name}`"
+                f"baseline '{params.baseline}': run `dvc repro evaluate`"
             )
         listing = read_listing(images / variant.name)
         rows.append(
@@ -174,7 +163,7 @@ def variant_rows(params: Params, variants: list[Variant], environment: Path, rep
 
 def read_report(reports: Path, kind: str, name: str) -> dict:
     """reports/KIND/NAME.json, which must be about that variant and complete."""
-    path, command = reports / kind / f"{name}.json", f"dvc repro {STAGE_OF[kind]}@{name}"
+    path, command = reports / kind / f"{name}.json", f"dvc repro {STAGE_OF[kind]}".replace("@V", f"@{name}")
     if not path.is_file():
         raise UserError(f"{path} is missing: run `{command}`")
     report = read_json(path)
@@ -189,6 +178,15 @@ def read_report(reports: Path, kind: str, name: str) -> dict:
     if missing:
         raise UserError(f"{path} has no {', '.join(missing)}: run `{command}`")
     return report
+
+
+def read_pairs(reports: Path, variants: list[str]) -> list[dict]:
+    """Every two of `variants` compared; the UserError says that the stage `evaluate` has not seen one of them."""
+    pairs = read_json(reports / "pairs.json")["pairs"]
+    found = [pair for pair in pairs if {pair["reference"], pair["variant"]} <= set(variants)]
+    if len(found) != len(variants) * (len(variants) - 1) // 2:
+        raise UserError(f"{reports / 'pairs.json'} is not of all declared variants: run `dvc repro evaluate`")
+    return found
 
 
 def timing_row(timing: dict) -> dict:
@@ -263,68 +261,6 @@ def check_timing(timing: dict, variant: Variant, fingerprint: str, reports: Path
             f"{path} was measured on the machine {timing['fingerprint']}, environment.json describes "
             f"{fingerprint}: {remedy}"
         )
-
-
-def compare_pairs(folders: list[Path]) -> list[dict]:
-    """The images of every two folders compared, the earlier folder being the reference.
-
-    Memory holds the images of one prompt per core, whatever the number of prompts.
-    """
-    keep_freed_memory()
-    listed = [read_images(folder) for folder in folders]
-    check_same_prompts(folders, listed)
-    names = list(combinations([folder.name for folder in folders], 2))
-    # Threads suffice: nearly all the time is in filters that run without Python's lock.
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        one_each = ([images[id] for images in listed] for id in listed[0])
-        per_prompt = list(
-            tqdm(
-                pool.map(_compare_every_two, one_each),
-                total=len(listed[0]),
-                desc="summarize",
-                unit="prompt",
-                mininterval=1,
-            )
-        )
-    return [
-        {
-            "reference": reference,
-            "variant": variant,
-            **average([comparisons[number] for comparisons in per_prompt]),
-            "per_image": [
-                {"id": item.id, "psnr_db": item.psnr_db, "identical": item.identical, "ssim": item.ssim}
-                for item in (comparisons[number] for comparisons in per_prompt)
-            ],
-        }
-        for number, (reference, variant) in enumerate(names)
-    ]
-
-
-def _compare_every_two(images: list[StoredImage]) -> list[Comparison]:
-    """The images of one prompt, every two of them; each file is read once."""
-    prepared = [Prepared(read_rgb(image)) for image in images]
-    return [
-        compare(images[first], images[second], (prepared[first], prepared[second]))
-        for first, second in combinations(range(len(images)), 2)
-    ]
-
-
-def check_quality_is_of_these_images(rows: list[dict], pairs: list[dict], baseline: str) -> None:
-    """UserError if reports/M/quality says something else about the images than comparing them now."""
-    quality_of = {row["variant"]: row for row in rows}
-    for pair in pairs:
-        names = {pair["reference"], pair["variant"]}
-        if baseline not in names:
-            continue
-        (name,) = names - {baseline}
-        for key in ("images", "identical", "psnr_db", "ssim"):
-            stored, now = quality_of[name][key], pair[key]
-            same = stored == now if None in (stored, now) else math.isclose(stored, now, rel_tol=1e-5)
-            if not same:
-                raise UserError(
-                    f"the quality report of '{name}' has {key} {stored}, its images now give {now}: "
-                    f"run `dvc repro evaluate@{name}`"
-                )
 
 
 if __name__ == "__main__":

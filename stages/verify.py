@@ -26,7 +26,7 @@ from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import read_json
 from stages.lib.project.lock_file import read_lock
 
-RECOMPUTED = ("evaluate", "inspect", "summarize")
+RECOMPUTED = ("evaluate", "summarize")
 TOLERANCE = 1e-5  # reports keep six significant digits
 SHOWN = 20
 

@@ -39,8 +39,8 @@ class Source:
 
 SIZE = Source("reports/M/size/V.json", "quantize@V")
 TIMING = Source("reports/M/timing/V.json", "benchmark@V")
-QUALITY = Source("reports/M/quality/V.json", "evaluate@V")
-APPEARANCE = Source("reports/M/appearance/V.json", "inspect@V")
+QUALITY = Source("reports/M/quality/V.json", "evaluate")
+APPEARANCE = Source("reports/M/appearance/V.json", "evaluate")
 IMAGES = Source("data/runs/M/images/V", "generate@V")
 SUMMARY = Source("reports/M/summary.json", "summarize")
 ENVIRONMENT = Source("reports/environment.json", "environment")

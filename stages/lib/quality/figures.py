@@ -50,6 +50,28 @@ class Features:
     reference_checks: list[list[alignment.Check]]
 
 
+@dataclass(frozen=True)
+class Words:
+    """What a CLIP makes of n prompts, (n, d), and of the texts of the attributes that it can tell, (labels, d)."""
+
+    clip: "Clip"
+    texts: list[str]
+    prompts: np.ndarray
+    labels: np.ndarray
+
+    @classmethod
+    def read(cls, texts: list[str], clip: "Clip") -> "Words":
+        """Of these prompts."""
+        labels = clip.text_features(alignment.class_texts(clip.attributes))
+        return cls(clip, texts, clip.text_features(texts), labels)
+
+    def features(self, reference: np.ndarray, images: np.ndarray) -> Features:
+        """With the features (n, d) of the prompts' reference images and images."""
+        attributes = self.clip.attributes
+        checks = [alignment.check_attributes(self.texts, seen, self.labels, attributes) for seen in (images, reference)]
+        return Features(self.clip.name, reference, images, self.prompts, *checks)
+
+
 Rgb = np.ndarray  # uint8 (H, W, 3)
 
 
@@ -72,10 +94,8 @@ def compare_sets(
     if clip is None:
         return compared, None
     reference, images = (np.concatenate(part) for part in zip(*seen, strict=True))
-    texts = [pair.image.prompt for pair in compared]
-    classes = clip.text_features(alignment.class_texts(clip.attributes))
-    checks = [alignment.check_attributes(texts, seen, classes, clip.attributes) for seen in (images, reference)]
-    return compared, Features(clip.name, reference, images, clip.text_features(texts), *checks)
+    words = Words.read([pair.image.prompt for pair in compared], clip)
+    return compared, words.features(reference, images)
 
 
 def _compare(item: tuple[StoredImage, StoredImage, Rgb, Rgb]) -> Pair:
