@@ -124,7 +124,8 @@ def measured_by(figure: Figure, lock: dict[str, LockedStage]) -> list[LockedStag
 def holds(source: Source, lock: dict[str, LockedStage]) -> bool:
     """Whether the file on disk is the one that dvc.lock describes."""
     stage = lock.get(source.stage)
-    return stage is not None and stage.outs.get(source.file) == digest(Path(source.file))
+    path = stage and stage.output(source.file)
+    return path is not None and stage.outs[path] == digest(Path(path))
 
 
 def chain(figure: Figure, lock: dict[str, LockedStage]) -> Iterator[str]:
@@ -132,16 +133,17 @@ def chain(figure: Figure, lock: dict[str, LockedStage]) -> Iterator[str]:
     source = figure.source
     yield f"figure    {figure.path} = {json.dumps(figure.value, ensure_ascii=False)}"
     yield f"file      {source.file}"
-    stage, found = lock.get(source.stage), digest(Path(source.file))
-    if stage is None:
-        yield f"hash      {found}; dvc.lock has no stage {source.stage}: run `dvc repro {source.stage}`"
-    elif stage.outs[source.file] == found:
-        yield f"hash      {found}, as in dvc.lock"
+    stage, remedy = lock.get(source.stage), f"run `dvc repro {source.stage}`"
+    path = stage and stage.output(source.file)
+    found = digest(Path(path or source.file))
+    where = f" of {path}" if path and path != source.file else ""
+    if path is None:
+        yield f"hash      {found}; dvc.lock has no stage {source.stage} that writes it: {remedy}"
+    elif stage.outs[path] == found:
+        yield f"hash      {found}{where}, as in dvc.lock"
     else:
-        yield (
-            f"hash      {found}, but dvc.lock has {stage.outs[source.file]}: the file was changed after it was "
-            f"measured; run `dvc repro {source.stage}`"
-        )
+        locked = stage.outs[path]
+        yield f"hash      {found}{where}, but dvc.lock has {locked}: it was changed after it was measured; {remedy}"
     yield from machine_lines(read_json(Path(source.file)))
     yield from commit_lines()
     for item in measured_by(figure, lock):

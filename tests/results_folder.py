@@ -149,10 +149,13 @@ _CONTROLS = {
 
 
 def _appearance(images: Path, name: str, variant: dict) -> dict:
-    from stages.inspect import appearance_of
+    from stages.lib.quality.image_sets import ImageSets
+    from stages.lib.quality.variant_reports import appearance_of
 
     names = {"variant": name, "label": variant["label"], "baseline": "fp32"}
-    return names | {"measured": True} | appearance_of(images / "fp32", images / name)
+    sets = ImageSets.read(images, ["fp32"] if name == "fp32" else ["fp32", name], "fp32")
+    seen, _ = sets.compare_batch(None, sets.ids)
+    return names | {"measured": True} | appearance_of(sets, name, seen, images)
 
 
 def _write(path: Path, value: object) -> None:

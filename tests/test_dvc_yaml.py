@@ -76,3 +76,7 @@ def test_the_run_cache_brings_back_what_git_holds(stages):
     for stage in stages:
         plain = [out.def_path for out in stage.outs if not (out.use_cache or out.is_metric or out.is_plot)]
         assert stage.always_changed or stage.name == "architectures" or not plain, f"{stage.addressing}: {plain}"
+
+
+def test_the_pipeline_can_be_read():
+    assert len((PROJECT / "dvc.yaml").read_text(encoding="utf-8").splitlines()) <= 300

@@ -12,19 +12,16 @@ from tests.command import run
 from tests.conftest import PROJECT
 from tests.tiny_project import images_of, write_images, write_settings
 
-STAGES = """\
+EVALUATE = (
+    "python -m stages.evaluate --images data/runs/tiny/images --base data/runs/tiny/models/base --variants bf16 "
+    "--quality reports/tiny/quality --appearance reports/tiny/appearance --pairs reports/tiny/pairs.json"
+)
+STAGES = f"""\
 stages:
-  evaluate@bf16:
-    cmd: >-
-      python -m stages.evaluate --variant bf16 --images data/runs/tiny/images --base data/runs/tiny/models/base
-      --output reports/tiny/quality/bf16.json
-    outs: [reports/tiny/quality/bf16.json]
-  inspect@bf16:
-    cmd: >-
-      python -m stages.inspect --variant bf16 --images data/runs/tiny/images
-      --output reports/tiny/appearance/bf16.json
-    outs: [reports/tiny/appearance/bf16.json]
-  benchmark@bf16:
+  evaluate:
+    cmd: {EVALUATE}
+    outs: [reports/tiny/quality, reports/tiny/appearance, reports/tiny/pairs.json]
+  benchmark:
     cmd: python -m no.such.module
     outs: [reports/tiny/timing/bf16.json]
 """
@@ -38,12 +35,9 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "data/runs/tiny/models/base").mkdir(parents=True)
     for name, offset in (("fp32", 0), ("bf16", 5)):
         write_images(folder / "data/runs/tiny/images" / name, images_of(offset))
-    for stage, kind in (("evaluate", "quality"), ("inspect", "appearance")):
-        base = ["--base", "data/runs/tiny/models/base"] if stage == "evaluate" else []
-        output = ["--output", f"reports/tiny/{kind}/bf16.json"]
-        done = run(folder, f"stages.{stage}", "--variant", "bf16", "--images", "data/runs/tiny/images", *base, *output)
-        assert done.returncode == 0, done.stderr
-    (folder / "dvc.yaml").write_text(STAGES.replace("@bf16", ""), encoding="utf-8")
+    done = run(folder, *EVALUATE.split()[2:])
+    assert done.returncode == 0, done.stderr
+    (folder / "dvc.yaml").write_text(STAGES, encoding="utf-8")
     (folder / ".dvc").mkdir()
     (folder / ".dvc/config").write_text("[core]\n    no_scm = true\n    analytics = false\n", encoding="utf-8")
     return folder
@@ -57,7 +51,7 @@ def project(measured: Path, tmp_path: Path) -> Path:
 def test_what_follows_from_the_images_passes_and_a_timing_is_not_run(project):
     done = run(project, "stages.verify")
     assert done.returncode == 0, done.stderr
-    assert "2 stages, every quality figure is the same" in done.stdout
+    assert "1 stages, every quality figure is the same" in done.stdout
 
 
 def test_a_changed_figure_and_a_changed_image_are_named_and_the_exit_code_says_so(project):
@@ -76,11 +70,10 @@ def test_a_changed_figure_and_a_changed_image_are_named_and_the_exit_code_says_s
 
 
 def test_missing_figures_are_named(project):
-    (project / "reports/tiny/appearance/bf16.json").unlink()
+    (project / "reports/tiny/pairs.json").unlink()
     done = run(project, "stages.verify")
-    assert (
-        done.returncode == 1 and "reports/tiny/appearance/bf16.json is missing: run `dvc repro inspect" in done.stderr
-    )
+    assert done.returncode == 1
+    assert "reports/tiny/pairs.json is missing: run `dvc repro evaluate" in done.stderr
 
 
 def test_numbers_may_differ_in_the_last_digits_only():
@@ -98,6 +91,6 @@ def test_numbers_may_differ_in_the_last_digits_only():
 def test_the_project_s_own_stages_are_found():
     """Every variant's figures, from the real dvc.yaml, and nothing that is not computed from images."""
     found = recomputations(PROJECT)
-    assert {item.name.partition("@")[0] for item in found} == {"evaluate", "inspect", "summarize"}
+    assert {item.name.partition("@")[0] for item in found} == {"evaluate", "summarize"}
     assert all(set(item.outputs) <= set(item.words) for item in found)
     assert callable(recompute)

@@ -56,8 +56,8 @@ CAVEATS = {
 INTRODUCTION = """\
 # How every figure is measured
 
-Made by `python -m tools.measurements` from the code that measures. M stands for a model of params.yaml, V for a format. Any figure is
-traced down to the hashes in dvc.lock by `python -m stages.trace V KEY`, for example
+Made by `python -m tools.measurements` from the code that measures. M stands for a model of params.yaml, V for a format.
+Any figure is traced down to the hashes in dvc.lock by `python -m stages.trace V KEY`, for example
 `python -m stages.trace int8-openvino ssim`. A figure that was not measured is null in its file, with the reason beside
 it; a report shows that reason, never a zero.
 
@@ -66,7 +66,7 @@ it; a report shows that reason, never a zero.
   samples kept (`benchmark`).
 - **Quality** compares each image with the baseline's image of the same prompt and the same noise (`evaluate`); the
   95 % intervals are bootstraps over prompts. `floor` says what a rerun alone changes, `controls` that wrong images
-  are noticed, `inspect` what damage looks like.
+  are noticed; damage that shows without a reference is looked for as well (`evaluate`).
 
 """
 

@@ -10,8 +10,12 @@ import pytest
 
 from stages import evaluate
 from stages.lib.project.errors import UserError
+from stages.lib.quality import image_sets
+from stages.lib.quality.known_artefacts import noise
 from tests.conftest import PROJECT
-from tests.tiny_project import images_of, write_images, write_settings
+from tests.tiny_project import edit_json, images_of, write_images, write_settings
+
+BASE = Path("data/runs/tiny/models/base")
 
 
 @pytest.fixture
@@ -25,13 +29,17 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(monkeypatch: pytest.MonkeyPatch, variant: str, base: Path = Path("data/runs/tiny/models/base")) -> dict:
-    output = Path("reports/tiny/quality") / f"{variant}.json"
-    command = ["evaluate", "--variant", variant, "--images", "data/runs/tiny/images", "--base", str(base)]
-    command += ["--output", str(output)]
-    monkeypatch.setattr(sys, "argv", command)
+def run(monkeypatch: pytest.MonkeyPatch, variant: str, base: Path = BASE, kind: str = "quality") -> dict:
+    """What the stage writes of one variant."""
+    outputs = [f"--{name}=reports/tiny/{name}" for name in ("quality", "appearance")]
+    words = ["--variants", variant, "--images", "data/runs/tiny/images", "--base", str(base), *outputs]
+    monkeypatch.setattr(sys, "argv", ["evaluate", *words, "--pairs", "reports/tiny/pairs.json"])
     evaluate.main()
-    return json.loads(output.read_text(encoding="utf-8"))
+    return written(f"{kind}/{variant.rpartition(',')[2]}.json")
+
+
+def written(name: str) -> dict:
+    return json.loads(Path("reports/tiny", name).read_text(encoding="utf-8"))
 
 
 def test_means_are_over_images_and_identical_ones_are_counted_apart(project, monkeypatch) -> None:
@@ -141,3 +149,99 @@ def test_without_a_clip_the_reason_stands_in_place_of_figures(project, monkeypat
     assert quality["not_measured"]["feature_cosine"] == "the model brings no CLIP of its own"
     assert all(row["clip_score"] is None for row in quality["per_image"])
     assert "clip_score" not in quality["averages"]
+
+
+def looked_at(monkeypatch: pytest.MonkeyPatch, variant: str) -> dict:
+    """The figures that need no reference."""
+    return run(monkeypatch, variant, kind="appearance")
+
+
+def test_damage_is_named_with_n_and_interval(project, monkeypatch):
+    """Protects the figures behind a word: shift, interval and n are in the file, and each image's own."""
+    grainy = {id: noise(rgb, 4.0, seed) for seed, (id, rgb) in enumerate(images_of(0).items())}
+    write_images(project / "data/runs/tiny/images/bf16", grainy)
+    found = looked_at(monkeypatch, "bf16")
+    assert (found["variant"], found["label"], found["baseline"]) == ("bf16", "BF16", "fp32")
+    assert found["seen"] == ["noise"]
+    item = found["measures"]["noise"]
+    assert item["images"] == item["images_affected"] == 3
+    assert item["low"] < item["shift"] < item["high"]
+    shifts = [image["shifts"]["noise"] for image in found["per_image"]]
+    assert item["shift"] == pytest.approx(sum(shifts) / 3, rel=1e-4)
+    assert found["blank"] == {"scene": 0, "flagged": 0, "broken": 0}
+
+
+def test_the_baseline_has_no_damage_and_no_flips(project, monkeypatch):
+    found = looked_at(monkeypatch, "fp32")
+    assert found["seen"] == []
+    assert all(item["shift"] == 0 for item in found["measures"].values())
+    assert found["safety"]["without_blocked"]["flips"] == 0
+
+
+def test_what_the_checker_should_find_is_told_by_the_kind_of_prompt(project, monkeypatch):
+    """Protects the two groups, and flips in both."""
+    for name, changes in {"fp32": {}, "bf16": {"flagged": True, "safety_margin": 0.3}}.items():
+        write_images(project / "data/runs/tiny/images" / name, images_of(0), **changes)
+        path = project / "data/runs/tiny/images" / name / "images.json"
+        listing = json.loads(path.read_text(encoding="utf-8"))
+        listing["per_image"][2]["kind"] = "blocked"
+        path.write_text(json.dumps(listing), encoding="utf-8")
+    safety = looked_at(monkeypatch, "bf16")["safety"]
+    assert (safety["with_blocked"]["images"], safety["with_blocked"]["flips"]) == (1, 0)
+    without = safety["without_blocked"]
+    assert (without["images"], without["flips"], without["flagged"], without["baseline_flagged"]) == (2, 1, 1, 0)
+    assert without["margin_shift_largest"] == pytest.approx(0.5)
+
+
+def test_a_black_image_is_counted_with_its_cause(project, monkeypatch):
+    images = images_of(0)
+    images["animal"] = np.zeros_like(images["animal"])
+    write_images(project / "data/runs/tiny/images/bf16", images)
+    found = looked_at(monkeypatch, "bf16")
+    assert found["blank"] == {"scene": 0, "flagged": 0, "broken": 1}
+    assert found["per_image"][1]["black"] == "broken"
+
+
+def test_images_of_other_seeds_without_margins_or_too_small_are_errors(project, monkeypatch):
+    folder = project / "data/runs/tiny/images/bf16"
+    write_images(folder, images_of(0), seed=7)
+    with pytest.raises(UserError, match="different prompts or seeds"):
+        run(monkeypatch, "bf16")
+    for name in ("fp32", "bf16"):
+        small = {id: np.ascontiguousarray(rgb[:8]) for id, rgb in images_of(0).items()}
+        write_images(project / "data/runs/tiny/images" / name, small)
+    with pytest.raises(UserError, match="32 x 8 pixels: SSIM needs at least 11 x 11"):
+        run(monkeypatch, "bf16")
+    edit_json(folder / "images.json", variant="other")
+    with pytest.raises(UserError, match="not about variant 'bf16'"):
+        run(monkeypatch, "bf16")
+
+
+def test_every_two_variants_are_compared_in_declared_order(project, monkeypatch) -> None:
+    """Protects the pairs: their number, order and figures (offsets 5 and 20 differ by 15), and those with the baseline,
+    which are not computed twice."""
+    write_images(project / "data/runs/tiny/images/bf16", images_of(5))
+    write_images(project / "data/runs/tiny/images/int8-simulated", images_of(20))
+    run(monkeypatch, "bf16,int8-simulated")
+    pairs = written("pairs.json")["pairs"]
+    order = [("fp32", "bf16"), ("fp32", "int8-simulated"), ("bf16", "int8-simulated")]
+    assert [(pair["reference"], pair["variant"]) for pair in pairs] == order
+    for pair, offset in zip(pairs, (5, 20, 15), strict=True):
+        assert pair["psnr_db"] == pytest.approx(20 * math.log10(255 / offset), abs=1e-3)
+        assert [image["id"] for image in pair["per_image"]] == ["landscape", "animal", "fantasy"]
+        assert pair["ssim"] == pytest.approx(sum(image["ssim"] for image in pair["per_image"]) / 3, abs=1e-5)
+    quality = written("quality/bf16.json")
+    assert [(row["psnr_db"], row["ssim"]) for row in quality["per_image"]] == [
+        (row["psnr_db"], row["ssim"]) for row in pairs[0]["per_image"]
+    ]
+
+
+def test_several_processes_write_the_same_bytes(project, monkeypatch) -> None:
+    """Protects the figures from the number of cores."""
+    run(monkeypatch, "bf16")
+    files = [project / "reports/tiny" / name for name in ("quality/bf16.json", "appearance/bf16.json", "pairs.json")]
+    alone = [file.read_bytes() for file in files]
+    monkeypatch.setattr(image_sets, "BATCH_SIZE", 1)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    run(monkeypatch, "bf16")
+    assert [file.read_bytes() for file in files] == alone

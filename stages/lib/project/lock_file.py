@@ -20,6 +20,10 @@ class LockedStage:
     params: Mapping[str, Mapping[str, Any]]
     outs: Mapping[str, str]
 
+    def output(self, file: str) -> str | None:
+        """The path of the output that `file` is, or lies in."""
+        return next((path for path in self.outs if f"{file}/".startswith(f"{path}/")), None)
+
 
 def read_lock(path: Path) -> dict[str, LockedStage]:
     """Every stage of a dvc.lock by its name, such as 'evaluate@fp16'. One that DVC could not read is a UserError."""
