@@ -88,7 +88,7 @@ def run_controls(
 
 def int2_pipeline(base: Path, device: str) -> "StableDiffusionPipeline":
     """The base model in FP32 with every weight of the U-Net rounded to INT2, per channel: too few for any image."""
-    from stages.lib.formats import torch as backend
+    from stages.lib.formats.torch import backend
     from stages.lib.models.components import load_component
 
     exact = variant_of(name="control", label="Control", backend="torch", weights="float32", compute="float32")

@@ -84,7 +84,7 @@ def reference_pipeline(base: Path, device: str) -> "StableDiffusionPipeline":
 
 def quantized_networks(base: Path, variant: Variant, calibration: Inputs, device: str) -> Networks:
     """Every component as the back end `torch` makes and loads it for `variant`."""
-    from stages.lib.formats import torch as backend
+    from stages.lib.formats.torch import backend
 
     with tempfile.TemporaryDirectory() as folder:
         backend.quantize(base, variant, Path(folder), calibration)
