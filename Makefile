@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .PHONY: report test lint benchmark memory
 
 report: .venv/.installed
-	@python -m stages.lib.project.warm_start python -m tools.run
+	@python -m tools.run
 
 test: .venv/.installed
 	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)

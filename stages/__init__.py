@@ -22,9 +22,3 @@ if "DVC_STAGE" in os.environ:
     from stages.lib.project.parent import end_with_parent
 
     end_with_parent()
-
-# Python looks for the module that `python -m stages.NAME` is to run: the moment before anything is imported.
-if "STAGES_WARM" in os.environ and sys.argv[0] == "-m":
-    from stages.lib.project.warm_request import run_warm
-
-    run_warm()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from tests.command import start_warm, without_pytest
+from tests.command import without_pytest
 from tests.conftest import PROJECT
 from tests.processes import HANGING_S, wait_until
 
@@ -140,7 +140,6 @@ def clone(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Clone:
     clone.run("git", "init", "--quiet")
     clone.run("git", "add", "--all")
     clone.run("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--quiet", "-m", "start")
-    clone.environment |= start_warm(folder, clone.environment)
     clone.first_run = clone.run("python", "-m", "tools.run")
     return clone
 

@@ -10,8 +10,10 @@ import logging
 import os
 import re
 import shutil
+import signal
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from stages.lib.project.params import load_params
 from stages.lib.project.parent import RUN_LOCK, end_with_parent
 from stages.lib.project.worker_pool import SEMAPHORES
 from tools.progress import Progress, read_times, write_times
+from tools.warm import WarmProcess
 
 LOCK = Path("dvc.lock")
 OWN = Path(".dvc/tmp/run").absolute()  # DVC's own folder, which Git ignores
@@ -36,6 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("stages", nargs="*", help="only these and what they need; default: all")
     targets = parser.parse_args().stages
+    warm = WarmProcess() if sys.platform == "linux" else None
     if "MAKELEVEL" in os.environ:  # below make, whose end would otherwise leave this process and its stage behind
         end_with_parent()
     reports = Path("reports", load_params().model)
@@ -44,7 +48,7 @@ def main() -> None:
             read_lock(LOCK)
         clear_leftovers()
         repair_dvc()
-        reproduce(targets, reports / "stage_times.json")
+        reproduce(targets, reports / "stage_times.json", warm)
     if not targets:
         print(f"The report: {reports}/report.pdf, and {reports}/report.html for the screen.")
 
@@ -131,7 +135,7 @@ def repair_dvc() -> None:
     _common._dump_data = dump_whole
 
 
-def reproduce(targets: list[str], times: Path) -> None:
+def reproduce(targets: list[str], times: Path, warm: WarmProcess | None) -> None:
     """`dvc repro` of these stages, or of all; what they take is kept in `times`. A failure of DVC's is a UserError."""
     import dvc.stage.run
     from dvc.exceptions import DvcException, ReproductionError
@@ -153,6 +157,8 @@ def reproduce(targets: list[str], times: Path) -> None:
                 progress.end(stage)
 
             dvc.stage.run.cmd_run = run_and_tell
+            if warm:
+                dvc.stage.run._run = warm_or_cold(warm)
             try:
                 repo.reproduce(targets or None)
             finally:
@@ -164,6 +170,25 @@ def reproduce(targets: list[str], times: Path) -> None:
         if isinstance(error, ReproductionError) and not isinstance(cause, DvcException | OSError):
             raise  # a mistake of ours or of DVC's
         raise UserError(": ".join(str(item) for item in (error, cause) if item)) from None
+
+
+def warm_or_cold(warm: WarmProcess) -> Callable[..., None]:
+    """In place of DVC's function that runs a command: forked where `warm` does that, else as DVC does."""
+    from dvc.stage.exceptions import StageCmdFailedError
+    from dvc.stage.run import _run
+
+    def run(executable: str, command: str, **options: Any) -> None:
+        old_handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the stage heeds it
+        try:
+            status = warm.run(command, options["env"])
+        finally:
+            signal.signal(signal.SIGINT, old_handler)
+        if status is None:
+            _run(executable, command, **options)
+        elif status:
+            raise StageCmdFailedError(command, status)
+
+    return run
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Stages forked from a process that has imported the large libraries: seconds less for each of them.
 
-What measures time or memory is never started so. Importing begins with the first stage that runs, beside it, and not at
-all where nothing runs. On Linux alone: elsewhere, and below `dvc repro`, every stage imports for itself.
+What measures time or memory is never started so. Importing begins when the first such stage is to run, so it costs
+nothing where none does. On Linux alone: elsewhere, and below `dvc repro`, every stage imports for itself.
 """
 
 import gc
@@ -12,8 +12,9 @@ import shlex
 import signal
 import socket
 import sys
+import tempfile
 
-from stages.lib.project.errors import hide_no_news
+from stages.lib.project.errors import UserError
 from stages.lib.project.parent import end_with_parent
 from stages.lib.project.worker_pool import FORKED, running_threads
 
@@ -48,10 +49,6 @@ class WarmProcess:
         other.close()
         self._answers = self._connection.makefile("r", encoding="utf-8")
 
-    def prepare(self) -> None:
-        """Have it import, if it has not."""
-        self._send({})
-
     def run(self, command: str, variables: dict[str, str]) -> int | None:
         """Run the stage `command`, `python -m stages.NAME ...`, with these environment variables: its exit status.
 
@@ -60,45 +57,42 @@ class WarmProcess:
         words = shlex.split(command)
         if words[:2] != ["python", "-m"] or words[2] not in WARM:
             return None
-        self._send({"words": words[2:], "variables": variables})
-        return json.loads(self._answers.readline())
-
-    def _send(self, request: dict) -> None:
-        self._connection.sendall(json.dumps(request).encode() + b"\n")
+        self._connection.sendall(json.dumps([words[2:], variables]).encode() + b"\n")
+        answer = self._answers.readline()
+        if not answer:
+            raise UserError("the process with the imported libraries ended, perhaps for want of memory: run it again")
+        return json.loads(answer)
 
 
 def _serve(connection: socket.socket) -> None:
-    """Answer requests until the parent ends. Never returns, but in a process that was forked for a stage: by its end."""
+    """Answer requests until the parent ends. A process forked for a stage ends with it: none returns."""
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Blocked, Ctrl-C waits for who is forked: ignored alone, it would be lost to a process that has just begun.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    hide_no_news()
     with connection.makefile("r", encoding="utf-8") as requests:
         for line in requests:
             import_libraries()
             gc.freeze()
-            request = json.loads(line)
-            if not request:
-                continue
             status = None
             if running_threads() == 1:  # fork copies one thread only, and what the others hold stays held
                 process = os.fork()
                 if not process:
-                    _run(*request["words"], variables=request["variables"])
+                    _run(*json.loads(line))
                 status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
             connection.sendall(json.dumps(status).encode() + b"\n")
     os._exit(0)
 
 
-def _run(module: str, *arguments: str, variables: dict[str, str]) -> None:
-    """What `python -m module` does, in this forked process, to its end."""
+def _run(words: list[str], variables: dict[str, str]) -> None:
+    """What `python -m` with these words does, in this forked process, to its end."""
     os.environ.clear()
     os.environ.update(variables, **{FORKED: str(os.getpid())})
-    sys.argv[1:] = arguments
+    sys.argv[1:] = words[1:]
+    tempfile.tempdir = None  # TMPDIR may be another one by now
     for name in [name for name in sys.modules if name.partition(".")[0] == "stages"]:
         del sys.modules[name]  # its files may have changed since
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    runpy.run_module(words[0], run_name="__main__", alter_sys=True)
     sys.exit()

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
 
-from stages.lib.quality.clip import EmbeddedClip, load_clip
-from stages.lib.quality.clip_preprocessing import preprocess
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import write_json, write_text
+from stages.lib.quality.clip import EmbeddedClip, load_clip
+from stages.lib.quality.clip_preprocessing import preprocess
 from training import sheet
 from training.assemble import check_size
 from training.captions import caption, full_caption, parse

@@ -13,8 +13,8 @@ from torch.nn.functional import normalize as unit
 from transformers import CLIPTokenizer
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from stages.lib.quality.clip_preprocessing import normalise, resize
 from stages.lib.project.errors import run_stage
+from stages.lib.quality.clip_preprocessing import normalise, resize
 from training import loop, networks
 from training.captions import parse
 from training.data import (

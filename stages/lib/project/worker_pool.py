@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 
 from stages.lib.project.errors import UserError
 from stages.lib.project.parent import end_with_parent
-from stages.lib.project.warm_request import is_warm, running_threads
 
 MOST_PROCESSES = 8
+FORKED = "STAGES_FORKED"  # is the number of a process that was forked with the large libraries imported
 SEMAPHORES = "stages-"
 ITEMS_PER_PROCESS = 4  # fewer do not pay for the start of another process
 Opened, Item, Result = TypeVar("Opened"), TypeVar("Item"), TypeVar("Result")
@@ -86,10 +86,15 @@ def map_in_pool(
 
 def _context() -> BaseContext:
     """How to start processes that compute: forked if that is safe and spares them imports, else anew."""
-    if not is_warm() or running_threads() > 1:
+    if os.environ.get(FORKED) != str(os.getpid()) or running_threads() > 1:
         return get_context("spawn")
     torch = sys.modules.get("torch")
     return get_context("spawn" if torch and torch.cuda.is_initialized() else "fork")
+
+
+def running_threads() -> int:
+    """How many threads run in this process, those of libraries included; Linux only."""
+    return len(os.listdir("/proc/self/task"))
 
 
 def _map_here(
