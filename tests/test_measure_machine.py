@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from stages.environment import describe
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import read_yaml
 from stages.lib.results.machines import load_machines
+from stages.lib.timing.machine import describe
 from tests.conftest import PROJECT
 from tests.processes import HANGING_S
 from tests.tiny_project import write_settings
@@ -83,10 +83,10 @@ def test_a_machine_without_dvc_measures_and_goes_on_where_it_stopped(project: Pa
 
 def test_dvc_is_not_needed_to_describe_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Protects the fingerprint of a machine without DVC; any other package must be there."""
-    monkeypatch.setattr("stages.environment.PACKAGES", ("torch", "not-there"))
+    monkeypatch.setattr("stages.lib.timing.machine.PACKAGES", ("torch", "not-there"))
     with pytest.raises(UserError, match="package 'not-there' is not installed"):
         describe()
-    monkeypatch.setattr("stages.environment.OPTIONAL_PACKAGES", ("not-there",))
+    monkeypatch.setattr("stages.lib.timing.machine.OPTIONAL_PACKAGES", ("not-there",))
     assert describe()["software"]["not-there"] is None
 
 

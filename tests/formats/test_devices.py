@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from stages.lib.formats.shared import devices
 from stages.lib.formats.shared.devices import compute_dtype, resolve_device
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import Variant, variant_of
@@ -14,6 +15,7 @@ def _variant(**keys) -> Variant:
 
 def test_a_variant_decides_before_params_yaml(monkeypatch):
     """`device: cpu` of a variant holds on a machine with a GPU, and auto takes the GPU."""
+    monkeypatch.setattr(devices, "GPU_DRIVERS", ("/",))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert resolve_device("cpu", "cuda") == "cpu"
     assert resolve_device("auto", "auto") == "cuda"

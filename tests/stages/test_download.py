@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from stages.download import check_space
+from stages.lib.models.bringing import check_space
 from stages.lib.models.pipelines import listed_files
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import sha256

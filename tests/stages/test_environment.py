@@ -10,10 +10,10 @@ import sys
 import pytest
 
 from stages import environment
-from stages.environment import describe
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import load_params
 from stages.lib.project.worker_pool import thread_count
+from stages.lib.timing.machine import describe
 from tests.command import run
 from tests.conftest import PROJECT
 
@@ -138,8 +138,8 @@ def test_a_missing_optional_package_concerns_only_its_back_end(monkeypatch):
 def test_torch_is_imported_only_where_a_gpu_driver_is(tmp_path):
     """Protects the stage that runs on every `dvc repro` from taking seconds."""
     code = (
-        "import sys, stages.environment as e\n"
-        "e.NVIDIA_DRIVER = (); e.shutil.which = lambda _: None\n"
+        "import sys, stages.environment as e, stages.lib.formats.shared.devices as d\n"
+        "d.GPU_DRIVERS = (); d.shutil.which = lambda _: None\n"
         "e.describe(); print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -11,6 +11,7 @@ import pytest
 from stages import evaluate, generate, summarize
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import load_params
+from stages.lib.results.summary import runtime_speedups
 from tests.tiny_project import (
     FINGERPRINT,
     OBSTACLES,
@@ -127,7 +128,7 @@ def test_the_format_is_told_apart_from_its_runtime(project: Path) -> None:
         samples = [statistics("speedup", 1.0) | {"samples": ratios}]
         edit_json(project / f"reports/tiny/timing/{name}.json", measurements=samples)
     params = load_params(settings)
-    found = summarize.runtime_speedups(list(params.variants.values()), params.baseline, project / "reports/tiny")
+    found = runtime_speedups(list(params.variants.values()), params.baseline, project / "reports/tiny")
     assert list(found) == ["int8"]
     assert found["int8"] == {"reference": "float32", "alone": 2.0, "ratio": 1.5, "low": 1.0, "high": 2.0}
 

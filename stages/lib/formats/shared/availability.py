@@ -4,16 +4,18 @@ An optional package that is missing, or hardware that a format needs, is no mist
 a row of the report that gives the reason, and everything else goes on.
 """
 
+import importlib.metadata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import read_json, whole_folder, write_json
-from stages.lib.project.params import Params
+from stages.lib.project.params import OPTIONS, Params
 from stages.lib.project.variant import Variant
 
 UNAVAILABLE = "unavailable.json"
+COMPUTING_PACKAGES = ("diffusers", "torch", "transformers")  # another version of them makes and generates anew
 
 # Why a variant cannot be made and run here: {"reason": a code, and the values that go with it}. The words, and what
 # would help, are made in stages.lib.reporting.words.obstacle_words.
@@ -45,6 +47,31 @@ def find_obstacles(
         variant.name: find_obstacle(variant, params.device, machine, packages[variant.backend])
         for variant in params.variants.values()
     }
+
+
+def libraries_here(software: Mapping[str, str | None]) -> tuple[dict[str, dict[str, str | None]], dict[str, str]]:
+    """What each back end finds installed besides, and in one line whatever may change what it computes.
+
+    `software` are the versions that environment.json has of what all share.
+    """
+    packages = {
+        backend: {package: installed_version(package) for package in model.packages}
+        for backend, model in OPTIONS.items()
+    }
+    shared = {package: software[package] for package in COMPUTING_PACKAGES}
+    libraries = {
+        backend: ", ".join(f"{package} {version}" for package, version in {**shared, **own}.items() if version)
+        for backend, own in packages.items()
+    }
+    return packages, libraries
+
+
+def installed_version(package: str) -> str | None:
+    """The installed version of a package by the name that pip knows, or None."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def obstacle_of(environment: Path, variant: Variant) -> Obstacle | None:

@@ -1,7 +1,22 @@
 """Where a variant runs and which dtype it computes in."""
 
+import shutil
+from pathlib import Path
+
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import PARAMS_FILE, Variant
+
+# What is there when a driver is: NVIDIA's on Linux, in a container that hides /proc, in the Windows subsystem; AMD's.
+GPU_DRIVERS = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+
+
+def has_cuda() -> bool:
+    """Whether PyTorch finds a CUDA device. It is not imported, which takes a second, where there is no driver."""
+    if not (any(Path(path).exists() for path in GPU_DRIVERS) or shutil.which("nvidia-smi")):
+        return False
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def resolve_device(variant_device: str, params_device: str) -> str:
@@ -9,10 +24,8 @@ def resolve_device(variant_device: str, params_device: str) -> str:
 
     Raises UserError where "cuda" is asked for and there is none.
     """
-    import torch
-
     asked = variant_device if variant_device != "auto" else params_device
-    found = "cuda" if torch.cuda.is_available() else "cpu"
+    found = "cuda" if asked != "cpu" and has_cuda() else "cpu"
     if asked == "cuda" and found == "cpu":
         key = "device of the variant" if variant_device == "cuda" else "device"
         raise UserError(
@@ -29,13 +42,13 @@ def native_dtype(stored: str, device: str) -> str:
     compute capability 8.0 only emulates BF16; there the answer is float32. Around integers it is float32, too; around
     FP8 it is BF16, which every GPU that multiplies FP8 has.
     """
-    import torch
-
     if stored in ("int8", "float8"):
         return {"int8": "float32", "float8": "bfloat16"}[stored]
     if stored == "float16":
         return "float32" if device == "cpu" else "float16"
     if stored == "bfloat16" and device == "cuda":
+        import torch
+
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     return stored
 

@@ -1,0 +1,100 @@
+"""A model as a folder of the project: copied from where it lies, or made of configurations and a seed; whole or not."""
+
+import errno
+import shutil
+import time
+from pathlib import Path
+
+from stages.lib.models.kinds import kind_of
+from stages.lib.models.pipelines import (
+    check_kind,
+    check_pipeline_folder,
+    configuration_files,
+    copy_needed,
+    listed_files,
+    needed_files,
+    source_folder,
+)
+from stages.lib.project.errors import UserError
+from stages.lib.project.files import whole_folder
+from stages.lib.project.memory import check_memory
+from stages.lib.project.sections import ArchitectureModel
+
+# Measured highest memory of generation weights, in bytes of the largest network.
+DRAWING_PEAK = 1.3
+
+
+def copy_pipeline(source: Path, output: Path) -> int:
+    """Check the pipeline in `source`, copy what it needs to `output` whole or not at all; bytes copied."""
+    from stages.lib.models.components import use_current_names
+
+    check_pipeline_folder(source)
+    try:
+        with whole_folder(output) as folder:
+            copy_needed(source, folder, needed_files(listed_files(source), kind_of(source)))
+            for component in kind_of(folder).networks:
+                if use_current_names(folder, component):
+                    print(f"download: {component}, tensors renamed as the installed libraries call them")
+            copied_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    except OSError as error:
+        raise UserError(f"cannot copy {source} to {output}: {cause_of(error, output.parent)}") from None
+    return copied_bytes
+
+
+def make_from_architecture(model: ArchitectureModel, key: str, output: Path) -> int:
+    """Write the networks of `models.<key>` to `output` with weights drawn from its seed; bytes written.
+
+    FP32 safetensors; one network is in memory at a time. Same configurations and seed, same bytes. A configuration that
+    is missing, or too little memory or space, is a UserError.
+    """
+    from stages.lib.models.components import empty_component, write_component
+    from stages.lib.models.random_weights import random_state
+
+    source = source_folder(model, key)
+    kind = kind_of(source)
+    check_kind(kind)
+    configurations = configuration_files(listed_files(source), kind)
+    networks = {component: empty_component(source, component) for component in kind.networks}
+    sizes_bytes = {name: 4 * sum(item.numel() for item in network.parameters()) for name, network in networks.items()}
+    check_memory(DRAWING_PEAK * max(sizes_bytes.values()), f"making {model.label}")
+    check_space(sum(sizes_bytes.values()), output.parent, "free space")
+    try:
+        with whole_folder(output) as folder:
+            for path in configurations:
+                (folder / path).parent.mkdir(exist_ok=True)
+                shutil.copyfile(source / path, folder / path)
+            for component, network in networks.items():
+                begin_s = time.perf_counter()
+                write_component(folder, component, random_state(network, component, model.seed))
+                took_s = time.perf_counter() - begin_s
+                print(
+                    f"download: {component}, {size_text(sizes_bytes[component])} generated, {took_s:.1f} s", flush=True
+                )
+            check_pipeline_folder(folder)
+            return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    except OSError as error:
+        raise UserError(f"cannot write {output}: {cause_of(error, output.parent)}") from None
+
+
+def check_space(needed_bytes: int, folder: Path, remedy: str) -> None:
+    """Raise a UserError unless the disk that holds `folder`, which need not exist yet, has `needed_bytes` free."""
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free_bytes = shutil.disk_usage(existing).free
+    if free_bytes < needed_bytes:
+        raise UserError(
+            f"{folder} needs {size_text(needed_bytes)}, but its disk has {size_text(free_bytes)} free: {remedy}"
+        )
+
+
+def cause_of(error: OSError, folder: Path) -> str:
+    if error.errno == errno.ENOSPC:
+        return f"the disk of {folder} is full: free space"
+    return f"{error.strerror or first_line(error)} ({error.filename or folder})"
+
+
+def first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or ["no details"])[0]
+
+
+def size_text(count_bytes: int) -> str:
+    return f"{count_bytes / 1024**3:.2f} GiB" if count_bytes >= 1024**3 else f"{count_bytes / 1024**2:.1f} MiB"

@@ -1,0 +1,123 @@
+"""A model from the Hugging Face Hub, at a pinned revision, only what its pipeline needs, and what can go wrong."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stages.lib.models.bringing import cause_of, check_space, first_line, size_text
+from stages.lib.models.kinds import MODEL_INDEX, kind_of_index
+from stages.lib.models.pipelines import (
+    check_kind,
+    needed_files,
+    read_mapping,
+)
+from stages.lib.project.errors import UserError
+from stages.lib.project.files import sha256
+from stages.lib.project.params import PARAMS_FILE
+from stages.lib.project.sections import HubModel
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import RepoSibling
+
+
+def bring_from_hub(model: HubModel, key: str) -> Path:
+    """Fetch what is missing of `models.<key>` into the Hugging Face cache; returns the folder of that revision.
+
+    Whole files that are in the cache already are not fetched again; a connection that breaks is resumed where it
+    broke. Sizes and digests are those that the Hub's API states. HF_ENDPOINT, HF_HOME and HF_TOKEN are honoured.
+    """
+    # Plain HTTP goes on in the middle of a file when the connection breaks. huggingface_hub reads this at import.
+    os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
+    from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download, try_to_load_from_cache
+
+    with _hub_errors(model, key, constants.ENDPOINT):
+        info = HfApi().model_info(model.repository, revision=model.revision, files_metadata=True)
+        files = {file.rfilename: file for file in info.siblings}
+        where = f"repository {model.repository}, revision {model.revision}"
+        index = {}
+        if MODEL_INDEX in files:
+            path = hf_hub_download(model.repository, MODEL_INDEX, revision=model.revision)
+            index = read_mapping(Path(path))
+        kind = kind_of_index(index, {path.partition("/")[0] for path in files if "/" in path}, where)
+        check_kind(kind)
+        needed = list(needed_files(files, kind).values())
+        total_bytes = sum(files[path].size for path in needed)
+        whole_bytes = sum(file.size for file in files.values())
+        print(
+            f"download: {len(needed)} files, {size_text(total_bytes)}, of the {size_text(whole_bytes)} "
+            f"in {constants.ENDPOINT}/{model.repository}",
+            flush=True,
+        )
+        cached = [try_to_load_from_cache(model.repository, path, revision=model.revision) for path in needed]
+        missing = [path for path, found in zip(needed, cached, strict=True) if not isinstance(found, str)]
+        remedy = "free space, or set HF_HOME to a folder on another disk"
+        check_space(sum(files[path].size for path in missing), Path(constants.HF_HUB_CACHE), remedy)
+        folder = Path(snapshot_download(model.repository, revision=model.revision, allow_patterns=needed))
+    for path in needed:
+        _verify(folder / path, files[path])
+    return folder
+
+
+def _verify(path: Path, stated: "RepoSibling") -> None:
+    """Compare size and digest with what the Hub states; a file that differs is removed, so that it is fetched again."""
+    size_bytes = path.stat().st_size
+    if stated.lfs is not None:
+        digest, stated_digest = sha256(path), stated.lfs.sha256
+    else:  # a small file: the Hub states the digest that Git gives it
+        content = path.read_bytes()
+        digest = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+        stated_digest = stated.blob_id
+    if (size_bytes, digest) == (stated.size, stated_digest):
+        return
+    path.resolve().unlink()  # the file itself; `path` is a link to it where the system has links
+    path.unlink(missing_ok=True)
+    raise UserError(
+        f"{stated.rfilename} came broken: {size_bytes} bytes with digest {digest[:12]}, the Hub states {stated.size} "
+        f"bytes with {stated_digest[:12]}; the broken copy was removed, run `dvc repro` to fetch it again"
+    )
+
+
+@contextmanager
+def _hub_errors(model: HubModel, key: str, endpoint: str) -> Iterator[None]:
+    """Turn what huggingface_hub raises into one message each."""
+    from huggingface_hub import constants, errors
+
+    entry = f"{PARAMS_FILE}: 'models.{key}"
+    again = "run `dvc repro` again; files that came whole are not fetched twice"
+    try:
+        yield
+    except errors.RevisionNotFoundError:
+        raise UserError(
+            f"{entry}.revision' has the value '{model.revision}': {endpoint}/{model.repository} has no such "
+            "revision: take the full commit hash from its page 'Files and versions', 'History'"
+        ) from None
+    except errors.GatedRepoError:
+        raise UserError(
+            f"{entry}.repository' has the value '{model.repository}', which is gated: accept its terms on "
+            f"{endpoint}/{model.repository}, then set HF_TOKEN to a token of that account"
+        ) from None
+    except errors.RepositoryNotFoundError:
+        raise UserError(
+            f"{entry}.repository' has the value '{model.repository}', which {endpoint} does not have or does not "
+            "show: check the name; for a private one set HF_TOKEN"
+        ) from None
+    except errors.OfflineModeIsEnabled:
+        raise UserError(
+            f"{entry}' comes from {endpoint}, but HF_HUB_OFFLINE forbids the network: unset it, or choose a model "
+            f"whose source is a folder in {PARAMS_FILE}, key 'model'"
+        ) from None
+    except errors.HfHubHTTPError as error:
+        raise UserError(f"{endpoint} answered {error.response.status_code} for {model.repository}: {again}") from None
+    except (errors.HTTPError, errors.LocalEntryNotFoundError) as error:
+        cause = error.__cause__ or error
+        raise UserError(
+            f"{endpoint} cannot be reached or broke off ({type(cause).__name__}: {first_line(cause)}): check network, "
+            f"proxy and HF_ENDPOINT and {again}. Without a network choose a model whose source is a folder in "
+            f"{PARAMS_FILE}, key 'model'"
+        ) from None
+    except OSError as error:
+        cause = cause_of(error, Path(constants.HF_HUB_CACHE))
+        raise UserError(f"the download of {model.repository} failed: {cause}; then {again}") from None

@@ -1,0 +1,205 @@
+"""What was measured of each variant as one flat row; nothing stale is joined: it is a UserError with the remedy."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from stages.lib.generation.image_folder import read_listing
+from stages.lib.models.inventory import compression
+from stages.lib.project.errors import UserError
+from stages.lib.project.files import read_json
+from stages.lib.project.measurement import Measurement
+from stages.lib.project.params import Params, Variant
+from stages.lib.timing.prediction import runtime_speedup
+
+STAGE_OF = {"size": "quantize@V", "timing": "benchmark@V", "quality": "evaluate"}
+SIZE_KEYS = (
+    "parameters",
+    "parameters_left_out",
+    "theoretical_mib",
+    "disk_mib",
+    "memory_mib",
+    "load_growth_mib",
+    "overhead_percent",
+    "quantize_s",
+    "quantize_peak_mib",
+)
+TIMING_KEYS = (
+    "load_time_s",
+    "first_call_s",
+    "latency_s",
+    "speedup",
+    "load_peak_mib",
+    "run_peak_mib",
+    "memory_kind",
+    "extrapolated",
+    "baseline_extrapolated",
+)
+QUALITY_KEYS = (
+    "images",
+    "identical",
+    "psnr_db",
+    "psnr_db_std",
+    "ssim",
+    "ssim_std",
+    "ssim_minimum",
+    "flagged",
+    "baseline_flagged",
+)
+# What each report must hold before anything of it is joined; what was not measured holds a reason instead.
+REQUIRED_KEYS = {
+    "size": ("backend", "weights", "stored_dtype", *SIZE_KEYS),
+    "timing": ("measured", "fingerprint", "measurements", "executed", "baseline_executed", *TIMING_KEYS),
+    "quality": ("measured", "baseline", "averages", "per_image", *QUALITY_KEYS),
+}
+
+
+def unavailable_variants(params: Params, environment: Path, reports: Path) -> list[dict]:
+    """Name, label and obstacle of each declared variant that cannot be made and run here."""
+    obstacles = read_json(environment)["obstacles"]
+    found = []
+    for name, variant in params.variants.items():
+        obstacle = read_report(reports, "size", name).get("unavailable")
+        if obstacle != obstacles.get(name):
+            raise UserError(
+                f"{reports}/size/{name}.json and {environment} disagree on whether '{name}' can run here: "
+                f"run `dvc repro quantize@{name}`"
+            )
+        if obstacle:
+            found.append({"variant": name, "label": variant.label, "obstacle": obstacle})
+    return found
+
+
+def variant_rows(params: Params, variants: list[Variant], environment: Path, reports: Path, images: Path) -> list[dict]:
+    """One flat row for each of `variants`, in their order; what was not measured is None."""
+    fingerprint = read_json(environment)["fingerprint"]
+    rows = []
+    baseline_size = read_report(reports, "size", params.baseline)
+    for variant in variants:
+        size, timing, quality = (read_report(reports, kind, variant.name) for kind in STAGE_OF)
+        check_size(size, variant, reports)
+        check_timing(timing, variant, fingerprint, reports)
+        if quality["measured"] and quality["baseline"] != params.baseline:
+            raise UserError(
+                f"{reports}/quality/{variant.name}.json compares with '{quality['baseline']}', params.yaml has "
+                f"baseline '{params.baseline}': run `dvc repro evaluate`"
+            )
+        listing = read_listing(images / variant.name)
+        rows.append(
+            {
+                "variant": variant.name,
+                "label": variant.label,
+                "backend": variant.backend,
+                "weights": variant.weights,
+                "stored_dtype": variant.stored_dtype,
+                "simulated": variant.simulated,
+                "device": listing["device"],
+                "compute": listing["compute"],
+                "compression": compression(baseline_size, size),
+                **{key: size[key] for key in SIZE_KEYS},
+                **timing_row(timing),
+                **quality_row(quality),
+            }
+        )
+    return rows
+
+
+def read_report(reports: Path, kind: str, name: str) -> dict:
+    """reports/KIND/NAME.json, which must be about that variant and complete."""
+    path, command = reports / kind / f"{name}.json", f"dvc repro {STAGE_OF[kind]}".replace("@V", f"@{name}")
+    if not path.is_file():
+        raise UserError(f"{path} is missing: run `{command}`")
+    report = read_json(path)
+    if not isinstance(report, dict) or report.get("variant") != name:
+        raise UserError(f"{path} is not about variant '{name}': run `{command}`")
+    required = REQUIRED_KEYS[kind]
+    if kind == "size" and "unavailable" in report:
+        required = ()
+    elif report.get("measured") is False:
+        required = ("reason",)
+    missing = [key for key in required if key not in report]
+    if missing:
+        raise UserError(f"{path} has no {', '.join(missing)}: run `{command}`")
+    return report
+
+
+def read_pairs(reports: Path, variants: list[str]) -> list[dict]:
+    """Every two of `variants` compared; the UserError says that the stage `evaluate` has not seen one of them."""
+    pairs = read_json(reports / "pairs.json")["pairs"]
+    found = [pair for pair in pairs if {pair["reference"], pair["variant"]} <= set(variants)]
+    if len(found) != len(variants) * (len(variants) - 1) // 2:
+        raise UserError(f"{reports / 'pairs.json'} is not of all declared variants: run `dvc repro evaluate`")
+    return found
+
+
+def timing_row(timing: dict) -> dict:
+    """The row's part that was timed: every figure, or None everywhere and the reason."""
+    measured = timing["measured"]
+    spreads = {item["name"]: item for item in timing["measurements"]} if measured else {}
+    return {
+        **{key: timing[key] if measured else None for key in TIMING_KEYS},
+        "latency_s_std": spreads["latency_s"]["std"] if measured else None,
+        "speedup_std": spreads["speedup"]["std"] if measured else None,
+        "timed_calls": spreads["latency_s"]["n"] if measured else None,
+        "timing_reason": None if measured else timing["reason"],
+    }
+
+
+def runtime_speedups(variants: list[Variant], baseline: str, reports: Path) -> dict[str, dict]:
+    """By variant: its speed-up over FP32 in its own runtime, where that is another of `variants` and timed."""
+    found = {}
+    for variant in variants:
+        reference = runtime_reference(variants, baseline, variant)
+        if reference is None:
+            continue
+        timings = [read_report(reports, "timing", name) for name in (reference.name, variant.name)]
+        if all(timing["measured"] for timing in timings):
+            alone, own = (_measurement(timing, "speedup") for timing in timings)
+            found[variant.name] = asdict(runtime_speedup(reference.name, own, alone))
+    return found
+
+
+def runtime_reference(variants: list[Variant], baseline: str, variant: Variant) -> Variant | None:
+    """The variant that runs FP32 in the back end of `variant`; None if there is none but itself or the baseline."""
+    for other in variants:
+        same = (other.backend, other.device) == (variant.backend, variant.device)
+        exact = (other.weights, other.activations, other.compute) == ("float32", "none", "float32")
+        if same and exact and not other.simulated:
+            return None if other.name in (variant.name, baseline) else other
+    return None
+
+
+def _measurement(timing: dict, name: str) -> Measurement:
+    return Measurement.from_json(next(item for item in timing["measurements"] if item["name"] == name))
+
+
+def quality_row(quality: dict) -> dict:
+    """The row's part that images give: every figure, or None everywhere and the reason."""
+    measured = quality["measured"]
+    return {
+        **{key: quality[key] if measured else None for key in QUALITY_KEYS},
+        "quality_reason": None if measured else quality["reason"],
+    }
+
+
+def check_size(size: dict, variant: Variant, reports: Path) -> None:
+    """UserError if the stock was taken of another format than params.yaml now asks for."""
+    for key in ("backend", "weights", "stored_dtype"):
+        if size[key] != getattr(variant, key):
+            raise UserError(
+                f"{reports}/size/{variant.name}.json has {key} '{size[key]}', params.yaml asks for "
+                f"'{getattr(variant, key)}': run `dvc repro quantize@{variant.name}`"
+            )
+
+
+def check_timing(timing: dict, variant: Variant, fingerprint: str, reports: Path) -> None:
+    """UserError if the timing was taken on another machine, or if a simulated format has one."""
+    path, remedy = f"{reports}/timing/{variant.name}.json", f"run `dvc repro benchmark@{variant.name}`"
+    if timing["measured"] == variant.simulated:
+        state = "has a timing" if timing["measured"] else "has no timing"
+        kind = "simulated" if variant.simulated else "not simulated"
+        raise UserError(f"{path} {state}, but params.yaml says that '{variant.name}' is {kind}: {remedy}")
+    if timing["measured"] and timing["fingerprint"] != fingerprint:
+        raise UserError(
+            f"{path} was measured on the machine {timing['fingerprint']}, environment.json describes "
+            f"{fingerprint}: {remedy}"
+        )
