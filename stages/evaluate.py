@@ -29,16 +29,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--images", type=Path, required=True, help="folder with one folder of images per variant")
     parser.add_argument("--base", type=Path, required=True, help="the base model, which may bring a CLIP")
-    parser.add_argument("--variants", help="keys of `variants`, by comma; default: all")
     parser.add_argument("--quality", type=Path, required=True, help="folder for a JSON file per variant")
     parser.add_argument("--appearance", type=Path, required=True, help="the same")
     parser.add_argument("--pairs", type=Path, required=True, help="JSON file for every two variants")
     arguments = parser.parse_args()
     begin_s = time.perf_counter()
     params = load_params()
-    names = arguments.variants.split(",") if arguments.variants else list(params.variants)
     generated = []
-    for variant in map(params.variant, names):
+    for variant in params.variants.values():
         folder = arguments.images / variant.name
         files = [kind / f"{variant.name}.json" for kind in (arguments.quality, arguments.appearance)]
         if passed_on("evaluate", variant, obstacle_left_in(folder), *files):
@@ -53,8 +51,7 @@ def main() -> None:
     if not generated:
         write_json(arguments.pairs, {"pairs": []})
         return
-    compared = [name for name in params.variants if name == params.baseline or params.variants[name] in generated]
-    sets = ImageSets.read(arguments.images, compared, params.baseline)
+    sets = ImageSets.read(arguments.images, [variant.name for variant in generated], params.baseline)
     reports, pairs = compare_all(sets, generated, params, arguments.images, arguments.base)
     for variant, quality, appearance in reports:
         write_json(arguments.quality / f"{variant.name}.json", quality)
@@ -62,7 +59,7 @@ def main() -> None:
         print(f"evaluate: {variant.label}, {summary(quality, appearance)}")
     write_json(arguments.pairs, {"pairs": pairs})
     print(
-        f"evaluate: {len(sets.ids)} images of {len(compared)} variants, {len(pairs)} pairs of variants, "
+        f"evaluate: {len(sets.ids)} images of {len(generated)} variants, {len(pairs)} pairs of variants, "
         f"{time.perf_counter() - begin_s:.1f} s"
     )
 

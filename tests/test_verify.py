@@ -13,7 +13,7 @@ from tests.conftest import PROJECT
 from tests.tiny_project import images_of, write_images, write_settings
 
 EVALUATE = (
-    "python -m stages.evaluate --images data/runs/tiny/images --base data/runs/tiny/models/base --variants bf16 "
+    "python -m stages.evaluate --images data/runs/tiny/images --base data/runs/tiny/models/base "
     "--quality reports/tiny/quality --appearance reports/tiny/appearance --pairs reports/tiny/pairs.json"
 )
 STAGES = f"""\
@@ -31,13 +31,14 @@ stages:
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with images and their figures."""
     folder = tmp_path_factory.mktemp("verify") / "project"
-    write_settings(folder)
+    write_settings(folder, ("fp32", "bf16"))
     (folder / "data/runs/tiny/models/base").mkdir(parents=True)
     for name, offset in (("fp32", 0), ("bf16", 5)):
         write_images(folder / "data/runs/tiny/images" / name, images_of(offset))
     done = run(folder, *EVALUATE.split()[2:])
     assert done.returncode == 0, done.stderr
     (folder / "dvc.yaml").write_text(STAGES, encoding="utf-8")
+    (folder / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n", encoding="utf-8")
     (folder / ".dvc").mkdir()
     (folder / ".dvc/config").write_text("[core]\n    no_scm = true\n    analytics = false\n", encoding="utf-8")
     return folder

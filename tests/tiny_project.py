@@ -45,10 +45,12 @@ FINGERPRINT = "0123456789ab"
 OBSTACLES = {"fp32": None, "bf16": None, "int8-simulated": None}
 
 
-def write_settings(folder: Path) -> None:
-    """params.yaml, the prompts file and the description of the machine."""
+def write_settings(folder: Path, variants: tuple[str, ...] = tuple(OBSTACLES)) -> None:
+    """params.yaml with these variants, the prompts file and the description of the machine."""
     (folder / "data").mkdir(parents=True)
-    (folder / "params.yaml").write_text(PARAMS, encoding="utf-8")
+    others = tuple(f"  {name}: {{label" for name in OBSTACLES if name not in variants)
+    lines = [line for line in PARAMS.splitlines(keepends=True) if not (others and line.startswith(others))]
+    (folder / "params.yaml").write_text("".join(lines), encoding="utf-8")
     rows = [f"{id},{text},{id},simple,{seed},study" for id, (text, seed) in PROMPTS.items()]
     (folder / "data/prompts.csv").write_text(
         "\n".join(["id,prompt,kind,complexity,seed,set", *rows, ""]), encoding="utf-8"

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import sys
 from pathlib import Path
 
@@ -21,7 +22,7 @@ BASE = Path("data/runs/tiny/models/base")
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project in which bf16 differs from fp32 by 5 in two images and in nothing in the third."""
-    write_settings(tmp_path)
+    write_settings(tmp_path, ("fp32", "bf16"))
     (tmp_path / "data/runs/tiny/models/base").mkdir(parents=True)
     write_images(tmp_path / "data/runs/tiny/images/fp32", images_of(0))
     write_images(tmp_path / "data/runs/tiny/images/bf16", images_of(5) | {"animal": images_of(0)["animal"]})
@@ -32,10 +33,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run(monkeypatch: pytest.MonkeyPatch, variant: str, base: Path = BASE, kind: str = "quality") -> dict:
     """What the stage writes of one variant."""
     outputs = [f"--{name}=reports/tiny/{name}" for name in ("quality", "appearance")]
-    words = ["--variants", variant, "--images", "data/runs/tiny/images", "--base", str(base), *outputs]
+    words = ["--images", "data/runs/tiny/images", "--base", str(base), *outputs]
     monkeypatch.setattr(sys, "argv", ["evaluate", *words, "--pairs", "reports/tiny/pairs.json"])
     evaluate.main()
-    return written(f"{kind}/{variant.rpartition(',')[2]}.json")
+    return written(f"{kind}/{variant}.json")
 
 
 def written(name: str) -> dict:
@@ -120,7 +121,6 @@ def test_images_that_cannot_be_compared_are_errors_that_name_the_file(project, m
     assert "different prompts or seeds" in error()
     (folder / "images.json").unlink()
     assert "images.json is missing: run `dvc repro generate@bf16`" in error()
-    assert "no variant 'nope'" in str(pytest.raises(UserError, run, monkeypatch, "nope").value)
 
 
 def test_what_needs_a_clip_is_measured_with_the_models_own(project, monkeypatch) -> None:
@@ -220,9 +220,12 @@ def test_images_of_other_seeds_without_margins_or_too_small_are_errors(project, 
 def test_every_two_variants_are_compared_in_declared_order(project, monkeypatch) -> None:
     """Protects the pairs: their number, order and figures (offsets 5 and 20 differ by 15), and those with the baseline,
     which are not computed twice."""
-    write_images(project / "data/runs/tiny/images/bf16", images_of(5))
-    write_images(project / "data/runs/tiny/images/int8-simulated", images_of(20))
-    run(monkeypatch, "bf16,int8-simulated")
+    shutil.rmtree(project / "data")
+    write_settings(project)
+    (project / BASE).mkdir(parents=True)
+    for name, offset in (("fp32", 0), ("bf16", 5), ("int8-simulated", 20)):
+        write_images(project / "data/runs/tiny/images" / name, images_of(offset))
+    run(monkeypatch, "bf16")
     pairs = written("pairs.json")["pairs"]
     order = [("fp32", "bf16"), ("fp32", "int8-simulated"), ("bf16", "int8-simulated")]
     assert [(pair["reference"], pair["variant"]) for pair in pairs] == order

@@ -93,7 +93,7 @@ def _operating_system() -> str:
 
 def _software() -> dict[str, str | None]:
     """Versions from the packages' metadata: importing them would take seconds."""
-    versions: dict[str, str | None] = {"python": platform.pythoninstalled_version()}
+    versions: dict[str, str | None] = {"python": platform.python_version()}
     for package in PACKAGES:
         versions[package] = installed_version(package)
         if versions[package] is None and package not in OPTIONAL_PACKAGES:
