@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, help="where a temporary folder with gigabytes may be; default: /tmp")
     parser.add_argument("--time-limit", type=float, default=float("inf"), help="seconds after which nothing should end")
     arguments = parser.parse_args()
+    commit = commit_here()  # what is committed meanwhile is not what runs
     document = planned(arguments.plan, arguments.model, arguments.variants)
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
         params = make_project(Path(scratch), document)
@@ -49,7 +50,7 @@ def main() -> None:
         note(machine, params.model, dict.fromkeys(names))
         left, failed, longest_s = [], {}, 0.0
         for name in names:
-            origin = origin_of(params, document, name)
+            origin = {"commit": commit, **origin_of(params, document, name)}
             if is_there(machine / params.model / name, origin):
                 continue
             start_s = time.monotonic()
@@ -117,9 +118,8 @@ def measure(document: dict[str, Any], variant: str, folder: Path) -> Obstacle | 
 
 
 def origin_of(params: Params, document: dict[str, Any], name: str) -> dict[str, Any]:
-    """Of which code, model and settings the results of a variant come."""
+    """Of which model and settings the results of a variant come."""
     return {
-        "commit": _commit(),
         "model": params.chosen_model.model_dump(mode="json"),
         "model_label": params.chosen_model.label,
         "variant": params.variant(name).model_dump(mode="json", exclude_unset=True),
@@ -153,7 +153,7 @@ def note(machine: Path, model: str, failures: dict[str, Obstacle | None]) -> Non
     write_json(path, asked)
 
 
-def _commit() -> str | None:
+def commit_here() -> str | None:
     """The commit of this checkout, with '-modified' if code or inputs are others than there; None without Git."""
     try:
         head = subprocess.run(["git", "describe", "--always", "--abbrev=12"], capture_output=True, text=True)
