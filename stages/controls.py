@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 IMAGES = 2  # per control
 DAMAGED_IMAGES = 8
 BITS = 2
-ONE_PROMPT = "there is only one prompt, and nothing to swap with"
+ONE_PROMPT = "one_prompt"  # and nothing to swap with
 
 
 class Painter:

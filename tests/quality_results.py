@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-CLIP = "the model's own CLIP"
+CLIP = "own_clip"
 
 
 def quality_figures(images: list[dict], clip: bool = True) -> dict:

@@ -265,7 +265,7 @@ def _timing(name: str, variant: dict) -> dict:
             "variant": name,
             "label": variant["label"],
             "measured": False,
-            "reason": "simulated: rounded weights are computed in floating point",
+            "reason": "simulated",
             "calls": [],
         }
     rng, slow = random.Random(name), SLOWNESS.get(name, 1.0)

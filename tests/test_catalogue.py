@@ -8,19 +8,14 @@ from typing import get_args
 
 import pytest
 
-from stages import benchmark, controls
-from stages.lib.formats.torch.layers import KINDS
-from stages.lib.generation import safety
-from stages.lib.project.params import RANDOM_WEIGHTS, load_params
+from stages.lib.project.params import load_params
 from stages.lib.project.prompts import load_prompts
 from stages.lib.project.sections import Report
-from stages.lib.quality import figures
-from stages.lib.quality.metrics import METRICS, PSNR_BANDS
-from stages.lib.reporting import known_words
+from stages.lib.quality.metrics import METRICS
 from stages.lib.reporting.document import TEMPLATES
 from stages.lib.reporting.languages import LOCALES, SOURCE, catalogue_of
-from stages.lib.sensitivity.criticality import CRITICALITY
-from stages.lib.study import limits
+from stages.lib.reporting.words.names import AS_THEY_COME, UNITS
+from stages.lib.reporting.words.names import translated as in_language
 from tests.conftest import PROJECT
 from tests.imports import reached_from
 from tools.catalogue import extracted, translated
@@ -133,38 +128,17 @@ def test_numbers_in_sentences_are_written_as_their_language_does(path):
             assert not re.search(r"[.,fge%]", spec), f"{path.name}:{node.lineno} formats {ast.unparse(node)}"
 
 
-def written_by_stages() -> set[str]:
-    """Words and reasons in JSON and in data files."""
+def test_the_words_of_params_yaml_and_the_prompts_are_in_the_catalogue():
+    """Protects a translated page from English where nobody has changed what came with the project."""
     params = load_params(PROJECT / "params.yaml")
     prompts = load_prompts(PROJECT / params.prompts.file, params.prompts.sets)
-    return {
-        *(benchmark.SIMULATED_REASON, RANDOM_WEIGHTS, safety.NO_EMBEDDING, controls.ONE_PROMPT),
-        *(figures.NO_CLIP, figures.NO_LPIPS, figures.TOO_SMALL),
-        *("identical", "poor", *(name for name, _bound in PSNR_BANDS)),
-        *get_args(limits.Verdict),
-        *limits.COMPONENT_NAMES.values(),
-        *CRITICALITY,
-        *CRITICALITY.values(),
-        *KINDS.values(),
-        *(text for metric in METRICS.values() for text in (metric.name, metric.sentence, metric.unit) if text),
-        *(text for prompt in prompts for text in (prompt.kind, prompt.complexity)),
-        params.report.title,
-        params.models["embedded"].label,
-        params.models["sd15-architecture"].label,
-    }
-
-
-def test_what_stages_write_is_known_to_the_catalogue():
-    """Protects a translated page from English reasons: a changed reason must change in known_words.py."""
-    signs = {"x", "%"}
-    known = {text: known_words.said(text, lambda found: f"<{found}>") for text in written_by_stages() - signs}
-    assert [text for text, shown in known.items() if shown == text] == []
+    words = {text for prompt in prompts for text in (prompt.kind, prompt.complexity)}
+    words |= {params.report.title, params.models["embedded"].label, params.models["sd15-architecture"].label}
+    words |= {scenario.label for scenario in params.scenarios.values()}
+    assert words <= set(AS_THEY_COME)
+    assert {metric.unit for metric in METRICS.values()} - {"", "x", "%"} <= set(UNITS)
 
 
 def test_a_user_s_words_stay_as_they_are():
-    assert known_words.said("my own label", lambda text: "translated") == "my own label"
-
-
-def test_values_inside_a_reason_survive_its_translation():
-    say = {"images have fewer than %(side)s pixels on a side": "меньше %(side)s"}.get
-    assert known_words.said("images have fewer than 64 pixels on a side", say) == "меньше 64"
+    assert in_language("my own label", lambda text: "translated") == "my own label"
+    assert in_language(AS_THEY_COME[0], lambda text: "translated") == "translated"

@@ -67,7 +67,9 @@ def test_speed_is_claimed_only_if_every_pair_shows_it(ratios, words):
 
 
 def test_a_format_without_timing_is_named_with_the_reason():
-    assert "The speed and the memory of A were not measured (simulated)." in said(("A", 20.0, None, 30.0))
+    assert "The speed and the memory of A were not measured (simulated: numbers are rounded to integers" in said(
+        ("A", 20.0, None, 30.0)
+    )
 
 
 def test_identical_images_beat_every_number_of_decibels():

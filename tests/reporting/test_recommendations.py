@@ -4,13 +4,11 @@ import json
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from gettext import NullTranslations
 from pathlib import Path
 
 import pytest
 
-from stages import report
 from stages.lib.project.params import load_params
 from stages.lib.reporting import outline
 from stages.lib.reporting.charts import illustrations
@@ -18,6 +16,7 @@ from stages.lib.reporting.document import TEMPLATES, environment
 from stages.lib.reporting.page import advice_values
 from stages.lib.results.candidates import candidates_here
 from stages.lib.results.records import load_results
+from tests.pages import subject
 from tests.results_folder import write_machine, write_project
 from tests.stages.test_report import Text, table
 
@@ -72,11 +71,9 @@ def set_speedups(path: Path, low: float, median: float, high: float, device: str
 
 def rendered(with_machines: bool = False) -> str:
     """The first page's box and the chapters on trade-off, advice and costs."""
-    params = load_params()
-    run = Path("data/runs/embedded")
-    subject = report.read_subject(params, Path("reports"), run / "images", run / "models/base")
-    results, translations, _ = subject.results, NullTranslations(), str
-    shown = advice_values(subject if with_machines else replace(subject, machines=()), translations)
+    about = subject() if with_machines else subject(machines=())
+    params, results, translations, _ = about.params, about.results, NullTranslations(), str
+    shown = advice_values(about, translations)
     jinja = environment(TEMPLATES, translations)
     page = "".join(f'{{% include "partials/{name}.html.j2" %}}' for name in ("summary", "tradeoff", "advice", "cost"))
     return jinja.from_string(page).render(
@@ -236,13 +233,13 @@ def test_costs_follow_from_price_speed_and_the_share_of_acceptable_images(projec
 
 def test_without_images_advice_is_withheld_with_the_reason_and_costs_remain(project):
     for name in VARIANTS:
-        unmeasured = {"variant": name, "label": name, "baseline": "fp32", "measured": False, "reason": "random weights"}
+        unmeasured = {"variant": name, "label": name, "baseline": "fp32", "measured": False, "reason": "random_weights"}
         (project / f"reports/embedded/quality/{name}.json").write_text(
             json.dumps(unmeasured | {"per_image": []}), encoding="utf-8"
         )
         change(project / f"data/runs/embedded/images/{name}/images.json", lambda listing: listing.update(images=[]))
     change(project / "reports/embedded/summary.json", lambda summary: summary.update(pairs=[]))
     page = rendered()
-    assert "Advice is withheld: without images no format can be held to a quality floor (random weights)." in box(page)
+    assert "Advice is withheld: without images no format can be held to a quality floor (images generated" in box(page)
     assert 'id="table-recommendations"' not in page and 'id="table-tradeoff"' not in page
     assert "Acceptable" not in table(page, "costs") and "BF16" in table(page, "costs")

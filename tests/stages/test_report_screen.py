@@ -5,17 +5,13 @@ Needs Chromium; without one every test here is skipped and says how to install i
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from stages import report
-from stages.lib.project.params import load_params
-from stages.lib.reporting.document import for_screen
-from stages.lib.reporting.images.figures import page_images
-from stages.lib.reporting.origin import Origin
+from stages.lib.reporting.document import TEMPLATES, for_screen
 from tests.browser import Browser, chromium
+from tests.pages import rendered
 from tests.results_folder import PROMPTS, write_project
 
 HOSTILE = "</script><script>document.title='hurt'</script> & \"quoted\" $x$"
@@ -25,7 +21,6 @@ VARIANTS = {
     "bf16": {"label": HOSTILE, "backend": "torch", "weights": "bfloat16"},
     "int8-simulated": {"label": "INT8 Simulated", "backend": "torch", "weights": "int8", "simulated": True},
 }
-ORIGIN = Origin(commit="0" * 40, modified=False, epoch=1_700_000_000)
 ENTER, RIGHT, END, SPACE = ("Enter", 13), ("ArrowRight", 39), ("End", 35), (" ", 32)
 
 
@@ -37,9 +32,7 @@ def page(tmp_path_factory) -> Path:
     write_project(folder, VARIANTS, prompts=prompts)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        images = Path("data/runs/embedded/images")
-        subject = report.read_subject(load_params(), Path("reports"), images, Path("data/runs/embedded/models/base"))
-        html = report.page(replace(subject, origin=ORIGIN), page_images(subject.results, subject.prompts, images))
+        html = rendered()
     file = folder / "report.html"
     file.write_text(for_screen(html), encoding="utf-8")
     return file
@@ -185,7 +178,7 @@ def test_a_table_sorts_by_pointer_and_keyboard(browser):
 )
 def test_values_are_ordered_in_the_form_of_the_page_s_language(started, tmp_path, language, cells, order):
     """Minus signs, units, thousands and decimal commas; a data-value comes before what the cell shows."""
-    script = (Path(report.TEMPLATES) / "tables.js").read_text(encoding="utf-8")
+    script = (TEMPLATES / "tables.js").read_text(encoding="utf-8")
     rows = "".join(f"<tr><th>{k}</th><td>{cell}<small>9 to 99</small></td></tr>" for k, cell in enumerate(cells))
     table = f"<table><thead><tr><th>row</th><th>value</th></tr></thead><tbody>{rows}</tbody></table>"
     file = tmp_path / "table.html"

@@ -34,8 +34,8 @@ def test_the_known_errors_of_the_study_are_found(folder):
     assert {
         "Table 4, U-Net in FP32",
         "Table 4, VAE in FP32",
-        "Table 4, text encoder in FP32",
-        "Table 4, safety checker in FP32",
+        "Table 4, Text encoder in FP32",
+        "Table 4, Safety checker in FP32",
         "Tables 4 and 5, INT8",
         "Table 5, theoretical size in FP32",
         "Table 6, GPU memory of INT8 Simulated",

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from stages import report
 from stages.lib.project.files import read_json
-from stages.lib.project.params import load_params, variant_of
+from stages.lib.project.params import variant_of
 from stages.lib.reporting.languages import Language
 from stages.lib.reporting.outline import STUDY_TABLES
 from stages.lib.study.beside import verdict_names
@@ -20,6 +19,7 @@ from stages.lib.study.beside_sizes import size_verdict
 from stages.lib.study.sources import Line, exact_parameters, is_format
 from stages.lib.study.texts import study_values
 from tests.conftest import PROJECT
+from tests.pages import subject
 from tests.results_folder import write_project
 
 VARIANTS = {
@@ -57,9 +57,7 @@ def texts(project: Path, study: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
     monkeypatch.chdir(project)
 
     def ask(language: str = "en", recommended: dict | None = None) -> dict:
-        run = Path("data/runs/embedded")
-        subject = report.read_subject(load_params(), Path("reports"), run / "images", run / "models/base")
-        return study_values(study, subject, recommended or {}, Language(language, NullTranslations()))
+        return study_values(study, subject(), recommended or {}, Language(language, NullTranslations()))
 
     return ask
 

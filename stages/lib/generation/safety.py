@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SPECIAL_CARE_BONUS = 0.01
-NO_EMBEDDING = "this back end's safety checker shows no image embedding"
+NO_EMBEDDING = "no_embedding"  # the back end's safety checker shows none
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ __all__ = ["COMPONENTS", "OPTIONS", "PARAMS_FILE", "RANDOM_WEIGHTS", "Params", "
 
 PARAMS_FILE = Path("params.yaml")
 FORMATS = Path(__file__).parents[1] / "formats"
-RANDOM_WEIGHTS = "images generated from random weights mean nothing"
+RANDOM_WEIGHTS = "random_weights"  # images generated from them mean nothing
 SIMULATING = "torch"  # the back end that the formats of `sensitivity` are simulated with
 
 

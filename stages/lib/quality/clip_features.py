@@ -65,7 +65,7 @@ class Tower:
 class Clip:
     """Both towers of the model folder `base`, FP32 on the CPU. `name` says whose features they are."""
 
-    name = "the model's own CLIP"
+    name = "own_clip"
 
     def __init__(self, base: Path) -> None:
         from tokenizers import Tokenizer

@@ -14,7 +14,7 @@ from stages.lib.project.allocator import keep_freed_memory
 from stages.lib.quality import alignment
 from stages.lib.quality.comparison import Comparison, average, check_sizes
 from stages.lib.quality.distributions import distances_of_sets
-from stages.lib.quality.full_reference import MS_SSIM_SMALLEST_SIDE, Distances, Prepared, distances
+from stages.lib.quality.full_reference import Distances, Prepared, distances
 from stages.lib.quality.statistics import intervals
 
 if TYPE_CHECKING:
@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 BATCH_SIZE = 8  # pairs in memory at a time
 AVERAGED = ("psnr_db", "ssim", "ms_ssim", "ciede2000", "ciede2000_p95", "gmsd")
 OF_FEATURES = ("feature_cosine", "clip_score", "clip_score_change", "attributes_right", "attributes_right_change")
-NO_CLIP = "the model brings no CLIP of its own"
-NO_LPIPS = "its weights (a VGG16 trained on photographs) are not part of this pipeline"
-TOO_SMALL = f"images have fewer than {MS_SSIM_SMALLEST_SIDE} pixels on a side"
+# Why something was not measured, as codes.
+NO_CLIP, NO_LPIPS, TOO_SMALL = "no_clip", "no_lpips_weights", "small_images"
 
 
 @dataclass(frozen=True)

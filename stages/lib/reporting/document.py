@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.lib.quality.metrics import rate_psnr
-from stages.lib.reporting.known_words import said
 from stages.lib.reporting.languages import day, number, percent_of, unit
 from stages.lib.reporting.numbers import dtype_name, figure, quantity, signed
-from stages.lib.reporting.words.names import component_names
+from stages.lib.reporting.words.names import component_names, rating_names, reason, translated
 from stages.lib.reporting.words.obstacle_words import obstacle_words
 
 if TYPE_CHECKING:
@@ -48,13 +47,14 @@ def environment(templates: Path, translations: NullTranslations) -> "Environment
         "plain": lambda value: number(value, "g"),
         "day": day,
         "unit": unit,
-        "said": lambda text: said(text, translate),
+        "translated": lambda text: translated(text, translate),
+        "reason": lambda code: reason(code, translate),
         "obstacle_words": lambda obstacle: obstacle_words(obstacle, translate),
         "signed": signed,
         "dtype": dtype_name,
         "snr": lambda noise: number(-10 * math.log10(noise), ".1f") if noise > 0 else "∞",
         "data_uri": svg_data_uri,
-        "rating": rate_psnr,
+        "rating": lambda psnr_db: rating_names(translate)[rate_psnr(psnr_db)],
         "even_rows": even_rows,
         "component_name": component_names(translate).__getitem__,
         "memory_kind": {

@@ -1,7 +1,7 @@
 """Everything that the templates are filled with, but for images and what the room `study` adds."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from gettext import NullTranslations
 from pathlib import Path
@@ -11,7 +11,7 @@ from stages.lib.formats.shared.executed_work import EXECUTED_DTYPES, by_operator
 from stages.lib.project import lineage
 from stages.lib.project.params import COMPONENTS, Params
 from stages.lib.project.prompts import Prompt
-from stages.lib.quality.metrics import METRICS
+from stages.lib.quality.metrics import METRICS, Metric
 from stages.lib.reporting import outline, quality_tables
 from stages.lib.reporting.charts import illustrations
 from stages.lib.reporting.charts.canvas import Chart
@@ -26,7 +26,15 @@ from stages.lib.reporting.words.answer import answer
 from stages.lib.reporting.words.answer_box import answer_box
 from stages.lib.reporting.words.coverage import coverage, coverage_sentence
 from stages.lib.reporting.words.explanation import explain, explained_variants
-from stages.lib.reporting.words.names import component_names, operator_names, probe_point_names
+from stages.lib.reporting.words.names import (
+    component_names,
+    effect_names,
+    feature_names,
+    operator_names,
+    probe_point_names,
+    rating_names,
+    translated,
+)
 from stages.lib.results.machines import Machine, compare_machines
 from stages.lib.results.records import Results
 
@@ -72,7 +80,10 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
         "machines": machines,
         "comparisons_of_machines": comparisons,
         "components": component_names(_),
-        "metrics": METRICS,
+        "metrics": {key: _in_words(metric, _) for key, metric in METRICS.items()},
+        "rating_names": rating_names(_),
+        "effect_names": effect_names(_),
+        "feature_names": feature_names(_),
         "components_count": len(COMPONENTS),
         "instrumented": instrumented_images(results),
         "timed_calls": results.baseline.measurement("latency_s").n,
@@ -93,6 +104,12 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
         **(further_values(results, _) if results.illustrated and not subject.quick else {}),
         **charts(subject, advised["tradeoff"]["chart"], _),
     }
+
+
+def _in_words(metric: Metric, _: Translate) -> Metric:
+    """The metric with its texts in the language of `_`."""
+    reference = translated(metric.reference, _)
+    return replace(metric, name=_(metric.name), sentence=_(metric.sentence), reference=reference)
 
 
 def advice_values(subject: Subject, translations: NullTranslations) -> dict[str, Any]:

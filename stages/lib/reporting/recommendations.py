@@ -7,6 +7,7 @@ from stages.lib.project.params import Params
 from stages.lib.reporting.charts.tradeoff_chart import tradeoff_chart
 from stages.lib.reporting.languages import Translate
 from stages.lib.reporting.words import certainty_words, scenario_words
+from stages.lib.reporting.words.names import translated
 from stages.lib.results.candidates import Candidate, Source, candidates_here, sources
 from stages.lib.results.cost import CostRow, cost_of_generating, cost_row, digits_of
 from stages.lib.results.machines import Machine
@@ -52,7 +53,6 @@ def tradeoff(results: Results, _: Translate) -> dict[str, Any]:
 def advice(params: Params, results: Results, machines: tuple[Machine, ...], _: Translate) -> list[Advice]:
     """Table 12: every scenario of params.yaml, in its order."""
     measured = sources(results, machines, params.model, params.chosen_model.label)
-    names = scenario_words.scenario_names(_)
     found = []
     for key, scenario in params.scenarios.items():
         source, others = _source(measured, scenario.device, params.model)
@@ -61,7 +61,7 @@ def advice(params: Params, results: Results, machines: tuple[Machine, ...], _: T
         found.append(
             Advice(
                 key=key,
-                label=names.get(scenario.label, scenario.label),
+                label=translated(scenario.label, _),
                 asked=scenario_words.asked_for(scenario, _),
                 decision=decision,
                 source=source,

@@ -11,8 +11,8 @@ from statistics import fmean
 from typing import Any
 
 from stages.lib.project.files import read_json
-from stages.lib.reporting.known_words import said
 from stages.lib.reporting.languages import NO_BREAK_SPACE, Translate, number
+from stages.lib.reporting.words.names import rating_names
 from stages.lib.study import conclusions, limits
 from stages.lib.study.limits import Finding, near
 
@@ -34,6 +34,7 @@ def _sums(printed: dict[str, Any], model: dict[str, Any], _: Translate) -> Itera
     sums = {key: sum(row[key] for row in table["components"].values()) for key in columns}
     fits = all(near(table["total"][key], sums[key], 0.11) for key in columns)
     yield Finding(
+        "totals",
         _("Table 4, totals"),
         " / ".join(number(table["total"][key], ",.1f") for key in columns),
         _("the columns add up to %(sums)s") % {"sums": " / ".join(number(sums[key], ",.1f") for key in columns)},
@@ -46,6 +47,7 @@ def _overhead(printed: dict[str, Any], model: dict[str, Any], _: Translate) -> I
     computed = {key: 100 * (table["real"][key] / table["theoretical"][key] - 1) for key in table["real"]}
     fits = all(near(table["overhead_percent"][key], computed[key], 0.06) for key in computed)
     yield Finding(
+        "overhead",
         _("Table 5, overhead"),
         " / ".join(f"{number(value, '.1f')}{NO_BREAK_SPACE}%" for value in table["overhead_percent"].values()),
         _("its own sizes give %(values)s")
@@ -61,6 +63,7 @@ def _efficiency(printed: dict[str, Any], model: dict[str, Any], _: Translate) ->
     computed = {key: 100 * (real["FP32"] / real[key]) / (theory["FP32"] / theory[key]) for key in real}
     fits = all(near(table["efficiency_percent"][key], computed[key], 0.06) for key in computed)
     yield Finding(
+        "compression-efficiency",
         _("Table 5, compression efficiency"),
         " / ".join(f"{number(value, '.1f')}{NO_BREAK_SPACE}%" for value in table["efficiency_percent"].values()),
         _("its own sizes give %(values)s")
@@ -74,6 +77,7 @@ def _speedups(printed: dict[str, Any], model: dict[str, Any], _: Translate) -> I
     computed = {key: table["FP32"]["seconds"] / row["seconds"] for key, row in table.items()}
     fits = all(near(row["speedup"], computed[key], 0.006) for key, row in table.items())
     yield Finding(
+        "speedups",
         _("Table 6, speed-up"),
         " / ".join(f"{number(row['speedup'], '.2f')}×" for row in table.values()),
         _("its own times give %(values)s")
@@ -89,10 +93,12 @@ def _ratings(printed: dict[str, Any], model: dict[str, Any], _: Translate) -> It
             continue
         band = next((word for word, bound in bands if row["psnr_db"] >= bound), "poor")
         yield Finding(
+            f"rating-{name}",
             _("Table 7, rating of %(format)s") % {"format": name},
-            _("%(psnr)s dB, “%(rating)s”") % {"psnr": number(row["psnr_db"], ".1f"), "rating": said(row["rating"], _)},
+            _("%(psnr)s dB, “%(rating)s”")
+            % {"psnr": number(row["psnr_db"], ".1f"), "rating": rating_names(_)[row["rating"]]},
             _("by the study's own bands %(psnr)s dB is “%(band)s”")
-            % {"psnr": number(row["psnr_db"], ".1f"), "band": said(band, _)},
+            % {"psnr": number(row["psnr_db"], ".1f"), "band": rating_names(_)[band]},
             "agrees" if band == row["rating"] else "differs",
         )
 
@@ -103,6 +109,7 @@ def _losses(printed: dict[str, Any], model: dict[str, Any], _: Translate) -> Ite
     difference = table["INT8 CPU"]["psnr_db"] - table["FP16"]["psnr_db"]
     claimed = printed["table_8"]["mean"][2]
     yield Finding(
+        "loss",
         _("Table 8, mean loss from FP16 to INT8"),
         _("%(loss)s dB") % {"loss": number(claimed, ".1f")},
         _(
@@ -123,6 +130,7 @@ def _loss_means(printed: dict[str, Any], model: dict[str, Any], _: Translate) ->
     means = [fmean(column) for column in zip(*table["kinds"].values(), strict=True)]
     fits = all(near(claimed, mean, 0.06) for claimed, mean in zip(table["mean"], means, strict=True))
     yield Finding(
+        "loss-means",
         _("Table 8, means"),
         " / ".join(number(value, ".1f") for value in table["mean"]),
         _("its rows give %(means)s") % {"means": " / ".join(number(mean, ".1f") for mean in means)},
@@ -135,6 +143,7 @@ def _trade_off(printed: dict[str, Any], model: dict[str, Any], _: Translate) -> 
     for name, row in printed["table_10"].items():
         product = row["compression"] * row["speed"] * row["quality_percent"] / 100
         yield Finding(
+            f"efficiency-{name}",
             _("Table 10, efficiency of %(format)s") % {"format": name},
             number(row["efficiency"], ".2f"),
             _("%(compression)s × %(speed)s × %(quality)s %% = %(product)s")
@@ -153,6 +162,7 @@ def _returns(printed: dict[str, Any], model: dict[str, Any], _: Translate) -> It
     for name, row in printed["table_13"].items():
         ratio = row["throughput"] / row["cost"]
         yield Finding(
+            f"return-{name}",
             _("Table 13, return of %(format)s") % {"format": name},
             number(row["roi"], ".2f"),
             _("throughput / cost = %(throughput)s / %(cost)s = %(ratio)s")

@@ -8,9 +8,9 @@ ratios. What arithmetic forbids comes first: it needs no measurement.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from stages.lib.reporting.known_words import said
 from stages.lib.reporting.languages import Translate
 from stages.lib.reporting.outline import STUDY_TABLES
+from stages.lib.reporting.words.names import translated
 from stages.lib.study import (
     beside_quality,
     beside_recommendations,
@@ -85,7 +85,7 @@ def _comparable(key: str, sources: Sources) -> str:
         ) % {
             "model": sources.printed["model"],
             "gpu": sources.printed["table_1"]["gpu"],
-            "own": said(sources.params.chosen_model.label, _),
+            "own": translated(sources.params.chosen_model.label, _),
             "machine": sources.machine,
         }
     return ""

@@ -3,10 +3,9 @@
 import math
 
 from stages.lib.quality.metrics import rate_psnr
-from stages.lib.reporting import known_words
 from stages.lib.reporting.languages import number
 from stages.lib.reporting.words.artefact_words import damage_words
-from stages.lib.reporting.words.names import component_names
+from stages.lib.reporting.words.names import component_names, effect_names, rating_names, translated
 from stages.lib.results.records import kind_means
 from stages.lib.study.sources import FORMATS, Line, Sources, row
 
@@ -41,7 +40,7 @@ def quality(sources: Sources) -> list[Line]:
         found = result.quality
         rating, spreads = rate_psnr(found["psnr_db"]), (found["psnr_db_std"] or 0, found["ssim_std"])
         here = _measures(sources, found["psnr_db"], spreads[0], found["ssim"], spreads[1], rating)
-        finding = sources.findings[f"Table 7, rating of {name}"]
+        finding = sources.findings[f"rating-{name}"]
         why = _("rank by PSNR: %(theirs)s of %(count)s there, %(ours)s of %(count)s here") % {
             "theirs": theirs[name],
             "ours": ours[name],
@@ -51,7 +50,7 @@ def quality(sources: Sources) -> list[Line]:
             why = f"{why}; {finding.arithmetic}"
         fits = theirs[name] == ours[name] and finding.verdict == "agrees"
         lines.append(Line(name, printed, here, "agrees" if fits else "differs", why))
-    fid = sources.findings["Table 7, FID"]
+    fid = sources.findings["fid"]
     return [*lines, Line("FID", fid.printed, "", fid.verdict, fid.arithmetic)]
 
 
@@ -59,7 +58,7 @@ def _measures(
     sources: Sources, psnr_db: float | None, psnr_std: float, ssim: float, ssim_std: float, rating: str
 ) -> str:
     _ = sources._
-    spreads = {"ssim": number(ssim, ".3f"), "ssim_std": number(ssim_std, ".3f"), "rating": known_words.said(rating, _)}
+    spreads = {"ssim": number(ssim, ".3f"), "ssim_std": number(ssim_std, ".3f"), "rating": rating_names(_)[rating]}
     if psnr_db is None:
         return _("identical; %(ssim)s ± %(ssim_std)s; “%(rating)s”") % spreads
     decibels = {"psnr": number(psnr_db, ".1f"), "psnr_std": number(psnr_std, ".1f")}
@@ -81,17 +80,17 @@ def kinds(sources: Sources) -> list[Line]:
     for kind, said in (table["kinds"] | {"mean": table["mean"]}).items():
         values = [means.get(kind) for means in own]
         here = " / ".join("–" if value is None else number(value, ".1f") for value in values)
-        what = _("Mean") if kind == "mean" else known_words.said(kind, _)
+        what = _("Mean") if kind == "mean" else translated(kind, _)
         lines.append(Line(what, pattern % {"values": row(said, 1)}, pattern % {"values": here}, "impossible", why))
-    loss = sources.findings["Table 8, mean loss from FP16 to INT8"]
+    loss = sources.findings["loss"]
     lines.append(Line(_("Mean, FP16 → INT8, against Table 7"), loss.printed, "", loss.verdict, loss.arithmetic))
     theirs = min(table["kinds"], key=lambda kind: table["kinds"][kind][1])
     measured = {kind: own[1][kind] for kind in table["kinds"] if own[1].get(kind) is not None}
     what = _("Kind that INT8 damages most")
     if not measured:
-        return [*lines, sources.unmeasured(what, known_words.said(theirs, _))]
+        return [*lines, sources.unmeasured(what, translated(theirs, _))]
     ours = min(measured, key=measured.__getitem__)
-    words = (known_words.said(theirs, _), known_words.said(ours, _))
+    words = (translated(theirs, _), translated(ours, _))
     return [*lines, Line(what, *words, "agrees" if ours == theirs else "differs")]
 
 
@@ -152,6 +151,6 @@ def components(sources: Sources) -> list[Line]:
         ours = [fp16["effect"], int8["effect"], int8["criticality"]]
         same = sum(a == b for a, b in zip(theirs, ours, strict=True))
         why = _("%(same)s of 3 words are the same") % {"same": same}
-        printed, here = ("; ".join(known_words.said(word, _) for word in words) for words in (theirs, ours))
+        printed, here = ("; ".join(effect_names(_)[word] for word in words) for words in (theirs, ours))
         lines.append(Line(names[fp16["component"]], printed, here, "agrees" if same == 3 else "differs", why))
     return lines

@@ -19,7 +19,7 @@ def tradeoff(sources: Sources) -> list[Line]:
             "speed": number(said["speed"], ".2f"),
             "efficiency": number(said["efficiency"], ".2f"),
         }
-        result, finding = sources.counterparts.get(name), sources.findings[f"Table 10, efficiency of {name}"]
+        result, finding = sources.counterparts.get(name), sources.findings[f"efficiency-{name}"]
         if result is None or not result.timed:
             reason = _("the study estimated it") if said.get("estimated") else _("no such format in this measurement")
             lines.append(Line(name, printed, "", "unmeasured", f"{reason}; {finding.arithmetic}"))
@@ -33,7 +33,7 @@ def tradeoff(sources: Sources) -> list[Line]:
             "arithmetic": finding.arithmetic,
         }
         lines.append(Line(name, printed, here, "agrees" if fits and finding.verdict == "agrees" else "differs", off))
-    share = sources.findings["Table 10, quality"]
+    share = sources.findings["quality-share"]
     return [*lines, Line(_("Quality"), share.printed, "", share.verdict, share.arithmetic)]
 
 
@@ -46,7 +46,7 @@ def recommendations(sources: Sources) -> list[Line]:
             sources.said(said["scenario"]),
             f"{sources.said(said['format'])}: {sources.said(said['reason'])}",
         )
-        finding = sources.findings["Table 12, GPU with more than 8 GB"] if key == "gpu-over-8gb" else None
+        finding = sources.findings["large-gpu"] if key == "gpu-over-8gb" else None
         recommended = sources.recommended.get(key)
         here = recommended.label if recommended else ""
         if finding and finding.verdict != "agrees":
@@ -94,7 +94,7 @@ def costs(sources: Sources) -> list[Line]:
         printed = (
             f"{number(said['cost'], '.2f')}×; {number(said['throughput'], '.2f')}× → {number(said['roi'], '.2f')}×"
         )
-        result, finding = sources.counterparts.get(name), sources.findings[f"Table 13, return of {name}"]
+        result, finding = sources.counterparts.get(name), sources.findings[f"return-{name}"]
         if result is None or not result.timed:
             why = _("no such format in this measurement; %(arithmetic)s") % {"arithmetic": finding.arithmetic}
             lines.append(Line(name, printed, "", "unmeasured" if finding.verdict == "agrees" else "differs", why))

@@ -1,9 +1,9 @@
 """Tables 1 to 3 of the study beside this measurement: machine, formats, prompts."""
 
 from stages.lib.project.variant import DTYPE_BITS
-from stages.lib.reporting import known_words
 from stages.lib.reporting.languages import NO_BREAK_SPACE, number, unit
 from stages.lib.reporting.numbers import dtype_name
+from stages.lib.reporting.words.names import translated
 from stages.lib.study.sources import FORMATS, Line, Sources, exact_parameters, same_ratio
 
 
@@ -20,7 +20,7 @@ def machine(sources: Sources) -> list[Line]:
         (
             _("Model"),
             printed["model"],
-            known_words.said(sources.params.chosen_model.label, _),
+            translated(sources.params.chosen_model.label, _),
             sources.same_model,
             model,
         ),
@@ -100,14 +100,12 @@ def prompts(sources: Sources) -> list[Line]:
     for said in sources.printed["table_3"]:
         prompt = own.get(said["prompt"])
         quoted = _("“%(prompt)s”") % {"prompt": said["prompt"]}
-        text = ", ".join(
-            [known_words.said(said["kind"], _), known_words.said(said["complexity"], _), str(said["seed"])]
-        )
+        text = ", ".join([translated(said["kind"], _), translated(said["complexity"], _), str(said["seed"])])
         if prompt is None:
             lines.append(Line(quoted, text, "", "unmeasured", _("this prompt is not generated here")))
             continue
         same = (prompt.kind, prompt.complexity, prompt.seed) == (said["kind"], said["complexity"], said["seed"])
-        here = ", ".join([known_words.said(prompt.kind, _), known_words.said(prompt.complexity, _), str(prompt.seed)])
+        here = ", ".join([translated(prompt.kind, _), translated(prompt.complexity, _), str(prompt.seed)])
         lines.append(Line(quoted, text, here, "agrees" if same else "differs"))
     return [*lines, _generation(sources)]
 

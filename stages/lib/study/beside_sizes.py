@@ -3,7 +3,7 @@
 from stages.lib.reporting.languages import number
 from stages.lib.reporting.words.names import component_names
 from stages.lib.results.records import VariantResult
-from stages.lib.study.limits import BYTES, COMPONENT_NAMES, MIB, TOLERANCE
+from stages.lib.study.limits import BYTES, MIB, TOLERANCE
 from stages.lib.study.sources import BesideVerdict, Line, Sources, changes, exact_parameters, row
 
 MEASURED = {"FP32": "FP32", "FP16": "FP16", "INT8": "INT8 CPU"}  # the study's column, and its format in Table 6
@@ -16,11 +16,11 @@ def sizes(sources: Sources) -> list[Line]:
     names = component_names(_)
     lines = []
     for key, said in table["components"].items():
-        proof = sources.findings[f"Table 4, {COMPONENT_NAMES[key]} in FP32"].arithmetic
+        proof = sources.findings[f"size-{key}"].arithmetic
         lines.append(_size_line(sources, names[key], said, sources.exact["components"][key]["parameters"], proof))
-    total = sources.findings["Table 4, totals"].arithmetic
+    total = sources.findings["totals"].arithmetic
     lines.append(_size_line(sources, _("All"), table["total"], exact_parameters(sources.exact), total))
-    said, finding = table["compression"], sources.findings["Tables 4 and 5, INT8"]
+    said, finding = table["compression"], sources.findings["compression-int8"]
     here = _ratios({name: sources.counterparts[MEASURED[name]] for name in said})
     lines.append(
         Line(
@@ -67,20 +67,20 @@ def overhead(sources: Sources) -> list[Line]:
         printed = list(table[key].values())
         why = _("off by %(sizes)s: %(proof)s") % {
             "sizes": changes(printed, exact),
-            "proof": sources.findings["Table 5, theoretical size in FP32"].arithmetic,
+            "proof": sources.findings["theoretical-size"].arithmetic,
         }
         lines.append(Line(what, sources.mb(printed), sources.mib(exact, 1), size_verdict(printed, exact), why))
     own = {name: sources.counterparts[MEASURED[name]] for name in MEASURED}
     overheads = {name: result.size["overhead_percent"] for name, result in own.items() if result}
     efficiencies = {name: r.efficiency_percent(sources.results.baseline) for name, r in own.items() if r}
-    lines.append(_percent_line(sources, _("Overhead"), table["overhead_percent"], overheads, "Table 5, overhead"))
+    lines.append(_percent_line(sources, _("Overhead"), table["overhead_percent"], overheads, "overhead"))
     lines.append(
         _percent_line(
             sources,
             _("Compression efficiency"),
             table["efficiency_percent"],
             efficiencies,
-            "Table 5, compression efficiency",
+            "compression-efficiency",
         )
     )
     return lines

@@ -1,20 +1,15 @@
 """Table 6 of the study beside measured speed-ups, what arithmetic allows, and the same networks on other machines."""
 
-from stages.lib.reporting import known_words
 from stages.lib.reporting.languages import number
+from stages.lib.reporting.words.names import reason
 from stages.lib.study.sources import FORMATS, Line, Sources, same_ratio
-
-TIMES = {
-    "FP32": "Table 6, time of FP32 on a Tesla T4",
-    "INT8 CPU": "Table 6, time of INT8 CPU on 8 cores of 2.2 GHz",
-}
 
 
 def performance(sources: Sources) -> list[Line]:
     """Times and speed-ups, then memory, then the same networks on other machines."""
     lines = [_time_line(sources, name) for name in FORMATS]
     lines += [_memory_line(sources, name) for name in FORMATS]
-    halves, _ = sources.findings["Table 6, GPU memory, all rows"], sources._
+    halves, _ = sources.findings["gpu-memory-ratios"], sources._
     lines.append(Line(_("GPU memory, ratios"), halves.printed, "", halves.verdict, halves.arithmetic))
     return lines + _on_other_machines(sources)
 
@@ -24,7 +19,7 @@ def _time_line(sources: Sources, name: str) -> Line:
     what = _("%(format)s, time and speed-up") % {"format": name}
     pattern = _("%(seconds)s ± %(std)s s; %(speedup)s×")
     printed = pattern % {name: number(said[name], ".2f") for name in ("seconds", "std", "speedup")}
-    finding = sources.findings.get(TIMES.get(name, ""))
+    finding = sources.findings.get(f"time-{name}")
     latency = result.measurement("latency_s") if result and result.timed else None
     speedup = result.measurement("speedup") if result and result.timed else None
     here = ""
@@ -36,7 +31,7 @@ def _time_line(sources: Sources, name: str) -> Line:
     if result is None:
         return sources.unmeasured(what, printed)
     if not here:
-        return Line(what, printed, here, "unmeasured", known_words.said(result.timing.get("reason", ""), _))
+        return Line(what, printed, here, "unmeasured", reason(result.timing["reason"], _))
     if result.is_baseline:
         return Line(what, printed, here, "incomparable", _("another model or machine; 1.00× by definition"))
     within = speedup.minimum <= said["speedup"] <= speedup.maximum
@@ -54,11 +49,7 @@ def _memory_line(sources: Sources, name: str) -> Line:
     printed = sources.mb([said["gpu_mb"], said["cpu_mb"]])
     timed = result is not None and result.timed
     here = sources.mib([result.timing["run_peak_mib"]], 0) if timed else ""
-    found = [
-        sources.findings[key]
-        for key in (f"Table 6, GPU memory of {name}", f"Table 6, CPU memory of {name}")
-        if key in sources.findings
-    ]
+    found = [sources.findings[key] for key in (f"gpu-memory-{name}", f"cpu-memory-{name}") if key in sources.findings]
     wrong = next((finding for finding in found if finding.verdict == "impossible"), None)
     if wrong:
         return Line(what, printed, here, "impossible", wrong.arithmetic)

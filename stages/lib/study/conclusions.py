@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from stages.lib.reporting.known_words import said
 from stages.lib.reporting.languages import Translate, number
+from stages.lib.reporting.words.names import rating_names
 from stages.lib.study.limits import MIB, Finding, near
 from stages.lib.study.sources import row
 
@@ -15,6 +15,7 @@ def cpu_memory(printed: dict[str, Any], model: dict[str, Any], _: Translate) -> 
     weights = sum(4 * part["parameters"] - 3 * part["linear_weights"] for part in parts) / MIB
     claimed = printed["table_6"]["INT8 CPU"]["cpu_mb"]
     yield Finding(
+        "cpu-memory-INT8 CPU",
         _("Table 6, CPU memory of INT8 CPU"),
         _("%(size)s MB") % {"size": number(claimed, ",.1f")},
         _("the weights alone, Linear layers in INT8 and the rest in FP32, take %(weights)s MiB")
@@ -30,6 +31,7 @@ def quality_share(printed: dict[str, Any], model: dict[str, Any], _: Translate) 
     shares = {name: 100 * psnr[source]["psnr_db"] / psnr["FP16"]["psnr_db"] for name, source in rows.items()}
     fits = all(near(table[name]["quality_percent"], share, 0.06) for name, share in shares.items())
     yield Finding(
+        "quality-share",
         _("Table 10, quality"),
         _("%(values)s %%") % {"values": row([table[name]["quality_percent"] for name in rows], 1)},
         _(
@@ -47,9 +49,10 @@ def recommended(printed: dict[str, Any], model: dict[str, Any], _: Translate) ->
     ratio, speedup = printed["table_4"]["compression"]["FP16"], printed["table_6"]["FP16"]["speedup"]
     dominated = name == "FP32" and rating == printed["table_7"]["FP32"]["rating"] and min(ratio, speedup) > 1
     yield Finding(
+        "large-gpu",
         _("Table 12, GPU with more than 8 GB"),
         name,
         _("Tables 4, 6 and 7 call FP16 “%(rating)s” as well, at %(ratio)s× the compression and %(speedup)s× the speed")
-        % {"rating": said(rating, _), "ratio": number(ratio, ".2f"), "speedup": number(speedup, ".2f")},
+        % {"rating": rating_names(_)[rating], "ratio": number(ratio, ".2f"), "speedup": number(speedup, ".2f")},
         "differs" if dominated else "agrees",
     )

@@ -1,6 +1,6 @@
 """Table 14: which of the study's future directions this report already measures, from the results that exist."""
 
-from stages.lib.reporting.known_words import said
+from stages.lib.reporting.words.names import translated
 from stages.lib.study.sources import Answer, Outlook, Sources
 
 PLATFORMS = {
@@ -39,8 +39,8 @@ def _training(sources: Sources) -> Answer:
 def _architectures(sources: Sources) -> Answer:
     _ = sources._
     sized = [item["label"] for item in sources.results.architectures]
-    timed = {said(model.label, sources._) for machine in sources.machines for model in machine.models}
-    timed.add(said(sources.params.chosen_model.label, sources._))
+    timed = {translated(model.label, sources._) for machine in sources.machines for model in machine.models}
+    timed.add(translated(sources.params.chosen_model.label, sources._))
     text = _("Exact sizes of %(sized)s; time and memory of %(timed)s.") % {
         "sized": ", ".join(sized) or _("none"),
         "timed": ", ".join(sorted(timed)),

@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from stages.lib.reporting.known_words import said
 from stages.lib.reporting.languages import Translate, list_of, number
+from stages.lib.reporting.words.names import component_names
 
 MIB = 1024**2
 BYTES = {"FP32": 4, "FP16": 2, "INT8": 1}
 TOLERANCE = 0.03  # a size within 3 % is called right: it covers buffers and MB for MiB of what is printed
-COMPONENT_NAMES = {"unet": "U-Net", "vae": "VAE", "text_encoder": "text encoder", "safety_checker": "safety checker"}
 
 # "Impossible" is for arithmetic on sizes and counts alone. A nominal peak forbids nothing: clocks rise above it, and
 # Winograd's convolutions multiply less than a direct count says.
@@ -22,8 +21,9 @@ Verdict = Literal["agrees", "differs", "implausible", "impossible", "meaningless
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the audit. `printed` and `arithmetic` are finished sentences; `verdict` follows from the numbers."""
+    """One line of the audit, known by `key`; the next three are finished texts. `verdict` follows from the numbers."""
 
+    key: str
     where: str
     printed: str
     arithmetic: str
@@ -43,7 +43,8 @@ def sizes(printed: dict[str, Any], model: dict[str, Any], _: Translate) -> Itera
         per_parameter = row["FP32"] * MIB / (row["parameters_million"] * 1e6)
         fits = abs(row["FP32"] / expected - 1) <= TOLERANCE
         yield Finding(
-            _("Table 4, %(component)s in FP32") % {"component": said(COMPONENT_NAMES[key], _)},
+            f"size-{key}",
+            _("Table 4, %(component)s in FP32") % {"component": component_names(_)[key]},
             _("%(size)s MB, %(millions)s M parameters")
             % {"size": number(row["FP32"], ",.1f"), "millions": number(row["parameters_million"], ".1f")},
             _("%(millions)s M × 4 bytes = %(expected)s MiB; what is printed is %(bytes)s bytes per parameter")
@@ -65,6 +66,7 @@ def dynamic(printed: dict[str, Any], model: dict[str, Any], _: Translate) -> Ite
     unet_ratio = 4 * unet["parameters"] / (4 * unet["parameters"] - 3 * unet["linear_weights"])
     claimed = printed["table_4"]["compression"]["INT8"]
     yield Finding(
+        "compression-int8",
         _("Tables 4 and 5, INT8"),
         _("%(ratio)s× smaller, in every component") % {"ratio": number(claimed, ".2f")},
         _(
@@ -80,6 +82,7 @@ def theoretical(printed: dict[str, Any], model: dict[str, Any], _: Translate) ->
     parameters = sum(part["parameters"] for part in model["components"].values())
     expected, claimed = parameters * 4 / MIB, printed["table_5"]["theoretical"]["FP32"]
     yield Finding(
+        "theoretical-size",
         _("Table 5, theoretical size in FP32"),
         _("%(size)s MB") % {"size": number(claimed, ",.1f")},
         _("%(millions)s M × 4 bytes = %(expected)s MiB")
@@ -94,6 +97,7 @@ def memory(printed: dict[str, Any], model: dict[str, Any], _: Translate) -> Iter
     for name, stored in (("FP32", "FP32"), ("FP16", "FP16"), ("INT8 Simulated", "FP16")):
         claimed, weights = printed["table_6"][name]["gpu_mb"], parameters * BYTES[stored] / MIB
         yield Finding(
+            f"gpu-memory-{name}",
             _("Table 6, GPU memory of %(format)s") % {"format": name},
             _("%(size)s MB at the peak") % {"size": number(claimed, ",.1f")},
             _("the weights alone, stored as %(stored)s, take %(weights)s MiB")
@@ -109,6 +113,7 @@ def halves(printed: dict[str, Any], model: dict[str, Any], _: Translate) -> Iter
     ratios = [first / second for first, second in zip(peaks, peaks[1:], strict=False)]
     exact = all(near(ratio, 2, 0.001) for ratio in ratios)
     yield Finding(
+        "gpu-memory-ratios",
         _("Table 6, GPU memory, all rows"),
         " / ".join(number(peak, ",.1f") for peak in peaks),
         _(
@@ -128,6 +133,7 @@ def gpu_time(printed: dict[str, Any], model: dict[str, Any], _: Translate) -> It
     row, peak = printed["table_6"]["FP32"], model["hardware"]["Tesla T4"]["fp32_peak_tflops"]
     work, seconds, error = _image_tflop(model), row["seconds"], row["std"]
     yield Finding(
+        "time-FP32",
         _("Table 6, time of FP32 on a Tesla T4"),
         _("%(seconds)s ± %(error)s s per image") % {"seconds": number(seconds, ".2f"), "error": number(error, ".2f")},
         _(
@@ -151,6 +157,7 @@ def cpu_time(printed: dict[str, Any], model: dict[str, Any], _: Translate) -> It
     rest = _image_tflop(model) - model["steps"] * gflop["unet_step_linear"] / 1000
     seconds = printed["table_6"]["INT8 CPU"]["seconds"]
     yield Finding(
+        "time-INT8 CPU",
         _("Table 6, time of INT8 CPU on 8 cores of 2.2 GHz"),
         _("%(seconds)s s per image") % {"seconds": number(seconds, ".2f")},
         _(
@@ -167,6 +174,7 @@ def fid(printed: dict[str, Any], model: dict[str, Any], _: Translate) -> Iterato
     images, features = printed["images"], model["inception_features"]
     values = [number(row["fid"], ".1f") for row in printed["table_7"].values()]
     yield Finding(
+        "fid",
         _("Table 7, FID"),
         " / ".join(values),
         _(

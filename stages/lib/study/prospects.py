@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from stages.lib.quality.metrics import rate_psnr
-from stages.lib.reporting.known_words import said
 from stages.lib.reporting.languages import number
+from stages.lib.reporting.words.names import translated
 from stages.lib.results.records import VariantResult
 from stages.lib.study.sources import Answer, Outlook, Sources
 
@@ -118,10 +118,10 @@ def _throughputs(sources: Sources) -> Iterator[tuple[str, str, str, float]]:
     here = [(result.timing["latency_s"], result.label) for result in sources.results.variants if result.timed]
     if here:
         seconds, label = min(here)
-        yield sources.machine, said(sources.params.chosen_model.label, sources._), label, seconds
+        yield sources.machine, translated(sources.params.chosen_model.label, sources._), label, seconds
     for machine in sources.machines:
         for model in machine.models:
             timed = [(item.timing["latency_s"], item.variant.label) for item in model.variants if item.timed]
             if timed:
                 seconds, label = min(timed)
-                yield machine.title, said(model.label, sources._), label, seconds
+                yield machine.title, translated(model.label, sources._), label, seconds

@@ -26,7 +26,7 @@ def study_values(
     sources = Sources(
         printed=read_json(folder / "printed.json"),
         exact=read_json(folder / "stable_diffusion_v1_5.json"),
-        findings={english.where: finding for english, finding in zip(audit(folder, str), findings, strict=True)},
+        findings={finding.key: finding for finding in findings},
         params=subject.params,
         results=subject.results,
         prompts=tuple(subject.prompts),

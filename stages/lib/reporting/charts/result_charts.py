@@ -4,10 +4,9 @@ from stages.lib.quality.metrics import PSNR_BANDS
 from stages.lib.reporting.charts import shapes as charts
 from stages.lib.reporting.charts.canvas import Chart
 from stages.lib.reporting.charts.shapes import Bar, Dots
-from stages.lib.reporting.known_words import said
 from stages.lib.reporting.languages import NO_BREAK_SPACE, Translate, number, unit
 from stages.lib.reporting.numbers import figure
-from stages.lib.reporting.words.names import component_names
+from stages.lib.reporting.words.names import component_names, rating_names
 from stages.lib.results.records import Results, VariantResult
 
 PARTS = ("unet_step", "vae_decode", "text_encoder", "safety_checker", "other")
@@ -88,7 +87,7 @@ def _psnr(results: Results, study_ids: set[str], _: Translate) -> Chart:
     rows = [_dots(result, study_ids, _) for result in results.others]
     names = (_("prompt of the study"), _("other prompt"), _("mean"))
     axis = _("PSNR against %(baseline)s, dB") % {"baseline": results.baseline.label}
-    bands = [(said(name, _), bound) for name, bound in PSNR_BANDS]
+    bands = [(rating_names(_)[name], bound) for name, bound in PSNR_BANDS]
     alt = _said(_("One dot per image and format; mean PSNR."), rows)
     return Chart(charts.strip(rows, axis, names, bands), alt)
 

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stages.lib.reporting.charts.canvas import ACCENT, FAINT, INK, MUTED, PARTS, Chart, blank_chart, rows_in
-from stages.lib.reporting.known_words import said
 from stages.lib.reporting.languages import NO_BREAK_SPACE, Translate, number
-from stages.lib.reporting.words.names import component_names
+from stages.lib.reporting.words.names import component_names, layer_kind_names
 
 SHOWN_LAYERS = 15
 LINES = (("o", "-", INK), ("s", "--", ACCENT), ("^", ":", INK), ("D", "-.", ACCENT))
@@ -129,14 +128,13 @@ def _errors(row: Mapping[str, Any], keys: Sequence[str]) -> list[float | None]:
 
 
 def _blocks(report: Mapping[str, Any], _: Translate) -> Chart:
-    keys = ("noise_4_bits", "noise_8_bits", "noise_activations")
+    keys, kinds = ("noise_4_bits", "noise_8_bits", "noise_activations"), layer_kind_names(_)
     rows = []
     for group in (report["blocks"], report["kinds"]):
         for row in group:
             values = _errors(row, keys)
-            rows.append(
-                (said(row["name"], _), values, " / ".join("–" if item is None else _percent(item) for item in values))
-            )
+            note = " / ".join("–" if item is None else _percent(item) for item in values)
+            rows.append((kinds.get(row["name"], row["name"]), values, note))
     names = (_("weights, 4 bits"), _("weights, 8 bits"), _("inputs, 8 bits"))
     svg = grouped_bars(rows, names, _("relative error of the U-Net's prediction, %"))
     return Chart(svg, _said(_("Bars from zero: error with one block, or one kind of layer, rounded."), rows))

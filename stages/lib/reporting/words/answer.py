@@ -3,9 +3,9 @@
 from gettext import NullTranslations
 
 from stages.lib.quality.metrics import rate_psnr
-from stages.lib.reporting.known_words import said
 from stages.lib.reporting.languages import list_of
 from stages.lib.reporting.numbers import figure
+from stages.lib.reporting.words.names import rating_names, reason
 from stages.lib.results.records import Results, VariantResult
 
 SAME_SIZE = 0.005  # sizes within half a percent count as equal
@@ -128,7 +128,7 @@ def _least_faithful(results: Results, translations: NullTranslations) -> str:
 
 def _no_quality(results: Results, translations: NullTranslations) -> str:
     text = translations.gettext("The quality was not measured (%(reason)s).")
-    return text % {"reason": said(results.baseline.quality["reason"], translations.gettext)}
+    return text % {"reason": reason(results.baseline.quality["reason"], translations.gettext)}
 
 
 def _unmeasured(results: Results, translations: NullTranslations) -> str:
@@ -139,7 +139,7 @@ def _unmeasured(results: Results, translations: NullTranslations) -> str:
         len(labels),
     )
     reasons = dict.fromkeys(
-        said(result.timing["reason"], translations.gettext) for result in results.variants if not result.timed
+        reason(result.timing["reason"], translations.gettext) for result in results.variants if not result.timed
     )
     return text % {"labels": list_of(labels), "reason": "; ".join(reasons)} if labels else ""
 
@@ -155,7 +155,7 @@ def _quality(result: VariantResult, results: Results, translations: NullTranslat
         "label": result.label,
         "baseline": results.baseline.label,
         "psnr": figure("psnr_db", quality["psnr_db"]),
-        "rating": said(rate_psnr(quality["psnr_db"]), translations.gettext),
+        "rating": rating_names(translations.gettext)[rate_psnr(quality["psnr_db"])],
         "ssim": figure("ssim", quality["ssim"]),
         "n": quality["images"],
     }

@@ -5,10 +5,10 @@ from gettext import NullTranslations
 
 from stages.lib.project.params import Params
 from stages.lib.quality.metrics import rate_psnr
-from stages.lib.reporting.known_words import said
 from stages.lib.reporting.languages import list_of, number
 from stages.lib.reporting.numbers import figure
 from stages.lib.reporting.recommendations import Advice
+from stages.lib.reporting.words.names import rating_names, reason
 from stages.lib.results.candidates import Candidate
 from stages.lib.results.cost import CostRow, digits_of
 from stages.lib.results.records import Results
@@ -32,7 +32,7 @@ def answer_box(
     which = _("Which format?")
     if not results.illustrated:
         text = _("Advice is withheld: without images no format can be held to a quality floor (%(reason)s).")
-        return [(which, text % {"reason": said(results.baseline.quality["reason"], _)})]
+        return [(which, text % {"reason": reason(results.baseline.quality["reason"], _)})]
     if main.decision.winner is None:
         return [(which, f"{main.label}: {main.unanswered}")]
     rows = [
@@ -81,7 +81,7 @@ def _lost(winner: Candidate, results: Results, _) -> str:
         "the worst of n = %(n)d %(worst)s."
     )
     values = {"baseline": results.baseline.label, "psnr": figure("psnr_db", winner.psnr_db), "n": len(winner.ssims)}
-    values |= {"rating": said(rate_psnr(winner.psnr_db), _), "ssim": figure("ssim", winner.ssim.value)}
+    values |= {"rating": rating_names(_)[rate_psnr(winner.psnr_db)], "ssim": figure("ssim", winner.ssim.value)}
     found = [text % (values | {"worst": figure("ssim", min(winner.ssims))})]
     if asked := _attributes(winner, results):
         text = _(

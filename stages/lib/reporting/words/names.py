@@ -25,7 +25,7 @@ AS_THEY_COME = (
 UNITS = (N_("MiB"), N_("GiB"), N_("dB"), N_("s"), N_("MB"))
 
 
-def said(text: str, _: Translate) -> str:
+def translated(text: str, _: Translate) -> str:
     """`text` of params.yaml, prompts or metrics in the language of `_`, if it is as it came; a user's own as it is."""
     return _(text) if text in AS_THEY_COME else text
 
@@ -39,6 +39,7 @@ def reason(code: str, _: Translate) -> str:
         ),
         "random_weights": _("images generated from random weights mean nothing"),
         "no_clip": _("the model brings no CLIP of its own"),
+        "no_lpips_weights": _("its weights (a VGG16 trained on photographs) are not part of this pipeline"),
         "small_images": _("images have fewer than %(side)s pixels on a side") % {"side": MS_SSIM_SMALLEST_SIDE},
         "no_embedding": _("this back end's safety checker shows no image embedding"),
         "one_prompt": _("there is only one prompt, and nothing to swap with"),
@@ -115,3 +116,8 @@ def effect_names(_: Translate) -> dict[str, str]:
         "medium": _("medium"),
         "high": _("high"),
     }
+
+
+def feature_names(_: Translate) -> dict[str, str]:
+    """The networks whose features sets of images are compared by."""
+    return {"own_clip": _("the model's own CLIP")}

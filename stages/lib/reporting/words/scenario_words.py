@@ -1,25 +1,11 @@
 """Advice in sentences: what a scenario asks for, why not each other variant, and why there may be no answer."""
 
 from stages.lib.project.sections import Scenario
-from stages.lib.reporting.known_words import said
 from stages.lib.reporting.languages import Translate, number
 from stages.lib.reporting.numbers import figure, quantity
+from stages.lib.reporting.words.names import translated
 from stages.lib.results.candidates import Candidate, Source
 from stages.lib.results.scenarios import OBSTACLES, Decision
-
-
-def scenario_names(_: Translate) -> dict[str, str]:
-    """The study's scenarios in the report's language, by the label that params.yaml gives them."""
-    return {
-        "Research and development": _("Research and development"),
-        "Production on a GPU with more than 8 GB": _("Production on a GPU with more than 8 GB"),
-        "Production on a GPU with 4 to 8 GB": _("Production on a GPU with 4 to 8 GB"),
-        "Production on a GPU with 2 to 4 GB": _("Production on a GPU with 2 to 4 GB"),
-        "Demonstrations and prototypes": _("Demonstrations and prototypes"),
-        "Deployment on a CPU alone": _("Deployment on a CPU alone"),
-        "Mobile devices": _("Mobile devices"),
-        "Edge computing": _("Edge computing"),
-    }
 
 
 def asked_for(scenario: Scenario, _: Translate) -> list[str]:
@@ -118,7 +104,7 @@ def elsewhere(scenario: Scenario, source: Source, _: Translate) -> str:
         for item in source.candidates
         if item.speedup and item.device == scenario.device and (limit is None or item.peak_mib <= limit)
     ]
-    values = {"machine": source.machine, "model": said(source.model_label, _), "baseline": source.baseline}
+    values = {"machine": source.machine, "model": translated(source.model_label, _), "baseline": source.baseline}
     if not fits:
         return _("On %(machine)s no format of %(model)s stayed within the limit.") % values
     if scenario.minimise == "time_s":

@@ -1,0 +1,44 @@
+"""Every code that a stage writes has words in the report."""
+
+from typing import get_args
+
+import pytest
+
+from stages import benchmark, controls
+from stages.lib.formats.torch.layers import KINDS
+from stages.lib.generation import safety
+from stages.lib.project.errors import UserError
+from stages.lib.project.params import RANDOM_WEIGHTS
+from stages.lib.quality import figures
+from stages.lib.quality.clip_features import Clip
+from stages.lib.quality.metrics import PSNR_BANDS, rate_psnr
+from stages.lib.reporting.words import names
+from stages.lib.sensitivity.criticality import CRITICALITY
+from stages.lib.study.beside import verdict_names
+from stages.lib.study.limits import Verdict
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *(benchmark.SIMULATED_REASON, RANDOM_WEIGHTS, safety.NO_EMBEDDING, controls.ONE_PROMPT),
+        *(figures.NO_CLIP, figures.NO_LPIPS, figures.TOO_SMALL),
+    ],
+)
+def test_a_reason_is_a_code_and_has_a_sentence(code):
+    assert code.isidentifier() and " " in names.reason(code, str)
+
+
+def test_a_reason_of_other_code_is_an_error_that_says_what_to_do():
+    with pytest.raises(UserError, match="give 'it was raining' as a reason.*dvc repro"):
+        names.reason("it was raining", str)
+
+
+def test_every_rating_effect_kind_and_verdict_has_words():
+    assert {rate_psnr(value) for value in (None, 5.0, *(bound + 1 for _name, bound in PSNR_BANDS))} == set(
+        names.rating_names(str)
+    )
+    assert {*CRITICALITY, *CRITICALITY.values()} == set(names.effect_names(str))
+    assert {*KINDS.values(), "other"} == set(names.layer_kind_names(str))
+    assert set(get_args(Verdict)) <= set(verdict_names(str))
+    assert Clip.name in names.feature_names(str)
