@@ -14,9 +14,9 @@ RUN = Path("data/runs/embedded")
 ORIGIN = Origin(commit="0" * 40, modified=False, epoch=1_700_000_000)
 
 
-def subject(**changes) -> Subject:
+def subject(quick: bool = False, **changes) -> Subject:
     """What the report in the working folder is about, of an invented commit."""
-    read = report.read_subject(load_params(), Path("reports"), RUN / "images", RUN / "models/base")
+    read = report.read_subject(load_params(), Path("reports"), RUN / "images", RUN / "models/base", quick)
     return replace(read, origin=ORIGIN, **changes)
 
 
