@@ -1,4 +1,5 @@
 # make report   from a fresh clone to reports/MODEL/report.pdf
+#               QUICK=1: fewer formats and prompts, in minutes, to .quick/reports/MODEL/report.pdf
 # make test     the tests
 # make benchmark  speed-ups of all variants, from fresh alternating runs: over the baseline, over FP32 in the same runtime
 # make memory   peak memory of every stage with 8 and with 64 prompts
@@ -10,7 +11,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .PHONY: report test lint benchmark memory
 
 report: .venv/.installed
-	@python -m tools.run
+	@python -m tools.run $(if $(QUICK),--quick)
 
 test: .venv/.installed
 	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)

@@ -27,6 +27,7 @@ from stages.lib.project.params import load_params
 from stages.lib.project.parent import RUN_LOCK, end_with_parent
 from stages.lib.project.worker_pool import SEMAPHORES
 from tools.progress import Progress, read_times, write_times
+from tools.quick import FOLDER, prepare
 from tools.warm import WarmProcess
 
 LOCK = Path("dvc.lock")
@@ -38,19 +39,24 @@ def main() -> None:
     """Check, lock, clear, run."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("stages", nargs="*", help="only these and what they need; default: all")
-    targets = parser.parse_args().stages
+    parser.add_argument("--quick", action="store_true", help="a first look in minutes, in a folder of its own")
+    arguments = parser.parse_args()
     warm = WarmProcess() if sys.platform == "linux" else None
     if "MAKELEVEL" in os.environ:  # below make, whose end would otherwise leave this process and its stage behind
         end_with_parent()
-    reports = Path("reports", load_params().model)
+    params = load_params()
+    reports = Path("reports", params.model)
     with only_run():
+        if arguments.quick:
+            os.chdir(prepare(params))
         if LOCK.is_file():
             read_lock(LOCK)
         clear_leftovers()
         repair_dvc()
-        reproduce(targets, reports / "stage_times.json", warm)
-    if not targets:
-        print(f"The report: {reports}/report.pdf, and {reports}/report.html for the screen.")
+        reproduce(arguments.stages, reports / "stage_times.json", warm)
+    if not arguments.stages:
+        where = FOLDER / reports if arguments.quick else reports
+        print(f"The report: {where}/report.pdf, and {where}/report.html for the screen.")
 
 
 @contextmanager

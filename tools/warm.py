@@ -88,6 +88,7 @@ def _run(words: list[str], variables: dict[str, str]) -> None:
     """What `python -m` with these words does, in this forked process, to its end."""
     os.environ.clear()
     os.environ.update(variables, **{FORKED: str(os.getpid())})
+    os.chdir(variables["DVC_ROOT"])
     sys.argv[1:] = words[1:]
     tempfile.tempdir = None  # TMPDIR may be another one by now
     for name in [name for name in sys.modules if name.partition(".")[0] == "stages"]:
