@@ -51,11 +51,11 @@ def prepare(params: Params) -> Path:
     for name, content in ((PARAMS_FILE, document), ("dvc.yaml", shortened(pipeline, left_out))):
         write_text(FOLDER / name, json.dumps(content, indent=1) + "\n")  # JSON is YAML; formats keep their order
     write_prompts(FOLDER / params.prompts.file, prompts)
-    for path in ("stages", "data/study", params.calibration.file, *(a.path for a in params.architectures.values())):
+    inputs = ["stages", "data/study", "reports/machines/README.md", params.calibration.file]
+    inputs += [architecture.path for architecture in params.architectures.values()]
+    inputs += [] if params.chosen_model.source == "hub" else [params.chosen_model.path]
+    for path in inputs:
         link(Path(path))
-    if params.chosen_model.source != "hub":
-        link(Path(params.chosen_model.path))
-    (FOLDER / "reports/machines").mkdir(parents=True, exist_ok=True)
     write_text(FOLDER / ".dvc/config", CONFIG)
     return FOLDER
 

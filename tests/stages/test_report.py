@@ -374,6 +374,7 @@ def test_a_quick_look_needs_nothing_that_takes_long_and_leads_nowhere_else(copy)
     for language in ("en", "ru"):
         html = rendered(language=language, quick=True)
         assert set(re.findall(r'href="#([^"]+)"', html)) <= set(re.findall(r'\bid="([^"]+)"', html))
+        assert '<p class="quick">' in html.partition('id="figure-grid"')[0]
         assert 'id="table-quality"' in html and 'id="table-performance"' in html
         assert not re.search("results-(floor|controls|sensitivity)|analysis-components|table-distances", html)
 
