@@ -162,7 +162,7 @@ def test_a_floor_that_nothing_reaches_says_so_and_how_far_it_would_have_to_fall(
 
 def test_a_device_that_nothing_was_measured_on_says_so(project):
     page = rendered()
-    assert "no format of this model was measured on a GPU" in row(
+    assert "were not both measured of a model of true size" in row(
         page, "recommendations", "Production on a GPU with more"
     )
     assert "nothing was measured on a phone" in row(page, "recommendations", "Mobile devices")
@@ -178,6 +178,21 @@ def test_another_machine_s_gpu_answers_for_a_gpu(project):
     assert "BF16 (3.00×)" in given and "Invented GPU" in given and "FP16 (2.00×)" in given
     best = row(rendered(with_machines=True), "recommendations", "Production on a GPU with more")
     assert "FP16 (2.00×)" in best, "BF16 is below that scenario's floor"
+
+
+def test_a_small_model_says_nothing_about_a_gpu(project):
+    """Protects "GPU with 2 to 4 GB" from 74 MiB of a model of 8.9 million parameters: it fits into anything."""
+    for name, ratio in (("fp32", 1.0), ("bf16", 3.0), ("fp16", 2.0)):
+        folder = project / f"reports/machines/{OTHER}/embedded/{name}"
+        set_speedups(folder / "timing.json", ratio - 0.1, ratio, ratio + 0.1, "cuda")
+        shutil.copy(project / f"reports/embedded/quality/{name}.json", folder / "quality.json")
+    published = {"parameters": 1_370_216_895}
+    change(project / "reports/architectures.json", lambda found: found["architectures"][0].update(published))
+    page = rendered(with_machines=True)
+    for scenario in ("more than 8 GB", "4 to 8 GB", "2 to 4 GB"):
+        assert "Not answered" in row(page, "recommendations", f"Production on a GPU with {scenario}")
+    assert "Invented GPU" not in table(page, "recommendations")
+    assert "Not answered" not in row(page, "recommendations", "Deployment on a CPU alone")
 
 
 def test_another_model_on_a_gpu_is_a_fact_and_no_advice(project):

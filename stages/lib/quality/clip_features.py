@@ -79,12 +79,12 @@ class Clip:
         self.tokenizer = Tokenizer.from_file(str(base / "tokenizer/tokenizer.json"))
 
     @torch.no_grad()
-    def image_features(self, images: np.ndarray) -> np.ndarray:
-        """L2-normalised features (n, d), FP32, of uint8 RGB images (n, H, W, 3)."""
+    def image_features(self, images: np.ndarray, resampling: str = "bicubic") -> np.ndarray:
+        """L2-normalised features (n, d), FP32, of uint8 RGB images (n, H, W, 3); `resampling` as in preprocess."""
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
             raise ValueError(f"expected uint8 (n, H, W, 3), got {images.dtype} {images.shape}")
         batches = torch.from_numpy(images).split(BATCH_SIZE)
-        return torch.cat([self._see(preprocess(batch, self.preprocessing)) for batch in batches]).numpy()
+        return torch.cat([self._see(preprocess(batch, self.preprocessing, resampling)) for batch in batches]).numpy()
 
     def _see(self, values: torch.Tensor) -> torch.Tensor:
         tower = self.vision

@@ -5,7 +5,7 @@ downwards by that; what is used here leaves out the pairs and so stays unbiased 
 "A kernel two-sample test", JMLR 13, 2012, equation 4).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from stages.lib.quality.statistics import FEWEST, Interval
 CMMD_SIGMA, CMMD_SCALE = 10.0, 1000.0
 BLOCK = 1000  # of more images than that, blocks of about so many are compared and averaged
 Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Measure = Callable[[np.ndarray, np.ndarray], Interval]
 
 
 def polynomial_kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -116,16 +117,31 @@ def fid_refusal(n: int, dimension: int, required: int) -> Refusal | None:
     return None if enough else Refusal(n, max(required, dimension + 1), dimension, min(n - 1, dimension))
 
 
-def distances_of_sets(x: np.ndarray, y: np.ndarray, fid_images: int) -> dict:
-    """KID, CMMD and FID (or why not) of paired features (n, d), as JSON; `rank` is the covariance's at most."""
+def distance(measure: Measure, sets: Sequence[np.ndarray], resampled: Sequence[np.ndarray]) -> dict:
+    """One kernel distance of paired features as JSON, and whether it can be told from zero.
+
+    `noise` is how far it moves when the same images come to the CLIP through another resampling filter. Only where the
+    whole interval lies beyond that are the sets different: what another computation would change is no finding.
+    """
+    found = measure(*sets)
+    noise = abs(measure(*resampled).mean - found.mean)
+    return found.as_json() | {"noise": noise, "beyond_zero": found.low is not None and found.low > noise}
+
+
+def distances_of_sets(sets: Sequence[np.ndarray], resampled: Sequence[np.ndarray], fid_images: int) -> dict:
+    """KID, CMMD and FID (or why not) of paired features (n, d) as JSON; `rank` is the covariance's at most.
+
+    `resampled` are the features of the same two sets of images through another resampling filter.
+    """
+    x, y = sets
     n, dimension = x.shape
     refusal = fid_refusal(n, dimension, fid_images)
     return {
         "n": n,
         "dimension": dimension,
         "rank": min(n - 1, dimension),
-        "kid": kid(x, y).as_json() if n > 1 else None,
-        "cmmd": cmmd(x, y).as_json() if n > 1 else None,
+        "kid": distance(kid, sets, resampled) if n > 1 else None,
+        "cmmd": distance(cmmd, sets, resampled) if n > 1 else None,
         "fid": None if refusal else fid(x, y),
         "fid_required": fid_images if refusal is None else refusal.required,
     }

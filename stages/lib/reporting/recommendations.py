@@ -17,6 +17,9 @@ from stages.lib.results.scenarios import Decision, decide
 
 PRICES = (0.5, 1.0, 2.0)  # multiples of the assumed price
 UTILISATIONS = (0.25, 0.5, 1.0)
+# A model with fewer parameters than this share of the smallest published architecture in params.yaml says nothing about
+# a GPU: it fits any memory, and a GPU waits for it instead of computing.
+TRUE_SIZE = 0.1
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,11 @@ def tradeoff(results: Results, _: Translate) -> dict[str, Any]:
 def advice(params: Params, results: Results, machines: tuple[Machine, ...], _: Translate) -> list[Advice]:
     """Table 12: every scenario of params.yaml, in its order."""
     measured = sources(results, machines, params.model, params.chosen_model.label)
+    least = TRUE_SIZE * min((item["parameters"] for item in results.architectures), default=0)
     found = []
     for key, scenario in params.scenarios.items():
-        source, others = _source(measured, scenario.device, params.model)
+        large = [item for item in measured if scenario.device != "cuda" or item.parameters >= least]
+        source, others = _source(large, scenario.device, params.model)
         decision = decide(scenario, source.candidates if source else ())
         given = [*decision.eligible, *(item for item, _held in decision.excluded)]
         found.append(

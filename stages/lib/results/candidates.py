@@ -59,11 +59,12 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Source:
-    """The candidates that one machine gives for one model."""
+    """The candidates that one machine gives for one model of so many `parameters`."""
 
     machine: str
     model: str
     model_label: str
+    parameters: int
     baseline: str
     candidates: tuple[Candidate, ...]
 
@@ -86,9 +87,10 @@ def candidates_there(model: MeasuredModel) -> tuple[Candidate, ...]:
 def sources(results: Results, machines: tuple[Machine, ...], model: str, label: str) -> list[Source]:
     """This machine first, then every other one's models."""
     machine = results.environment["machine"]
-    here = Source(machine["gpu"] or machine["cpu"], model, label, results.baseline.label, candidates_here(results))
+    parameters, baseline = results.baseline.size["parameters"], results.baseline.label
+    here = Source(machine["gpu"] or machine["cpu"], model, label, parameters, baseline, candidates_here(results))
     there = [
-        Source(other.title, found.name, found.label, found.baseline, candidates_there(found))
+        Source(other.title, found.name, found.label, found.parameters, found.baseline, candidates_there(found))
         for other in machines
         for found in other.models
     ]

@@ -68,6 +68,11 @@ class MeasuredModel:
     missing: dict[str, Obstacle | None]
 
     @property
+    def parameters(self) -> int:
+        """How many its networks have."""
+        return max((item.size["parameters"] for item in self.variants), default=0)
+
+    @property
     def no_quality(self) -> str | None:
         """Why quality was measured of no variant; None if it was of one, or if there are several reasons."""
         reasons = {None if item.quality.get("measured", True) else item.quality["reason"] for item in self.variants}

@@ -89,7 +89,7 @@ def unanswered(decision: Decision, source: Source | None, _: Translate) -> str:
         return _("Not answered: nothing was measured on a phone, and no back end here runs on one.")
     if source is None:
         return {
-            "cuda": _("Not answered: no format of this model was measured on a GPU."),
+            "cuda": _("Not answered: quality and speed on a GPU were not both measured of a model of true size."),
             "cpu": _("Not answered: no format of this model was measured on a CPU."),
             "any": _("Not answered: no format of this model was timed."),
         }[scenario.device]
