@@ -16,7 +16,14 @@ from stages.lib.formats.shared.availability import obstacle_of, passed_on
 from stages.lib.formats.shared.loaded_size import LoadingProcess, loaded_bytes
 from stages.lib.models.calibration import read_inputs
 from stages.lib.models.components import stored_float_dtype
-from stages.lib.models.inventory import StoredTensor, compression, container_bytes, disk_bytes, stored_tensors
+from stages.lib.models.inventory import (
+    StoredTensor,
+    compression,
+    container_bytes,
+    disk_bytes,
+    runtime_bytes,
+    stored_tensors,
+)
 from stages.lib.models.reconciliation import Explanation, check_complete, explain
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import whole_folder, write_json
@@ -59,13 +66,15 @@ def main() -> None:
             variant,
             tensors=tensors,
             disk=disk_bytes(folder),
+            runtime=runtime_bytes(folder),
             explained=explanations(folder, variant, tensors, entry.operators, entry.exact),
             loaded=process.loaded_size(folder, "cuda" if variant.needs_gpu else "cpu"),
             bits={component: _bits(folder, component, variant) for component in COMPONENTS},
             base_parameters=parameters,
         )
     write_json(arguments.size, report | making)
-    smaller = compression({"disk_mib": sum(disk_bytes(arguments.base).values()) / MIB}, report)
+    base = {"disk_mib": sum(disk_bytes(arguments.base).values()) / MIB, "parameters": sum(parameters.values())}
+    smaller = compression(base, report)
     left_out = report["parameters_left_out"]
     note = f", {left_out:,} parameters that generation does not need left out" if left_out else ""
     print(
@@ -112,12 +121,13 @@ def size_report(
     variant: Variant,
     tensors: list[StoredTensor],
     disk: dict[str, int],
+    runtime: dict[str, int],
     explained: dict[str, Explanation],
     loaded: dict[str, dict[str, int]],
     bits: dict[str, float],
     base_parameters: dict[str, int],
 ) -> dict:
-    """The content of reports/M/size/V.json, from bytes on `disk`, what explains them, bytes when `loaded`, and `bits`.
+    """The content of reports/M/size/V.json, from bytes on `disk` and unpacked, what explains them, and bytes in memory.
 
     `theoretical_mib` is what a naive count expects: every stored parameter in the declared bits, a group's with its
     share of the scale, and nothing besides.
@@ -136,6 +146,7 @@ def size_report(
             "parameters_left_out": base_parameters[component] - parameters[component],
             "theoretical_mib": parameters[component] * bits[component] / 8 / MIB,
             "disk_mib": disk[component] / MIB,
+            "runtime_mib": runtime[component] / MIB,
             "memory_mib": loaded["memory"][component] / MIB,
             "load_growth_mib": loaded["growth"][component] / MIB,
             "weights_mib": explained[component].weights / MIB,

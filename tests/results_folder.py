@@ -218,6 +218,7 @@ def _size(name: str, variant: dict) -> dict:
                 "parameters_left_out": 0,
                 "theoretical_mib": theory,
                 "disk_mib": disk,
+                "runtime_mib": disk * (1.5 if variant["backend"] == "torch_dynamic" else 1),
                 "memory_mib": disk * 1.01,
                 "load_growth_mib": disk * 1.02,
                 "weights_mib": disk - 0.02,

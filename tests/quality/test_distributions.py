@@ -13,6 +13,7 @@ from stages.lib.quality.distributions import (
     BLOCK,
     CMMD_SCALE,
     cmmd,
+    distance,
     distances_of_sets,
     fid,
     fid_refusal,
@@ -103,10 +104,23 @@ def test_closed_forms():
 
 
 def test_fid_is_refused_with_the_reason_and_given_where_it_can_stand(sets):
-    refused = distances_of_sets(*sets, 10_000)
+    refused = distances_of_sets(sets, sets, 10_000)
     assert (refused["fid"], refused["fid_required"], refused["n"], refused["rank"]) == (None, 10_000, 40, 12)
-    assert distances_of_sets(*sets, 40)["fid"] == pytest.approx(fid(*sets))
-    few = distances_of_sets(sets[0][:8], sets[1][:8], 5)  # enough by the param, too few for the dimension
+    assert distances_of_sets(sets, sets, 40)["fid"] == pytest.approx(fid(*sets))
+    eight = [features[:8] for features in sets]
+    few = distances_of_sets(eight, eight, 5)  # enough by the param, too few for the dimension
     assert (few["fid"], few["fid_required"], few["rank"]) == (None, 13, 7)
     assert fid_refusal(40, 12, 40) is None
-    assert distances_of_sets(sets[0][:1], sets[1][:1], 5)["kid"] is None
+    assert distances_of_sets([item[:1] for item in sets], [item[:1] for item in sets], 5)["kid"] is None
+
+
+def test_a_distance_below_the_noise_of_its_computation_is_not_told_from_zero(sets):
+    """Protects against a KID of 4.7e-08 that another resampling filter triples; a distance that stays is one."""
+    x, y = sets
+    near = x + 1e-4 * np.random.default_rng(5).normal(size=x.shape)
+    for measure in (kid, cmmd):
+        tripled = distance(measure, (x, near), (x, x + 3 * (near - x)))
+        assert tripled["noise"] > abs(tripled["mean"]) and not tripled["beyond_zero"]
+        apart = distance(measure, (x, y + 1), (x, y + 1.001))
+        assert apart["beyond_zero"] and apart["noise"] < apart["low"]
+        assert not distance(measure, (x, x), (x, x))["beyond_zero"]

@@ -101,6 +101,19 @@ def disk_bytes(folder: Path) -> dict[str, int]:
     return {component: sum(path.stat().st_size for path in _files(folder, component)) for component in COMPONENTS}
 
 
+def runtime_bytes(folder: Path) -> dict[str, int]:
+    """The same once graphs, which are stored compressed, are unpacked: the bytes that a runtime loads."""
+    return {component: sum(_unpacked(path) for path in _files(folder, component)) for component in COMPONENTS}
+
+
+def _unpacked(path: Path) -> int:
+    if path.suffix != ".gz":
+        return path.stat().st_size
+    with path.open("rb") as file:  # the last four bytes of a gzip file are the length of what is in it (RFC 1952)
+        file.seek(-4, 2)
+        return int.from_bytes(file.read(4), "little")
+
+
 def container_bytes(folder: Path) -> dict[str, int]:
     """Those of `disk_bytes` that hold no tensor: the headers of safetensors files, and the text of graphs."""
     return {component: sum(_container_bytes(path) for path in _files(folder, component)) for component in COMPONENTS}
@@ -185,10 +198,9 @@ def _packed_bytes(module: "torch.nn.Module") -> int:
 
 
 def compression(baseline: dict, variant: dict) -> float:
-    """How many times smaller `variant` is than `baseline` on disk, for the parameters that the variant stores.
+    """How many times smaller `variant` is than `baseline` on disk, parameter for parameter: 1 against itself.
 
     Both are sizes as in reports/M/size/V.json, of the whole model or of one component. A back end may leave parameters
-    out that generation does not need; the baseline's bytes are then counted in proportion.
+    out that generation does not need: bytes are compared of as many parameters as either stores.
     """
-    stored = variant["parameters"] / (variant["parameters"] + variant["parameters_left_out"])
-    return baseline["disk_mib"] * stored / variant["disk_mib"]
+    return baseline["disk_mib"] * (variant["parameters"] / baseline["parameters"]) / variant["disk_mib"]

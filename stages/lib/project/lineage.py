@@ -115,8 +115,8 @@ SOURCES: dict[str, tuple[Source, ...]] = {
     "chart-calls": (TIMING,),
 }
 
-_SIZES = ("parameters", "theoretical_mib", "disk_mib", "memory_mib", "load_growth_mib", "overhead_percent")
-_SIZES += ("quantize_s", "quantize_peak_mib")
+_SIZES = ("parameters", "theoretical_mib", "disk_mib", "runtime_mib", "memory_mib", "load_growth_mib")
+_SIZES += ("overhead_percent", "quantize_s", "quantize_peak_mib")
 _TIMES = ("load_time_s", "first_call_s", "latency_s", "speedup", "load_peak_mib", "run_peak_mib")
 _IMAGES = ("psnr_db", "psnr_db_std", "ssim", "ssim_std", "ssim_minimum", "images", "identical", "flagged")
 _AVERAGES = ("ms_ssim", "ciede2000", "ciede2000_p95", "gmsd", "feature_cosine", "clip_score", "clip_score_change")

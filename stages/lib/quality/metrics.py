@@ -95,7 +95,22 @@ _ALL = (
         ",.2f",
         "Parameters times the bits of the weights' format, as if every parameter of a converted component had it.",
     ),
-    Metric("disk_mib", "Size on disk", "MiB", "lower", ",.2f", "Bytes of the weight files (safetensors)."),
+    Metric(
+        "disk_mib",
+        "Size on disk",
+        "MiB",
+        "lower",
+        ",.2f",
+        "Bytes of the files with weights: safetensors, and graphs, whose text is compressed.",
+    ),
+    Metric(
+        "runtime_mib",
+        "Size as loaded",
+        "MiB",
+        "lower",
+        ",.2f",
+        "Bytes of the same files as a runtime loads them, compressed graphs unpacked.",
+    ),
     Metric(
         "memory_mib",
         "Size in memory",

@@ -17,6 +17,7 @@ SIZE_KEYS = (
     "parameters_left_out",
     "theoretical_mib",
     "disk_mib",
+    "runtime_mib",
     "memory_mib",
     "load_growth_mib",
     "overhead_percent",
