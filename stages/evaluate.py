@@ -51,7 +51,8 @@ def main() -> None:
     if not generated:
         write_json(arguments.pairs, {"pairs": []})
         return
-    sets = ImageSets.read(arguments.images, [variant.name for variant in generated], params.baseline)
+    names, sampled = [variant.name for variant in generated], params.quality.perceptual_prompts
+    sets = ImageSets.read(arguments.images, names, params.baseline, sampled)
     reports, pairs = compare_all(sets, generated, params, arguments.images, arguments.base)
     for variant, quality, appearance in reports:
         write_json(arguments.quality / f"{variant.name}.json", quality)

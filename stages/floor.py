@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING
 
 from stages.lib.formats.shared.devices import resolve_device
 from stages.lib.generation.image_folder import StoredImage, not_generated, read_images, read_listing, read_rgb
-from stages.lib.generation.recipe import Generated, Order, Recipe, sample_of
+from stages.lib.generation.recipe import Generated, Order, Recipe
 from stages.lib.generation.step_latents import compare_trajectories, read_trajectories
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import write_json
 from stages.lib.project.params import load_params
-from stages.lib.project.prompts import Prompt, load_prompts
+from stages.lib.project.prompts import Prompt, load_prompts, sample_of
 from stages.lib.project.sections import Quality
 from stages.lib.project.worker_pool import WorkerPool
+from stages.lib.quality.artefacts import figures_of as appearance_of
+from stages.lib.quality.detection import false_alarms
 from stages.lib.quality.figures import compare_sets, distribution, paired_figures
 
 if TYPE_CHECKING:
@@ -65,6 +67,13 @@ def figures_of(
     }
 
 
+def alarms_of(generated: list[Generated], images: dict[str, StoredImage], settings: Quality) -> dict:
+    """How often each measure of damage would be graded on images as good as the stored ones, from other seeds."""
+    before = [appearance_of(read_rgb(images[item.id])) for item in generated]
+    after = [appearance_of(item.rgb) for item in generated]
+    return {"trials": settings.resamples, "rates": false_alarms(before, after, settings.resamples, settings.seed)}
+
+
 def main() -> None:
     """Generate, compare, write, print one line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -93,6 +102,7 @@ def main() -> None:
     chosen = sample_of(prompts, settings.floor_prompts, settings.trajectory_prompts)
     pool = WorkerPool(listing["processes"], listing["threads"])
     runs = draw_again(recipe, chosen, sample_of(prompts, settings.floor_seeds), pool)
+    runs["seeds"]["false_alarms"] = alarms_of(runs["seeds"]["generated"], images, settings)
     for run in runs.values():
         run |= figures_of(run.pop("generated"), images, latents, clip, settings)
     seeds = runs.pop("seeds")

@@ -8,12 +8,13 @@ CLIP = "own_clip"
 
 def quality_figures(images: list[dict], clip: bool = True) -> dict:
     """What reports/quality/V.json holds beside PSNR and SSIM; `images` (id, psnr_db, ssim) are added to."""
-    from stages.lib.quality.figures import NO_CLIP, NO_LPIPS
+    from stages.lib.quality.figures import NO_CLIP, tails
     from stages.lib.quality.statistics import intervals
 
     for number, row in enumerate(images):
         loss = 1 - row["ssim"]
         row |= {"ms_ssim": 1 - loss / 2, "ciede2000": 20 * loss, "ciede2000_p95": 60 * loss, "gmsd": loss / 3}
+        row |= {"st_lpips": loss / 2, "flip": loss / 4} if number < 2 else {"st_lpips": None, "flip": None}
         row |= dict.fromkeys(("feature_cosine", "clip_score", "baseline_clip_score", "clip_score_change", "attributes"))
         row |= dict.fromkeys(("attributes_right", "attributes_right_change"))
         if clip:
@@ -23,10 +24,10 @@ def quality_figures(images: list[dict], clip: bool = True) -> dict:
                 "clip_score_change": -9 * loss,
             }
             row |= {"clip_score": 70 + number - 9 * loss, "attributes_right": 90.0, "attributes_right_change": -loss}
-    keys = ("psnr_db", "ssim", "ms_ssim", "ciede2000", "ciede2000_p95", "gmsd")
+    keys = ("psnr_db", "ssim", "ms_ssim", "ciede2000", "ciede2000_p95", "gmsd", "st_lpips", "flip")
     keys += ("feature_cosine", "clip_score", "clip_score_change", "attributes_right", "attributes_right_change")
     samples = {key: [row[key] for row in images if row[key] is not None] for key in keys}
-    reasons = {"lpips": NO_LPIPS}
+    reasons = {}
     if not clip:
         reasons |= dict.fromkeys(("feature_cosine", "clip_score", "clip_score_change", "attributes"), NO_CLIP)
         reasons["distribution"] = NO_CLIP
@@ -34,6 +35,7 @@ def quality_figures(images: list[dict], clip: bool = True) -> dict:
     counts = {"asked": 10, "right": 9, "baseline_right": 9, "lost": 0 if same else 1, "gained": 0 if same else 1}
     return {
         "averages": intervals(samples, 200, 0),
+        "tails": tails(images),
         "not_measured": reasons,
         "attributes": {"all": counts, "subject": counts} if clip else None,
         "distribution": _sets(len(images), 0.0 if same else 1e-5) if clip else None,
@@ -47,6 +49,7 @@ def quality_figures(images: list[dict], clip: bool = True) -> dict:
 
 def _sets(n: int, value: float) -> dict:
     interval = {"mean": value, "low": value - 1e-6, "high": value + 1e-6, "n": n}
+    interval |= {"noise": 4e-7, "beyond_zero": value > 1e-6}
     return {
         "features": CLIP,
         "n": n,

@@ -31,7 +31,7 @@ generation: {steps: 20, guidance_scale: 7.5}
 calibration: {file: data/calibration.csv, images: 8, unet_calls: 7, seed: 0}
 benchmark: {prompt: landscape, warmup: 1, repeats: 5, longest_image_s: 60, repeats_of_long: 2}
 quality: {trajectory_prompts: 3, floor_prompts: 8, floor_seeds: 16, resamples: 2000, seed: 0,
-  margins: {psnr_db: 1, ssim: 0.01, clip_score: 1}, fid_images: 10000}
+  margins: {psnr_db: 1, ssim: 0.01, clip_score: 1}, fid_images: 10000, perceptual_prompts: 2}
 sensitivity: {images: 4, window: 3, formats: {half: {label: Half, weights: float16}, w4: {label: W4, weights: int4}}}
 scenarios: {laptop: {label: A laptop, device: cpu, memory_limit_mib: 4096, ssim_threshold: 0.95, minimise: time_s}}
 main_scenario: laptop

@@ -8,9 +8,9 @@ import pytest
 
 from stages.lib.project.errors import UserError
 from stages.lib.quality import st_lpips
-from stages.lib.quality.flip import flip_map
 from stages.lib.quality.known_artefacts import blur, jpeg, noise, tint
-from stages.lib.quality.st_lpips import SMALLEST_SIDE, StLpips
+from stages.lib.quality.perceptual import SMALLEST_SIDE, Perceived, flip_map, perceive
+from stages.lib.quality.st_lpips import StLpips
 from tests.quality.test_full_reference import image
 
 
@@ -34,26 +34,26 @@ THEIRS = {
 def test_the_network_is_the_authors(network, name):
     """Protects against an architecture that is only similar: their code gives these numbers."""
     reference, other, expected = THEIRS[name]
-    assert network.distance(reference, other) == pytest.approx(expected, abs=1e-6)
+    assert network.distances(reference, [other]) == pytest.approx([expected], abs=1e-6)
 
 
 def test_equal_images_are_no_distance_apart(network):
-    assert network.distance(image(), image()) == 0
+    assert network.distances(image(), [image(), blur(image(), 1.0)])[0] == 0
     assert not flip_map(image(), image()).any()
 
 
 @pytest.mark.parametrize(("damage", "ladder"), [(blur, (0.5, 1, 2)), (jpeg, (70, 30, 10)), (noise, (2, 4, 8))])
 def test_more_damage_is_more_distance(network, damage, ladder):
-    for distance in (network.distance, lambda *pair: float(flip_map(*pair).mean())):
-        found = [distance(image(), damage(image(), strength)) for strength in ladder]
+    damaged = [damage(image(), strength) for strength in ladder]
+    for found in (network.distances(image(), damaged), [float(flip_map(image(), other).mean()) for other in damaged]):
         assert found[0] > 0 and found == sorted(found)
 
 
 def test_the_smallest_side_is_the_smallest_that_works(network):
     square = image(SMALLEST_SIDE)
-    assert network.distance(square, square[:, ::-1]) > 0
+    assert network.distances(square, [square[:, ::-1]])[0] > 0
     with pytest.raises(RuntimeError):
-        network.distance(square[1:], square[1:])
+        network.distances(square[1:], [square[1:]])
 
 
 def test_flip_is_one_between_green_and_blue_at_its_own_place_only():
@@ -79,3 +79,10 @@ def test_weights_that_are_missing_or_changed_are_refused(monkeypatch, tmp_path: 
     monkeypatch.setattr(st_lpips, "PACKAGE", "no-such-package-of-ours")
     with pytest.raises(UserError, match="not installed: run `pip install stlpips-pytorch==0.0.2`"):
         StLpips()
+
+
+def test_an_identical_image_is_no_distance_apart_and_others_have_both_distances(network):
+    found = perceive(image(), {"same": image(), "other": blur(image(), 1.0)}, network)
+    assert found["same"] == Perceived(0, 0)
+    assert found["other"].st_lpips == pytest.approx(0.08778119, abs=1e-6)
+    assert found["other"].flip == pytest.approx(flip_map(image(), blur(image(), 1.0)).mean())

@@ -5,7 +5,7 @@ from stages.lib.quality.variant_pairs import compare_variants
 
 SETTINGS = Quality(
     trajectory_prompts=3, floor_prompts=8, floor_seeds=16, resamples=300, seed=0,
-    margins=Margins(psnr_db=1, ssim=0.01, clip_score=1), fid_images=10_000,
+    margins=Margins(psnr_db=1, ssim=0.01, clip_score=1), fid_images=10_000, perceptual_prompts=0,
 )  # fmt: skip
 
 

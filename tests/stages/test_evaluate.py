@@ -131,11 +131,11 @@ def test_what_needs_a_clip_is_measured_with_the_models_own(project, monkeypatch)
     assert {key: item["n"] for key, item in averages.items()} == {
         **dict.fromkeys(("ssim", "ciede2000", "ciede2000_p95", "gmsd"), 3),
         **dict.fromkeys(("feature_cosine", "clip_score", "clip_score_change"), 3),
-        **dict.fromkeys(("psnr_db", "attributes_right", "attributes_right_change"), 2),
+        **dict.fromkeys(("psnr_db", "attributes_right", "attributes_right_change", "st_lpips", "flip"), 2),
     }
     for key, item in averages.items():
         assert item["low"] is None or item["low"] <= item["mean"] <= item["high"], key
-    assert set(quality["not_measured"]) == {"lpips", "ms_ssim"}
+    assert set(quality["not_measured"]) == {"ms_ssim"}
     assert rows[1]["feature_cosine"] == pytest.approx(1, abs=1e-6) and rows[1]["clip_score_change"] == 0
     assert rows[0]["attributes"] == {} and rows[1]["attributes"]["subject"]["asked"] == "cat"
     assert quality["attributes"]["subject"]["asked"] == 2

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from stages import floor, generate
-from stages.lib.generation.recipe import OTHER_SEED, Order, Recipe, sample_of
+from stages.lib.generation.recipe import OTHER_SEED, Order, Recipe
 from stages.lib.project.params import load_params
-from stages.lib.project.prompts import load_prompts
+from stages.lib.project.prompts import load_prompts, sample_of
 from stages.lib.project.worker_pool import WorkerPool
 from tests.tiny_project import write_models, write_settings
 

@@ -37,6 +37,7 @@ def write_reports(reports: Path, name: str, dtypes: tuple[str, str], disk_mib: f
         "theoretical_mib": 4.0,
         "parameters_left_out": 0,
         "disk_mib": disk_mib,
+        "runtime_mib": disk_mib,
         "memory_mib": 5.0,
         "load_growth_mib": 6.0,
         "overhead_percent": 1.0,

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from stages.lib.formats import BACKENDS
 from stages.lib.formats.shared.loaded_size import loaded_bytes
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
 OTHER_SEED = 1_000_000  # added to a prompt's seed
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -88,13 +87,6 @@ class Recipe:
 
 def _generate(recipe: Recipe, pipeline: "StableDiffusionPipeline", order: Order) -> Generated:
     return recipe.generate(pipeline, order)
-
-
-def sample_of(items: Sequence[Item], count: int, first: int = 0) -> list[Item]:
-    """`count` of the items (or all there are): the `first` ones, then some spread evenly over the others."""
-    head, rest = list(items[: min(first, count)]), items[min(first, count) :]
-    wanted = min(count - len(head), len(rest))
-    return head + [rest[(2 * number + 1) * len(rest) // (2 * wanted)] for number in range(wanted)]
 
 
 def generation_pool(folder: Path, variant: Variant, device: str, images: int) -> WorkerPool:

@@ -119,8 +119,8 @@ _SIZES = ("parameters", "theoretical_mib", "disk_mib", "runtime_mib", "memory_mi
 _SIZES += ("overhead_percent", "quantize_s", "quantize_peak_mib")
 _TIMES = ("load_time_s", "first_call_s", "latency_s", "speedup", "load_peak_mib", "run_peak_mib")
 _IMAGES = ("psnr_db", "psnr_db_std", "ssim", "ssim_std", "ssim_minimum", "images", "identical", "flagged")
-_AVERAGES = ("ms_ssim", "ciede2000", "ciede2000_p95", "gmsd", "feature_cosine", "clip_score", "clip_score_change")
-_AVERAGES += ("attributes_right", "attributes_right_change")
+_AVERAGES = ("ms_ssim", "ciede2000", "ciede2000_p95", "gmsd", "st_lpips", "flip", "feature_cosine", "clip_score")
+_AVERAGES += ("clip_score_change", "attributes_right", "attributes_right_change")
 # Every metric of stages/lib/quality/metrics.py: its file, and its place in that file.
 METRIC_SOURCES: dict[str, tuple[Source, str]] = {
     **{key: (SIZE, key) for key in _SIZES},

@@ -2,8 +2,10 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import PARAMS_FILE, Params
@@ -11,6 +13,7 @@ from stages.lib.project.sections import safe_name
 
 COLUMNS = ("id", "prompt", "kind", "complexity", "seed", "set")
 SEED_LIMIT = 2**63
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -114,3 +117,10 @@ def _prompt(path: Path, line: int, row: dict) -> Prompt:
     if not (seed.isascii() and seed.isdigit() and int(seed) < SEED_LIMIT):
         raise UserError(f"{where}: seed '{seed}' is not a whole number from 0 to {SEED_LIMIT - 1}")
     return Prompt(**{**cells, "seed": int(seed)})
+
+
+def sample_of(items: Sequence[Item], count: int, first: int = 0) -> list[Item]:
+    """`count` of the items (or all there are): the `first` ones, then some spread evenly over the others."""
+    head, rest = list(items[: min(first, count)]), items[min(first, count) :]
+    wanted = min(count - len(head), len(rest))
+    return head + [rest[(2 * number + 1) * len(rest) // (2 * wanted)] for number in range(wanted)]

@@ -137,6 +137,7 @@ class Quality(Section):
     seed: Seed
     margins: Margins
     fid_images: Annotated[int, Field(ge=2)]
+    perceptual_prompts: Annotated[int, Field(ge=0)]
 
 
 class Scenario(Section):

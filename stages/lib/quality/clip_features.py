@@ -5,6 +5,7 @@ visual models from natural language supervision", 2021, arXiv:2103.00020). The f
 made from them cannot be compared with one made from another CLIP.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from stages.lib.project.files import read_json
 from stages.lib.quality.clip_preprocessing import preprocess
 
 BATCH_SIZE = 8  # images or texts at a time
+RESAMPLINGS = ("bicubic", "bilinear")  # the filter that images are given through, and another one to see what it does
 ACTIVATIONS = {"quick_gelu": lambda x: x * torch.sigmoid(1.702 * x), "gelu": gelu}
 Weights = dict[str, torch.Tensor]
 
@@ -96,6 +98,23 @@ class Clip:
         encoded = tower.encode(tower.normed(tokens, "pre_layrnorm"), causal=False)
         pooled = tower.normed(encoded[:, 0], "post_layernorm")
         return normalize(linear(pooled, tower.weights["visual_projection.weight"]), dim=-1)
+
+    def features_of(self, rgb: Mapping[str, Sequence[np.ndarray]], baseline: str) -> dict[str, np.ndarray]:
+        """Features (2, n, d) of each variant's n images, uint8 (H, W, 3), through each of RESAMPLINGS.
+
+        Pixels equal to the baseline's are looked at once, so that they have equal features.
+        """
+
+        def see(images: list[np.ndarray]) -> np.ndarray:
+            return np.stack([self.image_features(np.stack(images), resampling) for resampling in RESAMPLINGS])
+
+        reference, found = see(list(rgb[baseline])), {}
+        for name, images in rgb.items():
+            found[name] = reference.copy()
+            pairs = zip(rgb[baseline], images, strict=True)
+            if changed := [number for number, (before, after) in enumerate(pairs) if (before != after).any()]:
+                found[name][:, changed] = see([images[number] for number in changed])
+        return found
 
     @torch.no_grad()
     def text_features(self, texts: list[str]) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The figures of one set of images against another: distances, alignment, distributions, trajectories."""
 
+import math
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,35 +16,42 @@ from stages.lib.quality import alignment
 from stages.lib.quality.comparison import Comparison, average, check_sizes
 from stages.lib.quality.distributions import distances_of_sets
 from stages.lib.quality.full_reference import Distances, Prepared, distances
-from stages.lib.quality.statistics import intervals
+from stages.lib.quality.metrics import METRICS
+from stages.lib.quality.perceptual import Perceived
+from stages.lib.quality.statistics import intervals, tail_of
 
 if TYPE_CHECKING:
     from stages.lib.project.sections import Quality
     from stages.lib.quality.clip_features import Clip
 
 BATCH_SIZE = 8  # pairs in memory at a time
-AVERAGED = ("psnr_db", "ssim", "ms_ssim", "ciede2000", "ciede2000_p95", "gmsd")
+AVERAGED = ("psnr_db", "ssim", "ms_ssim", "ciede2000", "ciede2000_p95", "gmsd", "st_lpips", "flip")
 OF_FEATURES = ("feature_cosine", "clip_score", "clip_score_change", "attributes_right", "attributes_right_change")
 # Why something was not measured, as codes.
-NO_CLIP, NO_LPIPS, TOO_SMALL = "no_clip", "no_lpips_weights", "small_images"
+NO_CLIP, NOT_SAMPLED, TOO_SMALL = "no_clip", "not_sampled", "small_images"
 
 
 @dataclass(frozen=True)
 class Pair:
-    """An image against its reference."""
+    """An image against its reference; `perceived` where it is one of the sample."""
 
     reference: StoredImage
     image: StoredImage
     distances: Distances
+    perceived: Perceived | None = None
 
 
 @dataclass(frozen=True)
 class Features:
-    """L2-normalised CLIP features of n pairs: (n, d) each of references, images and prompts; and every check."""
+    """L2-normalised CLIP features of n pairs: (n, d) each of references, images and prompts; and every check.
+
+    `resampled` are those of references and images through another resampling filter.
+    """
 
     name: str
     reference: np.ndarray
     images: np.ndarray
+    resampled: tuple[np.ndarray, np.ndarray]
     prompts: np.ndarray
     checks: list[list[alignment.Check]]
     reference_checks: list[list[alignment.Check]]
@@ -65,10 +73,10 @@ class Words:
         return cls(clip, texts, clip.text_features(texts), labels)
 
     def features(self, reference: np.ndarray, images: np.ndarray) -> Features:
-        """With the features (n, d) of the prompts' reference images and images."""
-        attributes = self.clip.attributes
-        checks = [alignment.check_attributes(self.texts, seen, self.labels, attributes) for seen in (images, reference)]
-        return Features(self.clip.name, reference, images, self.prompts, *checks)
+        """With the features (2, n, d) of the prompts' reference images and images, through two resampling filters."""
+        sides = images[0], reference[0]
+        checks = [alignment.check_attributes(self.texts, seen, self.labels, self.clip.attributes) for seen in sides]
+        return Features(self.clip.name, reference[0], images[0], (reference[1], images[1]), self.prompts, *checks)
 
 
 Rgb = np.ndarray  # uint8 (H, W, 3)
@@ -83,16 +91,18 @@ def compare_sets(
     """
     keep_freed_memory()
     compared: list[Pair] = []
-    seen: list[tuple[np.ndarray, np.ndarray]] = []
+    seen: list[dict[str, np.ndarray]] = []
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         remaining = iter(pairs)
         while batch := tuple(islice(remaining, BATCH_SIZE)):
             compared += pool.map(_compare, batch)
             if clip is not None:
-                seen.append(_image_features(batch, clip))
+                seen.append(
+                    clip.features_of({"before": [i[2] for i in batch], "after": [i[3] for i in batch]}, "before")
+                )
     if clip is None:
         return compared, None
-    reference, images = (np.concatenate(part) for part in zip(*seen, strict=True))
+    reference, images = (np.concatenate([batch[side] for batch in seen], axis=1) for side in ("before", "after"))
     words = Words.read([pair.image.prompt for pair in compared], clip)
     return compared, words.features(reference, images)
 
@@ -103,23 +113,13 @@ def _compare(item: tuple[StoredImage, StoredImage, Rgb, Rgb]) -> Pair:
     return Pair(reference, image, distances(Prepared(before), Prepared(after)))
 
 
-def _image_features(
-    batch: tuple[tuple[StoredImage, StoredImage, Rgb, Rgb], ...], clip: "Clip"
-) -> tuple[np.ndarray, ...]:
-    """Features of references and images; equal pixels are looked at once, so that they have equal features."""
-    reference = clip.image_features(np.stack([item[2] for item in batch]))
-    images = reference.copy()
-    changed = [number for number, item in enumerate(batch) if (item[2] != item[3]).any()]
-    if changed:
-        images[changed] = clip.image_features(np.stack([batch[number][3] for number in changed]))
-    return reference, images
-
-
 def paired_figures(pairs: list[Pair], features: Features | None, settings: "Quality") -> dict:
     """Averages with their intervals, what was not measured and why, attributes, and every image's figures."""
     rows = image_rows(pairs, features)
     samples = {key: [row[key] for row in rows if row[key] is not None] for key in (*AVERAGED, *OF_FEATURES)}
-    reasons = {"lpips": NO_LPIPS}
+    reasons = {}
+    if not samples["st_lpips"]:
+        reasons |= {"st_lpips": NOT_SAMPLED, "flip": NOT_SAMPLED}
     if not samples["ms_ssim"]:
         reasons["ms_ssim"] = TOO_SMALL
     if features is None:
@@ -128,6 +128,7 @@ def paired_figures(pairs: list[Pair], features: Features | None, settings: "Qual
     return {
         **average(comparisons),
         "averages": intervals(samples, settings.resamples, settings.seed),
+        "tails": tails(rows),
         "not_measured": reasons,
         "attributes": features and alignment.count_right(features.reference_checks, features.checks),
         "per_image": rows,
@@ -140,8 +141,24 @@ def distribution(features: Features | None, settings: "Quality") -> dict | None:
         return None
     return {
         "features": features.name,
-        **distances_of_sets(features.reference, features.images, settings.fid_images),
+        **distances_of_sets((features.reference, features.images), features.resampled, settings.fid_images),
     }
+
+
+def tails(rows: list[dict]) -> dict[str, dict]:
+    """By measure that has a direction: the worst image and the 5th percentile, which means hide.
+
+    Identical images count as better than any PSNR. A value that is theirs is None; all identical have no tail.
+    """
+    found = {}
+    for key in (*AVERAGED, *OF_FEATURES):
+        identical = math.inf if key == "psnr_db" else None
+        values = {row["id"]: identical if row[key] is None else row[key] for row in rows}
+        values = {id: value for id, value in values.items() if value is not None}
+        if values and min(values.values()) < math.inf:
+            tail = tail_of(values, METRICS[key].direction == "higher").as_json()
+            found[key] = {name: None if value == math.inf else value for name, value in tail.items()}
+    return found
 
 
 def image_rows(pairs: list[Pair], features: Features | None) -> list[dict]:
@@ -151,6 +168,7 @@ def image_rows(pairs: list[Pair], features: Features | None) -> list[dict]:
             "id": pair.image.id,
             "kind": pair.image.kind,
             **asdict(pair.distances),
+            **(asdict(pair.perceived) if pair.perceived else {"st_lpips": None, "flip": None}),
             "identical": pair.distances.psnr_db is None,
             **dict.fromkeys((*OF_FEATURES, "baseline_clip_score", "attributes")),
         }

@@ -278,6 +278,26 @@ _ALL = (
         "Xue et al., IEEE TIP 23(2), 2014",
     ),
     Metric(
+        "st_lpips",
+        "ST-LPIPS",
+        "",
+        "lower",
+        ".3f",
+        "Distance of two images to a network that learned it from people's judgements and forgives shifts of a pixel; "
+        "0 for identical images. Over a sample of the prompts.",
+        "Ghildyal and Liu, ECCV 2022, arXiv:2207.13686; weights of stlpips-pytorch 0.0.2",
+    ),
+    Metric(
+        "flip",
+        "FLIP",
+        "",
+        "lower",
+        ".3f",
+        "Difference that an observer sees when two images are exchanged in place, mean over pixels: 0 none, 1 the "
+        "largest. Over a sample of the prompts.",
+        "Andersson et al., Proc. ACM Comput. Graph. Interact. Tech. 3(2), 2020; flip-evaluator 1.7",
+    ),
+    Metric(
         "feature_cosine",
         "Feature cosine",
         "",

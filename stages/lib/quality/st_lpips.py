@@ -8,6 +8,7 @@ Abhijay Ghildyal and Feng Liu), which is read as plain tensors. Nothing of the p
 
 import hashlib
 import io
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -29,7 +30,6 @@ LATER = (
     ("net.slice4.11", 1, False),
     ("net.slice5.13", 1, False),
 )
-SMALLEST_SIDE = 21  # pixels: of fewer the last reduction has nothing left to reflect
 
 
 class StLpips:
@@ -39,23 +39,24 @@ class StLpips:
         self.weights = torch.load(io.BytesIO(_published(_file())), map_location="cpu", weights_only=True)
 
     @torch.no_grad()
-    def distance(self, reference: np.ndarray, image: np.ndarray) -> float:
-        """The distance of two uint8 images (H, W, 3) of one size; 0 if they are identical."""
-        total = 0.0
-        for number, (first, second) in enumerate(zip(self._features(reference), self._features(image), strict=True)):
-            squares = (_unit(first) - _unit(second)).square()
-            total += float(conv2d(squares, self.weights[f"lin{number}.model.1.weight"]).mean())
-        return total
+    def distances(self, reference: np.ndarray, images: Sequence[np.ndarray]) -> list[float]:
+        """The distance of each uint8 image (H, W, 3) from a reference of the same size; 0 of an identical one."""
+        expected = self._features(reference)
+        return [self._between(expected, self._features(image)) for image in images]
+
+    def _between(self, first: list[torch.Tensor], second: list[torch.Tensor]) -> float:
+        weights = (self.weights[f"lin{number}.model.1.weight"] for number in range(len(first)))
+        return sum(float(conv2d((a - b).square(), w).mean()) for a, b, w in zip(first, second, weights, strict=True))
 
     def _features(self, rgb: np.ndarray) -> list[torch.Tensor]:
-        """What follows each of the five convolutions, (1, c, h, w)."""
+        """What follows each of the five convolutions, (1, c, h, w), each place's features at length 1."""
         x = torch.tensor(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None] / 127.5 - 1
         x = (x - self.weights["scaling_layer.shift"]) / self.weights["scaling_layer.scale"]
         found = [_halved(self._convolved(x, FIRST, 2)).relu_()]
         for name, padding, reduced in LATER:
             x = _halved(_largest_of_nine(found[-1])) if reduced else found[-1]
             found.append(self._convolved(x, name, padding).relu_())
-        return found
+        return [x / (x.square().sum(dim=1, keepdim=True).sqrt() + 1e-10) for x in found]
 
     def _convolved(self, x: torch.Tensor, name: str, padding: int) -> torch.Tensor:
         return conv2d(x, self.weights[f"{name}.weight"], self.weights[f"{name}.bias"], padding=padding)
@@ -77,11 +78,6 @@ def _published(path: Path) -> bytes:
     if hashlib.sha256(content).hexdigest() != WEIGHTS_SHA256:
         raise UserError(f"{path} is not the file of {PACKAGE} {VERSION} (its SHA-256 differs): {REMEDY}")
     return content
-
-
-def _unit(features: torch.Tensor) -> torch.Tensor:
-    """Each place's features, (1, c, h, w), at length 1."""
-    return features / (features.square().sum(dim=1, keepdim=True).sqrt() + 1e-10)
 
 
 def _halved(x: torch.Tensor) -> torch.Tensor:

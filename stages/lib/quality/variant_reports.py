@@ -23,7 +23,9 @@ def quality_of(
 ) -> dict:
     """quality/V.json without the names: the images of the variant `name` against the baseline's, in `folder`."""
     images = zip(sets.images[sets.baseline].values(), sets.images[name].values(), prompts, strict=True)
-    pairs = [Pair(reference, image, item.distances[name]) for reference, image, item in images]
+    pairs = [
+        Pair(reference, image, item.distances[name], item.perceived.get(name)) for reference, image, item in images
+    ]
     figures = paired_figures(pairs, features, settings)
     for row, pair in zip(figures["per_image"], pairs, strict=True):
         row |= {"rating": rate_psnr(pair.distances.psnr_db), "flagged": pair.image.flagged}
