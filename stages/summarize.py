@@ -13,6 +13,7 @@ from pathlib import Path
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import whole_folder, write_json
 from stages.lib.project.params import load_params
+from stages.lib.quality.variant_answers import primary, rank_correlations
 from stages.lib.quality.variant_pairs import compare_variants
 from stages.lib.results.summary import read_pairs, read_report, runtime_speedups, unavailable_variants, variant_rows
 
@@ -55,6 +56,8 @@ def main() -> None:
     model = {"name": params.model, "label": params.chosen_model.label}
     joined = {"variants": rows, "unavailable": unavailable, "runtimes": runtimes, "pairs": pairs}
     joined["comparisons"] = comparisons
+    joined["primary"] = primary(qualities, params.baseline, params.quality)
+    joined["agreement"] = rank_correlations(qualities, params.baseline)
     write_json(arguments.output, {"model": model, "baseline": params.baseline, **joined})
     with whole_folder(arguments.metrics) as folder:
         for row in rows:

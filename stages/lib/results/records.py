@@ -92,6 +92,8 @@ class Results:
     pairs: tuple[dict[str, Any], ...]
     architectures: tuple[dict[str, Any], ...] = ()
     comparisons: tuple[dict[str, Any], ...] = ()
+    primary: tuple[dict[str, Any], ...] = ()
+    agreement: dict[str, Any] | None = None
     controls: dict[str, Any] = field(default_factory=dict)
     floor: dict[str, Any] = field(default_factory=dict)
     sensitivity: dict[str, Any] = field(default_factory=dict)
@@ -165,6 +167,8 @@ def load_results(reports: Path, images: Path, params: Params, quick: bool = Fals
         architectures=tuple(read_json(reports / "architectures.json")["architectures"]),
         unavailable=unavailable,
         comparisons=comparisons,
+        primary=tuple(row for row in summary["primary"] if row["variant"] in params.variants),
+        agreement=summary["agreement"],
         controls={} if quick else read_json(own / "controls.json"),
         floor={} if quick else read_json(own / "floor.json"),
         sensitivity={name: read_json(own / f"sensitivity/{name}.json") for name in SENSITIVITIES if not quick},
