@@ -67,6 +67,8 @@ def write_floor(path: Path, quality: dict) -> None:
     run = {key: quality[key] for key in ("averages", "attributes", "distribution", "trajectory", "identical", "images")}
     images = [{"id": row["id"], "psnr_db": None} for row in quality["per_image"]]
     same = run | {"threads": 2, "processes": 1, "per_image": images}
+    from stages.lib.quality.appearance import MEASURES
+
     psnr = {"mean": 88.0, "low": 87.0, "high": 89.0, "n": len(images)}
     threads = same | {
         "threads": 1,
@@ -75,5 +77,6 @@ def write_floor(path: Path, quality: dict) -> None:
         "per_image": [row | {"psnr_db": 88.0} for row in images],
         "trajectory": run["trajectory"] | {"mean_snr_db": [100.0] * 21},
     }
+    same["false_alarms"] = {"trials": 100, "rates": dict.fromkeys(MEASURES, 0.01)}
     runs = {"again": same, "threads": threads, "processes": same | {"processes": 2}}
     path.write_text(json.dumps({"baseline": "fp32", "runs": runs, "seeds": same}), encoding="utf-8")

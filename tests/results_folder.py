@@ -383,8 +383,10 @@ def _quality(name: str, variant: dict, generated: dict, prompts: list) -> dict:
 
 def _summary(folder: Path, variants: dict, generated: dict) -> dict:
     from stages.lib.project.params import load_params
+    from stages.lib.quality.variant_answers import primary, rank_correlations
     from stages.lib.quality.variant_pairs import compare_variants
 
+    settings = load_params(folder / "params.yaml").quality
     qualities = {
         name: json.loads((folder / f"reports/embedded/quality/{name}.json").read_text("utf-8")) for name in variants
     }
@@ -404,6 +406,8 @@ def _summary(folder: Path, variants: dict, generated: dict) -> dict:
         "variants": rows,
         "runtimes": {},
         "unavailable": [],
-        "comparisons": compare_variants(qualities, load_params(folder / "params.yaml").quality),
+        "comparisons": compare_variants(qualities, settings),
+        "primary": primary(qualities, "fp32", settings),
+        "agreement": rank_correlations(qualities, "fp32"),
         "pairs": pairs,
     }

@@ -23,7 +23,10 @@ def report(ssims, changes=None) -> dict:
 
 
 def verdicts(qualities: dict[str, dict]) -> dict[str, str]:
-    return {row["variant"]: row["ssim"]["verdict"] for row in primary({"fp32": report([1.0] * 5)} | qualities, "fp32", SETTINGS)}
+    return {
+        row["variant"]: row["ssim"]["verdict"]
+        for row in primary({"fp32": report([1.0] * 5)} | qualities, "fp32", SETTINGS)
+    }
 
 
 def test_a_loss_below_and_beyond_the_margin_and_one_that_cannot_be_told():

@@ -23,9 +23,9 @@ RANKED = ("psnr_db", "ssim", "ms_ssim", "ciede2000", "gmsd", "st_lpips", "flip",
 def primary(qualities: dict[str, dict], baseline: str, settings: "Quality") -> list[dict]:
     """For every format but the baseline, by question: mean and interval over images, and what follows.
 
-    `within`: that the mean loss is smaller than the margin was shown; `beyond`: that it is larger; else `undecided`. p is
-    Student's for a loss of just the margin, corrected by Holm for the number of all these questions together, so that
-    chance alone gives any wrong answer in at most 5 % of such reports. A question without values is left out.
+    `within`: that the mean loss is smaller than the margin was shown; `beyond`: that it is larger; else `undecided`. p
+    is Student's for a loss of just the margin, corrected by Holm for the number of all these questions together, so
+    that chance alone gives any wrong answer in at most 5 % of such reports. A question without values is left out.
     """
     found, tests = [], []
     for name, report in qualities.items():

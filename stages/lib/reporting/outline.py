@@ -27,7 +27,18 @@ APPEARANCE = ("appearance", "safety", "controls")
 STUDY_TABLES = ("machine", "formats", "prompts", "sizes", "overhead", "performance", "quality", "kinds", "appearance")
 STUDY_TABLES += (*ANALYSIS, "future", "prospects")
 # Those the study lacks, in the order of this report: numbered on from there.
-OTHER_TABLES = ("formulas", *QUALITY, "safety", "controls", "detection", "coverage", "why", *SENSITIVITY)
+QUALITY_TABLES = ("floor", "distances", "agreement", "alignment", "sets", "comparisons")
+OTHER_TABLES = (
+    "formulas",
+    "primary",
+    *QUALITY_TABLES,
+    "safety",
+    "controls",
+    "detection",
+    "coverage",
+    "why",
+    *SENSITIVITY,
+)
 TABLES = STUDY_TABLES + OTHER_TABLES
 SENSITIVITY_CHARTS = ("shares", "steps", "blocks", "layers")
 FIGURES = ("grid", "rounding", "visual")
@@ -60,14 +71,14 @@ OF_IMAGES = {
     *(f"results-{key}" for key in (*QUALITY, *APPEARANCE, "trajectory", "sensitivity")),
     *("table-prompts", "table-quality", "table-kinds", "table-all-prompts"),
     *("analysis-components", "table-tradeoff", "table-components", "table-recommendations", "chart-tradeoff"),
-    *(f"table-{key}" for key in (*QUALITY, *APPEARANCE, "detection", *SENSITIVITY)),
+    *(f"table-{key}" for key in ("primary", *QUALITY_TABLES, *APPEARANCE, "detection", *SENSITIVITY)),
     *(f"chart-{key}" for key in SENSITIVITY_CHARTS),
     *("figure-grid", "figure-visual", "chart-psnr", "chart-trajectory"),
 }
 # What a quick look leaves out: what takes long to measure, and what is compared with it.
 OF_LONG_RUNS = {
     *(f"results-{key}" for key in (*QUALITY, "safety", "controls", "trajectory", "sensitivity")),
-    *(f"table-{key}" for key in (*QUALITY, "safety", "controls", "detection", "components", *SENSITIVITY)),
+    *(f"table-{key}" for key in (*QUALITY_TABLES, "safety", "controls", "detection", "components", *SENSITIVITY)),
     *(f"chart-{key}" for key in ("trajectory", *SENSITIVITY_CHARTS)),
     "analysis-components",
 }

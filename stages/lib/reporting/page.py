@@ -12,6 +12,7 @@ from stages.lib.project import lineage
 from stages.lib.project.params import COMPONENTS, Params
 from stages.lib.project.prompts import Prompt
 from stages.lib.quality.metrics import METRICS, Metric
+from stages.lib.quality.variant_answers import QUESTIONS
 from stages.lib.reporting import outline, quality_tables
 from stages.lib.reporting.charts import illustrations
 from stages.lib.reporting.charts.canvas import Chart
@@ -21,7 +22,7 @@ from stages.lib.reporting.charts.sensitivity_charts import sensitivity_charts
 from stages.lib.reporting.languages import Language, Translate
 from stages.lib.reporting.origin import Origin
 from stages.lib.reporting.recommendations import advice, costs, main_cost, tradeoff
-from stages.lib.reporting.words import artefact_words
+from stages.lib.reporting.words import artefact_words, quality_words
 from stages.lib.reporting.words.answer import answer
 from stages.lib.reporting.words.answer_box import answer_box
 from stages.lib.reporting.words.coverage import coverage, coverage_sentence
@@ -148,12 +149,19 @@ def charts(subject: Subject, tradeoff: Chart | None, _: Translate) -> dict[str, 
 
 
 def appearance_values(results: Results, _: Translate) -> dict[str, Any]:
-    """What the chapters about looks, safety checker and controls show besides the rows of the variants."""
+    """What the chapters about quality, looks, safety checker and controls show besides the rows of the variants."""
     words = artefact_words
     return {
         "measure_names": words.measure_names(_),
         "measure_digits": words.measure_digits(),
         "damage_words": {item.name: words.damage_words(item.appearance["measures"], _) for item in results.variants},
+        "unmoved_words": {
+            item.name: quality_words.unmoved_words(item.appearance["measures"], _) for item in results.variants
+        },
+        "rating_words": {item.name: quality_words.rating_words(item.quality, _) for item in results.others},
+        "primary_questions": list(QUESTIONS),
+        "primary_verdicts": quality_tables.primary_verdicts(_),
+        "interval_counts": quality_tables.interval_counts(results),
         "causes": words.causes(_),
         "control_names": words.control_names(_),
         "expectations": words.expectations(_),
@@ -163,14 +171,26 @@ def appearance_values(results: Results, _: Translate) -> dict[str, Any]:
 
 def further_values(results: Results, _: Translate) -> dict[str, Any]:
     """What the further measurements of quality show besides the rows of the variants."""
-    tables = quality_tables
+    tables, steps = quality_tables, results.sensitivity["steps"]
     return {
         "comparison_rows": tables.comparison_rows(results),
         "verdict_names": tables.verdict_names(_),
         "sets_rows": tables.sets_rows(results, _),
         "floor_runs": tables.floor_runs(results, _),
         "below_rerun": {result.name: tables.below_rerun_db(result.quality, results.floor) for result in results.others},
+        "comparison_counts": tables.comparison_counts(results),
+        "blame_words": blame_sentences(results, _),
+        "steps_words": [quality_words.steps_words(item, steps["calls"], _) for item in steps["formats"]],
     }
+
+
+def blame_sentences(results: Results, _: Translate) -> list[str]:
+    """Of every format, which component damages its images most, as far as that can be told."""
+    said = [
+        quality_words.blame_words(item["probe_points"]["image"], item["label"], _)
+        for item in results.sensitivity["components"]["formats"]
+    ]
+    return [sentence for sentence in said if sentence]
 
 
 def instrumented_images(results: Results) -> int:

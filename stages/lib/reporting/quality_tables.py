@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from stages.lib.project.prompts import Prompt
+from stages.lib.quality.variant_answers import QUESTIONS
 from stages.lib.reporting.charts import shapes as charts
 from stages.lib.reporting.charts.canvas import Chart
 from stages.lib.reporting.charts.shapes import Curve
@@ -84,6 +85,33 @@ def pair_rows(results: Results, prompts: Sequence[Prompt]) -> list[dict[str, Any
         for pair in results.pairs
         if first is None or pair["reference"] in first
     ]
+
+
+def interval_counts(results: Results) -> dict[str, int]:
+    """How many answers of the primary comparisons there are, and how many other intervals this report gives."""
+    primary = sum(key in row for row in results.primary for key in QUESTIONS)
+    shown = [results.comparisons, results.floor, results.sensitivity]
+    for item in results.others:
+        shown += [item.quality["averages"], item.quality["distribution"], item.appearance["measures"]]
+    return {"primary": primary, "exploratory": _intervals(shown) - primary}
+
+
+def comparison_counts(results: Results) -> dict[str, int]:
+    """How many intervals compare every two variants, and how many of them leave zero out where nothing differs."""
+    count = _intervals(results.comparisons)
+    return {"intervals": count, "chance": round(0.05 * count)}
+
+
+def _intervals(value: Any) -> int:
+    """The intervals in a record: everything that has a lower bound."""
+    if isinstance(value, dict):
+        return (value.get("low") is not None) + sum(map(_intervals, value.values()))
+    return sum(map(_intervals, value)) if isinstance(value, list | tuple) else 0
+
+
+def primary_verdicts(_: Translate) -> dict[str, str]:
+    """What readers are told of the answer to a primary question."""
+    return {"within": _("within the margin"), "beyond": _("beyond the margin"), "undecided": _("undecided")}
 
 
 def verdict_names(_: Translate) -> dict[str, str]:

@@ -6,6 +6,7 @@ from stages.lib.quality.metrics import rate_psnr
 from stages.lib.reporting.languages import number
 from stages.lib.reporting.words.artefact_words import damage_words
 from stages.lib.reporting.words.names import component_names, effect_names, rating_names, translated
+from stages.lib.reporting.words.quality_words import unmoved_words
 from stages.lib.results.records import kind_means
 from stages.lib.study.sources import FORMATS, Line, Sources, row
 
@@ -121,7 +122,9 @@ def appearance(sources: Sources) -> list[Line]:
             continue
         measures = result.appearance["measures"]
         seen = [claim for claim in said["claims"] if any(is_seen(measures[key]) for key in MEASURES_OF[claim])]
-        here = ", ".join(damage_words(measures, _)) or _("nothing seen")
+        here = ", ".join(damage_words(measures, _)) or _(
+            "no measure moved by what would have been seen: %(measures)s"
+        ) % {"measures": unmoved_words(measures, _)}
         why = _("kinds of damage that it names: %(claimed)s; of these seen here: %(seen)s") % {
             "seen": len(seen),
             "claimed": len(said["claims"]),

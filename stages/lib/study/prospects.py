@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from stages.lib.quality.metrics import rate_psnr
 from stages.lib.reporting.languages import number
 from stages.lib.reporting.words.names import translated
+from stages.lib.reporting.words.quality_words import worst_psnr_db
 from stages.lib.results.records import VariantResult
 from stages.lib.study.sources import Answer, Outlook, Sources
 
@@ -71,10 +72,13 @@ def _research(sources: Sources) -> Answer:
     _ = sources._
     if not sources.results.illustrated:
         return "no", _("Quality was not measured, so no format can be said to be faithful enough."), ()
-    faithful = [r for r in _timed(sources) if rate_psnr(r.quality["psnr_db"]) in ("excellent", "identical")]
+    faithful = [r for r in _timed(sources) if rate_psnr(worst_psnr_db(r.quality)) in ("excellent", "identical")]
     if not faithful:
-        return "partly", _("No timed format is excellent by the study's bands."), ("results-quality",)
-    text = _("The fastest format that is excellent by the study's bands is %(label)s: %(speedup)s times the speed.")
+        return "partly", _("No timed format is excellent by the study's bands in every image."), ("results-quality",)
+    text = _(
+        "The fastest format that is excellent by the study's bands in every image is %(label)s: %(speedup)s times the "
+        "speed."
+    )
     best = faithful[0]
     return (
         "measured",

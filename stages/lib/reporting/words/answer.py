@@ -2,10 +2,10 @@
 
 from gettext import NullTranslations
 
-from stages.lib.quality.metrics import rate_psnr
 from stages.lib.reporting.languages import list_of
 from stages.lib.reporting.numbers import figure
-from stages.lib.reporting.words.names import rating_names, reason
+from stages.lib.reporting.words.names import reason
+from stages.lib.reporting.words.quality_words import rating_words
 from stages.lib.results.records import Results, VariantResult
 
 SAME_SIZE = 0.005  # sizes within half a percent count as equal
@@ -38,13 +38,15 @@ def _smallest(results: Results, translations: NullTranslations) -> str:
         return text % {"baseline": baseline.label, "size": figure("disk_mib", baseline.size["disk_mib"])}
     text = translations.ngettext(
         "%(labels)s is the smallest: %(size)s MiB on disk, %(ratio)s times smaller than %(baseline)s.",
-        "%(labels)s are the smallest: %(size)s MiB on disk each, %(ratio)s times smaller than %(baseline)s.",
+        "%(labels)s are the smallest: %(size)s MiB on disk, %(ratio)s times smaller than %(baseline)s.",
         len(smallest),
     )
+    sizes = dict.fromkeys(figure("disk_mib", result.size["disk_mib"]) for result in smallest)
+    ratios = dict.fromkeys(figure("compression", result.compression) for result in smallest)
     return text % {
         "labels": list_of([result.label for result in smallest]),
-        "size": figure("disk_mib", smallest[0].size["disk_mib"]),
-        "ratio": figure("compression", smallest[0].compression),
+        "size": list_of(list(sizes)),
+        "ratio": list_of(list(ratios)),
         "baseline": baseline.label,
     }
 
@@ -115,15 +117,32 @@ def _most_faithful(results: Results, translations: NullTranslations) -> str:
         "%(label)s is the most faithful: its images agree with those of %(baseline)s to %(psnr)s dB PSNR on average "
         "(%(rating)s; SSIM %(ssim)s; n = %(n)d)."
     )
-    return text % _quality(best, results, translations)
+    return " ".join([text % _quality(best, results, translations), *_not_told(best, results, translations)])
+
+
+def _not_told(result: VariantResult, results: Results, translations: NullTranslations) -> list[str]:
+    """From which other formats `result` cannot be told by PSNR, in a sentence; none if it can from all."""
+    near = [other.label for other in results.others if other is not result and not told_apart(results, result, other)]
+    text = translations.gettext("By PSNR it cannot be told from %(labels)s.")
+    return [text % {"labels": list_of(near)}] if near else []
+
+
+def told_apart(results: Results, one: VariantResult, other: VariantResult) -> bool:
+    """Whether the 95 % interval of the paired difference of two formats' PSNR leaves zero out."""
+    for entry in results.comparisons:
+        if {entry["reference"], entry["variant"]} == {one.name, other.name} and entry["psnr_db"]:
+            low, high = entry["psnr_db"]["low"], entry["psnr_db"]["high"]
+            return low is not None and (low > 0 or high < 0)
+    return False
 
 
 def _least_faithful(results: Results, translations: NullTranslations) -> str:
     differing = [r for r in results.others if r.quality["psnr_db"] is not None]
     if len(results.others) < 2 or not differing:
         return ""
+    worst = min(differing, key=_fidelity)
     text = translations.gettext("%(label)s departs furthest: %(psnr)s dB (%(rating)s; SSIM %(ssim)s).")
-    return text % _quality(min(differing, key=_fidelity), results, translations)
+    return " ".join([text % _quality(worst, results, translations), *_not_told(worst, results, translations)])
 
 
 def _no_quality(results: Results, translations: NullTranslations) -> str:
@@ -155,7 +174,7 @@ def _quality(result: VariantResult, results: Results, translations: NullTranslat
         "label": result.label,
         "baseline": results.baseline.label,
         "psnr": figure("psnr_db", quality["psnr_db"]),
-        "rating": rating_names(translations.gettext)[rate_psnr(quality["psnr_db"])],
+        "rating": rating_words(quality, translations.gettext),
         "ssim": figure("ssim", quality["ssim"]),
         "n": quality["images"],
     }

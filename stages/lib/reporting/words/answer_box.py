@@ -4,11 +4,11 @@ import math
 from gettext import NullTranslations
 
 from stages.lib.project.params import Params
-from stages.lib.quality.metrics import rate_psnr
 from stages.lib.reporting.languages import list_of, number
 from stages.lib.reporting.numbers import figure
 from stages.lib.reporting.recommendations import Advice
-from stages.lib.reporting.words.names import rating_names, reason
+from stages.lib.reporting.words.names import reason
+from stages.lib.reporting.words.quality_words import rating_words
 from stages.lib.results.candidates import Candidate
 from stages.lib.results.cost import CostRow, digits_of
 from stages.lib.results.records import Results
@@ -81,7 +81,7 @@ def _lost(winner: Candidate, results: Results, _) -> str:
         "the worst of n = %(n)d %(worst)s."
     )
     values = {"baseline": results.baseline.label, "psnr": figure("psnr_db", winner.psnr_db), "n": len(winner.ssims)}
-    values |= {"rating": rating_names(_)[rate_psnr(winner.psnr_db)], "ssim": figure("ssim", winner.ssim.value)}
+    values |= {"rating": rating_words(_quality(winner, results), _), "ssim": figure("ssim", winner.ssim.value)}
     found = [text % (values | {"worst": figure("ssim", min(winner.ssims))})]
     if asked := _attributes(winner, results):
         text = _(
@@ -92,10 +92,14 @@ def _lost(winner: Candidate, results: Results, _) -> str:
     return " ".join(found)
 
 
+def _quality(winner: Candidate, results: Results) -> dict:
+    """The record of the winner's images; of another machine's its mean PSNR alone."""
+    return next((item.quality for item in results.variants if item.name == winner.name), {"psnr_db": winner.psnr_db})
+
+
 def _attributes(winner: Candidate, results: Results) -> dict[str, int]:
     """How many attributes the prompts ask for and how many came out right, where that was measured here."""
-    quality = next((item.quality for item in results.variants if item.name == winner.name), {})
-    found = (quality.get("attributes") or {}).get("all")
+    found = (_quality(winner, results).get("attributes") or {}).get("all")
     return {"asked": found["asked"], "right": found["right"], "before": found["baseline_right"]} if found else {}
 
 

@@ -39,7 +39,7 @@ def reason(code: str, _: Translate) -> str:
         ),
         "random_weights": _("images generated from random weights mean nothing"),
         "no_clip": _("the model brings no CLIP of its own"),
-        "no_lpips_weights": _("its weights (a VGG16 trained on photographs) are not part of this pipeline"),
+        "not_sampled": _("no prompt is in the sample (quality.perceptual_prompts), or images are too small"),
         "small_images": _("images have fewer than %(side)s pixels on a side") % {"side": MS_SSIM_SMALLEST_SIDE},
         "no_embedding": _("this back end's safety checker shows no image embedding"),
         "one_prompt": _("there is only one prompt, and nothing to swap with"),

@@ -1,0 +1,103 @@
+"""What readers are told of quality beyond a mean: the worst image, what did not move, who is to blame, which steps."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from stages.lib.quality.appearance import MEASURES
+from stages.lib.quality.metrics import rate_psnr
+from stages.lib.quality.statistics import FEWEST_FOR_SHARES
+from stages.lib.reporting.languages import Translate, number, percent_of
+from stages.lib.reporting.numbers import quantity
+from stages.lib.reporting.words.artefact_words import measure_digits, measure_names
+from stages.lib.reporting.words.names import component_names, rating_names
+
+SURE = 0.975  # of resamples, in which the largest share stays the largest
+
+
+def rating_words(quality: Mapping[str, Any], _: Translate) -> str:
+    """The rating of the mean PSNR and, where the worst image has another one, that: 'excellent; the worst: fair'."""
+    names, mean = rating_names(_), rate_psnr(quality["psnr_db"])
+    worst = worst_psnr_db(quality)
+    if worst is None or rate_psnr(worst) == mean:
+        return names[mean]
+    values = {"mean": names[mean], "worst": names[rate_psnr(worst)], "psnr": quantity(worst, "psnr_db")}
+    return _("%(mean)s; the worst image %(worst)s (%(psnr)s)") % values
+
+
+def worst_psnr_db(quality: Mapping[str, Any]) -> float | None:
+    """The PSNR of the image that changed most; None where all are identical, or where a record does not say."""
+    return quality.get("tails", {}).get("psnr_db", {}).get("worst")
+
+
+def unmoved_words(measures: Mapping[str, Mapping[str, Any]], _: Translate) -> str:
+    """The measures that were not graded, each with the smallest shift that would have been: 'Blur 0.020; ...'."""
+    names, digits = measure_names(_), measure_digits()
+    return "; ".join(
+        f"{names[key]} {number(measures[key]['detectable'], f'.{digits[key]}f')}"
+        for key in MEASURES
+        if measures[key]["grade"] == "none"
+    )
+
+
+def blame_words(place: Mapping[str, Any], label: str, _: Translate) -> str:
+    """Which component damages most with all in the format, as far as these images can tell; '' where nothing is."""
+    leader = place["leader"]
+    if not leader:
+        return ""
+    row = next(row for row in place["components"] if row["component"] == leader["component"])
+    values = {
+        "label": label,
+        "component": component_names(_)[leader["component"]],
+        "share": percent_of(row["share"], ".0f"),
+        "n": len(place["wholes"]),
+        "fewest": FEWEST_FOR_SHARES,
+    }
+    if not place["tells"]:
+        text = _(
+            "Which component damages images most in %(label)s, n = %(n)d images cannot tell: the largest share of "
+            "their damage, %(share)s, is that of %(component)s, but of fewer than %(fewest)d images an interval holds "
+            "the true share much less often than it says. Shares and intervals are of these images alone."
+        )
+        return text % values
+    values |= {"low": percent_of(row["low"], ".0f"), "high": percent_of(row["high"], ".0f")}
+    if leader["certainty"] < SURE:
+        values["certainty"] = percent_of(leader["certainty"], ".0f")
+        text = _(
+            "Which component damages images most in %(label)s is not told: the largest share, %(share)s (95 %% "
+            "interval %(low)s to %(high)s), is that of %(component)s, but only in %(certainty)s of the resamples of "
+            "n = %(n)d images."
+        )
+        return text % values
+    text = _(
+        "In %(label)s the largest part of the damage to images comes from %(component)s: %(share)s of it (95 %% "
+        "interval %(low)s to %(high)s, n = %(n)d images)."
+    )
+    return text % values
+
+
+def steps_words(item: Mapping[str, Any], calls: int, _: Translate) -> str:
+    """Which window of calls of the denoiser hurts most by the median in a format, and whether single images agree."""
+    windows, whole = item["windows"], item["whole"]
+    samples = [window["rms"]["samples"] for window in windows]
+    worst = max(range(len(windows)), key=lambda index: windows[index]["rms"]["median"])
+    largest = [max(image) for image in zip(*samples, strict=True)]
+    own = sum(value == most for value, most in zip(samples[worst], largest, strict=True))
+    values = {
+        "label": item["label"],
+        "first": windows[worst]["first"] + 1,
+        "last": windows[worst]["last"] + 1,
+        "calls": calls,
+        "rms": number(windows[worst]["rms"]["median"], ".2f"),
+        "whole": number(whole["rms"]["median"], ".2f"),
+        "n": len(largest),
+        "own": own,
+    }
+    text = _(
+        "With the U-Net in %(label)s, calls %(first)d to %(last)d of %(calls)d change an image most by the median of "
+        "n = %(n)d images: by %(rms)s levels (root mean square), all calls together by %(whole)s. In %(own)d of these "
+        "images they are the worst."
+    )
+    found = text % values
+    if 2 * own <= len(largest):
+        found += " " + _("So which calls hurt most, these images do not tell.")
+    return found
