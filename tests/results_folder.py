@@ -149,12 +149,12 @@ _CONTROLS = {
 
 
 def _appearance(images: Path, name: str, variant: dict) -> dict:
-    from stages.lib.quality.image_sets import ImageSets
+    from stages.lib.quality.image_sets import Eyes, ImageSets
     from stages.lib.quality.variant_reports import appearance_of
 
     names = {"variant": name, "label": variant["label"], "baseline": "fp32"}
-    sets = ImageSets.read(images, ["fp32"] if name == "fp32" else ["fp32", name], "fp32")
-    seen, _ = sets.compare_batch(None, sets.ids)
+    sets = ImageSets.read(images, ["fp32"] if name == "fp32" else ["fp32", name], "fp32", 0)
+    seen, _ = sets.compare_batch(Eyes(None, None), sets.ids)
     return names | {"measured": True} | appearance_of(sets, name, seen, images)
 
 
