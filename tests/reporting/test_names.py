@@ -22,7 +22,7 @@ from stages.lib.study.limits import Verdict
     "code",
     [
         *(benchmark.SIMULATED_REASON, RANDOM_WEIGHTS, safety.NO_EMBEDDING, controls.ONE_PROMPT),
-        *(figures.NO_CLIP, figures.NO_LPIPS, figures.TOO_SMALL),
+        *(figures.NO_CLIP, figures.NOT_SAMPLED, figures.TOO_SMALL),
     ],
 )
 def test_a_reason_is_a_code_and_has_a_sentence(code):
