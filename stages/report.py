@@ -36,7 +36,9 @@ def main() -> None:
     parser.add_argument("--base", type=Path, required=True, help="the base model, whose weights Figure 2 shows")
     parser.add_argument("--html", type=Path, required=True, nargs="+", help="a file for each of report.languages")
     parser.add_argument("--pdf", type=Path, required=True, nargs="+", help="the same in the same order")
-    parser.add_argument("--quick", action="store_true", help="a quick look: it says so, and leaves out what was not measured")
+    parser.add_argument(
+        "--quick", action="store_true", help="a quick look: it says so, and leaves out what was not measured"
+    )
     arguments = parser.parse_args()
     begin_s = time.perf_counter()
     params = load_params()

@@ -60,7 +60,7 @@ def test_convolutions_left_in_fp32_are_told():
 
 def test_weights_that_are_unpacked_are_told():
     """Stored in INT8, multiplied in BF16: the name says only the first."""
-    expected = "X stores 100 % of its weights as INT8 and multiplies nothing in INT8: its arithmetic is BF16."
+    expected = "X stores 100 % of its weights as INT8 and executes nothing in INT8: its arithmetic is BF16."
     assert said({"Linear": "int8", "Conv2d": "int8"}, work(*["bfloat16"] * 3)) == expected
 
 

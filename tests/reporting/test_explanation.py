@@ -41,12 +41,12 @@ def test_dynamic_quantization_is_slow_by_its_rest():
 
 def test_weights_that_are_unpacked_have_no_integer_kernel():
     """Weight-only INT8."""
-    assert "No kernel multiplies INT8: the weights are unpacked first." in said(FP32, Run(1.0, 0.6))
+    assert "No kernel executes INT8: the weights are unpacked first." in said(FP32, Run(1.0, 0.6))
 
 
 def test_a_dtype_without_arithmetic_is_named():
     """FP16 stored on a processor that computes in FP32."""
-    assert "No kernel multiplies FP16: the weights are converted first." in said(FP32, Run(1.2, 0.6), "float16")
+    assert "No kernel executes FP16: the weights are converted first." in said(FP32, Run(1.2, 0.6), "float16")
     half = {key: ("bfloat16", time_s / 2) for key, (_, time_s) in FP32.items()}
     text = said(half, Run(0.7, 0.3), "bfloat16")
     assert "No kernel" not in text and "in BF16: 2.00 times" in text

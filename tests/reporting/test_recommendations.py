@@ -125,7 +125,7 @@ def test_the_box_answers_the_five_questions(project):
     said = box(rendered())
     assert "Which format? BF16, for: Deployment on a CPU alone" in said and "2.00 times as fast as FP32" in said
     assert "What is lost? Its images agree with those of FP32 to" in said and "SSIM 0.960" in said
-    assert "is not sure: SSIM 0.960, but its 95 % interval from 0.940 to 0.980 reaches below" in said
+    assert "is not supported: SSIM 0.960, but its 95 % interval from 0.940 to 0.980 reaches below" in said
     assert "The best that surely keeps it is FP32 (1.00×)." in said and "In this run it is the fastest" in said
     assert "if an hour costs 1.00 USD and 50 % of it is spent generation; both are assumptions" in said
     assert "Not faster: FP32 and FP16." in said and "Only simulated: INT8 Simulated." in said
@@ -136,7 +136,7 @@ def test_a_tie_in_time_is_not_called_the_fastest(project):
     set_speedups(project / "reports/embedded/timing/fp16.json", 1.4, 1.9, 2.4)
     page = rendered()
     assert (
-        "That it is the fastest is not sure: the range of its speed-up, 1.50× to 2.50×, overlaps that of FP16."
+        "That it is the fastest is not supported: the range of its speed-up, 1.50× to 2.50×, overlaps that of FP16."
         in box(page)
     )
     assert "Not faster: 1.90× against 2.00×, their ranges overlap." in words(page)
@@ -154,10 +154,10 @@ def test_a_floor_that_nothing_reaches_says_so_and_how_far_it_would_have_to_fall(
     change(project / "reports/embedded/quality/fp32.json", lambda quality: _set_ssim(quality, 0.9))
     change(project / "params.yaml", lambda params: params["scenarios"]["cpu-only"].update(ssim_threshold=1.0))
     page = rendered()
-    assert "Above an SSIM floor of 0.9995, 0.0005 more than asked, no format would be recommended." in words(page)
+    assert "Above an SSIM threshold of 0.9995, 0.0005 more than asked, no format would be recommended." in words(page)
     assert "Deployment on a CPU alone: No measured format serves this." in box(page)
     assert "No measured format serves this." in row(page, "recommendations", "Deployment on a CPU")
-    assert "With an SSIM floor of 0.9995, 0.0005 less than asked, it would be FP16." in words(page)
+    assert "With an SSIM threshold of 0.9995, 0.0005 less than asked, it would be FP16." in words(page)
 
 
 def test_a_device_that_nothing_was_measured_on_says_so(project):
@@ -255,6 +255,8 @@ def test_without_images_advice_is_withheld_with_the_reason_and_costs_remain(proj
         change(project / f"data/runs/embedded/images/{name}/images.json", lambda listing: listing.update(images=[]))
     change(project / "reports/embedded/summary.json", lambda summary: summary.update(pairs=[]))
     page = rendered()
-    assert "Advice is withheld: without images no format can be held to a quality floor (images generated" in box(page)
+    assert "Advice is withheld: without images no format can be held to a quality threshold (images generated" in box(
+        page
+    )
     assert 'id="table-recommendations"' not in page and 'id="table-tradeoff"' not in page
     assert "Acceptable" not in table(page, "costs") and "BF16" in table(page, "costs")

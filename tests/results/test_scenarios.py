@@ -18,7 +18,7 @@ def scenario(
 
 
 def test_a_known_decision():
-    """The fastest is below the floor, the next one too large for memory, the next wins before a slower one."""
+    """The fastest is below the threshold, the next one too large for memory, the next wins before a slower one."""
     poor = candidate("poor", speedup=3, ssim=0.5)
     big = candidate("big", speedup=2.5, peak_mib=900.0)
     good, slow = candidate("good", speedup=2, ssim=0.95), candidate("slow", speedup=1)

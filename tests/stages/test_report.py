@@ -146,16 +146,12 @@ def test_each_simulated_format_says_what_is_rounded_and_how(html):
     """Protects a reader from taking rounded activations, or groups, for plain INT8 weights."""
     rows = table(html, "formats")
     int8, w8a8, int4 = (rows.partition(f"{name} Simulated")[2] for name in ("INT8", "W8A8", "INT4"))
-    assert int8.startswith(
-        " 8 4.00× CPU simulated: rounded to INT8, FP16 stored, FP32 computed, one step size per output"
-    )
+    assert int8.startswith(" 8 4.00× CPU simulated: rounded to INT8, FP16 stored, FP32 computed, one scale per output")
     assert w8a8.startswith(
         " 8 4.00× CPU simulated: rounded to INT8, FP16 stored, FP32 computed, inputs of convolutions"
     )
     assert "rounded to INT8 (asymmetric, one range per tensor from calibration)" in w8a8.partition("INT4 Sim")[0]
-    assert int4.startswith(
-        " 4.5 7.11× CPU simulated: rounded to INT4, FP16 stored, FP32 computed, one step size per 32"
-    )
+    assert int4.startswith(" 4.5 7.11× CPU simulated: rounded to INT4, FP16 stored, FP32 computed, one scale per 32")
     assert "asymmetric" not in int4
 
 

@@ -121,7 +121,7 @@ _ALL = (
     ),
     Metric(
         "load_growth_mib",
-        "Process growth",
+        "USS increase on loading",
         "MiB",
         "lower",
         ",.2f",
@@ -138,7 +138,7 @@ _ALL = (
     ),
     Metric(
         "quantize_s",
-        "Time of making",
+        "Quantization time",
         "s",
         "lower",
         ",.0f",
@@ -146,7 +146,7 @@ _ALL = (
     ),
     Metric(
         "quantize_peak_mib",
-        "Peak memory, making",
+        "Peak memory in quantization",
         "MiB",
         "lower",
         ",.0f",
@@ -171,7 +171,7 @@ _ALL = (
     ),
     Metric(
         "first_call_s",
-        "First image",
+        "Cold-start latency",
         "s",
         "lower",
         ".3f",
@@ -179,7 +179,7 @@ _ALL = (
     ),
     Metric(
         "latency_s",
-        "Time per image",
+        "Latency",
         "s",
         "lower",
         ".3f",
@@ -193,10 +193,10 @@ _ALL = (
         ".2f",
         "Median of the ratios baseline time / variant time of calls taken in alternation.",
     ),
-    Metric("load_peak_mib", "Peak memory, loading", "MiB", "lower", ",.0f", "Highest memory use while loading."),
+    Metric("load_peak_mib", "Peak memory on loading", "MiB", "lower", ",.0f", "Highest memory use while loading."),
     Metric(
         "run_peak_mib",
-        "Peak memory, generation",
+        "Peak memory in inference",
         "MiB",
         "lower",
         ",.0f",

@@ -163,9 +163,9 @@ def sections(_: Translate, illustrated: bool, other_machines: bool = False, quic
             "further",
             _("Further measurements"),
             (
-                ("results-floor", _("The noise floor")),
+                ("results-floor", _("Run-to-run variability")),
                 ("results-distances", _("How far the images are")),
-                ("results-alignment", _("Worse, or only different?")),
+                ("results-alignment", _("Prompt alignment")),
                 ("results-sets", _("The images as a set")),
                 ("results-trajectory", _("Where along the denoising formats part")),
                 ("results-comparisons", _("Every two formats, image by image")),

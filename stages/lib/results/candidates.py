@@ -98,7 +98,7 @@ def sources(results: Results, machines: tuple[Machine, ...], model: str, label: 
 
 
 def candidate(item: VariantResult | Any, is_baseline: bool, device: str, reference_s: float) -> Candidate:
-    """The candidate of a VariantResult or a MeasuredVariant; `reference_s` is the baseline's time per image."""
+    """The candidate of a VariantResult or a MeasuredVariant; `reference_s` is the baseline's latency."""
     timing, quality = item.timing, item.quality
     speedup = _speedup(timing, is_baseline) if timing["measured"] else None
     time_s = Range(*(reference_s / value for value in (speedup.value, speedup.high, speedup.low))) if speedup else None

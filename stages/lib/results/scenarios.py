@@ -1,7 +1,7 @@
 """Which variant should one take? A decision per scenario, why not each other one, and what would change it.
 
-The rule: of the variants that ran on the device, keep the memory limit and reach the quality floor on average, the one
-with the least of what the scenario minimises. At equal values the higher SSIM wins, then the order of params.yaml.
+The rule: of the variants that ran on the device, keep the memory limit and reach the quality threshold on average, the
+one with the least of what the scenario minimises. At equal values the higher SSIM wins, then the order of params.yaml.
 """
 
 from collections.abc import Sequence

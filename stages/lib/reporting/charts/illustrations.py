@@ -52,7 +52,7 @@ def formula(name: str, _: Translate = str) -> str:
         "efficiency": _("efficiency"),
         "compression": _("compression"),
         "cost": _("cost per image"),
-        "time": _("time per image"),
+        "time": _("latency"),
         "second": _("s"),
         "price": _("price per hour"),
         "utilisation": _("utilisation"),

@@ -57,8 +57,8 @@ def _speed(results: Results, _: Translate) -> Chart:
         about = "≈ " if result.timing["extrapolated"] else ""
         note = about + _note(figure("latency_s", latency.median), "s", ratio)
         rows.append(Bar(result.label, (latency.median,), note, result.is_baseline, latency.samples))
-    alt = _said(_("Bars from zero: median time per image, and speed-up."), rows)
-    return Chart(charts.bars_with_samples(rows, _("time per image, s"), _("a single call")), alt)
+    alt = _said(_("Bars from zero: median latency, and speed-up."), rows)
+    return Chart(charts.bars_with_samples(rows, _("latency, s/image"), _("a single call")), alt)
 
 
 def _unmeasured(result: VariantResult, _: Translate) -> str:
@@ -79,8 +79,8 @@ def _split(results: Results, _: Translate) -> Chart:
         share = 100 * found["unet_step"] / total
         note = _("U-Net %(share)s %%") % {"share": number(share, ".0f")}
         rows.append(Bar(result.label, tuple(found.get(part, 0.0) for part in PARTS), note, result.is_baseline))
-    alt = _said(_("Stacked bars: time per image by component; share of the U-Net."), rows)
-    return Chart(charts.stacked_bars(rows, [names[part] for part in PARTS], _("time per image, s")), alt)
+    alt = _said(_("Stacked bars: latency by component; share of the U-Net."), rows)
+    return Chart(charts.stacked_bars(rows, [names[part] for part in PARTS], _("latency, s/image")), alt)
 
 
 def _psnr(results: Results, study_ids: set[str], _: Translate) -> Chart:

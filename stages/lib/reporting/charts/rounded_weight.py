@@ -20,7 +20,7 @@ LARGEST = 127  # the largest integer of symmetric INT8
 
 @dataclass(frozen=True)
 class RoundedWeight:
-    """One convolution's weights before and after. `values` and `restored` are flat; `scale` is the step size."""
+    """One convolution's weights before and after. `values` and `restored` are flat; `scale` is its step."""
 
     name: str
     shape: tuple[int, ...]
@@ -80,7 +80,7 @@ def round_weight(name: str, weight: "np.ndarray") -> RoundedWeight:
 
 
 def _rounded(weight: "np.ndarray", largest: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
-    """The weight after rounding, and its step sizes; a channel of zeros has the step size 1."""
+    """The weight after rounding, and its scales; a channel of zeros has the scale 1."""
     import numpy as np
 
     scale = np.where(largest > 0, largest / np.float32(LARGEST), np.float32(1)).astype("float32")

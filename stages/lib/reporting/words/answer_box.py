@@ -31,14 +31,14 @@ def answer_box(
     _ = translations.gettext
     which = _("Which format?")
     if not results.illustrated:
-        text = _("Advice is withheld: without images no format can be held to a quality floor (%(reason)s).")
+        text = _("Advice is withheld: without images no format can be held to a quality threshold (%(reason)s).")
         return [(which, text % {"reason": reason(results.baseline.quality["reason"], _)})]
     if main.decision.winner is None:
         return [(which, f"{main.label}: {main.unanswered}")]
     rows = [
         (which, _which(main, results, _)),
         (_("What is lost?"), _lost(main.decision.winner, results, _)),
-        (_("How sure is that?"), " ".join([*main.sure, *([main.tie] if main.tie else [])])),
+        (_("How well is that supported?"), " ".join([*main.sure, *([main.tie] if main.tie else [])])),
     ]
     if costs:
         rows.append((_("What does it cost?"), _cost(params, *costs, _)))
@@ -120,7 +120,7 @@ def _cost(params: Params, own: CostRow, baseline: CostRow, _) -> str:
     )
     found = [text % values]
     if own.break_even:
-        text = _("Making it once takes %(making)s s, which is paid back after %(images)s images.")
+        text = _("Quantization takes, once, %(making)s s, which is paid back after %(images)s images.")
         found.append(text % (values | {"images": number(math.ceil(own.break_even), ",d")}))
     return " ".join(found)
 
@@ -131,7 +131,7 @@ def _others(main: Advice, _) -> str:
         "device": _("Measured on another device: %(labels)s."),
         "simulated": _("Only simulated: %(labels)s."),
         "unjudged": _("Quality not measured: %(labels)s."),
-        "quality": _("Below the quality floor: %(labels)s."),
+        "quality": _("Below the quality threshold: %(labels)s."),
         "memory": _("Above the memory limit: %(labels)s."),
         "time_s": _("Not faster: %(labels)s."),
         "disk_mib": _("Not smaller: %(labels)s."),

@@ -12,7 +12,7 @@ CLOSE_SSIM = 0.001  # distances below it need more than three digits
 
 
 def how_sure(decision: Decision, _: Translate) -> list[str]:
-    """What the measured spreads say about the winner: whether it keeps the floor, and whether it is the best."""
+    """What the measured spreads say about the winner: whether it meets the threshold, and whether it is the best."""
     scenario, winner = decision.scenario, decision.winner
     if winner is None:
         return []
@@ -21,13 +21,14 @@ def how_sure(decision: Decision, _: Translate) -> list[str]:
     found = []
     if decision.surely_fits:
         text = _(
-            "That %(label)s keeps the floor of %(floor)s is sure at 95 %%: SSIM %(mean)s, interval %(low)s to %(high)s."
+            "That %(label)s meets the threshold of %(floor)s is supported at 95 %%: SSIM %(mean)s, interval %(low)s to "
+            "%(high)s."
         )
         found.append(text % values)
     else:
         text = _(
-            "That %(label)s keeps the floor of %(floor)s is not sure: SSIM %(mean)s, but its 95 %% interval from "
-            "%(low)s to %(high)s reaches below."
+            "That %(label)s meets the threshold of %(floor)s is not supported: SSIM %(mean)s, but its 95 %% interval "
+            "from %(low)s to %(high)s reaches below."
         )
         found.append(text % values)
         if decision.surely_best:
@@ -55,7 +56,7 @@ def _best(decision: Decision, _: Translate) -> str:
         )
         return text % span
     text = _(
-        "That it is the fastest is not sure: the range of its speed-up, %(low)s to %(high)s, overlaps "
+        "That it is the fastest is not supported: the range of its speed-up, %(low)s to %(high)s, overlaps "
         "that of %(labels)s."
     )
     return text % {**span, "labels": list_of([item.label for item in decision.tied])}
@@ -91,7 +92,7 @@ def _turn(decision: Decision, turn: Turn, _: Translate) -> str:
     if turn.kind == "winner":
         return _minimised(decision, turn, _)
     if turn.kind == "floor-up" and turn.at >= 1:
-        return _("No quality floor would change it: its images are those of the reference.")
+        return _("No quality threshold would change it: its images are those of the reference.")
     by = abs(turn.at - turn.now)
     if turn.kind.startswith("floor"):
         near = min(by, 1 - turn.at) < CLOSE_SSIM
@@ -100,15 +101,15 @@ def _turn(decision: Decision, turn: Turn, _: Translate) -> str:
         values = {"at": quantity(turn.at, "run_peak_mib"), "by": quantity(by, "run_peak_mib")}
     if turn.then is None:
         sentences = {
-            "floor-up": _("Above an SSIM floor of %(at)s, %(by)s more than asked, no format would be recommended."),
+            "floor-up": _("Above an SSIM threshold of %(at)s, %(by)s more than asked, no format would be recommended."),
             "limit-down": _(
                 "With less memory than %(at)s, %(by)s less than the limit, no format would be recommended."
             ),
         }
         return sentences[turn.kind] % values
     sentences = {
-        "floor-up": _("Above an SSIM floor of %(at)s, %(by)s more than asked, it would be %(then)s."),
-        "floor-down": _("With an SSIM floor of %(at)s, %(by)s less than asked, it would be %(then)s."),
+        "floor-up": _("Above an SSIM threshold of %(at)s, %(by)s more than asked, it would be %(then)s."),
+        "floor-down": _("With an SSIM threshold of %(at)s, %(by)s less than asked, it would be %(then)s."),
         "limit-down": _("With less memory than %(at)s, %(by)s less than the limit, it would be %(then)s."),
         "limit-up": _("With %(at)s of memory, %(by)s more than the limit, it would be %(then)s."),
     }

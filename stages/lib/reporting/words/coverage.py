@@ -66,7 +66,7 @@ def coverage_sentence(label: str, size: Mapping[str, Any], work: Sequence[Execut
         return ""
     if executed < SHOWN:
         text = _(
-            "%(label)s stores %(stored)s of its weights as INT8 and multiplies nothing in INT8: its arithmetic is "
+            "%(label)s stores %(stored)s of its weights as INT8 and executes nothing in INT8: its arithmetic is "
             "%(dtypes)s."
         )
         dtypes = ", ".join(dtype_name(dtype) for dtype, share in whole.executed.items() if share >= SHOWN)

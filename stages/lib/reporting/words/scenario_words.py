@@ -11,7 +11,7 @@ from stages.lib.results.scenarios import OBSTACLES, Decision
 def asked_for(scenario: Scenario, _: Translate) -> list[str]:
     """The scenario's conditions, the aim first."""
     aims = {
-        "time_s": _("the least time per image"),
+        "time_s": _("the least latency"),
         "disk_mib": _("the least size on disk"),
         "peak_mib": _("the least peak memory"),
     }
@@ -60,9 +60,9 @@ def _obstacle(scenario: Scenario, item: Candidate, name: str, _: Translate) -> s
         "device": _("Measured on another device (%(device)s)."),
         "simulated": _("Simulated: nothing runs in this format."),
         "unjudged": _("Its quality was not measured."),
-        "quality": _("SSIM %(ssim)s, %(short)s below the floor; not sure, the interval reaches %(high)s.")
+        "quality": _("SSIM %(ssim)s, %(short)s below the threshold; not supported, the interval reaches %(high)s.")
         if reaches
-        else _("SSIM %(ssim)s, %(short)s below the floor."),
+        else _("SSIM %(ssim)s, %(short)s below the threshold."),
         "memory": _("Peak %(peak)s, %(over)s above the limit."),
     }
     return sentences[name]
