@@ -13,7 +13,7 @@ from stages.lib.generation.image_folder import read_images
 from stages.lib.project.lock_file import LockedStage
 from stages.lib.project.params import Params
 from stages.lib.project.prompts import load_prompts
-from stages.lib.reporting.document import even_rows
+from stages.lib.reporting.images.figures import even_rows
 
 SIDE, GAP, LABEL = 108, 4, 30  # pixels: an image, the space between two, the height of the labels
 MOST_COLUMNS, ROWS = 8, 3

@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 from stages.lib.project.errors import UserError
 from stages.lib.reporting.charts import canvas, illustrations
 from stages.lib.reporting.charts import shapes as charts
+from stages.lib.reporting.charts.formulas import formula
 from stages.lib.reporting.charts.rounded_weight import largest_convolution, round_weight
 from stages.lib.reporting.charts.shapes import Bar, Dots
 
@@ -37,7 +38,7 @@ CHARTS = {
     "calls": lambda: charts.call_order([("FP16", [(0, True, 1.0), (1, False, 0.9)])], ("call", "s")),
     "pipeline": lambda: illustrations.pipeline(plain),
     "rounding": lambda: illustrations.rounding(weight(), plain),
-    "formula": lambda: illustrations.formula("ssim"),
+    "formula": lambda: formula("ssim").screen,
 }
 
 

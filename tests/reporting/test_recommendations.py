@@ -11,7 +11,7 @@ import pytest
 
 from stages.lib.project.params import load_params
 from stages.lib.reporting import outline
-from stages.lib.reporting.charts import illustrations
+from stages.lib.reporting.charts.formulas import formula
 from stages.lib.reporting.document import TEMPLATES, environment
 from stages.lib.reporting.page import advice_values
 from stages.lib.results.candidates import candidates_here
@@ -82,7 +82,7 @@ def rendered(with_machines: bool = False) -> str:
         answer=[],
         sections=outline.sections(_, results.illustrated),
         numbers=outline.numbers(_, results.illustrated),
-        formulas={name: illustrations.formula(name) for name in ("efficiency", "cost")},
+        formulas={name: formula(name) for name in ("efficiency", "cost")},
         timed_calls=5,
         sources_of=lambda key: (),
         study_beside={},

@@ -17,7 +17,8 @@ from stages.lib.project.errors import UserError
 from stages.lib.project.params import load_params
 from stages.lib.quality.appearance import MEASURES
 from stages.lib.reporting import origin as origins
-from stages.lib.reporting.document import TEMPLATES, even_rows, for_screen
+from stages.lib.reporting.document import TEMPLATES, for_screen
+from stages.lib.reporting.images.figures import even_rows
 from stages.lib.reporting.origin import find_origin
 from stages.lib.reporting.pdf import SCREEN_ONLY, pdf_of
 from tests.conftest import PROJECT

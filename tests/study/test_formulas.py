@@ -3,7 +3,7 @@
 import pytest
 
 from stages.lib.project.files import read_json
-from stages.lib.reporting.charts.illustrations import FORMULAS
+from stages.lib.reporting.charts.formulas import FORMULAS
 from stages.lib.study.formulas import affine_quantization, printed_quantization, study_formulas
 from tests.conftest import PROJECT
 

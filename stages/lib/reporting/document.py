@@ -2,12 +2,13 @@
 
 import math
 import re
-from collections.abc import Sequence
 from gettext import NullTranslations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stages.lib.quality.metrics import rate_psnr
+from stages.lib.reporting.charts.canvas import anchored_left
+from stages.lib.reporting.images.figures import even_rows
 from stages.lib.reporting.languages import day, number, percent_of, unit
 from stages.lib.reporting.numbers import dtype_name, figure, quantity, signed
 from stages.lib.reporting.words.names import component_names, rating_names, reason, translated
@@ -54,6 +55,7 @@ def environment(templates: Path, translations: NullTranslations) -> "Environment
         "dtype": dtype_name,
         "snr": lambda noise: number(-10 * math.log10(noise), ".1f") if noise > 0 else "∞",
         "data_uri": svg_data_uri,
+        "anchored_left": anchored_left,
         "rating": lambda psnr_db: rating_names(translate)[rate_psnr(psnr_db)],
         "even_rows": even_rows,
         "component_name": component_names(translate).__getitem__,
@@ -63,14 +65,6 @@ def environment(templates: Path, translations: NullTranslations) -> "Environment
         }.__getitem__,
     }
     return jinja
-
-
-def even_rows(items: Sequence[Any], most: int) -> list[list[Any]]:
-    """Items in as few rows of at most `most` as possible, equally long; the last is filled up with None."""
-    count = -(-len(items) // most)
-    length = -(-len(items) // count)
-    filled = [*items, *[None] * (count * length - len(items))]
-    return [filled[start : start + length] for start in range(0, len(filled), length)]
 
 
 def svg_data_uri(svg: str) -> "Markup":

@@ -16,6 +16,7 @@ from stages.lib.quality.variant_answers import QUESTIONS
 from stages.lib.reporting import outline, quality_tables
 from stages.lib.reporting.charts import illustrations
 from stages.lib.reporting.charts.canvas import Chart
+from stages.lib.reporting.charts.formulas import FORMULAS, formula
 from stages.lib.reporting.charts.result_charts import result_charts
 from stages.lib.reporting.charts.rounded_weight import largest_convolution, round_weight
 from stages.lib.reporting.charts.sensitivity_charts import sensitivity_charts
@@ -142,7 +143,7 @@ def charts(subject: Subject, tradeoff: Chart | None, _: Translate) -> dict[str, 
         found["tradeoff"] = tradeoff
     return {
         "charts": found,
-        "formulas": {name: illustrations.formula(name, _) for name in illustrations.FORMULAS},
+        "formulas": {name: formula(name, _) for name in FORMULAS},
         "rounding": Chart(illustrations.rounding(weight, _), ""),
         "weight": weight,
     }

@@ -18,6 +18,12 @@ FONT_FILES = {
     ("Report Sans", "italic", 400): "DejaVuSans-Oblique.ttf",
     ("Report Sans", "normal", 700): "DejaVuSans-Bold.ttf",
     ("Report Mono", "normal", 400): "DejaVuSansMono.ttf",
+    # What formulas are set in besides.
+    ("STIXNonUnicode", "italic", 400): "STIXNonUniIta.ttf",
+    ("STIXSizeOneSym", "normal", 400): "STIXSizOneSymReg.ttf",
+    ("STIXSizeTwoSym", "normal", 400): "STIXSizTwoSymReg.ttf",
+    ("STIXSizeThreeSym", "normal", 400): "STIXSizThreeSymReg.ttf",
+    ("STIXSizeFourSym", "normal", 400): "STIXSizFourSymReg.ttf",
 }
 # What paper cannot use is not even read: a page for the screen may carry megabytes of it.
 SCREEN_ONLY = re.compile(r"<script\b.*?</script>|<!-- screen only -->.*?<!-- end of screen only -->", re.DOTALL)
@@ -42,8 +48,40 @@ def pdf_of(html: str, epoch: int) -> bytes:
         style = weasyprint.CSS(string=_font_faces(), font_config=fonts, url_fetcher=fetcher)
         document = weasyprint.HTML(string=html, url_fetcher=fetcher)
         return document.write_pdf(
-            stylesheets=[style], font_config=fonts, pdf_variant="pdf/ua-1", pdf_identifier=b"quantization-report"
+            stylesheets=[style],
+            font_config=fonts,
+            pdf_variant="pdf/ua-1",
+            pdf_identifier=b"quantization-report",
+            finisher=_merge_spans,
         )
+
+
+def _merge_spans(_document: Any, pdf: Any) -> None:
+    """Give the text of structure elements that say nothing of it to their parents.
+
+    WeasyPrint makes one for each piece of text, which is more than half of the objects of a report full of tables.
+    """
+    elements = {item.reference: item for item in pdf.objects if _is(item, "/StructElem")}
+    merged = {}
+    for reference, element in reversed(elements.items()):  # children come after their parents
+        parent = elements.get(element["P"])
+        plain = element["S"] in ("/Span", "/NonStruct") and element.keys() == {"Type", "S", "K", "Pg", "P"}
+        if plain and parent and parent.get("Pg") == element["Pg"] and all(isinstance(kid, int) for kid in element["K"]):
+            place = parent["K"].index(reference)
+            parent["K"][place : place + 1] = element["K"]
+            merged[reference] = element["P"]
+            element.free, element.generation, element.number = "f", 1, 0  # an entry that is not used
+    root = next(item for item in pdf.objects if _is(item, "/StructTreeRoot"))
+    tree = next(item for item in pdf.objects if item.reference == root["ParentTree"])
+    for marks in (item for item in tree["Nums"] if isinstance(item, list)):
+        for number, reference in enumerate(marks):
+            while reference in merged:
+                reference = merged[reference]
+            marks[number] = reference
+
+
+def _is(item: Any, kind: str) -> bool:
+    return isinstance(item, dict) and item.get("Type") == kind
 
 
 def import_weasyprint() -> Any:

@@ -12,7 +12,7 @@ STEP, ZERO_POINT, EXAMPLE = 0.1, 3, 1.0  # what the affine formulas are tried on
 
 @dataclass(frozen=True)
 class StudyFormula:
-    """`image` and `correction` name entries of `illustrations.FORMULAS`; `correction` is None where none is needed."""
+    """`image` and `correction` name entries of the report's FORMULAS; `correction` is None where none is needed."""
 
     section: str
     image: str

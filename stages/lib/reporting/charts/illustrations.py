@@ -1,94 +1,10 @@
-"""The charts that are no charts of results: formulas, the pipeline, and what rounding does to real weights."""
+"""The charts that are no charts of results: the pipeline, and what rounding does to real weights."""
 
 import numpy as np
 
-from stages.lib.reporting.charts.canvas import ACCENT, FAINT, INK, MUTED, SETTINGS, blank_chart
+from stages.lib.reporting.charts.canvas import ACCENT, FAINT, INK, MUTED, blank_chart
 from stages.lib.reporting.charts.rounded_weight import RoundedWeight
 from stages.lib.reporting.languages import Translate
-
-FORMULA_SIZE_PT, MARGIN_PT = 11, 1.44
-# Mathtext of the formulas that the report uses, by name.
-FORMULAS = {
-    "quantize": r"$q = \mathrm{clamp}\left(\mathrm{round}\left(\dfrac{x}{s}\right) + z,"
-    r"\; q_{\min},\; q_{\max}\right)$",
-    "dequantize": r"$x^{\prime} = (q - z)\, s$",
-    "scale": r"$s = \dfrac{\max|x|}{127}, \quad z = 0$",
-    "error": r"$|x - x^{\prime}| \leq \dfrac{s}{2}$",
-    "forward": r"$q(x_t \mid x_{t-1}) = \mathcal{N}\left(x_t;\; \sqrt{1 - \beta_t}\; x_{t-1},\; \beta_t I\right)$",
-    "reverse": r"$p_\theta(x_{t-1} \mid x_t) ="
-    r" \mathcal{N}\left(x_{t-1};\; \mu_\theta(x_t, t),\; \Sigma_\theta(x_t, t)\right)$",
-    "guidance": r"$\hat\epsilon = \epsilon_\theta(x_t, t)"
-    r" + w\left(\epsilon_\theta(x_t, t, c) - \epsilon_\theta(x_t, t)\right)$",
-    "psnr": r"$\mathrm{PSNR} = 10 \log_{10} \dfrac{255^2}{\mathrm{MSE}}, \quad"
-    r" \mathrm{MSE} = \dfrac{1}{3HW} \sum_{i=1}^{3HW} (a_i - b_i)^2$",
-    "ssim": r"$\mathrm{SSIM}(x, y) = \dfrac{(2\mu_x\mu_y + C_1)(2\sigma_{xy} + C_2)}"
-    r"{(\mu_x^2 + \mu_y^2 + C_1)(\sigma_x^2 + \sigma_y^2 + C_2)}$",
-    "size": r"$\mathrm{%(bytes)s} = \sum_{i=1}^{N} \dfrac{\mathrm{numel}_i \times \mathrm{bits}_i}{8}$",
-    "study-quantize": r"$Q(x) = \mathrm{round}\left(\dfrac{x}{\Delta}\right) \cdot \Delta + z$",
-    "study-psnr": r"$\mathrm{PSNR} = 20 \log_{10} \dfrac{\mathrm{MAX}_I}{\sqrt{\mathrm{MSE}}}$",
-    "study-size": r"$\mathrm{%(size)s} = \sum_{i=1}^{N} \mathrm{numel}_i \times \mathrm{element\_size}_i$",
-    "efficiency": r"$\mathrm{%(efficiency)s} = \mathrm{%(compression)s} \times \mathrm{%(speedup)s} \times"
-    r" \overline{\mathrm{SSIM}}$",
-    "cost": r"$\mathrm{%(cost)s} = \dfrac{\mathrm{%(time)s}}{3600\,\mathrm{%(second)s}} \times"
-    r" \dfrac{\mathrm{%(price)s}}{\mathrm{%(utilisation)s}}$",
-    "speedup": r"$\mathrm{%(speedup)s} = \mathrm{%(median)s}_k\, \dfrac{t_k^{\mathrm{%(baseline)s}}}"
-    r"{t_k^{\mathrm{%(variant)s}}}$",
-}
-
-
-def formula(name: str, _: Translate = str) -> str:
-    """The formula as an SVG that is cropped to its ink."""
-    from matplotlib import rc_context
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import text_to_path
-
-    words = {
-        "bytes": _("theoretical bytes"),
-        "speedup": _("speed-up"),
-        "median": _("median"),
-        "baseline": _("baseline"),
-        "variant": _("variant"),
-        "size": _("size"),
-        "efficiency": _("efficiency"),
-        "compression": _("compression"),
-        "cost": _("cost per image"),
-        "time": _("latency"),
-        "second": _("s"),
-        "price": _("price per hour"),
-        "utilisation": _("utilisation"),
-    }
-    in_mathtext = {key: word.replace(" ", r"\ ").replace("-", r"\!-\!") for key, word in words.items()}
-    text = FORMULAS[name] % in_mathtext
-    with rc_context(SETTINGS):
-        font = FontProperties(family=SETTINGS["font.family"], size=FORMULA_SIZE_PT)
-        points, codes = text_to_path.get_text_path(font, text, ismath=True)
-        width, height, descent = text_to_path.get_text_width_height_descent(text, font, ismath=True)
-        _width, least_height, least_descent = text_to_path.get_text_width_height_descent("lp", font, ismath=False)
-    descent = max(descent, least_descent)
-    below, scale = MARGIN_PT + descent, FORMULA_SIZE_PT / text_to_path.FONT_SCALE
-    width, height = round(width + 2 * MARGIN_PT, 2), round(max(height, least_height) + 2 * MARGIN_PT, 2)
-    # one path, not one for each letter: mathematics has fonts that no browser has, and a PDF is made of them sooner
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}pt" height="{height}pt" '
-        f'viewBox="0 0 {width} {height}"><path fill="{INK}" '
-        f'transform="translate({MARGIN_PT} {round(height - below, 2)}) scale({scale} {-scale})" '
-        f'd="{_outline(points, codes)}"/></svg>'
-    )
-
-
-def _outline(points: np.ndarray, codes: np.ndarray) -> str:
-    """A path of matplotlib as an SVG writes it."""
-    from matplotlib.path import Path
-
-    letters = {Path.MOVETO: "M", Path.LINETO: "L", Path.CURVE3: "Q", Path.CURVE4: "C", Path.CLOSEPOLY: "z"}
-    parts = []
-    for numbers, code in Path(points, codes).iter_segments(simplify=False):
-        # a tenth is a thousandth of the size of the letters
-        shown = (
-            () if code == Path.CLOSEPOLY else (str(number).removesuffix(".0") for number in numbers.round(1).tolist())
-        )
-        parts.append(letters[code] + " ".join(shown))
-    return "".join(parts)
 
 
 def pipeline(_: Translate) -> str:

@@ -19,6 +19,7 @@ from stages.lib.reporting.images.thumbnails import (
 from stages.lib.results.records import Results
 
 ILLUSTRATED = 3  # prompts in figures 1 and 3
+MOST_COLUMNS = {"grid": 8, "visual": 6}  # of figures 1 and 3
 DETAIL_SHARE = 3  # the enlarged detail is a third of the image wide
 
 
@@ -49,15 +50,16 @@ def image_figures(results: Results, every: ScreenImages, prompts: Sequence[Promp
     }
     factor = amplification([item for found in maps.values() for item in found.values()])
     grid, visual, window = [], [], (0, 0, 0)
+    grid_columns, visual_columns = (len(even_rows(results.variants, most)[0]) for most in MOST_COLUMNS.values())
     screen: dict[str, dict[str, dict[str, str]]] = {"screen_details": {}, "screen_maps": {}}
     for prompt in prompts:
         images = shown[prompt.id]
         height, width, _channels = images[results.baseline.name].shape
         side = min(height, width) // DETAIL_SHARE
         window = window_of_largest_difference(list(maps[prompt.id].values()), side) if results.others else (0, 0, side)
-        grid.append((prompt, {name: photograph(image) for name, image in images.items()}))
+        grid.append((prompt, {name: photograph(image, grid_columns) for name, image in images.items()}))
         details = {name: detail(image, window) for name, image in images.items()}
-        paper_maps = {name: difference_map(item, factor) for name, item in maps[prompt.id].items()}
+        paper_maps = {name: difference_map(item, factor, visual_columns) for name, item in maps[prompt.id].items()}
         visual.append((prompt, details, paper_maps))
         screen["screen_details"][prompt.id] = {name: screen_detail(item, window) for name, item in images.items()}
         screen["screen_maps"][prompt.id] = {name: screen_map(item, factor) for name, item in maps[prompt.id].items()}
@@ -66,6 +68,7 @@ def image_figures(results: Results, every: ScreenImages, prompts: Sequence[Promp
         "grid": grid,
         "visual": visual,
         **screen,
+        "most_columns": MOST_COLUMNS,
         "factor": factor,
         "detail_side": window[2],
         "comparisons": {
@@ -74,3 +77,11 @@ def image_figures(results: Results, every: ScreenImages, prompts: Sequence[Promp
         "image_width": first.shape[1],
         "image_height": first.shape[0],
     }
+
+
+def even_rows(items: Sequence[Any], most: int) -> list[list[Any]]:
+    """Items in as few rows of at most `most` as possible, equally long; the last is filled up with None."""
+    count = -(-len(items) // most)
+    length = -(-len(items) // count)
+    filled = [*items, *[None] * (count * length - len(items))]
+    return [filled[start : start + length] for start in range(0, len(filled), length)]

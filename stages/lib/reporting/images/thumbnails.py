@@ -6,29 +6,38 @@ import io
 import numpy as np
 from PIL import Image
 
-SIDE = 256  # pixels of an image in the report; larger ones are reduced
-JPEG_QUALITY = 90
-DETAIL_QUALITY, MAP_QUALITY, MAP_SIDE = 90, 60, 128  # of the same as WebP, for the screen
+TEXT_WIDTH_IN = 6.69  # of the PDF's pages
+PAPER_DPI, PAPER_QUALITY = 150, 78  # of images at the size at which they are printed
+MAP_DPI, MAP_QUALITY = 110, 65
+SCREEN_DETAIL_QUALITY, SCREEN_MAP_QUALITY, SCREEN_MAP_SIDE = 90, 60, 128  # WebP
 SATURATED_SHARE = 0.01  # at most this share of a map's pixels may be cut off at full darkness
 
 
-def photograph(image: np.ndarray) -> str:
-    """The image as a JPEG of quality 90 without colour subsampling, at most 256 pixels wide or high."""
+def photograph(image: np.ndarray, columns: int) -> str:
+    """The image as a JPEG with the pixels of one of `columns` columns of a printed page, if it has more."""
     image = Image.fromarray(image)
-    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    return _data_uri(image, "jpeg", quality=JPEG_QUALITY, subsampling=0)
+    image.thumbnail(_printed(columns, PAPER_DPI), Image.Resampling.LANCZOS)
+    return _data_uri(image, "jpeg", quality=PAPER_QUALITY, subsampling=0, optimize=True)
+
+
+def _printed(columns: int, dpi: int) -> tuple[int, int]:
+    side = round(TEXT_WIDTH_IN / columns * dpi)
+    return side, side
 
 
 def detail(image: np.ndarray, window: tuple[int, int, int]) -> str:
-    """The pixels of `window` (top, left, side), lossless."""
+    """The pixels of `window` (top, left, side) as a JPEG."""
     top, left, side = window
-    return _data_uri(Image.fromarray(image[top : top + side, left : left + side]), "png", compress_level=6)
+    square = Image.fromarray(image[top : top + side, left : left + side])
+    return _data_uri(square, "jpeg", quality=PAPER_QUALITY, subsampling=0, optimize=True)
 
 
 def screen_detail(image: np.ndarray, window: tuple[int, int, int]) -> str:
     """The pixels of `window` (top, left, side) as WebP of quality 90: a fifth of the lossless bytes."""
     top, left, side = window
-    return _data_uri(Image.fromarray(image[top : top + side, left : left + side]), "webp", quality=DETAIL_QUALITY)
+    return _data_uri(
+        Image.fromarray(image[top : top + side, left : left + side]), "webp", quality=SCREEN_DETAIL_QUALITY
+    )
 
 
 def differences(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
@@ -45,20 +54,20 @@ def amplification(maps: list[np.ndarray]) -> int:
     return 1
 
 
-def difference_map(difference: np.ndarray, factor: int) -> str:
-    """White where nothing differs, black where the difference times `factor` reaches 255."""
-    return _data_uri(_map(difference, factor, SIDE), "jpeg", quality=JPEG_QUALITY)
+def difference_map(difference: np.ndarray, factor: int, columns: int) -> str:
+    """White where nothing differs, black where the difference times `factor` reaches 255; as `photograph` is."""
+    return _data_uri(_map(difference, factor, _printed(columns, MAP_DPI)), "jpeg", quality=MAP_QUALITY, optimize=True)
 
 
 def screen_map(difference: np.ndarray, factor: int) -> str:
     """The same, at most 128 pixels wide or high, as WebP."""
-    return _data_uri(_map(difference, factor, MAP_SIDE), "webp", quality=MAP_QUALITY)
+    return _data_uri(_map(difference, factor, (SCREEN_MAP_SIDE, SCREEN_MAP_SIDE)), "webp", quality=SCREEN_MAP_QUALITY)
 
 
-def _map(difference: np.ndarray, factor: int, side: int) -> Image.Image:
+def _map(difference: np.ndarray, factor: int, size: tuple[int, int]) -> Image.Image:
     grey = 255 - np.clip(difference * factor, 0, 255)
     image = Image.fromarray(grey.astype(np.uint8))
-    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    image.thumbnail(size, Image.Resampling.LANCZOS)
     return image
 
 
