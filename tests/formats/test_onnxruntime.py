@@ -37,7 +37,7 @@ import sys
 from pathlib import Path
 from stages.lib.formats.onnxruntime.backend import quantize
 from stages.lib.models.calibration import read_inputs
-from stages.lib.project.params import Variant
+from stages.lib.project.params import variant_of
 base, inputs, out = map(Path, sys.argv[1:])
 variant = variant_of(
     name="v", label="V", backend="onnxruntime", device="cpu", compute="float32", weights="int8", activations="int8"

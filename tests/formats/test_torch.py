@@ -293,11 +293,10 @@ def test_compiling_without_a_compiler_is_one_clear_message(tiny_model, tmp_path,
 
 
 def test_tf32_is_switched_on_by_its_variant_alone(tiny_model, tmp_path, monkeypatch):
-    """FP32 of every other variant stays exact, and an older GPU is told, not ignored."""
+    """FP32 of every other variant stays exact. (An older GPU is an obstacle: tests/formats/test_availability.py.)"""
     tf32, fp32 = _variant("float32", device="cuda", compute="tensorfloat32"), _variant("float32", device="cuda")
     made = _made(tiny_model, tf32, tmp_path / "v")
     monkeypatch.setattr(torch.nn.Module, "to", lambda self, *_, **__: self)  # there may be no GPU here
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
     switches = lambda: (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32)  # noqa: E731
     before = switches()
     try:
@@ -308,9 +307,6 @@ def test_tf32_is_switched_on_by_its_variant_alone(tiny_model, tmp_path, monkeypa
         pipeline = load(made, tf32, "cuda")
         assert switches() == ("high", True)
         assert pipeline.unet.conv_in.weight.dtype == torch.float32
-        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
-        with pytest.raises(UserError, match="needs a GPU of compute capability 8.0 or more; this one has 7.5"):
-            load(made, tf32, "cuda")
     finally:
         torch.set_float32_matmul_precision(before[0])
         torch.backends.cudnn.allow_tf32 = before[1]
