@@ -43,7 +43,7 @@ def said(*others: tuple) -> str:
 def test_one_smallest_and_two_equally_small_have_their_grammar():
     assert "A is the smallest: 20.00 MiB on disk, 2.00 times smaller than FP32." in said(("A", 20.0, None, 30.0))
     two = said(("A", 20.0, None, 30.0), ("B", 20.05, None, 31.0))
-    assert "A and B are the smallest: 20.00 MiB on disk each" in two
+    assert "A and B are the smallest: 20.00 and 20.05 MiB on disk, 2.00 times smaller than FP32." in two
 
 
 def test_nothing_smaller_is_said():
