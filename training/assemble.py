@@ -16,7 +16,7 @@ from torch.nn.functional import normalize
 from transformers import CLIPImageProcessor
 
 from stages.lib.project.errors import UserError, run_stage
-from stages.lib.project.files import whole_folder, write_json
+from stages.lib.project.files import read_json, whole_folder, write_json
 from training import networks
 from training.captions import attribute_classes
 from training.checkpoint import load_weights, part
@@ -26,7 +26,8 @@ from training.train_autoencoder import STEM as AUTOENCODER
 from training.train_clip import STEM as CLIP
 from training.train_guidance import STEM as GUIDANCE
 
-MAX_FOLDER_MIB = 36.0
+# What the folder of each class of pipeline may take.
+MAX_FOLDER_MIB = {"StableDiffusionPipeline": 36.0, "StableDiffusion3Pipeline": 18.0}
 MAX_FILE_MIB = 16.0
 SHARD_SIZE = "14MB"
 # A cosine never reaches it: the concept does not exist.
@@ -98,12 +99,13 @@ def assemble(work: Path, output: Path, settings: Settings) -> None:
 
 def check_size(folder: Path) -> float:
     """MiB of all files in `folder`; a UserError when the folder or one file is too large."""
+    max_folder_mib = MAX_FOLDER_MIB[read_json(folder / "model_index.json")["_class_name"]]
     sizes = {path: path.stat().st_size / 2**20 for path in folder.rglob("*") if path.is_file()}
     largest = max(sizes, key=sizes.__getitem__)
     total = sum(sizes.values())
-    if sizes[largest] > MAX_FILE_MIB or total > MAX_FOLDER_MIB:
+    if sizes[largest] > MAX_FILE_MIB or total > max_folder_mib:
         raise UserError(
-            f"the model takes {total:.2f} MiB (at most {MAX_FOLDER_MIB:g}), its largest file {largest.name} "
+            f"the model takes {total:.2f} MiB (at most {max_folder_mib:g}), its largest file {largest.name} "
             f"{sizes[largest]:.2f} MiB (at most {MAX_FILE_MIB:g}): make a network smaller"
         )
     print(f"{total:.2f} MiB in {len(sizes)} files, the largest {sizes[largest]:.2f} MiB")

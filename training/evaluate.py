@@ -1,4 +1,4 @@
-"""Is the assembled model good enough to be measured with? Writes quality.json, samples.jpg and README.md into it.
+"""Is an assembled model good enough to be measured with? Writes quality.json, samples.jpg and README.md into it.
 
 Drawings and captions are held out: no training saw them. Pictures are judged by the model's own CLIP, which is itself
 judged on drawings whose content is known.
@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import DiffusionPipeline
 
 from stages.lib.project.errors import run_stage
-from stages.lib.project.files import write_json, write_text
+from stages.lib.project.files import read_json, write_json, write_text
 from stages.lib.quality.clip import EmbeddedClip, load_clip
 from stages.lib.quality.clip_preprocessing import preprocess
 from training import sheet
@@ -117,14 +117,24 @@ def heldout_captions(scenes: list[Scene], count: int, seed: int, trained: set[st
     return ([text for text in distinct if text not in trained] + [t for t in distinct if t in trained])[:count]
 
 
-def noise(pipeline: StableDiffusionPipeline, seeds: list[int]) -> torch.Tensor:
+def load_pipeline(folder: Path) -> DiffusionPipeline:
+    """The pipeline of either model in FP32, whatever its weights are stored in, without a safety checker."""
+    index = read_json(folder / "model_index.json")
+    # diffusers wants to be told of required components that a folder does not have, such as a T5.
+    without = {name: None for name, entry in index.items() if entry == [None, None] or name == "safety_checker"}
+    if "safety_checker" in without:
+        without["requires_safety_checker"] = False
+    return DiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32, **without)
+
+
+def noise(pipeline: DiffusionPipeline, seeds: list[int]) -> torch.Tensor:
     """Initial latents (n, 4, h, w), FP32: one CPU generator per picture, whatever the device and the batch."""
-    config = pipeline.unet.config
+    config = (pipeline.unet if hasattr(pipeline, "unet") else pipeline.transformer).config
     shape = (config.in_channels, config.sample_size, config.sample_size)
     return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
 
-def draw(pipeline: StableDiffusionPipeline, prompts: list[str], seeds: list[int], settings: Settings) -> torch.Tensor:
+def draw(pipeline: DiffusionPipeline, prompts: list[str], seeds: list[int], settings: Settings) -> torch.Tensor:
     """Generated uint8 pictures (n, H, W, 3) on the CPU, without the safety checker."""
     values = settings.evaluate
     pictures = []
@@ -169,7 +179,7 @@ def generated_measures(
     return measures
 
 
-def seconds_per_picture(pipeline: StableDiffusionPipeline, settings: Settings) -> Measure:
+def seconds_per_picture(pipeline: DiffusionPipeline, settings: Settings) -> Measure:
     """Median and range of five pictures drawn one at a time, after one that does not count."""
     times = []
     for _ in range(6):
@@ -183,7 +193,7 @@ def evaluate(folder: Path, work: Path, settings: Settings, device: torch.device)
     """All measurements of the pipeline in `folder` as the content of quality.json; writes samples.jpg beside."""
     bounds = settings.evaluate.thresholds
     heldout = load_drawings(work, "heldout", torch.device("cpu"))
-    pipeline = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None, requires_safety_checker=False)
+    pipeline = load_pipeline(folder)
     pipeline.to(device).set_progress_bar_config(disable=True)
     clip = load_clip(folder).to(device)
     on_device = Drawings(heldout.pictures.to(device), heldout.scenes)

@@ -1,4 +1,4 @@
-"""The README.md of the embedded model, written from what was measured."""
+"""The README.md of an embedded model, written from what was measured."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,14 @@ from safetensors import safe_open
 
 from training.data import ATTRIBUTES
 
-COMPONENTS = ("unet", "text_encoder", "vae", "safety_checker", "clip")
+# Class of the pipeline to template and folders with weights.
+CARDS = {
+    "StableDiffusionPipeline": ("model_card.md.j2", ("unet", "text_encoder", "vae", "safety_checker", "clip")),
+    "StableDiffusion3Pipeline": (
+        "transformer_card.md.j2",
+        ("transformer", "text_encoder", "text_encoder_2", "vae", "safety_checker", "clip"),
+    ),
+}
 TITLES = {
     "reconstruction_psnr_db": "Autoencoder: PSNR of held-out drawings, averaged per picture",
     "drawing_subject": "CLIP: subject of held-out drawings recognised",
@@ -71,12 +78,14 @@ def model_card(quality: dict, folder: Path) -> str:
         autoescape=False,  # noqa: S701 - Markdown, from our own numbers
     )
     environment.filters |= {"measured": measured, "bound": bound, "interval": interval}
+    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
     config = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))
-    return environment.get_template("model_card.md.j2").render(
+    template, components = CARDS[index["_class_name"]]
+    return environment.get_template(template).render(
         quality=quality,
         titles=TITLES,
         missed=[name for name, measure in quality["measures"].items() if measure["passed"] is False],
-        components={name: parameters(folder / name) for name in COMPONENTS},
+        components={name: parameters(folder / name) for name in components},
         attributes=ATTRIBUTES,
         size=config["sample_size"],
     )

@@ -1,4 +1,4 @@
-"""The networks of the embedded model, built from the parameters with random weights."""
+"""The networks of the first model, built from the parameters with random weights."""
 
 import torch
 from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel

@@ -93,6 +93,18 @@ class Guidance:
 
 
 @dataclass(frozen=True)
+class Transformer:
+    layers: int
+    heads: int
+    patch_size: int
+    text_layers: int
+    schedule_shift: float
+    uniform_time_share: float
+    caption_dropout: float
+    fit: Fit
+
+
+@dataclass(frozen=True)
 class Thresholds:
     reconstruction_psnr_db: float
     drawing_subject: float
@@ -123,6 +135,8 @@ class Settings:
     autoencoder: Autoencoder
     diffusion: Diffusion
     guidance: Guidance
+    transformer: Transformer
+    transformer_guidance: Guidance
     evaluate: Evaluate
 
 

@@ -39,6 +39,10 @@ class Latents:
         variance = self.mean.float().var() + self.std.float().square().mean()
         return float(variance.rsqrt())
 
+    def shift_factor(self) -> float:
+        """Mean of the latents, as Stable Diffusion 3's VAE config has it."""
+        return float(self.mean.float().mean())
+
     def batch(self, indices: torch.Tensor, mirrored: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Sampled latents (b, 4, h, w), FP32, not scaled."""
         mean = self.mean[mirrored, indices].float()
@@ -67,7 +71,11 @@ def encode(vae: AutoencoderKL, drawings: Drawings, device: torch.device, batch_s
 
 def load_latents(work: Path, settings: Settings, device: torch.device) -> Latents:
     """The latents in `work`, made anew when they are missing or were made by another autoencoder."""
-    weights, _ = load_weights(work / "weights", AUTOENCODER_STEM)
+    return latents_of(load_weights(work / "weights", AUTOENCODER_STEM)[0], work, settings, device)
+
+
+def latents_of(weights: dict[str, torch.Tensor], work: Path, settings: Settings, device: torch.device) -> Latents:
+    """`load_latents` for an autoencoder's given weights."""
     digest = hashlib.sha256(b"".join(weights[name].numpy().tobytes() for name in sorted(weights))).hexdigest()
     path = work / "latents.safetensors"
     if path.exists():

@@ -2,7 +2,6 @@
 
 import json
 import random
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +16,10 @@ from transformers import CLIPImageProcessor, CLIPTokenizer
 from stages.lib.project.errors import UserError
 from stages.lib.quality.clip import load_clip
 from stages.lib.quality.clip_preprocessing import preprocess
+from tests.training.tiny_training import run, tiny_params
 from training import (
-    assemble,
     evaluate,
     loop,
-    render,
-    tokenizer,
     train_autoencoder,
     train_clip,
     train_diffusion,
@@ -32,52 +29,7 @@ from training.checkpoint import MAX_FILE_BYTES, load_weights, save_weights
 from training.data import load_scenes
 from training.settings import Fit, load_settings
 
-PARAMS = Path("training/params.yaml")
 CAPTION = "a black cat on the beach at sunset, digital art"
-
-
-def tiny_params() -> dict:
-    values = YAML(typ="safe").load(PARAMS.read_text(encoding="utf-8"))
-    values["render"].update(train_count=32, heldout_count=16)
-    values["tokenizer"]["vocab_size"] = 640
-    for section in (values["clip"], values["autoencoder"], values["diffusion"], values["guidance"]):
-        for name in ("fit", "decoder_fit"):
-            if name in section:
-                section[name].update(steps=3, batch_size=2, compile=False, bfloat16=False)
-    values["clip"].update(hidden_size=16, intermediate_size=16, vision_layers=1, text_layers=1, heads=2)
-    values["clip"].update(image_size=32, projection_dim=16)
-    values["autoencoder"].update(picture_size=64, block_out_channels=[8, 8, 8, 8], norm_num_groups=4)
-    values["diffusion"].update(block_out_channels=[8, 8, 16], norm_num_groups=4, attention_heads=2)
-    values["diffusion"].update(text_hidden_size=16, text_intermediate_size=16, text_layers=1, text_heads=2)
-    values["evaluate"].update(reconstruction_count=2, caption_count=6, inference_steps=2, batch_size=8)
-    return values
-
-
-def run(module, *arguments: object) -> None:
-    """Call a training module's main() with a command line."""
-    before = sys.argv
-    sys.argv = [module.__name__, *map(str, arguments)]
-    try:
-        module.main()
-    finally:
-        sys.argv = before
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with params.yaml, work/ after all tiny trainings, and the assembled model/."""
-    folder = tmp_path_factory.mktemp("training")
-    YAML().dump(tiny_params(), folder / "params.yaml")
-    params, work = ("--params", folder / "params.yaml"), ("--work", folder / "work")
-    run(render, *params, "--output", folder / "work")
-    run(tokenizer, *params, *work)
-    export = ("--device", "cpu", "--export", folder / "export")
-    run(train_autoencoder, *params, *work, *export)
-    run(train_clip, *params, *work, *export)
-    run(train_diffusion, *params, *work, *export)
-    run(train_guidance, *params, *work, *export)
-    run(assemble, *params, *work, "--output", folder / "model")
-    return folder
 
 
 class Clock:
