@@ -105,7 +105,7 @@ def test_only_what_the_pipeline_needs_is_fetched(tmp_path, hub, repository):
     assert len(hub.fetched) == len(set(hub.fetched)) == 13 and not set(hub.fetched) & set(DECOYS)
     first, _, last = done.stdout.splitlines()
     assert first.startswith("download: 13 files, 25.9 MiB, of the 25.9 MiB in http://127.0.0.1:")
-    assert last.startswith("download: Stable Diffusion v1.5, 25.9 MiB, checked, ")
+    assert last.startswith("download: Stable Diffusion v1.5, 1.9 MiB, checked, ")
 
 
 def test_a_second_run_fetches_nothing(tmp_path, hub, repository):
