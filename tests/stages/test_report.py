@@ -164,7 +164,7 @@ def test_distances_stand_beside_the_floor_with_interval_and_n(html):
         assert variant["label"] in rows and variant["label"] in table(html, "comparisons")
     floor = table(html, "floor")
     assert "another number of threads 1 1 5 0 88.0 87.0 to 89.0" in floor and "other seeds" in floor
-    assert "LPIPS: not measured" in " ".join(" ".join(Text(html).words).split())
+    assert "ST-LPIPS" in rows
 
 
 def test_a_model_without_a_clip_has_reasons_instead_of_figures(copy, html):
@@ -340,7 +340,7 @@ def test_the_text_has_no_raw_or_impossible_numbers(html):
     text = " ".join(Text(page).words) + " ".join(re.findall(r'alt="([^"]*)"', page))
     text = re.sub(r"doi:10.1109/TIP.2003.819861|arXiv:\d+\.\d+", "", text)
     assert re.findall(r"\d\.\d{5,}", text) == []
-    assert re.findall(r"\b(?:nan|None|inf|Infinity|Undefined|True|False)\b", text) == []
+    assert re.findall(r"\b(?:nan|None|inf|Infinity|Undefined|True|False(?! alarms))\b", text) == []
     assert re.findall(r"\bnan\b|\binf\b", text, re.IGNORECASE) == []
 
 
@@ -355,7 +355,7 @@ def test_tables_of_the_study_keep_its_numbers_and_its_order(html):
     captions = {"machine": 1, "sizes": 4, "appearance": 9, "components": 11, "future": 14, "prospects": 15}
     for key, number in captions.items():
         assert f'id="caption-{key}"><b>Table {number}.</b>' in html
-    assert len([n for n in table_numbers(html) if n > 15]) == 13
+    assert len([n for n in table_numbers(html) if n > 15]) == 15
 
 
 def test_every_reference_leads_somewhere_once(html):
@@ -388,7 +388,7 @@ def test_paper_and_screen_have_their_own_images(html):
     """Protects the page from carrying the images of the PDF, and the PDF from scripts and lossy details."""
     screen, paper = for_screen(html), SCREEN_ONLY.sub("", html)
     assert "image/webp" in screen and "image/jpeg" not in screen and "image/png" not in screen
-    assert "image/jpeg" in paper and "image/png" in paper and "image/webp" not in paper and "<script" not in paper
+    assert "image/jpeg" in paper and "image/webp" not in paper and "<script" not in paper
 
 
 def test_many_variants_stand_in_rows_of_equal_length():
