@@ -16,35 +16,39 @@ from stages.lib.project.errors import UserError
 
 if TYPE_CHECKING:
     import torch
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
     from PIL.Image import Image
 
 SPECIAL_CARE_BONUS = 0.01
 NO_EMBEDDING = "no_embedding"  # the back end's safety checker shows none
+NO_CHECKER = "no_checker"  # the model has none
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What the checker said of one image; `margin` is None where the back end keeps the embedding to itself."""
+    """What the checker said of one image; `margin` is None where there is none, for `reason`."""
 
     flagged: bool
     margin: float | None
+    reason: str | None = None
 
 
-def decide(pipeline: "StableDiffusionPipeline", image: "Image") -> Decision:
+def decide(pipeline: "DiffusionPipeline", image: "Image") -> Decision:
     """Ask the checker once; the image is not changed. The margin comes from the embedding of that very call."""
     import torch
 
-    checker, seen = pipeline.safety_checker, []
+    checker, seen = getattr(pipeline, "safety_checker", None), []
+    if checker is None:
+        return Decision(False, None, NO_CHECKER)
     projection = getattr(checker, "visual_projection", None)
     if not isinstance(projection, torch.nn.Module):
-        return Decision(is_flagged(pipeline, image), None)
+        return Decision(is_flagged(pipeline, image), None, NO_EMBEDDING)
     hook = projection.register_forward_hook(lambda _, args, output: seen.append(output))
     try:
         flagged = is_flagged(pipeline, image)
     finally:
         hook.remove()
-    return Decision(flagged, margin_of(checker, seen[0]) if seen else None)
+    return Decision(flagged, margin_of(checker, seen[0])) if seen else Decision(flagged, None, NO_EMBEDDING)
 
 
 def margin_of(checker: "torch.nn.Module", embedding: "torch.Tensor") -> float:
@@ -62,8 +66,11 @@ def margin_of(checker: "torch.nn.Module", embedding: "torch.Tensor") -> float:
 
 def margin_fields(decision: Decision) -> dict[str, Any]:
     """The keys that an image's entry in images.json has of a decision."""
-    reason = NO_EMBEDDING if decision.margin is None else None
-    return {"flagged": decision.flagged, "safety_margin": decision.margin, "safety_margin_reason": reason}
+    return {
+        "flagged": decision.flagged,
+        "safety_margin": decision.margin,
+        "safety_margin_reason": decision.reason,
+    }
 
 
 def read_decisions(folder: Path) -> dict[str, dict[str, Any]]:

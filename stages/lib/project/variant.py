@@ -19,8 +19,8 @@ def _not_blank(text: str) -> str:
 
 Label = Annotated[str, AfterValidator(_not_blank)]
 Device = Literal["auto", "cpu", "cuda"]
-Component = Literal["unet", "vae", "text_encoder", "safety_checker"]
-SomeComponents = Annotated[tuple[Component, ...], Field(min_length=1, strict=False)]
+# Roles (denoiser, decoder, text_encoders, safety_checker) or a model's own names: which there are, only a model tells.
+SomeComponents = Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
 
 
 class Section(BaseModel):
@@ -34,6 +34,9 @@ class Variant(Section):
 
     A back end's options (class `Options` of stages/lib/formats/<backend>/options.py) narrow the keys below to what it
     can do, as Literals, and add keys of its own. What other rooms ask of any variant has an answer here.
+
+    `components` is what params.yaml says, None for all; where a model is at hand, stages.lib.formats.shared.choice puts
+    the names of its networks there.
     """
 
     packages: ClassVar[tuple[str, ...]] = ()  # what pip installs for it beyond PyTorch and diffusers; optional
@@ -44,7 +47,7 @@ class Variant(Section):
     weights: str
     activations: str = "none"
     granularity: str = "channel"
-    components: SomeComponents = COMPONENTS
+    components: SomeComponents | None = None
     device: Device = "auto"
     compute: str = "auto"
     simulated: Literal[False] = False
@@ -57,9 +60,9 @@ class Variant(Section):
         return self
 
     @property
-    def rounded_components(self) -> tuple[Component, ...]:
-        """The components whose activations are rounded."""
-        return () if self.activations == "none" else self.components
+    def rounded_components(self) -> tuple[str, ...]:
+        """The components whose activations are rounded, of a variant whose `components` are a model's networks."""
+        return () if self.activations == "none" else self.components or ()
 
     @property
     def needs_calibration(self) -> bool:
@@ -78,7 +81,7 @@ class Variant(Section):
 
     @property
     def call_precisions(self) -> tuple[str, ...]:
-        """The precision of each of the first U-Net calls of an image, as far as they have one of their own."""
+        """The precision of each of the denoiser's first calls of an image, as far as they have one of their own."""
         return ()
 
     @property
