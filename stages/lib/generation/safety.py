@@ -11,7 +11,6 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from stages.lib.generation.image_folder import LISTING, read_listing
-from stages.lib.generation.sampling import is_flagged
 from stages.lib.project.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,21 +33,35 @@ class Decision:
 
 
 def decide(pipeline: "DiffusionPipeline", image: "Image") -> Decision:
-    """Ask the checker once; the image is not changed. The margin comes from the embedding of that very call."""
+    """Ask the checker once; the image is not changed. A model without one flags nothing."""
     import torch
 
-    checker, seen = getattr(pipeline, "safety_checker", None), []
+    checker = getattr(pipeline, "safety_checker", None)
     if checker is None:
         return Decision(False, None, NO_CHECKER)
+    pixels = pipeline.feature_extractor([image], return_tensors="pt").pixel_values
+    return judged(checker, pixels.to(device=pipeline.device, dtype=torch.float32))
+
+
+def judged(checker: "torch.nn.Module", pixels: "torch.Tensor") -> Decision:
+    """What a checker says of one image as the feature extractor gives it, (1, 3, h, w), margin and all, in one call."""
+    import numpy as np
+    import torch
+
+    seen: list[torch.Tensor] = []
     projection = getattr(checker, "visual_projection", None)
-    if not isinstance(projection, torch.nn.Module):
-        return Decision(is_flagged(pipeline, image), None, NO_EMBEDDING)
-    hook = projection.register_forward_hook(lambda _, args, output: seen.append(output))
+    hook = None
+    if isinstance(projection, torch.nn.Module):
+        hook = projection.register_forward_hook(lambda _, args, output: seen.append(output))
     try:
-        flagged = is_flagged(pipeline, image)
+        # It blackens images that it flags: one of a single pixel.
+        _, flagged = checker(images=np.zeros((1, 1, 1, 3)), clip_input=pixels)
     finally:
-        hook.remove()
-    return Decision(flagged, margin_of(checker, seen[0])) if seen else Decision(flagged, None, NO_EMBEDDING)
+        if hook:
+            hook.remove()
+    if not seen:
+        return Decision(bool(flagged[0]), None, NO_EMBEDDING)
+    return Decision(bool(flagged[0]), margin_of(checker, seen[0]))
 
 
 def margin_of(checker: "torch.nn.Module", embedding: "torch.Tensor") -> float:

@@ -97,18 +97,6 @@ def without_checker(pipeline: "DiffusionPipeline") -> Iterator[None]:
             vars(pipeline)["safety_checker"] = checker
 
 
-def is_flagged(pipeline: "DiffusionPipeline", image: "Image") -> bool:
-    """What the safety checker says of a finished image. The image is not changed."""
-    import numpy as np
-    import torch
-
-    inputs = pipeline.feature_extractor([image], return_tensors="pt").pixel_values
-    inputs = inputs.to(device=pipeline.device, dtype=torch.float32)
-    # The checker blackens what it is given: a copy.
-    _, flagged = pipeline.safety_checker(images=np.array(image)[None], clip_input=inputs)
-    return bool(flagged[0])
-
-
 def _check_finite(values: Any, what: str, variant: str, prompt: str) -> None:
     for tensor in tensors_in(values):
         if tensor.is_floating_point() and not tensor.isfinite().all():

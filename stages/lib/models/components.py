@@ -180,6 +180,7 @@ def rebuild_component(
     state = {}
     for path in weight_files(folder, component):
         state.update(load_file(path))
+    state |= {name: state[kept] for name, kept in shared_names(folder, component).items()}
     needed = {f"{name}.weight{suffix}" for name in linears for suffix in suffixes}
     needed |= {name for name, _ in model.named_parameters()}
     lost = sorted(needed - state.keys())

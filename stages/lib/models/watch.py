@@ -63,8 +63,7 @@ def set_doors(network: nn.Module, around: Callable[[str, Callable, tuple, dict],
         return through
 
     doors = {"__call__": door("forward", kind.__call__)}
-    if hasattr(kind, "decode"):
-        doors["decode"] = door("decode", kind.decode)
+    doors |= {entry: door(entry, getattr(kind, entry)) for entry in ("decode", "encode") if hasattr(kind, entry)}
     network.__class__ = type(kind.__name__, (kind,), {**doors, **attributes, "__module__": kind.__module__})
     return kind
 
@@ -108,7 +107,7 @@ def around_steps(pipeline: "DiffusionPipeline", see: Callable[[torch.Tensor, Any
 
 @contextmanager
 def _seen_steps(scheduler: Any, see: Callable[[torch.Tensor, Any], None]) -> Iterator[None]:
-    inner = scheduler.step
+    inner, is_nested = scheduler.step, "step" in vars(scheduler)
 
     @functools.wraps(inner)  # pipelines look whether it takes a generator
     def step(model_output: Any, timestep: Any, *args: Any, **options: Any) -> Any:
@@ -120,7 +119,10 @@ def _seen_steps(scheduler: Any, see: Callable[[torch.Tensor, Any], None]) -> Ite
     try:
         yield
     finally:
-        del scheduler.step
+        if is_nested:
+            scheduler.step = inner
+        else:
+            del scheduler.step
 
 
 class Watch:

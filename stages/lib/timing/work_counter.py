@@ -119,10 +119,11 @@ class WorkCounter(TorchDispatchMode):
         """Within the block, count what `pipeline` does inside its networks."""
         # Compiled code dispatches little that could be seen: the same layers run uncompiled here.
         uncompiled = torch.compiler.set_stance("force_eager")
-        with around_calls(networks_of(pipeline), self._announced), uncompiled, self:
+        with around_calls(networks_of(pipeline), self.announced), uncompiled, self:
             yield
 
-    def _announced(self, component: str, entry: str, inner: Callable, args: tuple, options: dict) -> Any:
+    def announced(self, component: str, entry: str, inner: Callable, args: tuple, options: dict) -> Any:
+        """For `around_calls`: what happens inside counts as one call of `component`."""
         self._call = component, self._calls[component]
         self._calls[component] += 1
         try:

@@ -20,9 +20,16 @@ from stages.lib.project.errors import UserError
 
 
 def cast_state(state: Mapping[str, torch.Tensor], dtype: str, source: Path) -> dict[str, torch.Tensor]:
-    """The floating-point tensors of `state` as `dtype`. UserError names `source` and a tensor that overflows."""
+    """The floating-point tensors of `state` as `dtype`; names of one tensor stay so.
+
+    UserError names `source` and a tensor that overflows.
+    """
     target = getattr(torch, dtype)
-    cast = {name: tensor.to(target) if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    once: dict[tuple[int, torch.Size], torch.Tensor] = {}
+    cast = {}
+    for name, tensor in state.items():
+        key = tensor.data_ptr(), tensor.shape
+        cast[name] = once.setdefault(key, tensor.to(target) if tensor.is_floating_point() else tensor)
     for name, tensor in cast.items():
         if tensor.is_floating_point() and not torch.equal(tensor.isfinite(), state[name].isfinite()):
             raise UserError(

@@ -16,20 +16,33 @@ from stages.lib.models.components import (
     write_component,
 )
 from stages.lib.models.kinds import kind_of
-from stages.lib.project.params import Variant
+from stages.lib.project.errors import UserError
+from stages.lib.project.params import PARAMS_FILE, Variant
 
 
 def on_model(variant: Variant, folder: Path) -> Variant:
     """The variant with the names of networks of the model in `folder` in place of roles; again, it is the same.
 
-    A name that the model does not have, or a schedule without a converted denoiser, is a UserError.
+    A name that the model does not have, and a key that is about a network that is not converted, are a UserError.
     """
-    kind = kind_of(folder)
+    kind, key = kind_of(folder), f"{PARAMS_FILE}: 'variants.{variant.name}"
     chosen = {"components": kind.chosen(variant.components)}
     rounded = getattr(variant, "activation_components", None)
     if rounded is not None:
-        chosen["activation_components"] = tuple(name for name in kind.chosen(rounded) if name in chosen["components"])
-    return variant.model_copy(update=chosen)
+        chosen["activation_components"] = kind.chosen(rounded)
+        stranger = next((name for name in kind.chosen(rounded) if name not in chosen["components"]), None)
+        if stranger:
+            raise UserError(f"{key}.activation_components' has '{stranger}', which is not one of `components`")
+    found, denoisers = variant.model_copy(update=chosen), set(kind.of_role("denoiser"))
+    if found.call_precisions and not denoisers & set(found.components):
+        raise UserError(f"{key}.schedule' gives calls of the denoiser a precision: name it in `components`")
+    entry = next((item for item in found.call_precisions if item in ("int8", "none")), None)
+    if entry and not denoisers & set(found.rounded_components):
+        raise UserError(
+            f"{key}.schedule' has '{entry}', which says whether activations of the denoiser are INT8, but it has none: "
+            "use float32, mixed or bfloat16"
+        )
+    return found
 
 
 def write_variant(base: Path, variant: Variant, out: Path, dtype: str, convert: Callable[[str], None]) -> None:

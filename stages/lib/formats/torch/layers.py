@@ -59,9 +59,9 @@ def weight_layers(network: nn.Module) -> dict[str, nn.Module]:
 
 
 def block_of(layer: str) -> str:
-    """The block of a U-Net that a layer belongs to: 'down_blocks.0', 'mid_block', 'conv_in'."""
+    """The block of a denoiser that a layer belongs to: 'down_blocks.0', 'transformer_blocks.3', 'conv_in'."""
     first, *rest = layer.split(".")
-    return f"{first}.{rest[0]}" if first in ("down_blocks", "up_blocks") else first
+    return f"{first}.{rest[0]}" if rest and rest[0].isdigit() else first
 
 
 def kind_of(layer: str) -> str:

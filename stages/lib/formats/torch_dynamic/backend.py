@@ -1,7 +1,7 @@
 """What back end `torch_dynamic` does: see the package."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -112,7 +112,20 @@ def pack_linear(
             weight = torch._make_per_channel_quantized_tensor(integers, scale.double(), zero_point.long(), 0)
         linear = Linear(integers.shape[1], integers.shape[0])
     linear.set_weight_bias(weight, bias)
+    linear.weight = _Weight(linear.weight)
     return linear
+
+
+class _Weight:
+    """In place of a method of the same name: networks ask the weight of a layer for its dtype."""
+
+    dtype = torch.float32
+
+    def __init__(self, method: Callable[[], torch.Tensor]) -> None:
+        self._method = method
+
+    def __call__(self) -> torch.Tensor:
+        return self._method()
 
 
 def inventory(folder: Path, variant: Variant) -> list[StoredTensor]:
