@@ -84,6 +84,7 @@ def write_models(folder: Path, base: Path, variants: tuple[str, ...]) -> None:
         variant = params.variant(name)
         BACKENDS[variant.backend].load_module().quantize(base, variant, folder / "data/runs/tiny/models" / name)
     noise = {id: initial_latents((4, 16, 16), seed)[0] for id, (_, seed) in PROMPTS.items()}
+    (folder / "data/runs/tiny").mkdir(parents=True, exist_ok=True)
     save_torch_file(noise, folder / "data/runs/tiny/noise.safetensors")
 
 

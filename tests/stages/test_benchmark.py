@@ -151,8 +151,9 @@ def test_a_runtime_that_does_not_tell_what_it_executes_is_not_passed_over(projec
 
     threads = torch.get_num_threads()
     try:
-        worker, _ = timing_worker.load(task(steps=1), SamplingMeter())
-        monkeypatch.setattr(worker.pipeline, "run_safety_checker", lambda image, device, dtype: (image, None))
+        worker, _ = timing_worker.load(task(arguments={"num_inference_steps": 1}), SamplingMeter())
+        checker = worker.pipeline.safety_checker
+        monkeypatch.setattr(checker, "forward", lambda clip_input, images: (images, [False]))
         with pytest.raises(ValueError, match="no multiplication was seen in safety_checker"):
             worker.executed()
     finally:
