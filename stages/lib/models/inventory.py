@@ -107,7 +107,8 @@ def disk_bytes(folder: Path) -> dict[str, int]:
 
 def runtime_bytes(folder: Path) -> dict[str, int]:
     """The same once graphs, which are stored compressed, are unpacked: the bytes that a runtime loads."""
-    return {component: sum(_unpacked(path) for path in _files(folder, component)) for component in kind_of(folder).networks}
+    networks = kind_of(folder).networks
+    return {component: sum(_unpacked(path) for path in _files(folder, component)) for component in networks}
 
 
 def _unpacked(path: Path) -> int:

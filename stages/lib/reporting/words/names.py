@@ -59,6 +59,9 @@ def component_names(_: Translate) -> dict[str, str]:
         "text_encoder_2": _("Text encoder 2"),
         "safety_checker": _("Safety checker"),
         "transformer": _("Transformer"),
+        "denoiser": _("denoiser"),
+        "decoder": _("decoder"),
+        "text_encoders": _("text encoders"),
         "text_encoder_3": _("Text encoder 3"),
         "other": _("Other"),
     }
