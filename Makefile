@@ -3,12 +3,14 @@
 # make test     the tests
 # make benchmark  speed-ups of all variants, from fresh alternating runs: over the baseline, over FP32 in the same runtime
 # make memory   peak memory of every stage with 8 and with 64 prompts
-# Both set everything up by themselves. PYTHON=... names an interpreter (3.11 or newer), PYTEST_ARGS=... goes to pytest,
-# BENCHMARK_ARGS=... to tools.benchmark, MEMORY_ARGS=... to tools.memory.
+# make referee  40 figures of the last run again, with numpy, scikit-image and scipy alone
+# All set everything up by themselves. PYTHON=... names an interpreter (3.11 or newer), PYTEST_ARGS=... goes to pytest,
+# BENCHMARK_ARGS=... to tools.benchmark, MEMORY_ARGS=... to tools.memory,
+# REFEREE_ARGS=... to tests.referee.
 export PYTHON
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: report test lint benchmark memory
+.PHONY: report test lint benchmark memory referee
 
 report: .venv/.installed
 	@python -m tools.run $(if $(QUICK),--quick)
@@ -22,6 +24,9 @@ benchmark: .venv/.installed
 
 memory: .venv/.installed
 	@python -m tools.memory $(MEMORY_ARGS)
+
+referee: .venv/.installed
+	@python -m tests.referee $(REFEREE_ARGS)
 
 lint: .venv/.installed
 	ruff check .
