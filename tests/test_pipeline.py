@@ -22,13 +22,12 @@ INVENTED = '    "invented": Backend("stages.lib.formats.invented.backend", 1.6),
 INVENTED_OPTIONS = """\
 from typing import ClassVar, Literal
 
-from stages.lib.project.variant import Variant
+from stages.lib.formats.torch import options
 
 
-class Options(Variant):
+class Options(options.Options):
     packages: ClassVar[tuple[str, ...]] = ("invented-package",)
     backend: Literal["invented"]
-    weights: Literal["float16"]
 """
 # Stops a process for ever that is about to write its second image of int8-cpu, and makes the folder $STOPPED.
 STOP = """

@@ -36,7 +36,7 @@ def project(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def pipeline(project: Path):
     """The FP32 pipeline, loaded anew: tests change it."""
-    from stages.lib.formats import torch as backend
+    from stages.lib.formats.torch import backend
     from stages.lib.project.params import load_params
 
     variant = load_params(project / "params.yaml").variant("fp32")

@@ -20,7 +20,7 @@ from stages.lib.reporting import origin as origins
 from stages.lib.reporting.document import TEMPLATES, for_screen
 from stages.lib.reporting.images.figures import even_rows
 from stages.lib.reporting.origin import find_origin
-from stages.lib.reporting.pdf import SCREEN_ONLY, pdf_of
+from stages.lib.reporting.pdf import FONT_FILES, SCREEN_ONLY, pdf_of
 from tests.conftest import PROJECT
 from tests.pages import ORIGIN, RUN, rendered
 from tests.quality_results import quality_figures
@@ -434,11 +434,8 @@ def test_the_pdf_has_contents_fonts_tags_and_text(html):
     assert reader.trailer["/Root"]["/Lang"] == "en"
     fonts = [font for page in reader.pages for font in fonts_of(page)]
     assert fonts and all(embedded for _, embedded in fonts)
-    assert {name.split("+")[1].partition("-Bold")[0].partition("-Italic")[0] for name, _ in fonts} <= {
-        "Report-Serif",
-        "Report-Sans",
-        "Report-Mono",
-    }
+    families = {family.replace(" ", "-") for family, *_ in FONT_FILES}
+    assert {name.split("+")[1].partition("-Bold")[0].partition("-Italic")[0] for name, _ in fonts} <= families
     theory = next(item for item in reader.outline if not isinstance(item, list) and "Theory" in item.title)
     page = reader.get_destination_page_number(theory) + 1
     contents = re.sub(r"\s+", " ", " ".join(page.extract_text() for page in reader.pages[1:3]))
@@ -522,7 +519,7 @@ def test_no_damage_is_said_in_words(copy):
 
     def harmless(report: dict) -> None:
         for tap in report["formats"][-1]["probe_points"].values():
-            tap.update(total=0, damaged=0)
+            tap.update(total=0, damaged=0, leader=None)
             for row in tap["components"]:
                 row.update(share=None, alone_share=None, main_effect_share=None, low=None, high=None)
 

@@ -206,7 +206,7 @@ def test_the_theme_follows_the_system_until_the_reader_chooses_and_is_remembered
     assert browser.evaluate(paper) == light
     browser.open(page, dark=True)
     assert browser.evaluate(paper) == light
-    assert browser.evaluate("getComputedStyle(document.querySelector('img.generation')).filter") == "none"
+    assert browser.evaluate("getComputedStyle(document.querySelector('table.images td img')).filter") == "none"
 
 
 @pytest.mark.parametrize("width", [390, 1280])

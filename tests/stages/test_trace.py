@@ -129,7 +129,7 @@ def test_an_input_that_was_made_anew_since_is_told(project):
     ("words", "says"),
     [
         (("bf61", "ssim"), "did you mean bf16"),
-        (("bf16", "smis"), "did you mean ssim"),
+        (("bf16", "ssmi"), "did you mean ssim"),
         (("qualty", "bf16", "ssim"), "did you mean table-quality"),
         (("sizes", "bf16", "ssim"), "no figure 'ssim' in reports/tiny/size/bf16.json"),
         (("a", "b", "c", "d"), "see --help"),

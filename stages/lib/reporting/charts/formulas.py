@@ -90,13 +90,13 @@ def _letters(parsed, base: float) -> str:
     found = []
     for font, size, number, _glyph, x, y in parsed.glyphs:
         style = ' font-style="italic"' if "Italic" in font.style_name else ""
-        place = f'x="{MARGIN_PT + x:.2f}" y="{base - y:.2f}"'
+        place = f'x="{round(MARGIN_PT + x, 2)}" y="{round(base - y, 2)}"'
         family = PDF_FONTS.get(font.family_name, font.family_name)
-        look = f'font-size="{size:g}px" font-family="{family}"{style}'
+        look = f'font-size="{round(size, 2)}px" font-family="{family}"{style}'
         found.append(f"<text {place} {look}>{escape(chr(number))}</text>")
     for x, y, width, height in parsed.rects:
-        place = f'x="{MARGIN_PT + x:.2f}" y="{base - y - height:.2f}"'
-        found.append(f'<rect {place} width="{width:.2f}" height="{height:.2f}"/>')
+        place = f'x="{round(MARGIN_PT + x, 2)}" y="{round(base - y - height, 2)}"'
+        found.append(f'<rect {place} width="{round(width, 2)}" height="{round(height, 2)}"/>')
     return "".join(found)
 
 
