@@ -171,6 +171,15 @@ def test_a_first_run_says_what_it_does_and_nothing_else(clone):
     assert all(line.partition(":")[0] in stages | {"sensitivity"} for line in others), others
 
 
+def test_a_quick_look_has_a_folder_of_its_own(clone):
+    """Protects the results of the full run, which are neither read nor touched."""
+    before = clone.results()
+    clone.run("python", "-m", "tools.run", "--quick")
+    assert (clone.folder / ".quick/reports/local/report.pdf").read_bytes().startswith(b"%PDF")
+    assert clone.results() == before
+    assert clone.run("git", "status", "--short", ".quick") == ""
+
+
 def test_a_second_run_runs_nothing(clone):
     assert clone.ran() == set()
 

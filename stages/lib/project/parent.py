@@ -22,11 +22,13 @@ def end_with_parent() -> None:
     import psutil
 
     parent = os.getppid()
-    in_shell = psutil.Process(parent).name().endswith("sh")
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if in_shell or sys.platform != "linux":
-        lineage = [parent, psutil.Process(parent).ppid()] if in_shell else [parent]
+    lineage = [parent]
+    with contextlib.suppress(psutil.NoSuchProcess):  # told below
+        if psutil.Process(parent).name().endswith("sh"):
+            lineage.append(psutil.Process(parent).ppid())
+    if len(lineage) > 1 or sys.platform != "linux":
         threading.Thread(target=_look, args=(lineage,), daemon=True).start()
     if os.getppid() != parent or _is_unlocked(os.environ.get(RUN_LOCK)):  # it ended before we could ask
         os._exit(1)
