@@ -14,7 +14,7 @@ from tqdm import tqdm
 from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.memory import check_memory
 from stages.lib.project.params import COMPONENTS, PARAMS_FILE, Params, load_params
-from stages.lib.project.prompts import Prompt, load_prompts
+from stages.lib.project.prompts import Prompt, load_prompts, same_text
 
 if TYPE_CHECKING:
     import torch
@@ -34,9 +34,9 @@ def calibration_prompts(params: Params) -> list[Prompt]:
             f"{PARAMS_FILE}: 'calibration.images' has the value {count}, but {path} has {len(prompts)} prompts: "
             "lower it or add rows"
         )
-    evaluated = {item.prompt for item in load_prompts(Path(params.prompts.file), None)}
+    evaluated = {same_text(item.prompt) for item in load_prompts(Path(params.prompts.file), None)}
     for prompt in prompts:
-        if prompt.prompt in evaluated:
+        if same_text(prompt.prompt) in evaluated:
             raise UserError(
                 f"{path}: prompt '{prompt.prompt}' stands in {params.prompts.file} too: what is evaluated must not be "
                 "calibrated with, so replace it"

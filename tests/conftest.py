@@ -6,11 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 PROJECT = Path(__file__).resolve().parents[1]
+
+# `make faults` has its own examples every time, and more of them.
+limits = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck), "print_blob": False}
+settings.register_profile("tests", max_examples=50, derandomize=True, **limits)
+settings.register_profile("faults", max_examples=1000, **limits)
+settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session")

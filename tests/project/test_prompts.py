@@ -70,6 +70,11 @@ def test_columns_may_stand_in_any_order_beside_others(file):
         (HEADER + "cat,a cat,animal,low,-1,study\n", "seed '-1'"),
         (HEADER + "cat,a cat,animal,low,1.5,study\n", "seed '1.5'"),
         (HEADER + f"cat,a cat,animal,low,{2**63},study\n", f"seed '{2**63}'"),
+        (HEADER + f"cat,a cat,animal,low,{'9' * 1500},study\n", "is not a whole number"),
+        ("id,seed," + HEADER + "1,2," + CAT, "line 1: column id, seed stands there twice: rename or remove one"),
+        (HEADER + f"cat,{'a' * 2001},animal,low,1,study\n", "'prompt' holds a control character, or more than 2000"),
+        (HEADER + "cat,a\x07 cat,animal,low,1,study\n", "line 2: column 'prompt' holds a control character"),
+        (HEADER + "aux,a cat,animal,low,1,study\n", "id 'aux': a name becomes a folder name, and Windows keeps this"),
         (HEADER.encode() + b"cat,a c\xe4t,animal,low,1,study\n", "line 2 is not UTF-8"),
     ],
 )

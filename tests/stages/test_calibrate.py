@@ -58,6 +58,7 @@ def test_two_runs_give_the_same_bytes(run):
     [
         ("", "data/calibration.csv has no prompts"),
         (ROWS.splitlines()[0] + "\n", "'calibration.images' has the value 2, but data/calibration.csv has 1 prompts"),
+        (ROWS.replace("A dog", "a  CAT"), "'a  CAT' stands in data/prompts.csv too"),
         (ROWS.replace("A dog", "A cat"), "'A cat' stands in data/prompts.csv too: what is evaluated must not be"),
     ],
 )

@@ -1,7 +1,5 @@
 """params.yaml, checked: unknown keys, wrong values and contradictions are one clear message each.
 
-One loader for the whole project: ruamel.yaml reads YAML 1.2 as DVC does (`1e-4` is a number, `no` a string).
-
 `variants` is a union that the key `backend` tells apart. Which back ends there are and what each can do is not known
 here: every folder of stages/lib/formats that has an options.py is one, and the class `Options` in it is its model.
 """
@@ -11,12 +9,13 @@ from pathlib import Path
 from typing import Annotated, Any, Union
 
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
-from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from stages.lib.project.documents import parse_yaml
 from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.params_errors import explain
 from stages.lib.project.sections import (
+    MOST_STEPS,
     Architecture,
     Benchmark,
     Calibration,
@@ -36,6 +35,7 @@ __all__ = ["COMPONENTS", "OPTIONS", "PARAMS_FILE", "RANDOM_WEIGHTS", "Params", "
 PARAMS_FILE = Path("params.yaml")
 FORMATS = Path(__file__).parents[1] / "formats"
 RANDOM_WEIGHTS = "random_weights"  # images generated from them mean nothing
+MOST_ENTRIES = 200  # tables and charts have a line for each
 SIMULATING = "torch"  # the back end that the formats of `sensitivity` are simulated with
 
 
@@ -98,9 +98,9 @@ class Format(Section):
 class Sensitivity(Section):
     """Where damage comes from: which formats are tried in single components and in windows of U-Net calls."""
 
-    images: Annotated[int, Field(ge=1)]
-    window: Annotated[int, Field(ge=1)]
-    formats: Annotated[dict[Name, Format], Field(min_length=1)]
+    images: Annotated[int, Field(ge=1, le=1000, description="each is generated in every combination of components")]
+    window: Annotated[int, Field(ge=1, le=2 * MOST_STEPS, description="no image has more calls")]
+    formats: Annotated[dict[Name, Format], Field(min_length=1, max_length=MOST_ENTRIES)]
 
 
 class Params(Section):
@@ -109,16 +109,16 @@ class Params(Section):
     model: str
     device: Device
     baseline: str
-    models: dict[Name, Model]
-    architectures: Annotated[dict[Name, Architecture], Field(min_length=1)]
-    variants: Annotated[dict[Name, AnyVariant], BeforeValidator(_named)]
+    models: Annotated[dict[Name, Model], Field(max_length=MOST_ENTRIES)]
+    architectures: Annotated[dict[Name, Architecture], Field(min_length=1, max_length=MOST_ENTRIES)]
+    variants: Annotated[dict[Name, AnyVariant], BeforeValidator(_named), Field(max_length=MOST_ENTRIES)]
     prompts: Prompts
     generation: Generation
     calibration: Calibration
     benchmark: Benchmark
     quality: Quality
     sensitivity: Sensitivity
-    scenarios: Annotated[dict[Name, Scenario], Field(min_length=1)]
+    scenarios: Annotated[dict[Name, Scenario], Field(min_length=1, max_length=MOST_ENTRIES)]
     main_scenario: str
     cost: Cost
     report: Report
@@ -192,7 +192,7 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
 def read_yaml(path: Path) -> dict[str, Any]:
     """The sections of `path` as they are written. What is no such file is a UserError."""
     try:
-        document = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        document = parse_yaml(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run from the top of the project") from None
     except UnicodeDecodeError as error:
@@ -204,6 +204,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ) from None
     except YAMLError as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}: mend it") from None
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
     if not isinstance(document, dict):
         raise UserError(f"{path} must be a mapping of sections, such as `model: embedded`")
     return document

@@ -10,12 +10,18 @@ from pydantic.fields import FieldInfo
 
 from stages.lib.project.variant import Variant, legal_values
 
+MOST_TOLD = 20
+LONGEST_SHOWN = 200
+LIMITS = ("less_than_equal", "less_than", "too_long", "string_too_long")
+
 
 def explain(error: ValidationError, kind: Any) -> Iterator[str]:
-    """One line for each mistake that was found in what should have been a `kind`."""
+    """One line for each of the first mistakes that were found in what should have been a `kind`."""
     items = error.errors()
     places = [item["loc"] for item in items]
-    for item in items:
+    if len(items) > MOST_TOLD:
+        yield f"{len(items)} mistakes, of which these are the first"
+    for item in items[:MOST_TOLD]:
         place = item["loc"]
         # what only follows from another one, deeper down, is left out: a list is short because its item is wrong
         if not place or not any(len(other) > len(place) and other[: len(place)] == place for other in places):
@@ -39,8 +45,25 @@ def _line(item: Any, kind: Any) -> str:
         return _remedy(item)
     if beyond := _beyond_back_end(item, kind):
         return f"'{'.'.join(keys[:-1])}': {beyond}" if keys[:-1] else beyond
-    shown = "" if isinstance(item["input"], dict | BaseModel) else f" has the value {item['input']!r}"
-    return f"'{key}'{shown}: {_remedy(item)}"
+    shown = "" if isinstance(item["input"], dict | BaseModel) else f" has the value {_shortened(item['input'])}"
+    return f"'{key}'{shown}: {_remedy(item)}{_reason(item, kind)}"
+
+
+def _shortened(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+
+
+def _reason(item: Any, kind: Any) -> str:
+    """Why there is the limit that was not kept, as the description of the key says it, or of the list it is in."""
+    if item["type"] not in LIMITS:
+        return ""
+    for end in (len(item["loc"]) - 1, len(item["loc"]) - 2):
+        key, model = item["loc"][end], _follow(kind, item["loc"][:end])[1]
+        if isinstance(model, type) and issubclass(model, BaseModel) and key in model.model_fields:
+            why = model.model_fields[key].description
+            return f" ({why})" if why else ""
+    return ""
 
 
 def _legal_keys(key: str, model: type[BaseModel], union: Any) -> str:
@@ -78,6 +101,9 @@ def _remedy(item: Any) -> str:
         "string_type": "write a text, in quotes if it looks like a number",
         "tuple_type": "write a list, such as [one, two]",
         "too_short": "name at least one",
+        "too_long": f"name at most {limits.get('max_length')}",
+        "string_too_short": "give it a text",
+        "string_too_long": f"write at most {limits.get('max_length')} characters",
         "greater_than": f"write more than {limits.get('gt')}",
         "greater_than_equal": f"write {limits.get('ge')} or more",
         "less_than_equal": f"write {limits.get('le')} or less",

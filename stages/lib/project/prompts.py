@@ -4,15 +4,20 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+from stages.lib.project.documents import UNWRITABLE
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import PARAMS_FILE, Params
 from stages.lib.project.sections import safe_name
 
 COLUMNS = ("id", "prompt", "kind", "complexity", "seed", "set")
 SEED_LIMIT = 2**63
+MOST_BYTES = 2**24
+MOST_ROWS = 100_000  # each is an image to generate
+MOST_CHARACTERS = 2_000  # no text encoder reads so many
 Item = TypeVar("Item")
 
 
@@ -56,6 +61,11 @@ def load_prompts(path: Path, sets: tuple[str, ...] | None) -> list[Prompt]:
     return [prompt for prompt in prompts.values() if sets is None or prompt.set in sets]
 
 
+def same_text(prompt: str) -> str:
+    """What two prompts have in common that differ in case and blanks alone."""
+    return " ".join(prompt.casefold().split())
+
+
 def timed_prompt(params: Params) -> Prompt:
     """The prompt that is generated again and again; it must be one of those that have noise."""
     prompts = load_prompts(Path(params.prompts.file), params.prompts.sets)
@@ -73,7 +83,8 @@ def _rows(path: Path) -> list[tuple[int, dict]]:
     """Line number and cells of every row; the cells are checked one by one elsewhere."""
     try:
         # A spreadsheet may put a byte order mark in front of UTF-8.
-        text = path.read_bytes().decode("utf-8-sig")
+        data = path.read_bytes()
+        text = data.decode("utf-8-sig")
     except FileNotFoundError:
         raise UserError(
             f"{path} is missing: restore it, or name another file in {PARAMS_FILE}, key 'prompts.file'"
@@ -83,6 +94,8 @@ def _rows(path: Path) -> list[tuple[int, dict]]:
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise UserError(f"{path}, line {line} is not UTF-8: save the file as CSV in UTF-8") from None
+    if len(data) > MOST_BYTES:
+        raise UserError(f"{path} has {len(data)} bytes: split it, more than {MOST_BYTES} are not read")
     if not text.strip():
         raise UserError(f"{path} is empty: its first line must be {','.join(COLUMNS)}")
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
@@ -92,12 +105,18 @@ def _rows(path: Path) -> list[tuple[int, dict]]:
             raise UserError(
                 f"{path}, line 1: column {', '.join(missing)} is missing: the first line must be {','.join(COLUMNS)}"
             )
-        return [(reader.line_num, row) for row in reader]
+        twice = [column for column in COLUMNS if (reader.fieldnames or ()).count(column) > 1]
+        if twice:
+            raise UserError(f"{path}, line 1: column {', '.join(twice)} stands there twice: rename or remove one")
+        rows = [(reader.line_num, row) for row in islice(reader, MOST_ROWS + 1)]
     except csv.Error as error:
         raise UserError(
             f"{path}, line {reader.line_num} is not valid CSV ({error}): "
             'put a text that holds commas or quotes into double quotes, and write " inside it as ""'
         ) from None
+    if len(rows) > MOST_ROWS:
+        raise UserError(f"{path} has more than {MOST_ROWS} rows: split it")
+    return rows
 
 
 def _prompt(path: Path, line: int, row: dict) -> Prompt:
@@ -109,12 +128,17 @@ def _prompt(path: Path, line: int, row: dict) -> Prompt:
     for column, cell in cells.items():
         if not cell:
             raise UserError(f"{where}: column '{column}' is empty: fill it in or delete the row")
+        if len(cell) > MOST_CHARACTERS or UNWRITABLE.search(cell):
+            raise UserError(
+                f"{where}: column '{column}' holds a control character, or more than {MOST_CHARACTERS} characters: "
+                "shorten it, or write it anew"
+            )
     try:
         safe_name(cells["id"])
     except ValueError as error:
         raise UserError(f"{where}: id '{cells['id']}': {error}") from None
     seed = cells["seed"]
-    if not (seed.isascii() and seed.isdigit() and int(seed) < SEED_LIMIT):
+    if not (seed.isascii() and seed.isdigit() and len(seed) < 20 and int(seed) < SEED_LIMIT):
         raise UserError(f"{where}: seed '{seed}' is not a whole number from 0 to {SEED_LIMIT - 1}")
     return Prompt(**{**cells, "seed": int(seed)})
 

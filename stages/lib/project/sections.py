@@ -1,16 +1,28 @@
-"""The sections of params.yaml but for `variants`: what each key may be. stages.lib.project.params reads them."""
+"""The sections of params.yaml but for `variants`: what each key may be. stages.lib.project.params reads them.
 
+A limit that is not plain has its reason as `description`, which the message of a mistake ends with.
+"""
+
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from stages.lib.project.variant import Label, Section
+from stages.lib.project.variant import EachOnce, Label, Section
+
+LONGEST_NAME = 100
+# Windows opens a device under these names, whatever their case and extension.
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
 def safe_name(name: str) -> str:
     """`name` itself if it is fit to be the name of a file or folder on every system; else a ValueError."""
+    if len(name) > LONGEST_NAME:
+        raise ValueError(f"a name becomes a folder name: use at most {LONGEST_NAME} characters")
+    if RESERVED.fullmatch(name):
+        raise ValueError("a name becomes a folder name, and Windows keeps this one for a device: choose another")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*", name):
         raise ValueError(
             "a name becomes a folder name: use letters, digits, '.', '_' and '-', and begin with a letter or digit"
@@ -23,6 +35,12 @@ def _key_name(name: str) -> str:
     if "." in safe_name(name):
         raise ValueError("write '-' or '_' instead of '.', which DVC cannot tell from the dot between two keys")
     return name
+
+
+def _path(path: str) -> str:
+    if max((len(os.fsencode(part)) for part in Path(path).parts), default=0) > 255:
+        raise ValueError("no file system has names of more than 255 bytes: shorten it")
+    return path
 
 
 def _relative_path(path: str) -> str:
@@ -44,9 +62,14 @@ def _commit_hash(revision: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_key_name)]
-ProjectPath = Annotated[str, AfterValidator(_relative_path)]
+AnyPath = Annotated[str, Field(min_length=1, max_length=1000, description="systems end there"), AfterValidator(_path)]
+ProjectPath = Annotated[AnyPath, AfterValidator(_relative_path)]
 Positive = Annotated[float, Field(gt=0, strict=False, allow_inf_nan=False)]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Seed = Annotated[int, Field(ge=0, lt=2**63, description="PyTorch's generators take no other seed")]
+Word = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
+TitleText = Annotated[str, Field(max_length=300, description="the title page has no room for more")]
+MOST_STEPS = 1000
+MORE_IMAGES = "each is another image to generate"
 
 
 class FolderModel(Section):
@@ -54,7 +77,7 @@ class FolderModel(Section):
 
     label: Label
     source: Literal["folder"]
-    path: str
+    path: AnyPath
 
 
 class HubModel(Section):
@@ -62,7 +85,7 @@ class HubModel(Section):
 
     label: Label
     source: Literal["hub"]
-    repository: Annotated[str, AfterValidator(_repository)]
+    repository: Annotated[str, Field(max_length=200), AfterValidator(_repository)]
     revision: Annotated[str, AfterValidator(_commit_hash)]
 
 
@@ -89,54 +112,62 @@ class Prompts(Section):
     """Which rows of which prompts file are generated."""
 
     file: ProjectPath
-    sets: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
+    sets: Annotated[tuple[Word, ...], Field(min_length=1, max_length=100, strict=False), EachOnce]
 
 
 class Generation(Section):
     """How an image is generated."""
 
-    steps: Annotated[int, Field(ge=1, le=1000)]
-    guidance_scale: Annotated[float, Field(ge=1, strict=False, allow_inf_nan=False)]
+    steps: Annotated[int, Field(ge=1, le=MOST_STEPS, description="models are trained for so many noise levels")]
+    guidance_scale: Annotated[
+        float, Field(ge=1, le=100, strict=False, allow_inf_nan=False, description="images are saturated long before")
+    ]
 
 
 class Calibration(Section):
     """Which inputs of the FP32 pipeline quantizers take the ranges of activations from."""
 
     file: ProjectPath
-    images: Annotated[int, Field(ge=1)]
-    unet_calls: Annotated[int, Field(ge=1)]
+    images: Annotated[int, Field(ge=1, le=1000, description="what is kept of each stays in memory")]
+    unet_calls: Annotated[int, Field(ge=1, le=2 * MOST_STEPS, description="no image has more")]
     seed: Seed
 
 
 class Margins(Section):
     """How far two formats may differ, on average over images, and still count as equal."""
 
-    psnr_db: Positive
-    ssim: Positive
-    clip_score: Positive
+    psnr_db: Annotated[Positive, Field(le=100, description="images of 8 bits that differ have less")]
+    ssim: Annotated[Positive, Field(le=2, description="SSIM lies between -1 and 1")]
+    clip_score: Annotated[Positive, Field(le=200, description="the score lies between -100 and 100")]
 
 
 class Benchmark(Section):
     """How a timing is taken."""
 
-    prompt: str
-    warmup: Annotated[int, Field(ge=0)]
-    repeats: Annotated[int, Field(ge=2)]
-    batch_sizes: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(strict=False)] = ()
-    longest_image_s: Positive
-    repeats_of_long: Annotated[int, Field(ge=2)]
+    prompt: Word
+    warmup: Annotated[int, Field(ge=0, le=1000, description=MORE_IMAGES)]
+    repeats: Annotated[int, Field(ge=2, le=1000, description=MORE_IMAGES)]
+    batch_sizes: Annotated[
+        tuple[Annotated[int, Field(ge=2, le=1024)], ...],
+        Field(max_length=20, strict=False, description="a batch is in memory at once"),
+        EachOnce,
+    ] = ()
+    longest_image_s: Annotated[Positive, Field(le=86400, description="a day for one image")]
+    repeats_of_long: Annotated[int, Field(ge=2, le=1000, description=MORE_IMAGES)]
 
 
 class Quality(Section):
     """How images are compared, and when a difference counts as none."""
 
-    trajectory_prompts: Annotated[int, Field(ge=0)]
-    floor_prompts: Annotated[int, Field(ge=1)]
-    floor_seeds: Annotated[int, Field(ge=3)]
-    resamples: Annotated[int, Field(ge=100)]
+    trajectory_prompts: Annotated[int, Field(ge=0, le=1000, description="latents of every step of each are stored")]
+    floor_prompts: Annotated[int, Field(ge=1, le=10_000, description=MORE_IMAGES)]
+    floor_seeds: Annotated[int, Field(ge=3, le=10_000, description=MORE_IMAGES)]
+    resamples: Annotated[
+        int, Field(ge=100, le=100_000, description="all are in memory at once, and intervals no longer change")
+    ]
     seed: Seed
     margins: Margins
-    fid_images: Annotated[int, Field(ge=2)]
+    fid_images: Annotated[int, Field(ge=2, le=1_000_000, description="sets of images in use have fewer")]
     perceptual_prompts: Annotated[int, Field(ge=0)]
 
 
@@ -148,7 +179,7 @@ class Scenario(Section):
 
     label: Label
     device: Literal["any", "cpu", "cuda", "mobile"]
-    memory_limit_mib: Positive | None = None
+    memory_limit_mib: Annotated[Positive | None, Field(le=2**30, description="leave it out where there is none")] = None
     ssim_threshold: Annotated[float, Field(ge=0, le=1, strict=False, allow_inf_nan=False)]
     minimise: Literal["time_s", "disk_mib", "peak_mib"]
 
@@ -157,13 +188,13 @@ class Cost(Section):
     """What a machine is assumed to cost, in `currency`, and which share of the paid hours it generates."""
 
     currency: Label
-    price_per_hour: Positive
+    price_per_hour: Annotated[Positive, Field(le=1e9, description="tables have no room for more")]
     utilisation: Annotated[float, Field(gt=0, le=1, strict=False, allow_inf_nan=False)]
 
 
 class Report(Section):
     """What stands on the title page and in which languages."""
 
-    title: str
-    author: str
-    languages: Annotated[tuple[Literal["en", "ru"], ...], Field(min_length=1, strict=False)]
+    title: TitleText
+    author: TitleText
+    languages: Annotated[tuple[Literal["en", "ru"], ...], Field(min_length=1, strict=False), EachOnce]

@@ -17,10 +17,18 @@ def _not_blank(text: str) -> str:
     return text
 
 
-Label = Annotated[str, AfterValidator(_not_blank)]
+def _each_once(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    twice = next((item for item in items if items.count(item) > 1), None)
+    if twice is not None:
+        raise ValueError(f"'{twice}' stands there twice: write it once")
+    return items
+
+
+Label = Annotated[str, Field(max_length=100, description="it is a cell of tables"), AfterValidator(_not_blank)]
+EachOnce = AfterValidator(_each_once)
 Device = Literal["auto", "cpu", "cuda"]
 Component = Literal["unet", "vae", "text_encoder", "safety_checker"]
-SomeComponents = Annotated[tuple[Component, ...], Field(min_length=1, strict=False)]
+SomeComponents = Annotated[tuple[Component, ...], Field(min_length=1, max_length=20, strict=False), EachOnce]
 
 
 class Section(BaseModel):

@@ -10,6 +10,7 @@ from stages.lib.project.variant import Component, SomeComponents, Variant
 
 # The extensions of which a processor must have one to multiply in BF16, as Linux names them.
 BFLOAT16_SETS = ("avx512_bf16", "amx_bf16", "bf16")
+MOST_CALLS = 2000  # of a U-Net for an image
 
 
 def _repeated(entries: object) -> object:
@@ -18,6 +19,8 @@ def _repeated(entries: object) -> object:
         return entries
     found = []
     for entry in entries:
+        if len(found) > MOST_CALLS:  # told below
+            break
         times, name = re.fullmatch(r"(?:([1-9]\d{0,3}) x )?(.*)", str(entry), re.DOTALL).groups()
         found += [name if times else entry] * int(times or 1)
     return found
@@ -38,7 +41,9 @@ class Options(Variant):
     device: Literal["cpu"] = "cpu"
     compute: Literal["float32", "bfloat16", "mixed"]
     activation_components: SomeComponents | None = None
-    schedule: Annotated[tuple[ScheduleEntry, ...], BeforeValidator(_repeated), Field(strict=False)] = ()
+    schedule: Annotated[
+        tuple[ScheduleEntry, ...], BeforeValidator(_repeated), Field(max_length=MOST_CALLS, strict=False)
+    ] = ()
 
     @model_validator(mode="after")
     def _keys_agree(self) -> "Options":

@@ -18,7 +18,7 @@ class Options(Variant):
     weights: Literal["float32", "float16", "bfloat16", "int8", "int6", "int4"]
     activations: Literal["none", "int8", "int6", "int4"] = "none"
     granularity: Literal["channel", "tensor", "group"] = "channel"
-    group_size: Annotated[int, Field(ge=2)] = 64
+    group_size: Annotated[int, Field(ge=2, le=2**20, description="no output channel has so many inputs")] = 64
     compute: Literal["auto", "float32", "float16", "bfloat16", "tensorfloat32"] = "auto"
     memory_format: Literal["contiguous", "channels_last"] = "contiguous"
     compile: Compile = False
