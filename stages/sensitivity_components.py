@@ -71,7 +71,7 @@ def generate_combinations(
 def generate_prompt(
     studio: "Studio", opened: "Opened", prompt: "Prompt"
 ) -> "dict[str, dict[frozenset[str], Generated]]":
-    """One prompt with every combination of each format, by the format's name; FP32 is drawn once for all."""
+    """One prompt with every combination of each format, by the format's name; FP32 is generated once for all."""
     from stages.lib.generation.noise import read_noise
 
     pipeline = opened.pipeline

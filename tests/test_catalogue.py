@@ -67,6 +67,17 @@ def test_the_languages_of_params_yaml_have_catalogues():
     assert sorted(get_args(annotation)) == sorted([SOURCE, *LANGUAGES])
 
 
+# What the field has other words for: an image is generated, a format recommended, a layer executed in INT8, and so on.
+FOREIGN_WORDS = {
+    "en": re.compile(
+        r"\b(?:pictures?|crew|taps?|ledger|stand-in|take stock|earned a word|noise floor|process growth|multiplied in|"
+        r"advised|not sure|keeps the floor|step size|as they come|multiplying kernel|things asked for)\b",
+        re.IGNORECASE,
+    ),
+    "ru": re.compile(r"\b(?:картин\w+|нарисован\w*|доминиру\w+|квантовани\w+|квантаци\w+)\b", re.IGNORECASE),
+}
+
+
 class Visible(HTMLParser):
     """What a reader sees of a template once everything that is translated or computed is gone."""
 
@@ -142,3 +153,16 @@ def test_the_words_of_params_yaml_and_the_prompts_are_in_the_catalogue():
 def test_a_user_s_words_stay_as_they_are():
     assert in_language("my own label", lambda text: "translated") == "my own label"
     assert in_language(AS_THEY_COME[0], lambda text: "translated") == "translated"
+
+
+@pytest.mark.parametrize("language", [SOURCE, *LANGUAGES])
+def test_the_report_uses_the_words_of_the_field(language):
+    """Protects its readers from words that a project invents in the course of time."""
+    messages = [message for message in catalogue_of(LANGUAGES[0]) if message.id]
+    texts = [str(message.id if language == SOURCE else message.string) for message in messages]
+    assert [found for text in texts for found in FOREIGN_WORDS[language].findall(text)] == []
+
+
+@pytest.mark.parametrize("path", ["README.md", "docs/measurements.md", "params.yaml"])
+def test_so_does_what_a_user_reads_besides(path):
+    assert FOREIGN_WORDS[SOURCE].findall((PROJECT / path).read_text(encoding="utf-8")) == []

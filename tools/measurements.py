@@ -20,7 +20,7 @@ CAVEATS = {
     "theoretical_mib": "A bound for comparison: scales, headers and layers that stay wider come on top.",
     "disk_mib": "Without tokenizer and configurations.",
     "runtime_mib": "Graphs of OpenVINO and ONNX Runtime are stored compressed; this is what they are unpacked to.",
-    "memory_mib": "Tensors only; a runtime may keep copies besides, see process growth.",
+    "memory_mib": "Tensors only; a runtime may keep copies besides, see the increase on loading.",
     "load_growth_mib": "On a CPU it is memory that belongs to the process alone (USS), in one fresh process.",
     "overhead_percent": "High where layers are not converted, or where integers are only simulated.",
     "quantize_s": "One run, not repeated.",

@@ -9,7 +9,7 @@ DECODERS = re.compile(r"Autoencoder|VQModel|VQGAN|VAE$")
 CHECKERS = re.compile(r"SafetyChecker$")
 # Text encoders are of transformers, or are called so.
 TEXT_ENCODER = "text_encoder"
-# Networks that serve pictures given as prompts: generation from text never calls them.
+# Networks that serve images given as prompts: generation from text never calls them.
 IDLE = ("image_encoder",)
 # What a component without weights is read from, by the end of its class: all files of one of the sets.
 READ_FROM = {

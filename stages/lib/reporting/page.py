@@ -62,7 +62,7 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
     comparisons = compare_machines(machines, results, params.model)
     machine_tables = len(comparisons) + sum(len(machine.models) for machine in machines)
     numbers = outline.numbers(_, results.illustrated, machine_tables, subject.quick)
-    advised = advice_values(subject, translations)
+    recommended = advice_values(subject, translations)
     explained = explained_variants(results)
     return {
         "language": language.code,
@@ -96,7 +96,7 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
         "coverage_sentences": coverage_sentences(results, _),
         "executed_dtypes": executed_dtypes(results),
         "operator_names": operator_names(_),
-        **advised,
+        **recommended,
         "explained": explained,
         "explanations": [explain(item, _) for item in explained.values()],
         "throughput": throughput,
@@ -104,7 +104,7 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
         "shares": shares,
         **(appearance_values(results, _) if results.illustrated else {}),
         **(further_values(results, _) if results.illustrated and not subject.quick else {}),
-        **charts(subject, advised["tradeoff"]["chart"], _),
+        **charts(subject, recommended["tradeoff"]["chart"], _),
     }
 
 

@@ -183,7 +183,7 @@ def quality_row(quality: dict) -> dict:
 
 
 def check_size(size: dict, variant: Variant, reports: Path) -> None:
-    """UserError if the stock was taken of another format than params.yaml now asks for."""
+    """UserError if the inventory is of another format than params.yaml now asks for."""
     for key in ("backend", "weights", "stored_dtype"):
         if size[key] != getattr(variant, key):
             raise UserError(

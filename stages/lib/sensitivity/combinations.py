@@ -1,4 +1,4 @@
-"""Figures of all combinations of quantized components: the damage at each tap, and who caused it."""
+"""Figures of all combinations of quantized components: the damage at each probe point, and who caused it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-# Which components can damage what is seen at each tap, upstream first.
+# Which components can damage what is seen at each probe point, upstream first.
 PROBE_POINTS = {
     "embeddings": ("text_encoder",),
     "latents": ("text_encoder", "unet"),
@@ -28,7 +28,7 @@ Group = frozenset[str]
 
 @dataclass(frozen=True)
 class Generated:
-    """What one combination gives for one prompt, tap by tap."""
+    """What one combination gives for one prompt, probe point by probe point."""
 
     embeddings: "torch.Tensor"
     latents: "torch.Tensor"
@@ -37,7 +37,7 @@ class Generated:
 
 
 def damage(reference: Generated, generated: Generated) -> dict[str, float]:
-    """The damage at each tap, 0 where nothing differs.
+    """The damage at each probe point, 0 where nothing differs.
 
     embeddings: 1 - cosine. latents: noise-to-signal ratio. image: mean square error in levels squared. safety: the
     distance that the margin moved.
@@ -53,16 +53,16 @@ def damage(reference: Generated, generated: Generated) -> dict[str, float]:
 def format_report(generated: Sequence[Mapping[Group, Generated]], resamples: int, seed: int) -> dict:
     """One format: `generated` has, for each image, every combination of quantized components.
 
-    `combinations` are all 16, `probe_points` the effects of components at each tap, `components` their effects alone.
-    Intervals are from so many `resamples` of the images, drawn from `seed`.
+    `combinations` are all 16, `probe_points` the effects of components at each of them, `components` their effects
+    alone. Intervals are from so many `resamples` of the images, drawn from `seed`.
     """
     damages = [{group: damage(one[frozenset()], item) for group, item in one.items()} for one in generated]
     rows = {group: _combination(group, generated, damages) for group in subsets(COMPONENTS)}
     probe_points = {
-        tap: blame(
-            players, [{group: item[group][tap] for group in subsets(players)} for item in damages], resamples, seed
+        point: blame(
+            players, [{group: item[group][point] for group in subsets(players)} for item in damages], resamples, seed
         )
-        for tap, players in PROBE_POINTS.items()
+        for point, players in PROBE_POINTS.items()
     }
     return {
         "combinations": list(rows.values()),

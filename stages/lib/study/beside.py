@@ -1,4 +1,4 @@
-"""What the study printed beside what is measured here, table by table, each line with a computed verdict.
+"""What the study reported beside what is measured here, table by table, each line with a computed verdict.
 
 Where this report's model or machine is another one than the study's, absolute figures are not compared: sizes are held
 against the exact ones of Stable Diffusion v1.5, and ratios (compression, speed-up, overhead, ranks) against measured

@@ -134,7 +134,7 @@ def appearance(sources: Sources) -> list[Line]:
 
 
 def is_seen(measure: dict) -> bool:
-    """Whether a measure of looks earned a word."""
+    """Whether a measure of looks was graded."""
     return measure["grade"] not in (None, "none")
 
 

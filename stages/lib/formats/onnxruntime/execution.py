@@ -45,7 +45,7 @@ def executed_work(folder: Path, variant: Variant) -> list[dict]:
     """What one call of each graph multiplies in; rows as in stages.lib.formats.
 
     The dtype is that of the kernel, not of its weight: an INT8 weight that the graph first turns into FP32 is
-    multiplied in FP32, and the row says so. Shapes are those of one image with guidance; the times are medians of a
+    executed in FP32, and the row says so. Shapes are those of one image with guidance; the times are medians of a
     profiled run on zeros.
     """
     pipeline = load(folder, variant, "cpu")

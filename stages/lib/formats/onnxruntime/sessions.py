@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from stages.lib.formats.onnxruntime.conversion import OPEN_DIMENSIONS
-from stages.lib.formats.onnxruntime.stock import stored_size
+from stages.lib.formats.onnxruntime.stored_tensors import stored_size
 
 if TYPE_CHECKING:
     import onnx

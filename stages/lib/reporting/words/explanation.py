@@ -67,7 +67,7 @@ def _verdict(item: Explained, _: Translate) -> str:
 
 
 def _kernels(item: Explained, _: Translate) -> str:
-    """What each operator is multiplied in, and its throughput against the baseline's."""
+    """What each operator is executed in, and its throughput against the baseline's."""
     if item.stored_dtype == "int8" and "int8" not in shares(item.work):
         opening = _("No kernel executes INT8: the weights are unpacked first.") + " "
     elif item.stored_dtype in ("float16", "bfloat16") and item.stored_dtype not in shares(item.work):

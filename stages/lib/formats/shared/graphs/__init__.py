@@ -1,1 +1,1 @@
-"""What back ends share that run networks as graphs of another runtime: tracing, stand-in modules, files, parameters."""
+"""What back ends share that run networks as exported graphs: tracing, modules that run them, files, parameters."""
