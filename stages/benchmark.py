@@ -7,8 +7,8 @@ turns. The baseline is timed against itself, which shows how far from 1 noise al
 timing can suffer from it, both processes tell what they multiply in, and how long that takes (`executed`).
 
 A model that would generate longer than params.yaml allows is measured for a few steps of each image, in fewer turns,
-and its time is extrapolated: `extrapolated` and `baseline_extrapolated` say so, `unet_calls` and `unet_calls_made` from
-how many calls of the U-Net to how many.
+and its time is extrapolated: `extrapolated` and `baseline_extrapolated` say so, `denoiser_steps` to how many denoising
+steps, `denoiser_steps_made` from how many.
 """
 
 import argparse
@@ -25,6 +25,8 @@ from stages.lib.formats.shared.availability import obstacle_left_in, passed_on
 from stages.lib.formats.shared.devices import compute_dtype, resolve_device
 from stages.lib.formats.shared.executed_work import image_calls, work_of
 from stages.lib.formats.shared.loaded_size import loaded_bytes
+from stages.lib.models.call_arguments import arguments_of
+from stages.lib.models.kinds import kind_of
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import read_json, write_json
 from stages.lib.project.measurement import Measurement
@@ -38,13 +40,6 @@ from stages.lib.timing.worker import Task
 INSTRUMENTED_CALLS = 3
 ROLES = ("variant", "baseline")
 SIMULATED_REASON = "simulated"  # its time would say nothing about integer arithmetic
-# What `components` calls the networks.
-NETWORKS = {
-    "unet": "unet_step",
-    "vae": "vae_decode",
-    "text_encoder": "text_encoder",
-    "safety_checker": "safety_checker",
-}
 
 
 @dataclass(frozen=True)
@@ -111,7 +106,7 @@ def timing_report(
         "threads": environment["threads"],
         "fingerprint": environment["fingerprint"],
         "prompt": tasks["variant"].prompt_id,
-        "steps": params.generation.steps,
+        "steps": params.steps,
         **measure(tasks, schedules, params.benchmark, start),
     }
 
@@ -126,9 +121,9 @@ def task_of(params: Params, name: str, models: Path, noise: Path, threads: int) 
         threads=threads,
         prompt=prompt.prompt,
         prompt_id=prompt.id,
+        seed=prompt.seed,
         noise=str(noise),
-        steps=params.generation.steps,
-        guidance_scale=params.generation.guidance_scale,
+        arguments=arguments_of(params, kind_of(models / name).pipeline_class()),
         longest_image_s=params.benchmark.longest_image_s,
     )
 
@@ -159,7 +154,7 @@ def measure(
             progress.update()
         first = {role: processes[role].ask("call") for role in ROLES}
         progress.update(len(ROLES))
-        extrapolated = {role: first[role]["unet_calls_made"] < first[role]["unet_calls"] for role in ROLES}
+        extrapolated = {role: first[role]["denoiser_steps_made"] < first[role]["denoiser_steps"] for role in ROLES}
         is_long = any(extrapolated.values())
         warmup = 0 if is_long else settings.warmup
         repeats = settings.repeats_of_long if is_long else settings.repeats
@@ -194,13 +189,12 @@ def measure(
     measurements = named_measurements(calls, single)
     components = component_times(instrumented)
     image = {item["component"]: item["calls_per_image"] for item in components}
-    network_calls = {component: image[name] for component, name in NETWORKS.items()}
     return {
         "warmup": warmup,
         "extrapolated": extrapolated["variant"],
         "baseline_extrapolated": extrapolated["baseline"],
-        "unet_calls": first["variant"]["unet_calls"],
-        "unet_calls_made": first["variant"]["unet_calls_made"],
+        "denoiser_steps": first["variant"]["denoiser_steps"],
+        "denoiser_steps_made": first["variant"]["denoiser_steps_made"],
         "height": first["variant"]["height"],
         "width": first["variant"]["width"],
         "memory_kind": peaks["variant"]["kind"],
@@ -212,8 +206,8 @@ def measure(
         "measurements": [{"name": name, **item.as_json()} for name, item in measurements.items()],
         "components": components,
         "batches": batches,
-        "executed": with_calls(executed["variant"], network_calls, schedules["variant"]),
-        "baseline_executed": with_calls(executed["baseline"], network_calls, schedules["baseline"]),
+        "executed": with_calls(executed["variant"], image, schedules["variant"]),
+        "baseline_executed": with_calls(executed["baseline"], image, schedules["baseline"]),
         "calls": [
             {
                 "call": number,
@@ -256,7 +250,7 @@ def component_times(instrumented: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         {
             "component": name,
-            "calls_per_image": instrumented[0]["unet_calls"] if name == "unet_step" else len(samples),
+            "calls_per_image": instrumented[0]["calls_per_image"].get(name, len(samples)),
             **Measurement("s", tuple(sample for times in taken for sample in times[name])).as_json(),
         }
         for name, samples in taken[0].items()
@@ -267,7 +261,10 @@ def with_calls(
     rows: list[dict[str, Any]], network_calls: dict[str, int], schedule: tuple[str, ...]
 ) -> list[dict[str, Any]]:
     """The rows of executed work with `calls`: how often one image calls their graph."""
-    return [replace(row, calls=image_calls(row, network_calls, schedule)).as_json() for row in work_of(rows)]
+    work = work_of(rows)
+    scheduled = {row.component for row in work if row.graph != "main"}
+    calls = (image_calls(row, network_calls, schedule, row.component in scheduled) for row in work)
+    return [replace(row, calls=count).as_json() for row, count in zip(work, calls, strict=True)]
 
 
 if __name__ == "__main__":

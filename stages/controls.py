@@ -2,9 +2,10 @@
 variant's.
 
 Reads models/BASELINE, models/base, the noise, the prompts and the baseline's images; writes
-reports/M/controls.json: the baseline under another name (must be identical), shuffled seeds, swapped prompts, a U-Net
-rounded to INT2 (must get no good word) and a NaN in its weights (must stop the generation); and how weak known damage
-may be before nothing is said about it. A control that is not caught fails the run: no figure can be trusted then.
+reports/M/controls.json: the baseline under another name (must be identical), shuffled seeds, swapped prompts, a
+denoiser rounded to INT2 (must get no good word) and NaN in its weights (must stop the generation); and how weak known
+damage may be before nothing is said about it. A control that is not caught fails the run: no figure can be trusted
+then.
 """
 
 import argparse
@@ -18,17 +19,18 @@ from stages.lib.formats.shared.devices import resolve_device
 from stages.lib.generation.image_folder import StoredImage, read_images, read_listing, read_rgb, rgb_sha256
 from stages.lib.generation.noise import read_noise
 from stages.lib.generation.sampling import generate_image, quiet_safety_checker, use_deterministic_algorithms
+from stages.lib.models.call_arguments import arguments_of
+from stages.lib.models.kinds import kind_of
 from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import write_json
-from stages.lib.project.params import load_params, variant_of
+from stages.lib.project.params import load_params
 from stages.lib.project.prompts import Prompt, load_prompts
-from stages.lib.project.sections import Generation
 from stages.lib.quality.comparison import average, compare
 from stages.lib.quality.detection import CONTROLS, Judged, detection_limits, judge_images, judge_stop
 from stages.lib.quality.full_reference import Prepared
 
 if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
 
 IMAGES = 2  # per control
 DAMAGED_IMAGES = 8
@@ -39,16 +41,15 @@ ONE_PROMPT = "one_prompt"  # and nothing to swap with
 class Painter:
     """Generates what a control asks for, with one pipeline and the settings of the run."""
 
-    def __init__(self, name: str, pipeline: "StableDiffusionPipeline", noise: Path, generation: Generation) -> None:
-        self.name, self.pipeline, self.noise, self.generation = name, pipeline, noise, generation
+    def __init__(self, name: str, pipeline: "DiffusionPipeline", noise: Path, arguments: dict[str, Any]) -> None:
+        self.name, self.pipeline, self.noise, self.arguments = name, pipeline, noise, arguments
 
     def generate(self, id: str, text: Prompt, seed: Prompt) -> Judged:
         """The image called `id` from the words of one prompt and the noise of another; its true names go with it."""
         import numpy as np
 
-        settings = self.generation.steps, self.generation.guidance_scale
-        latents = read_noise(self.noise, seed.id)
-        rgb = np.asarray(generate_image(self.pipeline, self.name, text.prompt, latents, *settings))
+        noise = read_noise(self.noise, seed.id)
+        rgb = np.asarray(generate_image(self.pipeline, self.name, text.prompt, noise, seed.seed, self.arguments))
         path = Path(self.name) / f"{id}.png"
         return StoredImage(path, id, text.kind, text.prompt, seed.seed, rgb_sha256(rgb), flagged=False), rgb
 
@@ -58,11 +59,11 @@ class Painter:
 
 
 def run_controls(
-    prompts: list[Prompt], baseline: Painter, again: Painter, broken: Painter
+    prompts: list[Prompt], baseline: Painter, again: Painter, broken: Painter, denoiser: str
 ) -> tuple[list[Judged], list[dict[str, Any]]]:
     """The baseline's images of `prompts`, and every control against them, in the order of CONTROLS.
 
-    `again` is the baseline loaded anew under another name, `broken` a pipeline whose U-Net is rounded to INT2. A
+    `again` is the baseline loaded anew under another name, `broken` a pipeline whose `denoiser` is rounded to INT2. A
     control for which there are too few prompts has a `reason` instead of figures.
     """
     import torch
@@ -78,7 +79,7 @@ def run_controls(
         (references, rounded), generated = first.result(), second.result()
     generated["int2"] = rounded
     results = {name: judge_images(name, references, images) for name, images in generated.items()}
-    inject_nan(broken.pipeline)
+    inject_nan(broken.pipeline, denoiser)
     results["nan"] = judge_stop("nan", lambda: broken.generate(prompts[0].id, prompts[0], prompts[0]))
     skipped = {"caught": None, "reason": ONE_PROMPT}
     return references, [
@@ -86,22 +87,27 @@ def run_controls(
     ]
 
 
-def int2_pipeline(base: Path, device: str) -> "StableDiffusionPipeline":
-    """The base model in FP32 with every weight of the U-Net rounded to INT2, per channel: too few for any image."""
-    from stages.lib.formats.torch import backend
-    from stages.lib.models.components import load_component
+def int2_pipeline(base: Path, device: str) -> "DiffusionPipeline":
+    """The base model in FP32 with every weight of the denoiser rounded to INT2, per channel: too few for any image."""
+    import torch
 
-    exact = variant_of(name="control", label="Control", backend="torch", weights="float32", compute="float32")
-    pipeline = backend.load(base, exact, device)
-    unet = load_component(base, "unet", "float32")
-    backend.round_weights(unet, BITS, "channel")
-    pipeline.unet = unet.to(device)
+    from stages.lib.formats.torch.backend import round_weights
+    from stages.lib.models.components import load_pipeline
+
+    pipeline = load_pipeline(base, device)
+    with torch.no_grad():
+        for name in kind_of(base).of_role("denoiser"):
+            round_weights(getattr(pipeline, name), BITS, "channel")
     return pipeline
 
 
-def inject_nan(pipeline: "StableDiffusionPipeline") -> None:
-    """Replace one weight of the U-Net by NaN."""
-    next(pipeline.unet.parameters()).view(-1)[0] = float("nan")
+def inject_nan(pipeline: "DiffusionPipeline", denoiser: str) -> None:
+    """Replace one weight of each layer of the denoiser by NaN: not every layer need be run."""
+    import torch
+
+    with torch.no_grad():
+        for parameter in getattr(pipeline, denoiser).parameters():
+            parameter.view(-1)[0] = float("nan")
 
 
 def stored_against_generated(stored: dict[str, StoredImage], references: list[Judged]) -> dict[str, Any]:
@@ -156,15 +162,17 @@ def main() -> None:
     quiet_safety_checker()
     torch.set_num_threads(read_listing(arguments.images / baseline.name)["threads"])
     load, folder = BACKENDS[baseline.backend].load_module().load, arguments.models / baseline.name
+    kind = kind_of(arguments.base)
+    call = arguments_of(params, kind.pipeline_class())
     painters = [
-        Painter(name, pipeline, arguments.noise, params.generation)
+        Painter(name, pipeline, arguments.noise, call)
         for name, pipeline in (
             (baseline.name, load(folder, baseline, device)),
             ("rerun", load(folder, baseline, device)),
             ("int2", int2_pipeline(arguments.base, device)),
         )
     ]
-    references, results = run_controls(prompts, *painters)
+    references, results = run_controls(prompts, *painters, kind.of_role("denoiser")[0])
     damaged = [read_rgb(image) for image in list(stored.values())[:DAMAGED_IMAGES]]
     written = {
         "baseline": baseline.name,

@@ -7,12 +7,13 @@ import argparse
 import time
 from pathlib import Path
 
-from stages.lib.models.bringing import copy_pipeline, make_from_architecture, size_text
+from stages.lib.models.bringing import make_from_architecture, size_text, write_base
 from stages.lib.models.hub import bring_from_hub
 from stages.lib.models.pipelines import source_folder
+from stages.lib.models.single_file import source_file
 from stages.lib.project.errors import run_stage
 from stages.lib.project.params import load_params
-from stages.lib.project.sections import ArchitectureModel, HubModel
+from stages.lib.project.sections import ArchitectureModel
 
 
 def main() -> None:
@@ -26,8 +27,8 @@ def main() -> None:
     if isinstance(model, ArchitectureModel):
         size_bytes = make_from_architecture(model, params.model, output)
     else:
-        bring = bring_from_hub if isinstance(model, HubModel) else source_folder
-        size_bytes = copy_pipeline(bring(model, params.model), output)
+        bring = {"hub": bring_from_hub, "folder": source_folder, "file": source_file}[model.source]
+        size_bytes = write_base(model, params.model, bring(model, params.model), output)
     print(f"download: {model.label}, {size_text(size_bytes)}, checked, {time.perf_counter() - start:.1f} s")
 
 

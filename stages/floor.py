@@ -16,6 +16,8 @@ from stages.lib.formats.shared.devices import resolve_device
 from stages.lib.generation.image_folder import StoredImage, not_generated, read_images, read_listing, read_rgb
 from stages.lib.generation.recipe import Generated, Order, Recipe
 from stages.lib.generation.step_latents import compare_trajectories, read_trajectories
+from stages.lib.models.call_arguments import arguments_of
+from stages.lib.models.kinds import kind_of
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import write_json
 from stages.lib.project.params import load_params
@@ -98,7 +100,9 @@ def main() -> None:
 
     clip = find_clip(arguments.base)
     device = resolve_device(baseline.device, params.device)
-    recipe = Recipe(arguments.models / baseline.name, baseline, device, arguments.noise, params.generation)
+    model = arguments.models / baseline.name
+    call = arguments_of(params, kind_of(model).pipeline_class())
+    recipe = Recipe(model, baseline, device, arguments.noise, call)
     chosen = sample_of(prompts, settings.floor_prompts, settings.trajectory_prompts)
     pool = WorkerPool(listing["processes"], listing["threads"])
     runs = draw_again(recipe, chosen, sample_of(prompts, settings.floor_seeds), pool)

@@ -20,6 +20,8 @@ from stages.lib.generation.image_folder import LISTING, rgb_sha256
 from stages.lib.generation.recipe import Order, Recipe, generation_pool
 from stages.lib.generation.safety import margin_fields
 from stages.lib.generation.step_latents import write_trajectories
+from stages.lib.models.call_arguments import arguments_of
+from stages.lib.models.kinds import kind_of
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import whole_folder, write_json
 from stages.lib.project.memory import check_memory
@@ -85,7 +87,8 @@ def main() -> None:
         return
     if device == "cpu":
         check_memory(loaded_bytes(arguments.model, variant), f"generation with {variant.label}")
-    recipe = Recipe(arguments.model, variant, device, arguments.noise, params.generation)
+    call = arguments_of(params, kind_of(arguments.model).pipeline_class())
+    recipe = Recipe(arguments.model, variant, device, arguments.noise, call)
     pool = generation_pool(arguments.model, variant, device, len(prompts))
     with whole_folder(arguments.output) as folder:
         entries = generate_all(recipe, prompts, pool, folder, params.quality.trajectory_prompts)

@@ -1,46 +1,49 @@
-"""Draw the initial latents of every prompt once, so that all variants start from the same noise."""
+"""Draw the initial latents of every prompt once, so that all variants start from the same noise.
+
+Their shape is the one that the pipeline itself prepares for an image with the arguments of params.yaml.
+"""
 
 import argparse
 import time
 from pathlib import Path
 
-from stages.lib.project.errors import UserError, run_stage
-from stages.lib.project.files import read_json, write_bytes
-from stages.lib.project.params import load_params
+from stages.lib.project.errors import run_stage
+from stages.lib.project.files import write_bytes
+from stages.lib.project.params import Params, load_params
 from stages.lib.project.prompts import load_prompts
 
 
-def latent_shape(base: Path) -> tuple[int, int, int]:
-    """(channels, height, width) of the latents that the U-Net of pipeline folder `base` works on."""
-    path = base / "unet" / "config.json"
-    config = read_json(path)
-    size = config.get("sample_size")
-    height, width = size if isinstance(size, list) and len(size) == 2 else (size, size)
-    shape = (config.get("in_channels"), height, width)
-    if not all(type(length) is int and length > 0 for length in shape):
-        raise UserError(
-            f"{path}: 'in_channels' and 'sample_size' give the latent shape {shape}: "
-            "choose a model that declares both as whole numbers"
-        )
-    return shape
+def latent_shape(base: Path, params: Params) -> tuple[int, ...]:
+    """The shape of the latents of one image, without the batch: (channels, height, width), or as the pipeline packs it.
+
+    Text encoders run once; what comes after them needs no weights for it.
+    """
+    from stages.lib.models.call_arguments import arguments_of, noise_shape
+    from stages.lib.models.components import load_pipeline
+    from stages.lib.models.kinds import kind_of
+
+    kind = kind_of(base)
+    arguments = arguments_of(params, kind.pipeline_class())
+    pipeline = load_pipeline(base, empty=(*kind.of_role("denoiser"), *kind.of_role("decoder")))
+    return noise_shape(pipeline, arguments)[1:]
 
 
 def main() -> None:
-    """Write one FP32 tensor (channels, height, width) per prompt id."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Write one FP32 tensor (...) per prompt id."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--base", type=Path, required=True, help="pipeline folder of the base model")
     parser.add_argument("--output", type=Path, required=True, help="safetensors file to write")
     arguments = parser.parse_args()
     start = time.perf_counter()
     params = load_params()
     prompts = load_prompts(Path(params.prompts.file), params.prompts.sets)
-    shape = latent_shape(arguments.base)
 
     # torch takes a second to import: a mistake in the inputs is told before.
     from safetensors.torch import save
 
     from stages.lib.generation.noise import initial_latents
 
+    shape = latent_shape(arguments.base, params)
     write_bytes(arguments.output, save({row.id: initial_latents(shape, row.seed)[0] for row in prompts}))
     size = " x ".join(str(length) for length in shape)
     print(f"noise: {len(prompts)} images, latents {size}, {time.perf_counter() - start:.1f} s")

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from stages.lib.formats import BACKENDS
 from stages.lib.formats.shared.availability import obstacle_of, passed_on
+from stages.lib.formats.shared.choice import on_model
 from stages.lib.formats.shared.loaded_size import LoadingProcess, loaded_bytes
-from stages.lib.models.calibration import read_inputs
+from stages.lib.models.calibration import read_calls
 from stages.lib.models.components import stored_float_dtype
 from stages.lib.models.inventory import (
     StoredTensor,
@@ -24,11 +25,12 @@ from stages.lib.models.inventory import (
     runtime_bytes,
     stored_tensors,
 )
+from stages.lib.models.kinds import kind_of
 from stages.lib.models.reconciliation import Explanation, check_complete, explain
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import whole_folder, write_json
 from stages.lib.project.memory import check_memory, process_meter
-from stages.lib.project.params import COMPONENTS, Variant, load_params
+from stages.lib.project.params import Variant, load_params
 from stages.lib.project.variant import DTYPE_BITS
 
 MIB = 1024**2
@@ -50,11 +52,11 @@ def main() -> None:
     obstacle = obstacle_of(arguments.environment, variant)
     if passed_on("quantize", variant, obstacle, arguments.output, arguments.size):
         return
-    entry = BACKENDS[variant.backend]
+    entry, variant = BACKENDS[variant.backend], on_model(variant, arguments.base)
     parameters = base_parameters(arguments.base)
     peak = entry.calibrated_peak if variant.needs_calibration else entry.quantize_peak
     check_memory(peak * 4 * max(parameters.values()), f"making {variant.label}")
-    inputs = {"calibration": read_inputs(arguments.calibration)} if variant.needs_calibration else {}
+    inputs = {"calibration": read_calls(arguments.calibration)} if variant.needs_calibration else {}
     with LoadingProcess(variant.name) as process, whole_folder(arguments.output) as folder:
         backend = entry.load_module()
         begin_s = time.perf_counter()
@@ -69,7 +71,7 @@ def main() -> None:
             runtime=runtime_bytes(folder),
             explained=explanations(folder, variant, tensors, entry.operators, entry.exact),
             loaded=process.loaded_size(folder, "cuda" if variant.needs_gpu else "cpu"),
-            bits={component: _bits(folder, component, variant) for component in COMPONENTS},
+            bits={component: _bits(folder, component, variant) for component in parameters},
             base_parameters=parameters,
         )
     write_json(arguments.size, report | making)
@@ -88,7 +90,7 @@ def base_parameters(base: Path) -> dict[str, int]:
     tensors = stored_tensors(base)
     return {
         component: sum(tensor.parameters for tensor in tensors if tensor.component == component)
-        for component in COMPONENTS
+        for component in kind_of(base).networks
     }
 
 
@@ -101,7 +103,7 @@ def explanations(
     """
     disk, container = disk_bytes(folder), container_bytes(folder)
     found = {}
-    for component in COMPONENTS:
+    for component in kind_of(folder).networks:
         where = f"variant '{variant.name}', {component}"
         check_complete(where, folder, component)
         converted = component in variant.components
@@ -137,7 +139,7 @@ def size_report(
     """
     parameters = {
         component: sum(tensor.parameters for tensor in tensors if tensor.component == component)
-        for component in COMPONENTS
+        for component in base_parameters
     }
     components = [
         {
@@ -155,7 +157,7 @@ def size_report(
             "container_mib": explained[component].container / MIB,
             "shared_tensors": explained[component].shared_tensors,
         }
-        for component in COMPONENTS
+        for component in base_parameters
     ]
     total = {key: sum(row[key] for row in components) for key in components[0] if key != "component"}
     return {
@@ -179,7 +181,8 @@ def _operators(tensors: list[StoredTensor]) -> list[dict]:
     groups: dict[tuple[str, str, str], list[StoredTensor]] = defaultdict(list)
     for tensor in tensors:
         groups[tensor.component, tensor.operator, tensor.dtype].append(tensor)
-    order = sorted(groups, key=lambda key: (COMPONENTS.index(key[0]), *key[1:]))
+    components = list(dict.fromkeys(tensor.component for tensor in tensors))
+    order = sorted(groups, key=lambda key: (components.index(key[0]), *key[1:]))
     return [
         {
             "component": component,

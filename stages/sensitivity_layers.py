@@ -1,7 +1,7 @@
-"""Which layers of the U-Net must not be rounded?
+"""Which layers of the denoiser must not be rounded?
 
 Every layer, every block and every kind of layer is rounded alone, on real inputs of the calibration file, and the noise
-in the U-Net's output is measured; then mixtures of 4, 8 and 16 bits under several budgets of bits a weight. The same
+in the denoiser's output is measured; then mixtures of 4, 8 and 16 bits under several budgets of bits a weight. The same
 measurement chooses the layers of a variant with `mean_bits`.
 """
 
@@ -21,6 +21,7 @@ from stages.lib.project.params import load_params
 if TYPE_CHECKING:
     from torch import nn
 
+    from stages.lib.formats.torch.layers import Batch
     from stages.lib.formats.torch.mixed import LayerNoise
 
 # One scale per output channel, as integer convolutions have it.
@@ -30,7 +31,7 @@ MIB = 1024**2
 
 
 def group_rows(
-    unet: "nn.Module", batch: Mapping, groups: Mapping[str, list[str]], ranges: Mapping[str, tuple[float, float]]
+    denoiser: "nn.Module", batch: "Batch", groups: Mapping[str, list[str]], ranges: Mapping[str, tuple[float, float]]
 ) -> list[dict]:
     """Each group of layers rounded as a whole: its weights to 4 and to 8 bits, and what enters its layers to 8 bits.
 
@@ -46,7 +47,7 @@ def group_rows(
     )
     from stages.lib.formats.torch.mixed import HIGH, LOW
 
-    reference = predict(unet, batch)
+    reference = predict(denoiser, batch)
 
     def measure(network: "nn.Module", name: str) -> dict:
         layers, members = weight_layers(network), groups[name]
@@ -62,12 +63,12 @@ def group_rows(
             row["noise_activations"] = noise() if any(key in ranges for key in members) else None
         return row
 
-    measured = map_over_twins(unet, measure, groups)
+    measured = map_over_twins(denoiser, measure, groups)
     rows = tqdm(measured, desc="sensitivity groups", total=len(groups), unit="group", mininterval=1)
     return sorted(rows, key=lambda row: -row["noise_4_bits"])
 
 
-def budget_rows(unet: "nn.Module", batch: Mapping, noise: Mapping[str, "LayerNoise"]) -> list[dict]:
+def budget_rows(denoiser: "nn.Module", batch: "Batch", noise: Mapping[str, "LayerNoise"]) -> list[dict]:
     """What mixtures buy: uniform 4, 6 and 8 bits, and mixtures of 4, 8 and 16, by their bits a weight.
 
     The size is that of the layers' weights at those bits, without scales, in every row. `noise` is measured; `expected`
@@ -76,13 +77,13 @@ def budget_rows(unet: "nn.Module", batch: Mapping, noise: Mapping[str, "LayerNoi
     from stages.lib.formats.torch.layers import output_noise, predict, rounded_weights, weight_layers
     from stages.lib.formats.torch.mixed import HIGH, KEPT, LOW, choose_bits, expected_noise
 
-    layers = weight_layers(unet)
-    reference = predict(unet, batch)
+    layers = weight_layers(denoiser)
+    reference = predict(denoiser, batch)
     weights = sum(layer.weights for layer in noise.values())
 
     def row(kind: str, bits: Mapping[str, int], allowed: float) -> dict:
         with rounded_weights(layers, bits, GRANULARITY):
-            measured = output_noise(reference, predict(unet, batch))
+            measured = output_noise(reference, predict(denoiser, batch))
         stored = sum(count * noise[name].weights for name, count in bits.items())
         return {
             "kind": kind,
@@ -136,25 +137,26 @@ def main() -> None:
     from stages.lib.formats.torch.layers import block_of, examples, grouped, kind_of
     from stages.lib.formats.torch.mixed import measure_layers
     from stages.lib.generation.sampling import use_deterministic_algorithms
-    from stages.lib.models.calibration import read_inputs
+    from stages.lib.models.calibration import read_calls
     from stages.lib.models.components import load_component
+    from stages.lib.models.kinds import kind_of as kind_of_model
 
     use_deterministic_algorithms()
-    inputs = read_inputs(arguments.calibration).get("unet", [])
-    batch = examples(inputs)
-    unet = load_component(arguments.base, "unet", "float32")
-    ranges = measure_ranges(unet, "unet", inputs)
+    component = kind_of_model(arguments.base).of_role("denoiser")[0]
+    calls = read_calls(arguments.calibration).get(component, [])
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    unet.to(device)
-    batch = {key: tensor.to(device) for key, tensor in batch.items()}
-    noise = measure_layers(unet, batch, GRANULARITY)
+    batch = examples(calls).to(device)
+    denoiser = load_component(arguments.base, component, "float32")
+    ranges = measure_ranges(denoiser, component, calls)
+    denoiser.to(device)
+    noise = measure_layers(denoiser, batch, GRANULARITY)
     report = {
-        "examples": len(batch["sample"]),
+        "examples": batch.count,
         "granularity": GRANULARITY,
         "layers": layer_rows(noise, block_of, kind_of),
-        "blocks": group_rows(unet, batch, grouped(noise, block_of), ranges),
-        "kinds": group_rows(unet, batch, grouped(noise, kind_of), ranges),
-        "budgets": budget_rows(unet, batch, noise),
+        "blocks": group_rows(denoiser, batch, grouped(noise, block_of), ranges),
+        "kinds": group_rows(denoiser, batch, grouped(noise, kind_of), ranges),
+        "budgets": budget_rows(denoiser, batch, noise),
     }
     write_json(arguments.output, report)
     worst = report["layers"][0]

@@ -9,8 +9,16 @@ import argparse
 import time
 from pathlib import Path
 
+from stages.lib.models.adapters import adapter_files
 from stages.lib.models.kinds import kind_of
-from stages.lib.models.pipelines import configuration_files, listed_files, needed_files, source_folder
+from stages.lib.models.pipelines import (
+    adapters_beside,
+    configuration_files,
+    listed_files,
+    needed_files,
+    source_folder,
+)
+from stages.lib.models.single_file import configuration_of, files_of, source_file
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import sha256, write_json
 from stages.lib.project.params import load_params
@@ -19,14 +27,25 @@ from stages.lib.project.sections import Model
 
 def describe(key: str, model: Model) -> dict:
     """The content of reports/M/source.json for `models.<key>`."""
+    brought = {"model": key, "source": model.source, "adapters": digests(adapter_files(model.adapters, key))}
     if model.source == "hub":
-        return {"model": key, "source": "hub", "repository": model.repository, "revision": model.revision}
+        return brought | {"repository": model.repository, "revision": model.revision, "variant": model.variant}
+    if model.source == "file":
+        files = files_of(source_file(model, key), configuration_of(model.config, key))
+        return brought | {"path": model.path, "files": digests(files)}
     folder = source_folder(model, key)
-    brought = configuration_files if model.source == "architecture" else needed_files
-    needed = brought(listed_files(folder), kind_of(folder))
+    kind, paths = kind_of(folder), listed_files(folder)
+    if model.source == "architecture":
+        needed, more = configuration_files(paths, kind), {"seed": model.seed}
+    else:
+        needed, more = needed_files(paths, kind, model.variant), {"adapters_beside": adapters_beside(paths)}
     files = [{"file": path, "sha256": sha256(folder / path)} for path in needed.values()]
-    seed = {"seed": model.seed} if model.source == "architecture" else {}
-    return {"model": key, "source": model.source, "path": model.path, **seed, "files": files}
+    return brought | {"path": model.path, **more, "files": files}
+
+
+def digests(paths: list[Path]) -> list[dict[str, str]]:
+    """The SHA-256 of each file."""
+    return [{"file": path.as_posix(), "sha256": sha256(path)} for path in paths]
 
 
 def main() -> None:

@@ -5,6 +5,10 @@ from pathlib import Path
 import torch
 from diffusers import StableDiffusionPipeline
 
+from stages.calibrate import collect
+from stages.lib.models.calls import NetworkCall
+from stages.lib.project.prompts import Prompt
+
 
 def reference_pipeline(folder: Path) -> StableDiffusionPipeline:
     """The pipeline of `folder` in FP32 on the CPU, from safetensors alone."""
@@ -13,6 +17,13 @@ def reference_pipeline(folder: Path) -> StableDiffusionPipeline:
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def calibration_of(folder: Path, steps: int = 2, denoiser_calls: int = 3) -> dict[str, list[NetworkCall]]:
+    """What the networks of `folder` are given while it generates one image."""
+    prompt = Prompt(id="dog", prompt="a dog", kind="animal", complexity="low", seed=7, set="calibration")
+    arguments = {"num_inference_steps": steps, "guidance_scale": 7.5}
+    return collect(reference_pipeline(folder), [prompt], arguments, denoiser_calls, 0)
 
 
 def generated(pipeline: StableDiffusionPipeline) -> torch.Tensor:

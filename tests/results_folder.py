@@ -273,7 +273,7 @@ def _timing(name: str, variant: dict) -> dict:
     base = [0.88 * rng.uniform(0.97, 1.05) for _ in range(5)]
     own = [0.88 * slow * rng.uniform(0.97, 1.05) for _ in range(5)]
     ratios = sorted(b / o for b, o in zip(base, own, strict=True))
-    parts = {"text_encoder": (1, 0.006), "unet_step": (21, 0.033), "vae_decode": (1, 0.09), "safety_checker": (1, 0.02)}
+    parts = {"text_encoder": (1, 0.006), "unet": (21, 0.033), "vae": (1, 0.09), "safety_checker": (1, 0.02)}
     parts["other"] = (1, 0.004)
     components = [
         {**_measurement("", [s * slow, s * slow * 1.02]), "component": part, "calls_per_image": n}
@@ -304,8 +304,8 @@ def _timing(name: str, variant: dict) -> dict:
         "warmup": 1,
         "extrapolated": False,
         "baseline_extrapolated": False,
-        "unet_calls": 21,
-        "unet_calls_made": 21,
+        "denoiser_steps": 21,
+        "denoiser_steps_made": 21,
         "height": 256,
         "width": 256,
         "load_time_s": 1.4 * slow,

@@ -120,7 +120,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Clone:
     params["prompts"]["sets"] = ["study"]
     params["generation"]["steps"] = 2
     params["benchmark"].update({"warmup": 0, "repeats": 2})
-    params["calibration"].update({"images": 1, "unet_calls": 3})
+    params["calibration"].update({"images": 1, "denoiser_calls": 3})
     params["quality"].update({"floor_prompts": 1, "floor_seeds": 3, "trajectory_prompts": 1, "resamples": 200})
     params["report"]["languages"] = ["en"]
     params["sensitivity"].update({"images": 1, "formats": {"int8": params["sensitivity"]["formats"]["int8"]}})

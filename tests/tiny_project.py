@@ -24,7 +24,7 @@ variants:
   int8-simulated: {label: INT8 Simulated, backend: torch, weights: int8, simulated: true}
 prompts: {file: data/prompts.csv, sets: [study]}
 generation: {steps: 3, guidance_scale: 7.5}
-calibration: {file: data/calibration.csv, images: 2, unet_calls: 2, seed: 0}
+calibration: {file: data/calibration.csv, images: 2, denoiser_calls: 2, seed: 0}
 benchmark:
   {prompt: animal, warmup: 1, repeats: 3, longest_image_s: 60, repeats_of_long: 2, batch_sizes: [2]}
 quality: {trajectory_prompts: 1, floor_prompts: 2, floor_seeds: 3, resamples: 200, seed: 0,

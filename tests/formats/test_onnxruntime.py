@@ -12,17 +12,15 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from stages.calibrate import collect
 from stages.lib.formats.shared.graphs import packages
 from stages.lib.models import components
-from stages.lib.models.calibration import write_inputs
+from stages.lib.models.calibration import write_calls
 from stages.lib.models.inventory import ONNX_CONSTANTS, ONNX_GRAPH, disk_bytes, memory_bytes
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import sha256
 from stages.lib.project.params import COMPONENTS, Variant, variant_of
-from stages.lib.project.prompts import Prompt
 from tests.conftest import PROJECT
-from tests.reference import generated, reference_pipeline
+from tests.reference import calibration_of, generated, reference_pipeline
 
 onnx = pytest.importorskip("onnx", reason="the back end's package is optional")
 pytest.importorskip("onnxruntime", reason="the back end's package is optional")
@@ -36,13 +34,13 @@ MAKE = """
 import sys
 from pathlib import Path
 from stages.lib.formats.onnxruntime.backend import quantize
-from stages.lib.models.calibration import read_inputs
+from stages.lib.models.calibration import read_calls
 from stages.lib.project.params import variant_of
 base, inputs, out = map(Path, sys.argv[1:])
 variant = variant_of(
     name="v", label="V", backend="onnxruntime", device="cpu", compute="float32", weights="int8", activations="int8"
 )
-quantize(base, variant, out, calibration=read_inputs(inputs))
+quantize(base, variant, out, calibration=read_calls(inputs))
 """
 
 
@@ -53,10 +51,7 @@ def _variant(**keys) -> Variant:
 @pytest.fixture(scope="module")
 def calibration(tiny_model) -> dict:
     """What the networks see while the FP32 pipeline generates one image."""
-    prompt = Prompt(id="dog", prompt="a dog", kind="animal", complexity="low", seed=7, set="calibration")
-    pipeline = reference_pipeline(tiny_model)
-    pipeline.register_modules(safety_checker=None)
-    return collect(pipeline, [prompt], steps=2, guidance_scale=7.5, unet_calls=3, seed=0)
+    return calibration_of(tiny_model)
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +153,7 @@ def test_an_unchosen_component_stays_as_it_is(tiny_model, calibration, tmp_path)
 
 def test_another_process_writes_the_same_bytes(tiny_model, calibration, made, tmp_path):
     """DVC sees no change: neither the order of sets nor names counted within a process are stored."""
-    write_inputs(tmp_path / "inputs.safetensors", calibration)
+    write_calls(tmp_path / "inputs.safetensors", calibration)
     (tmp_path / "v").mkdir()
     subprocess.run(
         [sys.executable, "-c", MAKE, tiny_model, tmp_path / "inputs.safetensors", tmp_path / "v"],
@@ -198,7 +193,7 @@ def test_a_file_that_was_changed_is_refused(made, tmp_path, file):
 
 def test_int8_without_calibration_inputs_is_refused(tiny_model, tmp_path):
     """Ranges are never guessed from random numbers."""
-    with pytest.raises(UserError, match="no calibration inputs of 'unet': add prompts"):
+    with pytest.raises(UserError, match="no calibration calls of 'unet': add prompts"):
         quantize(tiny_model, _variant(**FORMATS["int8"]), tmp_path)
     assert not list(tmp_path.iterdir())
 

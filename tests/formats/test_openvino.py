@@ -11,14 +11,12 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from stages.calibrate import collect
 from stages.lib.formats.shared.graphs import packages, tracing
 from stages.lib.models import components
 from stages.lib.models.inventory import GRAPH, GRAPH_CONSTANTS, disk_bytes, memory_bytes
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import sha256
 from stages.lib.project.params import COMPONENTS, Variant, variant_of
-from stages.lib.project.prompts import Prompt
 from stages.lib.timing.work_counter import WorkCounter
 
 pytest.importorskip("openvino", reason="the back end's package is optional")
@@ -26,7 +24,7 @@ pytest.importorskip("nncf", reason="the back end's package is optional")
 
 from stages.lib.formats.openvino import networks  # noqa: E402 - they need the packages
 from stages.lib.formats.openvino.backend import executed_work, inventory, load, quantize  # noqa: E402
-from tests.reference import reference_pipeline  # noqa: E402
+from tests.reference import calibration_of, reference_pipeline  # noqa: E402
 
 FORMATS = {
     "fp32": {"weights": "float32", "compute": "float32"},
@@ -51,10 +49,7 @@ def _variant(**keys) -> Variant:
 @pytest.fixture(scope="module")
 def calibration(tiny_model) -> dict:
     """What the networks see while the FP32 pipeline generates one image."""
-    prompt = Prompt(id="dog", prompt="a dog", kind="animal", complexity="low", seed=7, set="calibration")
-    pipeline = reference_pipeline(tiny_model)
-    pipeline.register_modules(safety_checker=None)
-    return collect(pipeline, [prompt], steps=2, guidance_scale=7.5, unet_calls=3, seed=0)
+    return calibration_of(tiny_model)
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +239,7 @@ def test_a_file_that_was_changed_is_refused(made, tmp_path, file):
 
 def test_full_int8_without_calibration_inputs_is_refused(tiny_model, tmp_path):
     """Ranges are never guessed from random numbers."""
-    with pytest.raises(UserError, match="no calibration inputs of 'unet': add prompts"):
+    with pytest.raises(UserError, match="no calibration calls of 'unet': add prompts"):
         quantize(tiny_model, _variant(**FORMATS["full"]), tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -8,17 +8,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from stages.calibrate import collect
 from stages.lib.formats.shared.quantization import affine_parameters
 from stages.lib.formats.torch.activations import measure_ranges, rounded_layers
 from stages.lib.formats.torch.backend import inventory, load, quantize
+from stages.lib.models.calls import NetworkCall
 from stages.lib.models.components import ACTIVATIONS_FILE
 from stages.lib.models.inventory import disk_bytes
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import sha256
 from stages.lib.project.params import COMPONENTS, Variant, variant_of
-from stages.lib.project.prompts import Prompt
-from tests.reference import generated, reference_pipeline
+from tests.reference import calibration_of, generated, reference_pipeline
 
 
 def _variant(**keys) -> Variant:
@@ -29,10 +28,7 @@ def _variant(**keys) -> Variant:
 @pytest.fixture(scope="module")
 def calibration(tiny_model) -> dict:
     """What the networks see while the FP32 pipeline generates one image."""
-    prompt = Prompt(id="dog", prompt="a dog", kind="animal", complexity="low", seed=7, set="calibration")
-    pipeline = reference_pipeline(tiny_model)
-    pipeline.register_modules(safety_checker=None)
-    return collect(pipeline, [prompt], steps=2, guidance_scale=7.5, unet_calls=3, seed=0)
+    return calibration_of(tiny_model)
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +51,12 @@ def test_ranges_are_those_of_the_data(tiny_model, calibration):
     ranges = {name: measure_ranges(getattr(pipeline, name), name, calibration[name]) for name in COMPONENTS}
     for component, layer, key in (
         ("unet", "conv_in", "sample"),
-        ("vae", "post_quant_conv", "latents"),
-        ("safety_checker", "vision_model.embeddings.patch_embedding", "pixels"),
+        ("vae", "post_quant_conv", "z"),
+        ("safety_checker", "vision_model.embeddings.patch_embedding", "clip_input"),
     ):
-        values = torch.stack([item[key] for item in calibration[component]])
+        values = torch.stack([call.arguments[key] for call in calibration[component]])
         assert ranges[component][layer] == (values.min().item(), values.max().item())
-    text = torch.stack([item["text"] for item in calibration["unet"]])
+    text = torch.stack([call.arguments["encoder_hidden_states"] for call in calibration["unet"]])
     attention = next(name for name in ranges["unet"] if name.endswith("attn2.to_k"))
     assert ranges["unet"][attention] == (text.min().item(), text.max().item())
     for component in COMPONENTS:
@@ -111,6 +107,10 @@ def test_every_layer_is_given_rounded_inputs_in_the_compute_dtype(made, compute)
     pipeline = load(made, variant, "cpu")
     seen: dict[str, set] = {component: set() for component in COMPONENTS}
 
+    def given(component: str) -> dict[str, nn.Module]:
+        layers = rounded_layers(getattr(pipeline, component))
+        return {name: layer for name, layer in layers.items() if hasattr(layer, "input_rounding")}
+
     def look(component: str, name: str, layer: nn.Module, values: torch.Tensor) -> None:
         assert values.dtype == getattr(torch, compute), f"{component}.{name}"
         exact = layer.input_rounding(values.float())
@@ -118,7 +118,7 @@ def test_every_layer_is_given_rounded_inputs_in_the_compute_dtype(made, compute)
         seen[component].add(name)
 
     for component in COMPONENTS:
-        for name, layer in rounded_layers(getattr(pipeline, component), component).items():
+        for name, layer in given(component).items():
             layer.register_forward_pre_hook(
                 lambda layer, args, component=component, name=name: look(component, name, layer, args[0])
             )
@@ -127,7 +127,7 @@ def test_every_layer_is_given_rounded_inputs_in_the_compute_dtype(made, compute)
     with torch.no_grad():
         pipeline.safety_checker(images=pixels, clip_input=pixels)
         pipeline.vae.encode(pixels)
-    assert all(seen[name] == set(rounded_layers(getattr(pipeline, name), name)) for name in COMPONENTS)
+    assert all(seen[name] == set(given(name)) for name in COMPONENTS)
 
 
 def test_one_component_may_have_rounded_activations_alone(tiny_model, calibration, tmp_path):
@@ -147,17 +147,18 @@ def test_the_same_inputs_give_the_same_bytes(tiny_model, calibration, made, tmp_
 
 def test_missing_calibration_inputs_are_one_message(tiny_model, calibration, tmp_path):
     """Protects against ranges that were never measured."""
-    with pytest.raises(UserError, match="'v' rounds activations to INT4, but there are no calibration inputs of 'vae'"):
+    with pytest.raises(UserError, match="'v' rounds activations to INT4, but there are no calibration calls of 'vae'"):
         quantize(tiny_model, _variant(activations="int4"), tmp_path, calibration | {"vae": []})
 
 
-def test_a_layer_that_is_not_reached_or_not_finite_is_refused(tiny_model, calibration):
-    """Protects against a layer that is left unrounded, or a scale that is no number."""
+def test_a_layer_that_is_not_finite_is_refused_and_one_that_is_not_reached_left_alone(tiny_model, calibration):
+    """Protects against a scale that is no number."""
     unet = reference_pipeline(tiny_model).unet
     unet.spare = nn.Linear(2, 2)
-    with pytest.raises(UserError, match="layer 'spare' of 'unet' is not reached"):
-        measure_ranges(unet, "unet", calibration["unet"])
-    broken = [item | {"sample": torch.full_like(item["sample"], torch.inf)} for item in calibration["unet"]]
+    assert "spare" not in measure_ranges(unet, "unet", calibration["unet"])
+    call = calibration["unet"][0]
+    infinite = torch.full_like(call.arguments["sample"], torch.inf)
+    broken = [NetworkCall(call.entry, call.arguments | {"sample": infinite})]
     with pytest.raises(UserError, match="layer 'conv_in' of 'unet' is given numbers that are not finite"):
         measure_ranges(reference_pipeline(tiny_model).unet, "unet", broken)
 
@@ -168,7 +169,9 @@ def test_a_layer_that_is_not_reached_or_not_finite_is_refused(tiny_model, calibr
         (lambda path: path.unlink(), "activations.safetensors is missing"),
         (lambda path: path.write_bytes(path.read_bytes()[:100]), "activations.safetensors is truncated or corrupt"),
         (
-            lambda path: save_file({name: t for name, t in load_file(path).items() if "conv_in." not in name}, path),
+            lambda path: save_file(
+                {name: t for name, t in load_file(path).items() if name != "conv_in.input_scale"}, path
+            ),
             "tensor 'conv_in.input_scale' is missing or belongs to no layer",
         ),
     ],

@@ -1,6 +1,7 @@
 """Mixed precision: real noise of single layers, and a choice that keeps its budget."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,11 +23,12 @@ from stages.lib.formats.torch.layers import (
     weight_layers,
 )
 from stages.lib.formats.torch.mixed import PLAN_FILE, LayerNoise, choose_bits, expected_noise, measure_layers
+from stages.lib.models.calls import NetworkCall
 from stages.lib.models.components import load_component
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import Variant, variant_of
 
-MIXED = {"label": "Mixed", "backend": "torch", "weights": "int4", "components": ["unet"], "simulated": True}
+MIXED = {"label": "Mixed", "backend": "torch", "weights": "int4", "components": ["denoiser"], "simulated": True}
 INVENTED = {
     "a": LayerNoise(100, 0.04, 0.0004),
     "b": LayerNoise(1000, 0.02, 0.0001),
@@ -36,14 +38,18 @@ INVENTED = {
 
 
 @pytest.fixture(scope="module")
-def inputs() -> list[dict[str, torch.Tensor]]:
+def inputs() -> list[NetworkCall]:
     generator = torch.Generator().manual_seed(0)
     return [
-        {
-            "sample": torch.randn(2, 4, 16, 16, generator=generator),
-            "timestep": torch.tensor(900 - 100 * number),
-            "text": torch.randn(2, 16, 32, generator=generator),
-        }
+        NetworkCall(
+            "forward",
+            {
+                "sample": torch.randn(2, 4, 16, 16, generator=generator),
+                "timestep": torch.tensor(900 - 100 * number),
+                "encoder_hidden_states": torch.randn(2, 16, 32, generator=generator),
+                "return_dict": False,
+            },
+        )
         for number in range(5)
     ]
 
@@ -95,8 +101,8 @@ def test_a_network_resumed_at_a_layer_predicts_the_same_bits(unet, inputs):
         patch.setattr(type(unet.mid_block.resnets[0]), "forward", None)  # would fail if it were called
         assert torch.equal(predict(unet, batch), reference)
     assert not any("forward" in vars(part) for part in parts(unet).values())
-    with pytest.raises(ValueError, match="no_such_layer"), resumed(unet, outputs, "no_such_layer"):
-        pass
+    with resumed(unet, outputs, "no_such_layer"):  # nothing is taken from before
+        assert torch.equal(predict(unet, batch), reference)
 
 
 def variant(mean_bits: float | None) -> Variant:
@@ -105,15 +111,43 @@ def variant(mean_bits: float | None) -> Variant:
 
 def test_examples_are_spread_over_the_inputs_and_predicted_with_guidance(unet, inputs):
     batch = examples(inputs, 2)
-    assert batch["timestep"].tolist() == [inputs[1]["timestep"], inputs[3]["timestep"]]
-    first = inputs[1]
-    empty, prompt = unet(first["sample"], first["timestep"], encoder_hidden_states=first["text"])[0]
+    times = [inputs[number].arguments["timestep"] for number in (1, 3)]
+    assert batch.calls[0].arguments["timestep"].tolist() == [times[0], times[0], times[1], times[1]]
+    assert (len(batch.calls), batch.count, batch.rows) == (1, 2, 2)
+    empty, prompt = unet(**inputs[1].arguments)[0]
     assert torch.allclose(predict(unet, batch)[0], empty + 7.5 * (prompt - empty), atol=1e-5)
-    alone = [{name: item[name][1:] if item[name].ndim else item[name] for name in item} for item in inputs]
+    alone = [NetworkCall("forward", {name: halved(value) for name, value in call.arguments.items()}) for call in inputs]
     assert torch.allclose(predict(unet, examples(alone, 2))[0], prompt, atol=1e-5)
-    assert len(examples(inputs, 99)["sample"]) == 5
-    with pytest.raises(UserError, match="no calibration inputs of 'unet'"):
+    assert examples(inputs, 99).count == 5
+    with pytest.raises(UserError, match="no calibration calls of the denoiser"):
         examples([])
+
+
+def halved(value: object) -> object:
+    """The second row of a tensor."""
+    return value[1:] if isinstance(value, torch.Tensor) and value.ndim else value
+
+
+def test_calls_that_cannot_be_put_together_are_judged_one_by_one(tiny_kind):
+    """Protects denoisers whose inputs have no common first dimension, such as FLUX's."""
+    folder = tiny_kind("flux")
+    calls = flux_calls(folder)
+    denoiser = load_component(folder, "transformer", "float32")
+    batch = examples(calls, 2)
+    assert (len(batch.calls), batch.count) == (2, 2)
+    noise = measure_layers(denoiser, batch, "channel")
+    assert noise.keys() == weight_layers(denoiser).keys() and all(layer.low > 0 for layer in noise.values())
+
+
+def flux_calls(folder: Path) -> list[NetworkCall]:
+    from stages.calibrate import collect
+    from stages.lib.models.components import load_pipeline
+    from stages.lib.project.prompts import Prompt
+    from tests.tiny_models import ARGUMENTS
+
+    prompt = Prompt("dog", "a dog", "animal", "low", 7, "calibration")
+    arguments = ARGUMENTS["flux"] | {"num_inference_steps": 3}
+    return collect(load_pipeline(folder), [prompt], arguments, 3, 0)["transformer"]
 
 
 def test_more_bits_are_less_noise_and_rounding_ends_with_the_block(unet, inputs, noise):
@@ -189,7 +223,7 @@ def test_the_variant_has_the_layers_of_its_plan(tiny_model, inputs, unet, noise,
 
 
 def test_without_inputs_there_is_no_plan(tiny_model, tmp_path):
-    with pytest.raises(UserError, match="no calibration inputs of 'unet'"):
+    with pytest.raises(UserError, match="no calibration calls of the denoiser"):
         quantize(tiny_model, variant(5.0), tmp_path)
 
 

@@ -13,16 +13,18 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from stages.lib.formats.torchao import layers, storage
-from stages.lib.formats.torchao.backend import executed_precisions, inventory, load, quantize
-from stages.lib.formats.torchao.example_call import call_once, least_rows, text_length
-from stages.lib.formats.torchao.execution import LayerProducts
+from stages.lib.formats.torchao.backend import inventory, load, quantize
+from stages.lib.generation.safety import decide
 from stages.lib.models import components
+from stages.lib.models.calls import NetworkCall, run
 from stages.lib.models.inventory import disk_bytes, memory_bytes
+from stages.lib.models.watch import around_calls
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import read_json, sha256
 from stages.lib.project.params import COMPONENTS, Variant, variant_of
+from stages.lib.timing.work_counter import WorkCounter
 from tests.conftest import PROJECT
-from tests.reference import generated, reference_pipeline
+from tests.reference import calibration_of, generated, reference_pipeline
 
 pytest.importorskip("torchao")
 FORMATS = {
@@ -39,7 +41,7 @@ def _variant(**keys) -> Variant:
 
 def _made(base: Path, variant: Variant, folder: Path) -> Path:
     folder.mkdir()
-    quantize(base, variant, folder)
+    quantize(base, variant, folder, calibration_of(base))
     return folder
 
 
@@ -55,7 +57,8 @@ def _quantized_directly(base: Path, variant: Variant) -> dict[str, nn.Module]:
     networks = {}
     for component in COMPONENTS:
         network = components.load_component(base, component, storage.float_dtype(variant))
-        names = layers.chosen_layers(base, component, variant)
+        network32 = components.load_component(base, component, "float32")
+        names = layers.chosen_layers(network32, variant, calibration_of(base)[component])
         storage.quantize_layers(network, names, variant, reduce_range=False)
         networks[component] = network
     return networks
@@ -145,49 +148,42 @@ def test_an_unchosen_component_stays_as_it_is(tiny_model, tmp_path):
 def test_integers_are_multiplied_only_where_activations_are_integers(made):
     """Proved by what is dispatched: every quantized layer of `dynamic` calls an integer product, none of `weights`."""
     for name, expected in {"weights": 0, "dynamic": 1}.items():
-        rows = executed_precisions(made[name], _variant(**FORMATS[name], device="cpu"))
-        assert all(row["graph"] == "main" and row["operator"] in ("Conv2d", "Linear") for row in rows)
-        assert {row["dtype"] for row in rows if row["operator"] == "Conv2d"} == {"float32"}
+        counter = WorkCounter()
+        with counter.watching(pipeline := load(made[name], _variant(**FORMATS[name], device="cpu"), "cpu")):
+            decide(pipeline, pipeline("a cat", num_inference_steps=1).images[0])
+        rows = counter.rows()
+        assert {row.dtype for row in rows if row.operator == "Conv2d"} == {"float32"}
         for component in COMPONENTS:
             names = read_json(made[name] / component / storage.MANIFEST)["linear"]
-            found = [row["layers"] for row in rows if row["component"] == component and row["dtype"] == "int8"]
-            assert sum(found) == expected * len(names)
+            run = [layer for layer in names if not (component == "vae" and layer.startswith("encoder."))]
+            found = [row.layers for row in rows if row.component == component and row.dtype == "int8"]
+            assert sum(found) == expected * len(run)
 
 
-def test_pytorchs_profiler_counts_the_same_integer_products(made):
+def test_pytorchs_profiler_counts_the_same_integer_products(tiny_model, made):
     """A second witness: as many aten::_int_mm as layers that are said to multiply integers."""
     variant = _variant(**FORMATS["dynamic"])
     network = load(made["dynamic"], variant, "cpu").unet
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-        call_once(network, "unet", text_length(made["dynamic"]), "cpu")
+    with (
+        torch.no_grad(),
+        torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile,
+    ):
+        run(network, calibration_of(tiny_model)["unet"][0])
     calls = Counter(event.name for event in profile.events())
     assert calls["aten::_int_mm"] == len(read_json(made["dynamic"] / "unet" / storage.MANIFEST)["linear"]) > 0
 
 
-def test_the_integer_product_of_a_gpu_is_recognized():
-    """There torchao wraps it in `out_dtype`, which a dispatch mode sees instead of _int_mm."""
-    from torch._higher_order_ops.out_dtype import out_dtype
-
-    class Product(nn.Linear):
-        def forward(self, values: torch.Tensor) -> torch.Tensor:
-            return out_dtype(torch.ops.aten.mm.default, torch.int32, values, values.t().contiguous())
-
-    layer = Product(32, 32)
-    with LayerProducts(layer) as products, torch.no_grad():
-        layer(torch.ones(32, 32, dtype=torch.int8))
-    assert products.dtypes == {layer: "int8"}
-
-
 def test_layers_of_few_rows_are_left_in_floating_point(tiny_model, made):
     """CUDA's integer product refuses 16 rows or fewer: no layer that sees so few is in the manifest, all others are."""
-    tokens = text_length(tiny_model)
-    assert tokens == 16
+    calls = calibration_of(tiny_model)
     for component in COMPONENTS:
-        rows = least_rows(components.empty_component(tiny_model, component), component, tokens)
+        network = components.load_component(tiny_model, component, "float32")
+        rows = layers.least_rows(network, calls[component])
+        linears = {name for name, module in network.named_modules() if isinstance(module, nn.Linear)}
         chosen = read_json(made["dynamic"] / component / storage.MANIFEST)["linear"]
-        assert set(chosen) == {name for name, seen in rows.items() if seen > 16}
+        assert set(chosen) == {name for name in linears if rows.get(name, 17) > 16}
         everything = read_json(made["weights"] / component / storage.MANIFEST)["linear"]
-        assert set(everything) == set(rows)
+        assert set(everything) == linears
     unet = read_json(made["dynamic"] / "unet" / storage.MANIFEST)["linear"]
     assert not any("time_emb" in name for name in unet)
     # text of 16 tokens without guidance is 16 rows; images of the lower level are 64
@@ -197,18 +193,15 @@ def test_layers_of_few_rows_are_left_in_floating_point(tiny_model, made):
     assert "visual_projection" not in read_json(made["dynamic"] / "safety_checker" / storage.MANIFEST)["linear"]
 
 
-def test_rows_are_those_that_a_real_call_gives(tiny_model):
-    """The call on the meta device stands for a real one."""
-    seen: dict[str, int] = {}
+def test_rows_are_those_of_one_image_without_guidance(tiny_model):
+    """A calibration call with guidance has two rows where a user without guidance gives one."""
     network = components.load_component(tiny_model, "unet", "float32")
-    for name, module in network.named_modules():
-        if isinstance(module, nn.Linear):
-            module.register_forward_pre_hook(
-                lambda _, inputs, name=name: seen.__setitem__(name, inputs[0].numel() // inputs[0].shape[-1])
-            )
-    with torch.no_grad():
-        network(torch.zeros(1, 4, 16, 16), torch.tensor(5), torch.zeros(1, 16, 32))
-    assert seen == least_rows(components.empty_component(tiny_model, "unet"), "unet", 16)
+    call = calibration_of(tiny_model)["unet"][0]
+    alone = {
+        key: value[1:] if torch.is_tensor(value) and value.ndim else value for key, value in call.arguments.items()
+    }
+    one = layers.least_rows(network, [NetworkCall("forward", alone)])
+    assert layers.least_rows(network, [call]) == one and one["time_embedding.linear_1"] == 1
 
 
 def test_fp8_on_a_cpu_is_one_clear_message(tiny_model, tmp_path, made, monkeypatch):
@@ -245,9 +238,10 @@ def test_fp8_is_stored_and_put_back_as_it_is(tiny_model, tmp_path, monkeypatch, 
     ours, theirs = (network.get_submodule(name) for network in (loaded, direct))
     assert ours.weight.__tensor_flatten__()[1] == theirs.weight.__tensor_flatten__()[1]
     values = torch.randn(20, 32, dtype=torch.bfloat16)
-    with LayerProducts(ours) as products, torch.no_grad():
+    counter = WorkCounter()
+    with torch.no_grad(), around_calls({"layer": ours}, counter.announced), counter:
         assert torch.equal(ours(values), theirs(values))
-    assert products.dtypes == {ours: "float8" if activations == "float8" else "bfloat16"}
+    assert {row.dtype for row in counter.rows()} == {"float8" if activations == "float8" else "bfloat16"}
 
 
 def test_without_vnni_ranges_are_halved_and_other_models_refused(tiny_model, made, tmp_path, monkeypatch):

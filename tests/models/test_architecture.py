@@ -83,8 +83,8 @@ def test_a_missing_configuration_is_named(tmp_path):
         describe(folder)
 
 
-def test_a_network_that_is_not_on_the_list_is_not_run(tmp_path):
+def test_a_class_that_is_neither_librarys_is_not_run(tmp_path):
     """Protects from code that a file names, and from a total without that network."""
-    folder = write(tmp_path, {"transformer": ["diffusers", "FluxTransformer2DModel"]}, {"transformer": {}})
-    with pytest.raises(UserError, match="network 'FluxTransformer2DModel' is unknown: use one of UNet2DCondition"):
+    folder = write(tmp_path, {"transformer": ["my_code", "MyTransformer"]}, {"transformer": {}})
+    with pytest.raises(UserError, match=r"component 'transformer' is \[\"my_code\", \"MyTransformer\"\], a class of"):
         describe(folder)

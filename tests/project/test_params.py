@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stages.lib.project.errors import UserError
-from stages.lib.project.params import COMPONENTS, load_params
+from stages.lib.project.params import load_params
 from stages.lib.project.sections import HubModel
 from tests.conftest import PROJECT
 
@@ -28,7 +28,7 @@ variants:
   int8-simulated: {label: INT8 Simulated, backend: torch, weights: int8, simulated: true}
 prompts: {file: data/prompts.csv, sets: [study]}
 generation: {steps: 20, guidance_scale: 7.5}
-calibration: {file: data/calibration.csv, images: 8, unet_calls: 7, seed: 0}
+calibration: {file: data/calibration.csv, images: 8, denoiser_calls: 7, seed: 0}
 benchmark: {prompt: landscape, warmup: 1, repeats: 5, longest_image_s: 60, repeats_of_long: 2}
 quality: {trajectory_prompts: 3, floor_prompts: 8, floor_seeds: 16, resamples: 2000, seed: 0,
   margins: {psnr_db: 1, ssim: 0.01, clip_score: 1}, fid_images: 10000, perceptual_prompts: 2}
@@ -76,13 +76,13 @@ def test_defaults_of_a_variant_are_those_that_the_file_explains(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text(VALID, encoding="utf-8")
     variant = load_params(path).variant("fp32")
-    assert (variant.components, variant.device, variant.compute) == (COMPONENTS, "auto", "auto")
+    assert (variant.components, variant.device, variant.compute) == (None, "auto", "auto")
     assert variant.stored_dtype == "float32"
     assert load_params(path).variant("int8-simulated").stored_dtype == "float16"
 
 
 def test_an_entry_of_a_schedule_may_stand_for_several(tmp_path):
-    """Protects which U-Net calls are computed in what: the short form means the long one."""
+    """Protects which calls are computed in what: the short form means the long one."""
     variants = []
     for schedule in ("[2 x float32, none, 1 x int8]", "[float32, float32, none, int8]"):
         keys = "backend: openvino, weights: int8, activations: int8, device: cpu, compute: float32"
@@ -111,7 +111,7 @@ def test_a_format_of_sensitivity_is_a_variant_of_every_component(tmp_path):
     formats = load_params(path).sensitivity.formats
     half, four = (formats[name].variant(name) for name in ("half", "w4"))
     assert (half.simulated, half.stored_dtype, four.simulated, four.weights) == (False, "float16", True, "int4")
-    assert half.components == four.components == COMPONENTS
+    assert half.components is four.components is None
 
 
 def test_mixed_layers_have_the_bits_that_they_are_allowed(tmp_path):
@@ -168,7 +168,7 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
             "unknown key 'sensitivity.formats.half.wights': did you mean 'weights'?",
         ),
         ("weights: float16", "weights: int5", "weights 'int5' is not something back end 'torch' can do: use one of"),
-        ("int8, simulated", "int8, mean_bits: 5, simulated", "`mean_bits` keeps the layers of a U-Net that suffer"),
+        ("int8, simulated", "int8, mean_bits: 5, simulated", "`mean_bits` keeps the layers of the denoiser that"),
         ("  fp32:", "  ../x:", "'variants.../x' has the value '../x': a name becomes a folder name"),
         ("  fp32:", "  a/b:", "'variants.a/b' has the value 'a/b': a name becomes a folder name"),
         ("  fp32:", "  .hidden:", "a name becomes a folder name"),
@@ -181,7 +181,11 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
         ("label: FP32", 'label: " "', "'variants.fp32.label' has the value ' ': give it a text"),
         ("device: auto", "device: tpu", "'device' has the value 'tpu': use 'auto', 'cpu' or 'cuda'"),
         ("simulated: true", "simulated: yes", "has the value 'yes': write true or false"),
-        ("source: hub", "source: hbu", "'models.sd15.source' has the value 'hbu': use folder, hub or architecture"),
+        (
+            "source: hub",
+            "source: hbu",
+            "'models.sd15.source' has the value 'hbu': use folder, hub, file or architecture",
+        ),
         ("source: hub, ", "", "key 'models.sd15.source' is missing"),
         ("source: folder, ", "source: architecture, ", "key 'models.embedded.seed' is missing: add it"),
         (
@@ -218,26 +222,14 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
         ),
         (
             "backend: torch, weights: float32}",
-            "backend: openvino, weights: int8, compute: float32, components: [vae], schedule: [float32]}",
-            "`schedule` gives U-Net calls a precision of their own: only with 'unet' in `components`",
-        ),
-        (
-            "backend: torch, weights: float32}",
             "weights: float32}",
             "'variants.fp32.backend' is missing: add `backend: ",
         ),
         ("source: folder, path", "source: folder, revision: x, path", "it goes with `source: hub`; legal here: label"),
         (
             "backend: torch, weights: float32}",
-            "backend: openvino, weights: int8, activations: int8, device: cpu, compute: float32, "
-            "components: [vae], activation_components: [unet]}",
-            "activation_components 'unet' is not one of `components`: vae",
-        ),
-        (
-            "backend: torch, weights: float32}",
-            "backend: openvino, weights: int8, activations: int8, device: cpu, compute: float32, "
-            "activation_components: [vae], schedule: [none]}",
-            "schedule 'none' says whether activations of the U-Net are INT8, but it has none: use float32, mixed",
+            "backend: openvino, weights: int8, device: cpu, compute: float32, schedule: [none]}",
+            "schedule 'none' says whether activations of the denoiser are INT8, but it has none: use float32, mixed",
         ),
         (
             "backend: torch, weights: float32}",
@@ -348,8 +340,8 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
         ("utilisation: 0.5", "utilisation: 50", "'cost.utilisation' has the value 50: write 1.0 or less"),
         ("price_per_hour: 1", "price_per_hour: cheap", "'cost.price_per_hour' has the value 'cheap': write a number"),
         ("currency: USD", 'currency: ""', "'cost.currency' has the value '': give it a text"),
-        ("unet_calls: 7", "unet_calls: 0", "'calibration.unet_calls' has the value 0: write 1 or more"),
-        ("weights: float32}", "weights: float32, components: [vea]}", "'variants.fp32.components.0' has the value"),
+        ("denoiser_calls: 7", "denoiser_calls: 0", "'calibration.denoiser_calls' has the value 0: write 1 or more"),
+        ("weights: float32}", "weights: float32, components: []}", "'variants.fp32.components' has the value"),
         ("resamples: 2000", "resamples: 1000000000", "write 100000 or less (all are in memory at once, and intervals"),
         ("steps: 20", "steps: 1001", "'generation.steps' has the value 1001: write 1000 or less (models are trained"),
         (

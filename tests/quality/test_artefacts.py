@@ -54,8 +54,11 @@ def generated() -> list[np.ndarray]:
     exact = variant_of(name="fp32", label="FP32", backend="torch", weights="float32")
     pipeline = backend.load(PROJECT / "data/embedded", exact, "cpu")
     prompts = load_prompts(PROJECT / "data/prompts.csv", None)[::5][:6]
+    arguments = {"num_inference_steps": 8, "guidance_scale": 7.5}
     return [
-        np.asarray(generate_image(pipeline, "fp32", item.prompt, initial_latents((4, 32, 32), item.seed), 8, 7.5))
+        np.asarray(
+            generate_image(pipeline, "fp32", item.prompt, initial_latents((4, 32, 32), item.seed), item.seed, arguments)
+        )
         for item in prompts
     ]
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from stages.lib.generation.sampling import is_flagged
-from stages.lib.models.components import assemble, load_component
+from stages.lib.generation.safety import decide
+from stages.lib.models.components import load_pipeline
 from stages.lib.project.params import COMPONENTS
 from stages.lib.sensitivity.combinations import PROBE_POINTS, Generated, blame, damage, format_report
 from stages.lib.sensitivity.criticality import decision_effect, image_effect
@@ -133,7 +133,7 @@ def test_a_changed_decision_is_counted():
 @pytest.mark.parametrize("special", [-1.0, 2.0])
 def test_the_margin_decides_as_diffusers_does(tiny_model, threshold, special):
     """Protects the margin from leaving diffusers' own decision, with and without special care."""
-    pipeline = assemble(tiny_model, {name: load_component(tiny_model, name, "float32") for name in COMPONENTS})
+    pipeline = load_pipeline(tiny_model)
     checker = pipeline.safety_checker
     rng = np.random.default_rng(0)
     checker.concept_embeds.data = torch.tensor(rng.normal(size=tuple(checker.concept_embeds.shape))).float()
@@ -142,9 +142,9 @@ def test_the_margin_decides_as_diffusers_does(tiny_model, threshold, special):
     pixels = pipeline.feature_extractor([image], return_tensors="pt").pixel_values
     checker.special_care_embeds_weights.data.fill_(special)
     checker.concept_embeds_weights.data.fill_(threshold)
-    assert is_beyond(safety_margin(checker, pixels)) == is_flagged(pipeline, image) == (threshold < 0)
+    assert is_beyond(safety_margin(checker, pixels)) == decide(pipeline, image).flagged == (threshold < 0)
     # On the edge: what special care adds decides.
     checker.concept_embeds_weights.data.fill_(0)
     best = safety_margin(checker, pixels) - (0.01 if special < 0 else 0)
     checker.concept_embeds_weights.data.fill_(best + 0.005)
-    assert is_beyond(safety_margin(checker, pixels)) == is_flagged(pipeline, image) == (special < 0)
+    assert is_beyond(safety_margin(checker, pixels)) == decide(pipeline, image).flagged == (special < 0)

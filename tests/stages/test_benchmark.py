@@ -50,8 +50,8 @@ def task(**changes: object) -> Task:
         "prompt": "A cat",
         "prompt_id": "animal",
         "noise": "data/runs/tiny/noise.safetensors",
-        "steps": STEPS,
-        "guidance_scale": 7.5,
+        "seed": 43,
+        "arguments": {"num_inference_steps": STEPS, "guidance_scale": 7.5},
         "longest_image_s": 60.0,
     }
     return Task(**{**fields, **changes})
@@ -82,8 +82,10 @@ def test_speedup_is_the_median_of_the_ratios_of_each_turn() -> None:
 
 def test_component_times_are_per_call() -> None:
     """Protects 'U-Net per step': samples of all images, calls counted in one."""
-    first, second = {"unet_step": [1.0, 2.0], "other": [0.5]}, {"unet_step": [3.0, 4.0], "other": [0.7]}
-    unet, other = benchmark.component_times([{"times_s": times, "unet_calls": 2} for times in (first, second)])
+    first, second = {"unet": [1.0, 2.0], "other": [0.5]}, {"unet": [3.0, 4.0], "other": [0.7]}
+    unet, other = benchmark.component_times(
+        [{"times_s": times, "calls_per_image": {"unet": 2}} for times in (first, second)]
+    )
     assert (unet["calls_per_image"], unet["n"], unet["median"]) == (2, 4, 2.5)
     assert (other["calls_per_image"], other["samples"]) == (1, [0.5, 0.7])
 
@@ -119,7 +121,7 @@ def test_the_stage_times_two_fresh_processes_in_turns(project: Path, monkeypatch
     parts = {item["component"]: item for item in timing["components"]}
     counts = {name: item["calls_per_image"] for name, item in parts.items()}
     # Two texts with guidance; PNDM calls the U-Net once more than there are steps.
-    assert counts == {"text_encoder": 2, "unet_step": STEPS + 1, "vae_decode": 1, "safety_checker": 1, "other": 1}
+    assert counts == {"text_encoder": 2, "unet": STEPS + 1, "vae": 1, "safety_checker": 1, "other": 1}
     assert all(item["minimum"] > 0 for item in parts.values())
     work, baseline = work_of(timing["executed"]), work_of(timing["baseline_executed"])
     assert {row.dtype for row in baseline} == {"float32"} and shares(work)["bfloat16"] > 0.99
@@ -149,8 +151,9 @@ def test_a_runtime_that_does_not_tell_what_it_executes_is_not_passed_over(projec
 
     threads = torch.get_num_threads()
     try:
-        worker, _ = timing_worker.load(task(steps=1), SamplingMeter())
-        monkeypatch.setattr(worker.pipeline, "run_safety_checker", lambda image, device, dtype: (image, None))
+        worker, _ = timing_worker.load(task(arguments={"num_inference_steps": 1}), SamplingMeter())
+        checker = worker.pipeline.safety_checker
+        monkeypatch.setattr(checker, "forward", lambda clip_input, images: (images, [False]))
         with pytest.raises(ValueError, match="no multiplication was seen in safety_checker"):
             worker.executed()
     finally:
@@ -192,21 +195,21 @@ def test_instrumented_calls_add_up_and_leave_no_clock_behind(project: Path) -> N
     threads = torch.get_num_threads()
     try:
         worker, loaded = timing_worker.load(task(), SamplingMeter())
-        methods = worker.pipeline.unet.forward, worker.pipeline.vae.decode
+        classes = type(worker.pipeline.unet), type(worker.pipeline.vae)
         times_s = worker.components()["times_s"]
     finally:
         torch.set_num_threads(threads)
     assert loaded["load_peak_mib"] > 50
     assert {name: len(samples) for name, samples in times_s.items()} == {
         "text_encoder": 2,
-        "unet_step": STEPS + 1,
-        "vae_decode": 1,
+        "unet": STEPS + 1,
+        "vae": 1,
         "safety_checker": 1,
         "other": 1,
     }
     assert all(sample > 0 for samples in times_s.values() for sample in samples)
-    assert (worker.pipeline.unet.forward, worker.pipeline.vae.decode) == methods
-    assert "run_safety_checker" not in vars(worker.pipeline)
+    assert (type(worker.pipeline.unet), type(worker.pipeline.vae)) == classes
+    assert "step" not in vars(worker.pipeline.scheduler)
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered in cast:RuntimeWarning")  # diffusers casts the NaN
@@ -282,10 +285,10 @@ def test_a_long_image_is_cut_short_and_extrapolated(project: Path, monkeypatch: 
         Path("params.yaml").write_text(text, encoding="utf-8")
     timing = json.loads((project / "reports/tiny/timing/out.json").read_text(encoding="utf-8"))
     assert timing["extrapolated"] is True and timing["baseline_extrapolated"] is True
-    assert (timing["unet_calls"], timing["unet_calls_made"], timing["warmup"]) == (41, 3, 0)
+    assert (timing["denoiser_steps"], timing["denoiser_steps_made"], timing["warmup"]) == (41, 3, 0)
     assert len(timing["calls"]) == 4
     components = {row["component"]: row for row in timing["components"]}
-    assert (components["unet_step"]["n"], components["unet_step"]["calls_per_image"]) == (3, 41)
+    assert (components["unet"]["n"], components["unet"]["calls_per_image"]) == (3, 41)
 
 
 def test_an_extrapolated_time_is_that_of_a_whole_image(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,8 +308,10 @@ def test_an_extrapolated_time_is_that_of_a_whole_image(project: Path, monkeypatc
 
         return call
 
+    many = {"num_inference_steps": 20, "guidance_scale": 7.5}
+
     def first_call(longest_image_s: float) -> dict:
-        worker, _ = timing_worker.load(task(steps=20, longest_image_s=longest_image_s), SamplingMeter())
+        worker, _ = timing_worker.load(task(arguments=many, longest_image_s=longest_image_s), SamplingMeter())
         unet, begin = lasting(worker.pipeline.unet.forward, 2.0), []
 
         def forward(*arguments, **options):
@@ -322,6 +327,6 @@ def test_an_extrapolated_time_is_that_of_a_whole_image(project: Path, monkeypatc
         whole, cut = first_call(42.0), first_call(41.9)
     finally:
         torch.set_num_threads(threads)
-    assert (whole["unet_calls_made"], whole["latency_s"]) == (21, 9 + 21 * 2 + 5)
-    assert (cut["unet_calls_made"], cut["measured_s"]) == (3, 9 + 3 * 2 + 5)
+    assert (whole["denoiser_steps_made"], whole["latency_s"]) == (21, 9 + 21 * 2 + 5)
+    assert (cut["denoiser_steps_made"], cut["measured_s"]) == (3, 9 + 3 * 2 + 5)
     assert cut["latency_s"] == whole["latency_s"]

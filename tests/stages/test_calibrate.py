@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from stages import calibrate
-from stages.lib.models.calibration import read_inputs, write_inputs
+from stages.lib.models.calibration import read_calls, write_calls
+from stages.lib.models.calls import NetworkCall
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import sha256
 from tests.tiny_project import choose_architecture, write_settings
@@ -31,21 +32,30 @@ def run(monkeypatch, tiny_model, tmp_path):
     return run
 
 
-def test_it_keeps_real_inputs_of_every_network(run, capsys):
-    """Two images: two U-Net calls of each with guidance, three texts or fewer, one decoding and one image each."""
-    inputs = read_inputs(run())
-    shapes = {
-        name: [{key: tuple(t.shape) for key, t in item.items()} for item in items] for name, items in inputs.items()
+def shapes_of(calls: dict) -> dict[str, list[dict[str, tuple]]]:
+    return {
+        name: [{key: tuple(tensor.shape) for key, tensor in call.tensors().items()} for call in items]
+        for name, items in calls.items()
     }
-    assert shapes["unet"] == [{"sample": (2, 4, 16, 16), "timestep": (), "text": (2, 16, 32)}] * 4
-    assert shapes["vae"] == [{"latents": (1, 4, 16, 16)}] * 2
-    assert shapes["safety_checker"] == [{"pixels": (1, 3, 32, 32)}] * 2
-    assert set(map(str, shapes["text_encoder"])) == {"{'tokens': (1, 16)}"}
-    steps = [item["timestep"].item() for item in inputs["unet"]]
+
+
+UNET = {"sample": (2, 4, 16, 16), "timestep": (), "encoder_hidden_states": (2, 16, 32)}
+
+
+def test_it_keeps_real_calls_of_every_network(run, capsys):
+    """Two images: two U-Net calls of each with guidance, two texts, one decoding and one image each."""
+    calls = read_calls(run())
+    shapes = shapes_of(calls)
+    assert shapes["unet"] == [UNET] * 4 and shapes["vae"] == [{"z": (1, 4, 16, 16)}] * 2
+    assert shapes["safety_checker"] == [{"clip_input": (1, 3, 32, 32)}] * 2
+    assert shapes["text_encoder"] == [{"input_ids": (1, 16)}] * 4
+    steps = [call.arguments["timestep"].item() for call in calls["unet"]]
     assert steps[0] >= steps[1] and steps[2] >= steps[3]
-    assert all(tensor.isfinite().all() for items in inputs.values() for item in items for tensor in item.values())
+    assert all(
+        tensor.isfinite().all() for items in calls.values() for call in items for tensor in call.tensors().values()
+    )
     line = capsys.readouterr().out.strip()
-    assert line.startswith("calibrate: inputs of 2 images (4 unet, 2 vae, ") and "\n" not in line
+    assert line.startswith("calibrate: calls in 2 images (4 text_encoder, 4 unet, 2 vae, ") and "\n" not in line
 
 
 def test_two_runs_give_the_same_bytes(run):
@@ -73,19 +83,24 @@ def test_a_broken_file_is_one_message(tmp_path):
     """Missing, truncated and empty are told apart, each with its remedy."""
     path = tmp_path / "calibration.safetensors"
     with pytest.raises(UserError, match="is missing: run `dvc repro calibrate`"):
-        read_inputs(path)
-    write_inputs(path, {"vae": [{"latents": torch.zeros(1, 4, 2, 2)}]})
-    assert torch.equal(read_inputs(path)["vae"][0]["latents"], torch.zeros(1, 4, 2, 2))
+        read_calls(path)
+    call = NetworkCall(
+        "decode", {"z": torch.zeros(1, 4, 2, 2), "extra": {"sizes": (1, 2.5, None)}, "return_dict": False}
+    )
+    write_calls(path, {"vae": [call]})
+    (again,) = read_calls(path)["vae"]
+    assert torch.equal(again.arguments["z"], call.arguments["z"]) and again.entry == "decode"
+    assert again.arguments["extra"] == {"sizes": (1, 2.5, None)} and again.arguments["return_dict"] is False
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(UserError, match="is broken .*: delete it"):
-        read_inputs(path)
-    write_inputs(path, {})
-    with pytest.raises(UserError, match="holds no inputs"):
-        read_inputs(path)
+        read_calls(path)
+    write_calls(path, {})
+    with pytest.raises(UserError, match="holds no calls"):
+        read_calls(path)
 
 
-def test_an_architecture_gives_noise_of_the_right_shapes(monkeypatch, tiny_model, tmp_path, capsys):
-    """Protects quantizers that need ranges where nothing can be generated; the same seed, the same bytes."""
+def test_an_architecture_gives_calls_of_the_right_shapes(monkeypatch, tiny_model, tmp_path, capsys):
+    """Protects quantizers that need ranges where no image means anything; the same seed, the same bytes."""
     write_settings(tmp_path)
     choose_architecture(tmp_path, tiny_model)
     monkeypatch.chdir(tmp_path)
@@ -95,12 +110,11 @@ def test_an_architecture_gives_noise_of_the_right_shapes(monkeypatch, tiny_model
         monkeypatch.setattr(sys, "argv", ["calibrate", "--base", str(tiny_model), "--output", str(output)])
         calibrate.main()
     assert sha256(outputs[0]) == sha256(outputs[1])
-    assert "calibrate: inputs of 2 random examples (2 unet, " in capsys.readouterr().out
-    inputs = read_inputs(outputs[0])
-    shapes = {name: {key: tuple(tensor.shape) for key, tensor in items[0].items()} for name, items in inputs.items()}
+    assert "calibrate: calls in 1 images (2 text_encoder, 2 unet, " in capsys.readouterr().out
+    shapes = {name: items[0] for name, items in shapes_of(read_calls(outputs[0])).items()}
     assert shapes == {
-        "unet": {"sample": (2, 4, 16, 16), "timestep": (), "text": (2, 16, 32)},
-        "vae": {"latents": (1, 4, 16, 16)},
-        "text_encoder": {"tokens": (1, 16)},
-        "safety_checker": {"pixels": (1, 3, 32, 32)},
+        "unet": UNET,
+        "vae": {"z": (1, 4, 16, 16)},
+        "text_encoder": {"input_ids": (1, 16)},
+        "safety_checker": {"clip_input": (1, 3, 32, 32)},
     }

@@ -79,7 +79,7 @@ def test_the_order_does_not_change_a_image(project: Path):
     """Protects pairing: in another order, and by two processes, the bytes are the same."""
     params = load_params()
     model, noise = Path(RUN, "models/fp32"), Path(RUN, "noise.safetensors")
-    recipe = Recipe(model, params.variant("fp32"), "cpu", noise, params.generation)
+    recipe = Recipe(model, params.variant("fp32"), "cpu", noise, params.general_arguments)
     prompts = load_prompts(Path("data/prompts.csv"), None)
     orders = [Order(prompt) for prompt in prompts]
     here = list(recipe.generate_all(orders, WorkerPool(1, 1)))

@@ -14,7 +14,8 @@ from PIL import Image
 from stages import generate
 from stages.lib.generation.noise import read_noise
 from stages.lib.generation.recipe import Recipe
-from stages.lib.generation.sampling import generate_image, is_flagged
+from stages.lib.generation.safety import decide
+from stages.lib.generation.sampling import generate_image
 from stages.lib.project.errors import UserError
 from stages.lib.project.worker_pool import WorkerPool
 from stages.lib.quality.metrics import psnr_db
@@ -22,6 +23,9 @@ from tests.conftest import PROJECT
 from tests.tiny_project import PROMPTS, write_models, write_settings
 
 ARGUMENTS = ["--variant", "fp32", "--noise", "data/runs/tiny/noise.safetensors"]
+
+
+CALL = {"num_inference_steps": 3, "guidance_scale": 7.5}
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +99,8 @@ def test_order_number_of_prompts_and_of_processes_do_not_change_a_image(
 
     params = load_params(project / "params.yaml")
     noise = project / "data/runs/tiny/noise.safetensors"
-    recipe = Recipe(project / "data/runs/tiny/models/fp32", params.variant("fp32"), "cpu", noise, params.generation)
+    model = project / "data/runs/tiny/models/fp32"
+    recipe = Recipe(model, params.variant("fp32"), "cpu", noise, params.general_arguments)
     prompts = load_prompts(project / "data/prompts.csv", None)
     generated = {}
     for name, chosen in {"all": prompts, "reversed": prompts[::-1], "one": prompts[1:2]}.items():
@@ -111,7 +116,7 @@ def test_order_number_of_prompts_and_of_processes_do_not_change_a_image(
 def test_a_image_is_the_one_that_diffusers_generates(project: Path, pipeline) -> None:
     """Protects the generation path: decoding, range and rounding are those of StableDiffusionPipeline."""
     noise = read_noise(project / "data/runs/tiny/noise.safetensors", "animal")
-    image = generate_image(pipeline, "fp32", "A cat", noise, 3, 7.5)
+    image = generate_image(pipeline, "fp32", "A cat", noise, 43, CALL)
     pipeline.safety_checker = None
     expected = pipeline("A cat", latents=noise, num_inference_steps=3, guidance_scale=7.5).images[0]
     assert np.array_equal(np.asarray(image), np.asarray(expected))
@@ -120,14 +125,14 @@ def test_a_image_is_the_one_that_diffusers_generates(project: Path, pipeline) ->
 def test_a_flagged_image_is_not_changed(project: Path, pipeline) -> None:
     """Protects images from the safety checker: thresholds below every cosine flag everything and blacken nothing."""
     noise = read_noise(project / "data/runs/tiny/noise.safetensors", "animal")
-    before = generate_image(pipeline, "fp32", "A cat", noise, 3, 7.5)
+    before = generate_image(pipeline, "fp32", "A cat", noise, 43, CALL)
     pixels = np.asarray(before).copy()
     pipeline.safety_checker.concept_embeds_weights.data.fill_(-2)
-    assert is_flagged(pipeline, before)
+    assert decide(pipeline, before).flagged
     assert np.array_equal(np.asarray(before), pixels)
-    assert np.array_equal(np.asarray(generate_image(pipeline, "fp32", "A cat", noise, 3, 7.5)), pixels)
+    assert np.array_equal(np.asarray(generate_image(pipeline, "fp32", "A cat", noise, 43, CALL)), pixels)
     pipeline.safety_checker.concept_embeds_weights.data.fill_(2)
-    assert not is_flagged(pipeline, before)
+    assert not decide(pipeline, before).flagged
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from stages.lib.generation.noise import initial_latents, read_noise
+from stages.lib.generation.noise import image_generator, initial_latents, read_noise
 from stages.lib.project.errors import UserError
+from stages.lib.project.params import load_params
 from stages.noise import latent_shape
 from tests.command import run
 from tests.conftest import PROJECT
+from tests.tiny_models import ARGUMENTS
+from tests.tiny_project import PARAMS
 
 OUTPUT = "data/runs/tiny/noise.safetensors"
 PROMPTS = "id,prompt,kind,complexity,seed,set\na,one,x,low,42,study\nb,two,x,low,43,study\nc,three,x,low,44,extended\n"
@@ -85,25 +88,28 @@ def test_a_missing_base_model_is_one_message(project):
     """Protects a user who runs the stage by hand."""
     done = generate(project, project / "none")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: ") and "unet/config.json is missing" in done.stderr
+    assert done.stderr.startswith("error: ") and "has no model_index.json" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_height_and_width_may_differ(tmp_path):
-    """Protects models whose U-Net declares its sample size as a pair."""
-    (tmp_path / "unet").mkdir()
-    config = tmp_path / "unet" / "config.json"
-    config.write_text(json.dumps({"in_channels": 4, "sample_size": [8, 16]}), encoding="utf-8")
-    assert latent_shape(tmp_path) == (4, 8, 16)
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [("sd15-oblong", (4, 16, 24)), ("flux", (64, 64)), ("sd3", (16, 16, 16)), ("sana", (4, 16, 16))],
+)
+def test_the_shape_is_the_pipelines_own(tiny_kind, tmp_path, kind, shape):
+    """Protects images that are not square, packed latents, and a size that is asked for, whatever any config says."""
+    arguments = json.dumps(ARGUMENTS.get(kind, {}))
+    text = PARAMS.replace("path: data/tiny", f"path: data/tiny, arguments: {arguments}")
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    assert latent_shape(tiny_kind(kind), load_params(tmp_path / "params.yaml")) == shape
 
 
-@pytest.mark.parametrize("config", [{"in_channels": 4}, {"sample_size": 8}, {"in_channels": 4, "sample_size": 0}])
-def test_a_model_without_a_latent_shape_is_one_message(tmp_path, config):
-    """Protects against a failure inside torch."""
-    (tmp_path / "unet").mkdir()
-    (tmp_path / "unet" / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    with pytest.raises(UserError, match="'in_channels' and 'sample_size' give the latent shape"):
-        latent_shape(tmp_path)
+def test_noise_of_the_generator_goes_on_where_the_latents_ended():
+    """Protects schedulers that draw in their steps: as in diffusers, they do not get the initial noise once more."""
+    again = torch.Generator().manual_seed(5)
+    first, second = torch.randn(1, 8, generator=again), torch.randn(1, 8, generator=again)
+    assert torch.equal(first, initial_latents((8,), 5)) and not torch.equal(first, second)
+    assert torch.equal(torch.randn(1, 8, generator=image_generator((8,), 5)), second)
 
 
 def test_noise_of_an_unknown_prompt_or_a_broken_file_is_one_message(tmp_path):

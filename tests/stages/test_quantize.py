@@ -11,13 +11,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from stages import quantize
-from stages.calibrate import collect
-from stages.lib.models.calibration import write_inputs
+from stages.lib.models.calibration import write_calls
 from stages.lib.models.components import write_component
 from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.params import COMPONENTS, load_params
-from stages.lib.project.prompts import Prompt
-from tests.reference import reference_pipeline
+from tests.reference import calibration_of
 
 PROJECT = Path(__file__).resolve().parents[2]
 # Beside the shipped variants.
@@ -123,11 +121,7 @@ def test_ranges_of_activations_need_the_calibration_file(monkeypatch, tiny_model
 
 def test_scales_of_activations_are_counted(monkeypatch, tiny_model, tmp_path):
     """The size report of a variant with calibrated activations misses no byte of its files and no parameter."""
-    pipeline = reference_pipeline(tiny_model)
-    pipeline.register_modules(safety_checker=None)
-    prompt = Prompt(id="dog", prompt="a dog", kind="animal", complexity="low", seed=7, set="calibration")
-    inputs = collect(pipeline, [prompt], steps=2, guidance_scale=7.5, unet_calls=1, seed=0)
-    write_inputs(tmp_path / "calibration.safetensors", inputs)
+    write_calls(tmp_path / "calibration.safetensors", calibration_of(tiny_model, denoiser_calls=1))
     report = _run(monkeypatch, tiny_model, tmp_path, "w8a8-simulated")
     assert report["parameters"] == 471871 and report["parameters_left_out"] == 0
     files = sum(path.stat().st_size for path in (tmp_path / "w8a8-simulated").rglob("*.safetensors"))

@@ -652,7 +652,7 @@ def test_tables_and_figures_are_numbered_without_gaps(html):
 
 def test_an_extrapolated_time_is_marked_wherever_it_stands(copy):
     """Protects a reader from taking an estimate for a measurement."""
-    edit = {"extrapolated": True, "unet_calls": 21, "unet_calls_made": 3}
+    edit = {"extrapolated": True, "denoiser_steps": 21, "denoiser_steps_made": 3}
     for name in ("fp32", "bf16"):
         change(copy / f"reports/embedded/timing/{name}.json", lambda timing: timing.update(edit))
     page = rendered()

@@ -8,24 +8,21 @@ import pytest
 import torch
 
 from stages import sensitivity_components, sensitivity_layers, sensitivity_steps
-from stages.calibrate import collect
 from stages.lib.generation.noise import read_noise
 from stages.lib.generation.sampling import generate_image
-from stages.lib.models.calibration import read_inputs, write_inputs
-from stages.lib.models.components import load_component
+from stages.lib.models.calibration import read_calls, write_calls
+from stages.lib.models.components import load_component, load_pipeline
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import COMPONENTS, load_params
-from stages.lib.project.prompts import Prompt
 from stages.lib.sensitivity.swapping import (
     Recorder,
     Switching,
     decode,
     denoise,
     encode,
-    reference_pipeline,
     sensitivity_prompts,
 )
-from tests.reference import reference_pipeline as with_diffusers
+from tests.reference import calibration_of
 from tests.tiny_project import write_models, write_settings
 
 STAGES = {
@@ -41,10 +38,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
     write_settings(folder)
     write_models(folder, tiny_model, ())
     shutil.copytree(tiny_model, folder / "data/runs/tiny/models/base")
-    pipeline = with_diffusers(tiny_model)
-    pipeline.register_modules(safety_checker=None)
-    prompt = Prompt(id="dog", prompt="a dog", kind="animal", complexity="low", seed=7, set="calibration")
-    write_inputs(folder / "data/runs/tiny/calibration.safetensors", collect(pipeline, [prompt], 3, 7.5, 3, 0))
+    write_calls(folder / "data/runs/tiny/calibration.safetensors", calibration_of(tiny_model, steps=3))
     return folder
 
 
@@ -74,7 +68,7 @@ def reports(project) -> dict[str, dict]:
 
 @pytest.fixture(scope="module")
 def pipeline(project):
-    return reference_pipeline(project / "data/runs/tiny/models/base", "cpu")
+    return load_pipeline(project / "data/runs/tiny/models/base")
 
 
 def test_all_combinations_are_there_and_shares_add_up(reports):
@@ -138,8 +132,8 @@ def test_a_second_run_writes_the_same_bytes(project, reports, monkeypatch):
 def test_generating_part_by_part_is_drawing(project, pipeline):
     """Protects the comparison with the images of `generate`: the same pixels, with recorder and replay too."""
     noise = read_noise(project / "data/runs/tiny/noise.safetensors", "animal")
-    unet = pipeline.unet
-    whole = torch.tensor(list(generate_image(pipeline, "fp32", "A cat", noise, 3, 7.5).tobytes()))
+    unet, arguments = pipeline.unet, {"num_inference_steps": 3, "guidance_scale": 7.5}
+    whole = torch.tensor(list(generate_image(pipeline, "fp32", "A cat", noise, 43, arguments).tobytes()))
     text = encode(pipeline, pipeline.text_encoder, "A cat", True)
     recorder = Recorder(unet)
     latents = denoise(pipeline, recorder, text, noise, 3, 7.5, "FP32")
@@ -169,8 +163,8 @@ def test_as_many_prompts_are_taken_as_there_are(project, monkeypatch):
 
 def test_the_ranking_needs_inputs(project, tmp_path, monkeypatch):
     """A calibration file without U-Net inputs is one message."""
-    inputs = read_inputs(project / "data/runs/tiny/calibration.safetensors")
+    inputs = read_calls(project / "data/runs/tiny/calibration.safetensors")
     other = shutil.copytree(project, tmp_path / "project")
-    write_inputs(other / "data/runs/tiny/calibration.safetensors", {"vae": inputs["vae"]})
-    with pytest.raises(UserError, match="no calibration inputs of 'unet'"):
+    write_calls(other / "data/runs/tiny/calibration.safetensors", {"vae": inputs["vae"]})
+    with pytest.raises(UserError, match="no calibration calls of the denoiser"):
         run(other, "layers", monkeypatch)

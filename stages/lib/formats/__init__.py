@@ -7,8 +7,8 @@ has three functions:
 
 - `quantize(base: Path, variant: Variant, out: Path) -> None`: read the pipeline folder `base`, write the variant
   into the existing empty folder `out`; everything `load` needs is inside `out`.
-  Where `variant.needs_calibration` it is given `calibration` as well: stages.lib.models.calibration.read_inputs().
-- `load(folder: Path, variant: Variant, device: str) -> StableDiffusionPipeline`: rebuild it on `device`
+  Where `variant.needs_calibration` it is given `calibration` as well: stages.lib.models.calibration.read_calls().
+- `load(folder: Path, variant: Variant, device: str) -> DiffusionPipeline`: rebuild it on `device`
   ("cpu" or "cuda").
 - `inventory(folder: Path, variant: Variant) -> list[StoredTensor]`: what the folder stores
   (stages.lib.models.inventory).
@@ -58,5 +58,5 @@ BACKENDS = {
     "torch_dynamic": Backend("stages.lib.formats.torch_dynamic.backend", 1.3, operators=("Linear",)),
     "openvino": Backend("stages.lib.formats.openvino.backend", 2.0, 4.5, operators=WEIGHTED, exact=ENDS),
     "onnxruntime": Backend("stages.lib.formats.onnxruntime.backend", 2.0, 4.5, operators=WEIGHTED),
-    "torchao": Backend("stages.lib.formats.torchao.backend", 1.6),
+    "torchao": Backend("stages.lib.formats.torchao.backend", 1.6, 1.6),
 }

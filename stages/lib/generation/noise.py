@@ -8,14 +8,23 @@ from safetensors import SafetensorError, safe_open
 from stages.lib.project.errors import UserError
 
 
-def initial_latents(shape: tuple[int, int, int], seed: int) -> torch.Tensor:
+def initial_latents(shape: tuple[int, ...], seed: int) -> torch.Tensor:
     """Standard normal noise, FP32 (1, *shape), from a CPU generator of its own: CUDA's gives other numbers."""
+    return torch.randn((1, *shape), generator=torch.Generator("cpu").manual_seed(seed), dtype=torch.float32)
+
+
+def image_generator(shape: tuple[int, ...], seed: int) -> torch.Generator:
+    """The generator of one image after its initial latents, of `shape` without the batch, were drawn from it.
+
+    What schedulers draw besides follows, as in diffusers, and does not repeat those.
+    """
     generator = torch.Generator("cpu").manual_seed(seed)
-    return torch.randn((1, *shape), generator=generator, dtype=torch.float32)
+    torch.randn((1, *shape), generator=generator, dtype=torch.float32)
+    return generator
 
 
 def read_noise(path: Path, id: str) -> torch.Tensor:
-    """The initial latents of prompt `id`, FP32 (1, channels, height, width), the shape that a pipeline takes.
+    """The initial latents of prompt `id`, FP32, in the shape that a pipeline takes, such as (1, c, height, width).
 
     Only this one tensor is read. A missing or broken file, or an id that is not in it, is a UserError.
     """

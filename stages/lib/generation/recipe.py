@@ -1,10 +1,10 @@
 """How the images of a variant are generated: the model, the settings and the stored noise, in any process."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stages.lib.formats import BACKENDS
 from stages.lib.formats.shared.loaded_size import loaded_bytes
@@ -15,12 +15,11 @@ from stages.lib.generation.step_latents import Recorder
 from stages.lib.project.memory import PROCESS_BYTES
 from stages.lib.project.params import Variant
 from stages.lib.project.prompts import SEED_LIMIT, Prompt
-from stages.lib.project.sections import Generation
 from stages.lib.project.worker_pool import WorkerPool, map_in_pool, pool_for, threads_here
 
 if TYPE_CHECKING:
     import numpy as np
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
 
 OTHER_SEED = 1_000_000  # added to a prompt's seed
 
@@ -36,7 +35,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Generated:
-    """One image: its pixels, uint8 (H, W, 3), the latents after every step, FP32 (steps, c, h, w), if they were to be
+    """One image: its pixels, uint8 (H, W, 3), the latents after every step, FP32 (steps, ...), if they were to be
     recorded, and what the safety checker says."""
 
     id: str
@@ -53,30 +52,25 @@ class Recipe:
     variant: Variant
     device: str
     noise: Path
-    generation: Generation
+    arguments: Mapping[str, Any]  # of the pipeline's call
 
-    def load(self) -> "StableDiffusionPipeline":
+    def load(self) -> "DiffusionPipeline":
         """The pipeline in this process, deterministic."""
         use_deterministic_algorithms()
         quiet_safety_checker()
         return BACKENDS[self.variant.backend].load_module().load(self.model, self.variant, self.device)
 
-    def generate(self, pipeline: "StableDiffusionPipeline", order: Order) -> Generated:
+    def generate(self, pipeline: "DiffusionPipeline", order: Order) -> Generated:
         """One image; the latents come from the CPU, so that every variant starts from the same ones."""
         import numpy as np
 
-        latents, recorder = read_noise(self.noise, order.prompt.id), Recorder() if order.recorded else None
+        noise, recorder = read_noise(self.noise, order.prompt.id), Recorder() if order.recorded else None
+        seed = order.prompt.seed
         if order.other_seed:
-            latents = initial_latents(tuple(latents.shape[1:]), (order.prompt.seed + OTHER_SEED) % SEED_LIMIT)
-        image = generate_image(
-            pipeline,
-            self.variant.name,
-            order.prompt.prompt,
-            latents,
-            self.generation.steps,
-            self.generation.guidance_scale,
-            recorder,
-        )
+            seed = (seed + OTHER_SEED) % SEED_LIMIT
+            noise = initial_latents(tuple(noise.shape[1:]), seed)
+        words = self.variant.name, order.prompt.prompt
+        image = generate_image(pipeline, *words, noise, seed, self.arguments, recorder)
         found = None if recorder is None else recorder.stacked()
         return Generated(order.prompt.id, np.asarray(image), found, decide(pipeline, image))
 
@@ -85,7 +79,7 @@ class Recipe:
         return map_in_pool(self.load, partial(_generate, self), orders, pool)
 
 
-def _generate(recipe: Recipe, pipeline: "StableDiffusionPipeline", order: Order) -> Generated:
+def _generate(recipe: Recipe, pipeline: "DiffusionPipeline", order: Order) -> Generated:
     return recipe.generate(pipeline, order)
 
 

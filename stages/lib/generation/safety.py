@@ -11,40 +11,57 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from stages.lib.generation.image_folder import LISTING, read_listing
-from stages.lib.generation.sampling import is_flagged
 from stages.lib.project.errors import UserError
 
 if TYPE_CHECKING:
     import torch
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
     from PIL.Image import Image
 
 SPECIAL_CARE_BONUS = 0.01
 NO_EMBEDDING = "no_embedding"  # the back end's safety checker shows none
+NO_CHECKER = "no_checker"  # the model has none
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What the checker said of one image; `margin` is None where the back end keeps the embedding to itself."""
+    """What the checker said of one image; `margin` is None where there is none, for `reason`."""
 
     flagged: bool
     margin: float | None
+    reason: str | None = None
 
 
-def decide(pipeline: "StableDiffusionPipeline", image: "Image") -> Decision:
-    """Ask the checker once; the image is not changed. The margin comes from the embedding of that very call."""
+def decide(pipeline: "DiffusionPipeline", image: "Image") -> Decision:
+    """Ask the checker once; the image is not changed. A model without one flags nothing."""
     import torch
 
-    checker, seen = pipeline.safety_checker, []
+    checker = getattr(pipeline, "safety_checker", None)
+    if checker is None:
+        return Decision(False, None, NO_CHECKER)
+    pixels = pipeline.feature_extractor([image], return_tensors="pt").pixel_values
+    return judged(checker, pixels.to(device=pipeline.device, dtype=torch.float32))
+
+
+def judged(checker: "torch.nn.Module", pixels: "torch.Tensor") -> Decision:
+    """What a checker says of one image as the feature extractor gives it, (1, 3, h, w), margin and all, in one call."""
+    import numpy as np
+    import torch
+
+    seen: list[torch.Tensor] = []
     projection = getattr(checker, "visual_projection", None)
-    if not isinstance(projection, torch.nn.Module):
-        return Decision(is_flagged(pipeline, image), None)
-    hook = projection.register_forward_hook(lambda _, args, output: seen.append(output))
+    hook = None
+    if isinstance(projection, torch.nn.Module):
+        hook = projection.register_forward_hook(lambda _, args, output: seen.append(output))
     try:
-        flagged = is_flagged(pipeline, image)
+        # It blackens images that it flags: one of a single pixel.
+        _, flagged = checker(images=np.zeros((1, 1, 1, 3)), clip_input=pixels)
     finally:
-        hook.remove()
-    return Decision(flagged, margin_of(checker, seen[0]) if seen else None)
+        if hook:
+            hook.remove()
+    if not seen:
+        return Decision(bool(flagged[0]), None, NO_EMBEDDING)
+    return Decision(bool(flagged[0]), margin_of(checker, seen[0]))
 
 
 def margin_of(checker: "torch.nn.Module", embedding: "torch.Tensor") -> float:
@@ -62,8 +79,11 @@ def margin_of(checker: "torch.nn.Module", embedding: "torch.Tensor") -> float:
 
 def margin_fields(decision: Decision) -> dict[str, Any]:
     """The keys that an image's entry in images.json has of a decision."""
-    reason = NO_EMBEDDING if decision.margin is None else None
-    return {"flagged": decision.flagged, "safety_margin": decision.margin, "safety_margin_reason": reason}
+    return {
+        "flagged": decision.flagged,
+        "safety_margin": decision.margin,
+        "safety_margin_reason": decision.reason,
+    }
 
 
 def read_decisions(folder: Path) -> dict[str, dict[str, Any]]:

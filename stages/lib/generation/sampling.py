@@ -2,14 +2,18 @@
 
 import logging
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
+from stages.lib.generation.noise import image_generator
+from stages.lib.models.calls import tensors_in
+from stages.lib.models.watch import around_calls, around_steps, networks_of
 from stages.lib.project.errors import UserError
 
 if TYPE_CHECKING:
     import torch
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
     from PIL.Image import Image
 
 
@@ -41,72 +45,63 @@ def quiet_safety_checker() -> None:
     logging.getLogger("diffusers.pipelines.stable_diffusion.safety_checker").setLevel(logging.ERROR)
 
 
-def place_noise(pipeline: "StableDiffusionPipeline", noise: "torch.Tensor") -> "torch.Tensor":
-    """FP32 noise (1, c, h, w) on the pipeline's device, in the dtype in which diffusers would have generated it.
-
-    That is the dtype of the prompt embeddings. The pipeline itself scales it by the scheduler's `init_noise_sigma`.
-    """
-    return noise.to(device=pipeline.device, dtype=pipeline.text_encoder.dtype)
-
-
 def generate_image(
-    pipeline: "StableDiffusionPipeline",
+    pipeline: "DiffusionPipeline",
     variant: str,
     prompt: str,
     noise: "torch.Tensor",
-    steps: int,
-    guidance_scale: float,
+    seed: int,
+    arguments: Mapping[str, Any],
     on_step: "Callable[[torch.Tensor], None] | None" = None,
 ) -> "Image":
-    """The RGB image of `prompt` from FP32 `noise` (1, c, h, w); the safety checker is not asked.
+    """The RGB image of `prompt` from FP32 `noise` (1, ...); the safety checker is not asked.
 
-    The steps are those of StableDiffusionPipeline.__call__, split before decoding so that latents and image can be
-    looked at. A value in them that is not finite is a UserError: never a black image. `on_step` is given the latents
-    (1, c, h, w) after every step; it must not change them.
+    The pipeline's own call with `arguments`, and with a generator that goes on where the noise ended; `seed` is that of
+    both. What enters and leaves the decoder is looked at: a value that is not finite is a UserError, never a black
+    image. `on_step` is given the latents (1, ...) after every step; it must not change them.
     """
     import torch
 
-    watched = {} if on_step is None else {"callback_on_step_end": _watching(on_step)}
-    latents = pipeline(
-        prompt=prompt,
-        latents=place_noise(pipeline, noise),
-        num_inference_steps=steps,
-        guidance_scale=guidance_scale,
-        output_type="latent",
-        **watched,
-    ).images
-    _check_finite(latents, "denoised latents", variant, prompt)
-    with torch.no_grad():
-        decoded = pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor, return_dict=False)[0]
-    _check_finite(decoded, "decoded image", variant, prompt)
-    return pipeline.image_processor.postprocess(decoded, output_type="pil")[0]
+    def look(name: str, entry: str, inner: Callable, args: tuple, options: dict) -> Any:
+        _check_finite((args, options), "denoised latents", variant, prompt)
+        answer = inner(*args, **options)
+        _check_finite(answer, "decoded image", variant, prompt)
+        return answer
+
+    def see(latents: "torch.Tensor", _timestep: Any) -> None:
+        if on_step is not None:
+            on_step(latents)
+
+    torch.manual_seed(seed)  # for what a pipeline draws from no generator
+    decoders = {name: part for name, part in networks_of(pipeline).items() if hasattr(part, "decode")}
+    with without_checker(pipeline), around_calls(decoders, look), around_steps(pipeline, see):
+        return pipeline(
+            prompt=prompt,
+            latents=noise.to(pipeline.device),
+            generator=image_generator(tuple(noise.shape[1:]), seed),
+            output_type="pil",
+            **arguments,
+        ).images[0]
 
 
-def _watching(on_step: "Callable[[torch.Tensor], None]") -> Callable[..., dict]:
-    """What diffusers calls after a step; the empty dictionary it answers changes nothing."""
-
-    def watch(_pipeline: object, _step: int, _timestep: object, tensors: dict) -> dict:
-        on_step(tensors["latents"])
-        return {}
-
-    return watch
-
-
-def is_flagged(pipeline: "StableDiffusionPipeline", image: "Image") -> bool:
-    """What the safety checker says of a finished image. The image is not changed."""
-    import numpy as np
-
-    inputs = pipeline.feature_extractor([image], return_tensors="pt").pixel_values
-    inputs = inputs.to(device=pipeline.device, dtype=pipeline.text_encoder.dtype)
-    # The checker blackens what it is given: a copy.
-    _, flagged = pipeline.safety_checker(images=np.array(image)[None], clip_input=inputs)
-    return bool(flagged[0])
+@contextmanager
+def without_checker(pipeline: "DiffusionPipeline") -> Iterator[None]:
+    """Until the block ends, the pipeline has no safety checker, which would blacken images."""
+    checker = vars(pipeline).get("safety_checker")
+    if checker is not None:
+        vars(pipeline)["safety_checker"] = None
+    try:
+        yield
+    finally:
+        if checker is not None:
+            vars(pipeline)["safety_checker"] = checker
 
 
-def _check_finite(values: "torch.Tensor", what: str, variant: str, prompt: str) -> None:
-    if not values.isfinite().all():
-        raise UserError(
-            f"variant '{variant}' gives NaN or infinity in the {what} of prompt '{prompt}': its arithmetic "
-            f"({str(values.dtype).removeprefix('torch.')}) is too narrow or its weights are broken; in params.yaml set "
-            f"`compute: float32` under variants.{variant}"
-        )
+def _check_finite(values: Any, what: str, variant: str, prompt: str) -> None:
+    for tensor in tensors_in(values):
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise UserError(
+                f"variant '{variant}' gives NaN or infinity in the {what} of prompt '{prompt}': its arithmetic "
+                f"({str(tensor.dtype).removeprefix('torch.')}) is too narrow or its weights are broken; in params.yaml "
+                f"set `compute: float32` under variants.{variant}"
+            )

@@ -20,27 +20,27 @@ class Recorder:
         self.steps: list[torch.Tensor] = []
 
     def __call__(self, latents: "torch.Tensor") -> None:
-        """Keep `latents` (1, c, h, w) of any floating dtype, on any device."""
+        """Keep `latents` (1, ...) of any floating dtype, on any device."""
         import torch
 
         self.steps.append(latents.detach().to(device="cpu", dtype=torch.float32, copy=True)[0])
 
     def stacked(self) -> "np.ndarray":
-        """All that was kept, (steps, c, h, w)."""
+        """All that was kept, (steps, ...)."""
         import torch
 
         return torch.stack(self.steps).numpy()
 
 
 def write_trajectories(folder: Path, recorded: "dict[str, np.ndarray]") -> None:
-    """latents.safetensors in `folder`: per prompt id FP32 (steps, c, h, w), in the order of the steps."""
+    """latents.safetensors in `folder`: per prompt id FP32 (steps, ...), in the order of the steps."""
     from safetensors.numpy import save_file
 
     save_file(recorded, folder / TRAJECTORIES)
 
 
 def read_trajectories(folder: Path) -> dict[str, "np.ndarray"]:
-    """By prompt id: the latents after every step, FP32 (steps, c, h, w). A missing or broken file is a UserError."""
+    """By prompt id: the latents after every step, FP32 (steps, ...). A missing or broken file is a UserError."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 

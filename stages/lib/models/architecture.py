@@ -8,12 +8,10 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.lib.models.components import empty_network
+from stages.lib.models.components import empty_component
 from stages.lib.models.inventory import operator_of
-from stages.lib.models.pipelines import MODEL_INDEX
+from stages.lib.models.kinds import MODEL_INDEX, REMEDY, kind_of, role_of
 from stages.lib.project.errors import UserError
-from stages.lib.project.files import read_json
-from stages.lib.project.params import COMPONENTS
 from stages.lib.project.variant import DTYPE_BITS
 
 if TYPE_CHECKING:
@@ -22,58 +20,30 @@ if TYPE_CHECKING:
 MIB = 1024**2
 FORMATS = ("float32", "float16", "int8")
 # What INT8 can be stored for: nearly all of a model. The rest stays FP32.
-ROUNDED = ("Conv2d", "Linear", "Embedding")
+ROUNDED = ("Conv1d", "Conv2d", "Conv3d", "Linear", "Embedding")
 SCALE_BYTES = 4
 
 
-def network_classes() -> dict[str, type]:
-    """The networks that can be built, by class name; a fixed list, so that no file says which code runs."""
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-    from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
-    from transformers import CLIPTextModel, CLIPTextModelWithProjection
-
-    kinds = (
-        UNet2DConditionModel,
-        AutoencoderKL,
-        CLIPTextModel,
-        CLIPTextModelWithProjection,
-        StableDiffusionSafetyChecker,
-    )
-    return {kind.__name__: kind for kind in kinds}
-
-
 def describe(folder: Path) -> dict[str, Any]:
-    """Every network of the architecture in `folder`, in the order of COMPONENTS, and their sum.
+    """Every network of the architecture in `folder`, and their sum.
 
     Sizes are in MiB for each of FORMATS: `theoretical_mib` counts every parameter in the format's bits; `stored_mib`
     is what storing it takes: with INT8, the weights of convolutions, linear layers and embeddings as one byte each with
     an FP32 scale per output channel (row), everything else in FP32. A missing or unknown network is a UserError.
     """
-    index = read_json(folder / MODEL_INDEX)
-    kinds = network_classes()
+    kind = kind_of(folder)
+    lost = (name for name, entry in kind.missing.items() if role_of(name, *entry))
+    for component in (*kind.networks, *lost):
+        if not (folder / component / "config.json").is_file():
+            raise UserError(f"{folder}/{component}/config.json is missing: bring the configuration of every network")
     found = []
-    for component, entry in index.items():
-        if not (isinstance(entry, list) and len(entry) == 2):
-            continue
-        config = folder / component / "config.json"
-        if entry[1] in kinds:
-            if not config.is_file():
-                raise UserError(f"{config} is missing: bring the configuration of every network")
-            found.append(_component(component, entry[1], empty_network(config.parent, kinds[entry[1]])))
-        elif config.is_file():
-            raise UserError(f"{folder / MODEL_INDEX}: network '{entry[1]}' is unknown: use one of {', '.join(kinds)}")
+    for component in kind.networks:
+        found.append(_component(component, kind.parts[component][1], empty_component(folder, component)))
     if not found:
-        raise UserError(f"{folder / MODEL_INDEX} names no network: use one of {', '.join(kinds)}")
-    found.sort(key=lambda item: _place(item["component"]))
+        raise UserError(f"{folder / MODEL_INDEX} names no network: {REMEDY}")
     keys = ("theoretical_mib", "stored_mib")
     total = {key: {name: sum(item[key][name] for item in found) for name in FORMATS} for key in keys}
     return {"parameters": sum(item["parameters"] for item in found), **total, "components": found}
-
-
-def _place(component: str) -> tuple[int, str]:
-    """Where a network stands in tables: a second text encoder after the first."""
-    places = [place for place, name in enumerate(COMPONENTS) if component.startswith(name)]
-    return (places[0] if places else len(COMPONENTS), component)
 
 
 def _component(component: str, kind: str, network: "nn.Module") -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from stages.lib.models.kinds import kind_of
 from stages.lib.models.pipelines import (
+    adapters_beside,
     check_kind,
     check_pipeline_folder,
     configuration_files,
@@ -18,27 +19,43 @@ from stages.lib.models.pipelines import (
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import whole_folder
 from stages.lib.project.memory import check_memory
-from stages.lib.project.sections import ArchitectureModel
+from stages.lib.project.sections import ArchitectureModel, FileModel, FolderModel, HubModel
 
 # Measured highest memory of generation weights, in bytes of the largest network.
 DRAWING_PEAK = 1.3
 
 
-def copy_pipeline(source: Path, output: Path) -> int:
-    """Check the pipeline in `source`, copy what it needs to `output` whole or not at all; bytes copied."""
-    from stages.lib.models.components import use_current_names
+def write_base(model: FolderModel | HubModel | FileModel, key: str, source: Path, output: Path) -> int:
+    """Check `models.<key>`, whose folder or file is `source`, and write what its pipeline needs to `output`; bytes.
 
-    check_pipeline_folder(source)
+    Whole or not at all. Tensors are called as the installed libraries call them, and adapters are fused.
+    """
+    from stages.lib.models.adapters import adapter_files, fuse_adapters
+    from stages.lib.models.components import use_current_names
+    from stages.lib.models.single_file import configuration_of, write_pipeline_of_file
+
+    fused = adapter_files(model.adapters, key)
+    if not isinstance(model, FileModel):
+        check_pipeline_folder(source, model.variant)
     try:
         with whole_folder(output) as folder:
-            copy_needed(source, folder, needed_files(listed_files(source), kind_of(source)))
+            if isinstance(model, FileModel):
+                write_pipeline_of_file(source, configuration_of(model.config, key), folder)
+            else:
+                paths = listed_files(source)
+                copy_needed(source, folder, needed_files(paths, kind_of(source), model.variant))
+                for path in adapters_beside(paths):  # a user may believe that it is used
+                    if source / path not in fused:
+                        print(f"download: {source / path} looks like a LoRA and is not used: name it in `adapters`")
             for component in kind_of(folder).networks:
                 if use_current_names(folder, component):
                     print(f"download: {component}, tensors renamed as the installed libraries call them")
-            copied_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            if fused:
+                fuse_adapters(folder, model.adapters, key)
+            check_pipeline_folder(folder)
+            return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     except OSError as error:
-        raise UserError(f"cannot copy {source} to {output}: {cause_of(error, output.parent)}") from None
-    return copied_bytes
+        raise UserError(f"cannot write {output} from {source}: {cause_of(error, output.parent)}") from None
 
 
 def make_from_architecture(model: ArchitectureModel, key: str, output: Path) -> int:

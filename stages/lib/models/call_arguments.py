@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from stages.lib.project.errors import UserError
-from stages.lib.project.params import PARAMS_FILE
+from stages.lib.project.params import PARAMS_FILE, Params
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -38,6 +38,11 @@ def call_arguments(
             f"{pipeline_class.__name__} takes no such argument: use some of {', '.join(legal)}"
         )
     return {name: value for name, value in general.items() if name in parameters} | dict(own)
+
+
+def arguments_of(params: Params, pipeline_class: type) -> dict[str, Any]:
+    """What a pipeline of the chosen model is called with, as params.yaml says."""
+    return call_arguments(pipeline_class, params.general_arguments, params.chosen_model.arguments, params.model)
 
 
 class _Found(Exception):

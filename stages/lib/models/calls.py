@@ -11,6 +11,7 @@ the place of a safety checker's `forward`, which compares in NumPy, `embed`: pix
 """
 
 import copy
+import functools
 import importlib
 import inspect
 from collections.abc import Iterator, Mapping
@@ -51,6 +52,16 @@ def bind(network: nn.Module, entry: str, args: tuple, options: dict) -> NetworkC
     if CHECKERS.search(type(network).__name__):
         return NetworkCall(EMBED, {"clip_input": arguments["clip_input"]})
     return NetworkCall(entry, arguments)
+
+
+@functools.cache
+def _names(kind: type, entry: str) -> tuple[str, ...]:
+    return tuple(inspect.signature(getattr(kind, entry)).parameters)[1:]
+
+
+def parameter_names(network: nn.Module, entry: str) -> tuple[str, ...]:
+    """The names of the parameters of `entry`, in order."""
+    return _names(type(network), entry)
 
 
 def run(network: nn.Module, call: NetworkCall) -> Any:

@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -180,6 +180,7 @@ def rebuild_component(
     state = {}
     for path in weight_files(folder, component):
         state.update(load_file(path))
+    state |= {name: state[kept] for name, kept in shared_names(folder, component).items()}
     needed = {f"{name}.weight{suffix}" for name in linears for suffix in suffixes}
     needed |= {name for name, _ in model.named_parameters()}
     lost = sorted(needed - state.keys())
@@ -218,6 +219,26 @@ def assemble(folder: Path, networks: "dict[str, torch.nn.Module]") -> "Diffusion
         _limit_length(tokenizer, networks.get(name.replace("tokenizer", "text_encoder")))
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def load_pipeline(folder: Path, device: str = "cpu", empty: Sequence[str] = ()) -> "DiffusionPipeline":
+    """The pipeline of `folder` in FP32 on `device`; the networks `empty` without weights, to be looked at alone."""
+    networks = {}
+    for name in kind_of(folder).networks:
+        if name in empty:
+            networks[name] = _shown(empty_component(folder, name))
+        else:
+            networks[name] = load_component(folder, name, "float32").to(device)
+    return assemble(folder, networks)
+
+
+def _shown(network: "torch.nn.Module") -> "torch.nn.Module":
+    """A network without weights that says it is on the CPU: a pipeline may ask it where its others are."""
+    import torch
+
+    kind = type(network)
+    network.__class__ = type(kind.__name__, (kind,), {"device": torch.device("cpu"), "dtype": torch.float32})
+    return network
 
 
 def _like_diffusers(network: "torch.nn.Module") -> None:

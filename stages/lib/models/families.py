@@ -27,5 +27,5 @@ READ_FROM = {
 # Classes that a library has renamed.
 RENAMED = {"CLIPFeatureExtractor": "CLIPImageProcessor"}
 
-# Arguments of networks that keep FP32 where all else is cast to fewer bits: positions, times, and sizes in pixels.
-EXACT_ARGUMENTS = re.compile(r"(^|_)(ids|timesteps?|sigmas?|guidance|rotary_emb|t)$")
+# Arguments of networks that keep FP32 where all else is cast to fewer bits: positions, times, sizes, finished images.
+EXACT_ARGUMENTS = re.compile(r"(^|_)(ids|timesteps?|sigmas?|guidance|rotary_emb|t|images)$")

@@ -43,7 +43,7 @@ def bring_from_hub(model: HubModel, key: str) -> Path:
             index = read_mapping(Path(path))
         kind = kind_of_index(index, {path.partition("/")[0] for path in files if "/" in path}, where)
         check_kind(kind)
-        needed = list(needed_files(files, kind).values())
+        needed = list(needed_files(files, kind, model.variant).values())
         total_bytes = sum(files[path].size for path in needed)
         whole_bytes = sum(file.size for file in files.values())
         print(

@@ -1,14 +1,15 @@
 """What a model folder stores on disk, and what a loaded network holds in memory."""
 
 import gzip
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.lib.models.components import empty_component, headers, shared_names, weight_files
+from stages.lib.models.kinds import kind_of
 from stages.lib.project.errors import UserError
-from stages.lib.project.params import COMPONENTS
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +21,7 @@ GRAPH = "openvino_model.xml.gz"
 ONNX_CONSTANTS = "model.onnx.data"
 ONNX_GRAPH = "model.onnx.gz"
 GRAPH_FILES = (GRAPH_CONSTANTS, GRAPH, ONNX_CONSTANTS, ONNX_GRAPH)
+NORMALIZATION = re.compile(r"Norm(\d+d)?$|RMS_?[nN]orm")
 # What a quantized weight or input needs besides its integers: tensors that stand for no parameter of the base model.
 QUANTIZATION_SUFFIXES = ("_scale", "_zero_point")
 
@@ -44,9 +46,9 @@ class StoredTensor:
 def stored_tensors(folder: Path) -> list[StoredTensor]:
     """Every tensor of a model folder, from the headers of its files and the configs; no weight is read.
 
-    `operator` is Conv2d, Linear, Embedding, Normalization or Other, by the class of the layer that owns the tensor.
+    `operator` is what `operator_of` says of the layer that owns the tensor.
     """
-    return [tensor for component in COMPONENTS for tensor in stored_component(folder, component)]
+    return [tensor for component in kind_of(folder).networks for tensor in stored_component(folder, component)]
 
 
 def stored_component(folder: Path, component: str) -> Iterator[StoredTensor]:
@@ -84,26 +86,29 @@ def _owner(name: str) -> str:
 
 
 def operator_of(module: "torch.nn.Module") -> str:
-    """Conv2d, Linear, Embedding, Normalization or Other."""
+    """Conv1d, Conv2d, Conv3d, Linear, Embedding, Normalization or Other."""
     from torch import nn
 
-    kinds = {
-        "Conv2d": nn.Conv2d,
-        "Linear": nn.Linear,
-        "Embedding": nn.Embedding,
-        "Normalization": nn.GroupNorm | nn.LayerNorm,
-    }
-    return next((name for name, kind in kinds.items() if isinstance(module, kind)), "Other")
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.Embedding)
+    found = next((kind.__name__ for kind in kinds if isinstance(module, kind)), None)
+    if found:
+        return found
+    # Every library has classes of its own for these.
+    return "Normalization" if NORMALIZATION.search(type(module).__name__) else "Other"
 
 
 def disk_bytes(folder: Path) -> dict[str, int]:
     """Bytes of the files with weights of each component: safetensors with their headers, graphs with their text."""
-    return {component: sum(path.stat().st_size for path in _files(folder, component)) for component in COMPONENTS}
+    return {
+        component: sum(path.stat().st_size for path in _files(folder, component))
+        for component in kind_of(folder).networks
+    }
 
 
 def runtime_bytes(folder: Path) -> dict[str, int]:
     """The same once graphs, which are stored compressed, are unpacked: the bytes that a runtime loads."""
-    return {component: sum(_unpacked(path) for path in _files(folder, component)) for component in COMPONENTS}
+    networks = kind_of(folder).networks
+    return {component: sum(_unpacked(path) for path in _files(folder, component)) for component in networks}
 
 
 def _unpacked(path: Path) -> int:
@@ -116,7 +121,10 @@ def _unpacked(path: Path) -> int:
 
 def container_bytes(folder: Path) -> dict[str, int]:
     """Those of `disk_bytes` that hold no tensor: the headers of safetensors files, and the text of graphs."""
-    return {component: sum(_container_bytes(path) for path in _files(folder, component)) for component in COMPONENTS}
+    return {
+        component: sum(_container_bytes(path) for path in _files(folder, component))
+        for component in kind_of(folder).networks
+    }
 
 
 def _container_bytes(path: Path) -> int:

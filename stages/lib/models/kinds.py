@@ -30,15 +30,15 @@ REMEDY = "give a text-to-image model in the layout of diffusers"
 class Kind:
     """A pipeline class, and its components by name.
 
-    `parts`: library and class of each that is there. `null`: those that the index says there are none of; `missing`:
-    those that it names and that are not there. `settings`: what else it says. `where`: the folder or repository, for
+    `parts`: library and class of each that is there; `missing`: of those that the index names and that are not there;
+    `null`: those that it says there are none of. `settings`: what else it says. `where`: the folder or repository, for
     messages.
     """
 
     pipeline: str
     parts: Mapping[str, tuple[str, str]]
     null: tuple[str, ...]
-    missing: tuple[str, ...]
+    missing: Mapping[str, tuple[str, str]]
     settings: Mapping[str, Any]
     where: str = field(compare=False)
 
@@ -58,14 +58,7 @@ class Kind:
 
     def role(self, name: str) -> str | None:
         """What a component is for; None for one without weights."""
-        library, kind = self.parts[name]
-        if WITHOUT_WEIGHTS.search(kind):
-            return None
-        if CHECKERS.search(kind):
-            return "safety_checker"
-        if DECODERS.search(kind):
-            return "decoder"
-        return "text_encoders" if library == "transformers" or TEXT_ENCODER in name else "denoiser"
+        return role_of(name, *self.parts[name])
 
     def chosen(self, names: Sequence[str] | None) -> tuple[str, ...]:
         """The networks that `names` mean, each a role or a component's own name; None means all.
@@ -122,6 +115,17 @@ class Kind:
         return found
 
 
+def role_of(name: str, library: str, kind: str) -> str | None:
+    """What a component called `name`, of a library and a class, is for; None for one without weights."""
+    if WITHOUT_WEIGHTS.search(kind):
+        return None
+    if CHECKERS.search(kind):
+        return "safety_checker"
+    if DECODERS.search(kind):
+        return "decoder"
+    return "text_encoders" if library == "transformers" or TEXT_ENCODER in name else "denoiser"
+
+
 def kind_of_index(index: object, folders: Iterable[str], where: str) -> Kind:
     """The kind that the content of a model_index.json describes, where `folders` of components are there."""
     name = index.get("_class_name") if isinstance(index, dict) else None
@@ -136,10 +140,11 @@ def kind_of_index(index: object, folders: Iterable[str], where: str) -> Kind:
                 f"{where}/{MODEL_INDEX}: component '{part}' is {json.dumps(entry)}, not a library and a class: {REMEDY}"
             )
     here = set(folders)
-    parts = {part: tuple(entry) for part, entry in entries.items() if entry[0] and part in here and part not in IDLE}
+    named = {part: tuple(entry) for part, entry in entries.items() if entry[0]}
+    parts = {part: entry for part, entry in named.items() if part in here and part not in IDLE}
     settings = {key: value for key, value in index.items() if key not in entries and not key.startswith("_")}
     null = tuple(sorted(part for part, entry in entries.items() if entry[0] is None))
-    missing = tuple(sorted(entries.keys() - parts.keys() - set(null)))
+    missing = {part: entry for part, entry in sorted(named.items()) if part not in parts}
     return Kind(name, parts, null, missing, settings, where)
 
 

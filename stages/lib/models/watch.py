@@ -48,36 +48,47 @@ def networks_of(pipeline: "DiffusionPipeline") -> dict[str, nn.Module]:
     return {name: part for name, part in parts.items() if isinstance(part, nn.Module)}
 
 
+def set_doors(network: nn.Module, around: Callable[[str, Callable, tuple, dict], Any], **attributes: Any) -> type:
+    """Let each call of a network from outside go through around(entry, inner, args, options); its class before.
+
+    The network gets a subclass of its class, so that `around` is outside of its hooks; `attributes` are put there, too.
+    """
+    kind = type(network)
+
+    def door(entry: str, method: Callable) -> Callable:
+        @functools.wraps(method)
+        def through(self: nn.Module, *args: Any, **options: Any) -> Any:
+            return around(entry, functools.partial(method, self), args, options)
+
+        return through
+
+    doors = {"__call__": door("forward", kind.__call__)}
+    doors |= {entry: door(entry, getattr(kind, entry)) for entry in ("decode", "encode") if hasattr(kind, entry)}
+    network.__class__ = type(kind.__name__, (kind,), {**doors, **attributes, "__module__": kind.__module__})
+    return kind
+
+
 @contextmanager
 def around_calls(networks: Mapping[str, nn.Module], around: Around) -> Iterator[None]:
     """Within the block, each call of a network from outside goes through `around`.
 
-    Outside of its hooks: for the time being its class is a subclass. What a network calls of itself is not seen.
+    What a network calls of itself is not seen.
     """
     running: list[str] = []
 
-    def door(component: str, entry: str, method: Callable) -> Callable:
-        @functools.wraps(method)
-        def through(network: nn.Module, *args: Any, **options: Any) -> Any:
-            inner = functools.partial(method, network)
-            if running:
-                return inner(*args, **options)
-            running.append(component)
-            try:
-                return around(component, entry, inner, args, options)
-            finally:
-                running.pop()
-
-        return through
+    def through(component: str, entry: str, inner: Callable, args: tuple, options: dict) -> Any:
+        if running:
+            return inner(*args, **options)
+        running.append(component)
+        try:
+            return around(component, entry, inner, args, options)
+        finally:
+            running.pop()
 
     classes = {}
     try:
         for component, network in networks.items():
-            kind = classes[component] = type(network)
-            doors = {"__call__": door(component, "forward", kind.__call__)}
-            if hasattr(kind, "decode"):
-                doors["decode"] = door(component, "decode", kind.decode)
-            network.__class__ = type(kind.__name__, (kind,), {**doors, "__module__": kind.__module__})
+            classes[component] = set_doors(network, functools.partial(through, component))
         yield
     finally:
         for component, kind in classes.items():
@@ -96,7 +107,7 @@ def around_steps(pipeline: "DiffusionPipeline", see: Callable[[torch.Tensor, Any
 
 @contextmanager
 def _seen_steps(scheduler: Any, see: Callable[[torch.Tensor, Any], None]) -> Iterator[None]:
-    inner = scheduler.step
+    inner, is_nested = scheduler.step, "step" in vars(scheduler)
 
     @functools.wraps(inner)  # pipelines look whether it takes a generator
     def step(model_output: Any, timestep: Any, *args: Any, **options: Any) -> Any:
@@ -108,7 +119,10 @@ def _seen_steps(scheduler: Any, see: Callable[[torch.Tensor, Any], None]) -> Ite
     try:
         yield
     finally:
-        del scheduler.step
+        if is_nested:
+            scheduler.step = inner
+        else:
+            del scheduler.step
 
 
 class Watch:

@@ -170,6 +170,16 @@ class Params(Section):
         return self.models[self.model]
 
     @property
+    def general_arguments(self) -> dict[str, Any]:
+        """What `generation` says, by the names of diffusers' arguments."""
+        return {"num_inference_steps": self.generation.steps, "guidance_scale": self.generation.guidance_scale}
+
+    @property
+    def steps(self) -> int:
+        """Denoising steps of an image, as the pipeline is asked for them."""
+        return self.chosen_model.arguments.get("num_inference_steps", self.generation.steps)
+
+    @property
     def not_generated(self) -> str | None:
         """Why nothing is generated with the chosen model; None where images are."""
         return RANDOM_WEIGHTS if self.chosen_model.source == "architecture" else None

@@ -6,7 +6,7 @@ A limit that is not plain has its reason as `description`, which the message of 
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -72,33 +72,55 @@ MOST_STEPS = 1000
 MORE_IMAGES = "each is another image to generate"
 
 
-class FolderModel(Section):
-    """A StableDiffusionPipeline folder, relative to the project."""
+class Adapter(Section):
+    """A LoRA that is fused into the networks when the model is brought, `weight` times."""
+
+    path: ProjectPath
+    weight: Annotated[float, Field(strict=False, allow_inf_nan=False)] = 1.0
+
+
+class _Model(Section):
+    """What every model may say: `arguments` of the pipeline's call, over those of `generation`."""
 
     label: Label
+    arguments: dict[str, Any] = {}
+    adapters: Annotated[tuple[Adapter, ...], Field(strict=False)] = ()
+
+
+class FolderModel(_Model):
+    """A pipeline folder in the layout of diffusers, relative to the project; `variant` chooses files named so."""
+
     source: Literal["folder"]
     path: AnyPath
+    variant: Literal["fp16"] | None = None
 
 
-class HubModel(Section):
+class HubModel(_Model):
     """A repository of the Hugging Face Hub at a full commit hash, so that the same weights come every time."""
 
-    label: Label
     source: Literal["hub"]
     repository: Annotated[str, Field(max_length=200), AfterValidator(_repository)]
     revision: Annotated[str, AfterValidator(_commit_hash)]
+    variant: Literal["fp16"] | None = None
 
 
-class ArchitectureModel(Section):
+class FileModel(_Model):
+    """All weights in one safetensors file; `config` is a pipeline folder of its kind, whose weights are not needed."""
+
+    source: Literal["file"]
+    path: AnyPath
+    config: ProjectPath
+
+
+class ArchitectureModel(_Model):
     """A folder of configurations without weights: the networks at their true size, weights drawn from `seed`."""
 
-    label: Label
     source: Literal["architecture"]
     path: ProjectPath
     seed: Seed
 
 
-Model = Annotated[FolderModel | HubModel | ArchitectureModel, Field(discriminator="source")]
+Model = Annotated[FolderModel | HubModel | FileModel | ArchitectureModel, Field(discriminator="source")]
 
 
 class Architecture(Section):
@@ -116,11 +138,11 @@ class Prompts(Section):
 
 
 class Generation(Section):
-    """How an image is generated."""
+    """How an image is generated, where a model's own `arguments` say nothing else."""
 
     steps: Annotated[int, Field(ge=1, le=MOST_STEPS, description="models are trained for so many noise levels")]
     guidance_scale: Annotated[
-        float, Field(ge=1, le=100, strict=False, allow_inf_nan=False, description="images are saturated long before")
+        float, Field(ge=0, le=100, strict=False, allow_inf_nan=False, description="images are saturated long before")
     ]
 
 
@@ -129,7 +151,7 @@ class Calibration(Section):
 
     file: ProjectPath
     images: Annotated[int, Field(ge=1, le=1000, description="what is kept of each stays in memory")]
-    unet_calls: Annotated[int, Field(ge=1, le=2 * MOST_STEPS, description="no image has more")]
+    denoiser_calls: Annotated[int, Field(ge=1, le=2 * MOST_STEPS, description="no image has more")]
     seed: Seed
 
 

@@ -27,8 +27,9 @@ def _each_once(items: tuple[Any, ...]) -> tuple[Any, ...]:
 Label = Annotated[str, Field(max_length=100, description="it is a cell of tables"), AfterValidator(_not_blank)]
 EachOnce = AfterValidator(_each_once)
 Device = Literal["auto", "cpu", "cuda"]
-Component = Literal["unet", "vae", "text_encoder", "safety_checker"]
-SomeComponents = Annotated[tuple[Component, ...], Field(min_length=1, max_length=20, strict=False), EachOnce]
+# Roles (denoiser, decoder, text_encoders, safety_checker) or a model's own names: which there are, only a model tells.
+ComponentName = Annotated[str, Field(max_length=100)]
+SomeComponents = Annotated[tuple[ComponentName, ...], Field(min_length=1, max_length=20, strict=False), EachOnce]
 
 
 class Section(BaseModel):
@@ -42,6 +43,9 @@ class Variant(Section):
 
     A back end's options (class `Options` of stages/lib/formats/<backend>/options.py) narrow the keys below to what it
     can do, as Literals, and add keys of its own. What other rooms ask of any variant has an answer here.
+
+    `components` is what params.yaml says, None for all; where a model is at hand, stages.lib.formats.shared.choice puts
+    the names of its networks there.
     """
 
     packages: ClassVar[tuple[str, ...]] = ()  # what pip installs for it beyond PyTorch and diffusers; optional
@@ -52,7 +56,7 @@ class Variant(Section):
     weights: str
     activations: str = "none"
     granularity: str = "channel"
-    components: SomeComponents = COMPONENTS
+    components: SomeComponents | None = None
     device: Device = "auto"
     compute: str = "auto"
     simulated: Literal[False] = False
@@ -65,9 +69,9 @@ class Variant(Section):
         return self
 
     @property
-    def rounded_components(self) -> tuple[Component, ...]:
-        """The components whose activations are rounded."""
-        return () if self.activations == "none" else self.components
+    def rounded_components(self) -> tuple[str, ...]:
+        """The components whose activations are rounded, of a variant whose `components` are a model's networks."""
+        return () if self.activations == "none" else self.components or ()
 
     @property
     def needs_calibration(self) -> bool:
@@ -86,7 +90,7 @@ class Variant(Section):
 
     @property
     def call_precisions(self) -> tuple[str, ...]:
-        """The precision of each of the first U-Net calls of an image, as far as they have one of their own."""
+        """The precision of each of the denoiser's first calls of an image, as far as they have one of their own."""
         return ()
 
     @property

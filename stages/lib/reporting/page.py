@@ -9,7 +9,7 @@ from typing import Any
 
 from stages.lib.formats.shared.executed_work import EXECUTED_DTYPES, by_operator, shares, throughput
 from stages.lib.project import lineage
-from stages.lib.project.params import COMPONENTS, Params
+from stages.lib.project.params import Params
 from stages.lib.project.prompts import Prompt
 from stages.lib.quality.metrics import METRICS, Metric
 from stages.lib.quality.variant_answers import QUESTIONS
@@ -86,7 +86,6 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
         "rating_names": rating_names(_),
         "effect_names": effect_names(_),
         "feature_names": feature_names(_),
-        "components_count": len(COMPONENTS),
         "instrumented": instrumented_images(results),
         "timed_calls": results.baseline.measurement("latency_s").n,
         "pairs": quality_tables.pair_rows(results, prompts),

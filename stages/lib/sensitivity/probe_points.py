@@ -45,12 +45,9 @@ def safety_margin(checker: "StableDiffusionSafetyChecker", pixels: "torch.Tensor
     Positive: the image is flagged (diffusers rounds to three decimals first); negative: it passes with that much to
     spare. `pixels` (1, 3, h, w) as the feature extractor gives them.
     """
-    import torch
+    from stages.lib.generation.safety import judged
 
-    from stages.lib.generation.safety import margin_of
-
-    with torch.no_grad():
-        return margin_of(checker, checker.visual_projection(checker.vision_model(pixels)[1]).float())
+    return judged(checker, pixels).margin
 
 
 def is_beyond(margin: float) -> bool:

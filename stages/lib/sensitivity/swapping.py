@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from stages.lib.generation.sampling import quiet_safety_checker, use_deterministic_algorithms
-from stages.lib.models.calibration import Inputs, read_inputs
-from stages.lib.models.components import assemble, load_component
+from stages.lib.models.calibration import Calls, read_calls
+from stages.lib.models.components import load_pipeline
 from stages.lib.models.inventory import disk_bytes
+from stages.lib.models.watch import networks_of
 from stages.lib.project.errors import UserError
 from stages.lib.project.memory import PROCESS_BYTES
-from stages.lib.project.params import COMPONENTS, Params, Variant
+from stages.lib.project.params import Params, Variant
 from stages.lib.project.prompts import Prompt, load_prompts
 from stages.lib.project.sections import Generation
 from stages.lib.project.worker_pool import WorkerPool, pool_for, threads_here
@@ -50,11 +51,11 @@ class Studio:
         """The FP32 pipeline and every format's networks, loaded in this process, deterministic."""
         use_deterministic_algorithms()
         quiet_safety_checker()
-        inputs = read_inputs(self.calibration)
+        inputs = read_calls(self.calibration)
         networks = {
             name: quantized_networks(self.base, variant, inputs, self.device) for name, variant in self.formats.items()
         }
-        return Opened(reference_pipeline(self.base, self.device), networks)
+        return Opened(load_pipeline(self.base, self.device), networks)
 
     def pool(self, images: int) -> WorkerPool:
         """The processes that generate so many images: each holds the FP32 model and every format beside it."""
@@ -77,19 +78,14 @@ def sensitivity_prompts(params: Params) -> list[Prompt]:
     return load_prompts(Path(params.prompts.file), params.prompts.sets)[: params.sensitivity.images]
 
 
-def reference_pipeline(base: Path, device: str) -> "StableDiffusionPipeline":
-    """The FP32 pipeline whose networks are exchanged one by one."""
-    return assemble(base, {name: load_component(base, name, "float32").to(device) for name in COMPONENTS})
-
-
-def quantized_networks(base: Path, variant: Variant, calibration: Inputs, device: str) -> Networks:
+def quantized_networks(base: Path, variant: Variant, calibration: Calls, device: str) -> Networks:
     """Every component as the back end `torch` makes and loads it for `variant`."""
     from stages.lib.formats.torch import backend
 
     with tempfile.TemporaryDirectory() as folder:
         backend.quantize(base, variant, Path(folder), calibration)
         pipeline = backend.load(Path(folder), variant, device)
-    return {component: getattr(pipeline, component) for component in COMPONENTS}
+    return networks_of(pipeline)
 
 
 def encode(pipeline: "StableDiffusionPipeline", text_encoder: Any, prompt: str, guided: bool) -> Embeddings:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from stages.lib.project.params import COMPONENTS, Params, Variant
+from stages.lib.project.params import Params, Variant
 from stages.lib.project.prompts import Prompt
 from stages.lib.reporting.languages import Translate, number
 from stages.lib.results.machines import Machine, MeasuredVariant
@@ -118,7 +118,7 @@ def exact_parameters(exact: dict[str, Any]) -> int:
 
 def is_format(variant: Variant, name: str) -> bool:
     """Whether `variant` is what the study calls `name`, whatever its own name is."""
-    if set(variant.components) != set(COMPONENTS) or variant.compile_mode:
+    if variant.components is not None or variant.compile_mode:
         return False
     plain = variant.backend == "torch" and variant.activations == "none" and variant.compute != "tensorfloat32"
     return {

@@ -4,7 +4,7 @@ import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,10 @@ from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper
 from torch.utils.flop_counter import conv_flop_count, sdpa_flop_count
 
 from stages.lib.formats.shared.executed_work import ExecutedWork
+from stages.lib.models.watch import around_calls, networks_of
 
 if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
 
 DTYPES = {
     torch.int8: "int8",
@@ -25,13 +26,6 @@ DTYPES = {
     torch.float16: "float16",
     torch.float32: "float32",
 }
-# The method of the pipeline through which each network is called.
-CALLS = (
-    ("text_encoder", "text_encoder", "forward"),
-    ("unet", "unet", "forward"),
-    ("vae", "vae", "decode"),
-    ("safety_checker", None, "run_safety_checker"),
-)
 # Where the two factors of a product stand among the arguments. On a GPU torchao asks for an integer product as
 # `out_dtype(mm, int32, a, b)`.
 PRODUCTS = {
@@ -63,7 +57,7 @@ def multiplication(name: str, arguments: tuple[Any, ...], output: Any) -> tuple[
     """
     if name == "aten::convolution":
         flops = conv_flop_count(arguments[0].shape, arguments[1].shape, output.shape, arguments[6])
-        return "Conv2d", _dtype(*arguments[:2]), flops // 2
+        return f"Conv{arguments[1].ndim - 2}d", _dtype(*arguments[:2]), flops // 2
     if name in PRODUCTS or name in BATCHED:
         first, second = (arguments[place] for place in {**PRODUCTS, **BATCHED}[name])
         operator = "MatMul" if name in BATCHED else "Linear"
@@ -121,34 +115,26 @@ class WorkCounter(TorchDispatchMode):
         return output
 
     @contextmanager
-    def watching(self, pipeline: "StableDiffusionPipeline") -> Iterator[None]:
+    def watching(self, pipeline: "DiffusionPipeline") -> Iterator[None]:
         """Within the block, count what `pipeline` does inside its networks."""
-        with ExitStack() as stack:
-            for component, part, method in CALLS:
-                owner = getattr(pipeline, part) if part else pipeline
-                stack.enter_context(self._announced(component, owner, method))
-            # Compiled code dispatches little that could be seen: the same layers run uncompiled here.
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
-            stack.enter_context(self)
+        # Compiled code dispatches little that could be seen: the same layers run uncompiled here.
+        uncompiled = torch.compiler.set_stance("force_eager")
+        with around_calls(networks_of(pipeline), self.announced), uncompiled, self:
             yield
 
-    @contextmanager
-    def _announced(self, component: str, owner: Any, method: str) -> Iterator[None]:
-        inner, own = getattr(owner, method), method in vars(owner)
-
-        def announced(*arguments: Any, **options: Any) -> Any:
-            self._call = component, self._calls[component]
-            self._calls[component] += 1
-            try:
-                return inner(*arguments, **options)
-            finally:
-                self._call = None
-
-        setattr(owner, method, announced)
+    def announced(self, component: str, entry: str, inner: Callable, args: tuple, options: dict) -> Any:
+        """For `around_calls`: what happens inside counts as one call of `component`."""
+        self._call = component, self._calls[component]
+        self._calls[component] += 1
         try:
-            yield
+            return inner(*args, **options)
         finally:
-            setattr(owner, method, inner) if own else delattr(owner, method)
+            self._call = None
+
+    @property
+    def called(self) -> tuple[str, ...]:
+        """The components that were called."""
+        return tuple(self._calls)
 
     def rows(self) -> list[ExecutedWork]:
         """What one call does of each kind: medians over the calls that were watched."""

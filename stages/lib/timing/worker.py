@@ -16,20 +16,21 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from stages.lib.formats import BACKENDS
 from stages.lib.formats.shared.executed_work import ExecutedWork
+from stages.lib.models.kinds import kind_of
 from stages.lib.project.errors import UserError
 from stages.lib.project.memory import CudaMeter, PeakMeter, process_meter
-from stages.lib.project.params import COMPONENTS, load_params
+from stages.lib.project.params import load_params
 
 if TYPE_CHECKING:
     import torch
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
 
 # Images, and steps of each, in which multiplications are counted and timed one by one.
 COUNTED_IMAGES, COUNTED_STEPS = 3, 2
@@ -48,9 +49,9 @@ class Task:
     threads: int
     prompt: str
     prompt_id: str
+    seed: int
     noise: str
-    steps: int
-    guidance_scale: float
+    arguments: dict[str, Any]  # of the pipeline's call
     longest_image_s: float
 
     def as_line(self) -> str:
@@ -63,9 +64,10 @@ class Worker:
     """A loaded model and what it generates with."""
 
     task: Task
-    pipeline: "StableDiffusionPipeline"
-    latents: "torch.Tensor"
+    pipeline: "DiffusionPipeline"
+    noise: "torch.Tensor"
     meter: PeakMeter
+    denoisers: tuple[str, ...]
     # The first holds what is done only once; steps with a schedule of their own are not like the rest.
     sampled_steps: int = 1 + TIMED_STEPS
     is_long: bool | None = None  # known after the first image
@@ -73,22 +75,18 @@ class Worker:
     def call(self, size: int = 1) -> dict[str, Any]:
         """Generate one image as a user does: text encoding, denoising, decoding, safety check; no PNG.
 
-        With `size`, as many at once, all of them the same. `latency_s` is the time, extrapolated to all U-Net calls if
-        fewer were made; `measured_s` is what was measured.
+        With `size`, as many at once, all of them the same. `latency_s` is the time, extrapolated to all denoising steps
+        if fewer were made; `measured_s` is what was measured.
         """
         ends_s: list[float] = []
-        begin_s = self._now_s()
-        image = self._generate(
-            self.task.steps,
-            size,
-            callback_on_step_end=None if self.is_long is False else self._stop_if_long(ends_s),
-            callback_on_step_end_tensor_inputs=[],
-        )
-        measured_s = self._now_s() - begin_s
+        with self._cut_short(ends_s):
+            begin_s = self._now_s()
+            image = self._generate(size, self.task.arguments)
+            measured_s = self._now_s() - begin_s
         self.is_long = bool(self.is_long)
-        calls = len(self.pipeline.scheduler.timesteps)
-        made = self.sampled_steps if self.is_long else calls
-        rest_s = (calls - made) * _step_s(ends_s) if self.is_long else 0.0
+        steps = len(self.pipeline.scheduler.timesteps)
+        made = self.sampled_steps if self.is_long else steps
+        rest_s = (steps - made) * _step_s(ends_s) if self.is_long else 0.0
         if not image.isfinite().all():
             raise UserError(
                 f"variant '{self.task.variant}' gives NaN in the image of prompt '{self.task.prompt}': in "
@@ -97,36 +95,53 @@ class Worker:
         return {
             "latency_s": measured_s + rest_s,
             "measured_s": measured_s,
-            "unet_calls": calls,
-            "unet_calls_made": made,
+            "denoiser_steps": steps,
+            "denoiser_steps_made": made,
             "height": image.shape[2],
             "width": image.shape[3],
         }
 
-    def _stop_if_long(self, ends_s: list[float]) -> Callable[..., dict]:
-        """What the pipeline calls after each step: leave out the other steps of an image that would take too long."""
+    @contextmanager
+    def _cut_short(self, ends_s: list[float]) -> Iterator[None]:
+        """Within the block, an image that would take too long has its denoiser answer again what it answered last.
 
-        def look(pipeline: Any, step: int, timestep: Any, tensors: dict) -> dict:
-            if step >= self.sampled_steps:
-                return tensors
-            ends_s.append(self._now_s())
-            calls = len(pipeline.scheduler.timesteps)
-            if step == self.sampled_steps - 1 < calls - 1:
-                if self.is_long is None:
-                    self.is_long = calls * _step_s(ends_s) > self.task.longest_image_s
-                pipeline._interrupt = self.is_long
-            return tensors
+        `ends_s` gets when each sampled step ended.
+        """
+        from stages.lib.models.watch import around_calls, around_steps, networks_of
 
-        return look
+        if self.is_long is False:
+            yield
+            return
+        last: dict[str, Any] = {}
 
-    def _generate(self, steps: int, size: int = 1, **options: Any) -> "torch.Tensor":
+        def answer(name: str, entry: str, inner: Callable, args: tuple, options: dict) -> Any:
+            if not (self.is_long and len(ends_s) >= self.sampled_steps):
+                last[name] = inner(*args, **options)
+            return last[name]
+
+        def see(_latents: Any, _timestep: Any) -> None:
+            if len(ends_s) < self.sampled_steps:
+                ends_s.append(self._now_s())
+                steps = len(self.pipeline.scheduler.timesteps)
+                if self.is_long is None and len(ends_s) == self.sampled_steps < steps:
+                    self.is_long = steps * _step_s(ends_s) > self.task.longest_image_s
+
+        networks = networks_of(self.pipeline)
+        denoisers = {name: networks[name] for name in self.denoisers}
+        with around_calls(denoisers, answer), around_steps(self.pipeline, see):
+            yield
+
+    def _generate(self, size: int, arguments: dict[str, Any]) -> "torch.Tensor":
+        from stages.lib.generation.noise import image_generator
+
+        shape = tuple(self.noise.shape[1:])
+        generators = [image_generator(shape, self.task.seed) for _ in range(size)]
         return self.pipeline(
             prompt=[self.task.prompt] * size,
-            latents=self.latents.repeat(size, 1, 1, 1),
-            num_inference_steps=steps,
-            guidance_scale=self.task.guidance_scale,
+            latents=self.noise.repeat(size, *[1] * len(shape)),
+            generator=generators if size > 1 else generators[0],
             output_type="pt",
-            **options,
+            **arguments,
         ).images
 
     def peak(self) -> dict[str, Any]:
@@ -135,33 +150,33 @@ class Worker:
 
     def components(self) -> dict[str, Any]:
         """Generate one image with a clock around each network; seconds of each call, and `other`: the rest, once."""
-        times_s: dict[str, list[float]] = {}
-        with ExitStack() as stack:
-            for name, owner, method in (
-                ("text_encoder", self.pipeline.text_encoder, "forward"),
-                ("unet_step", self.pipeline.unet, "forward"),
-                ("vae_decode", self.pipeline.vae, "decode"),
-                ("safety_checker", self.pipeline, "run_safety_checker"),
-            ):
-                stack.enter_context(self._clocked(owner, method, times_s.setdefault(name, [])))
+        from stages.lib.models.watch import Watch, networks_of
+
+        watch = Watch(now_s=self._now_s)
+        with watch.watching(self.pipeline):
             call = self.call()
+        called = [name for name in networks_of(self.pipeline) if name in watch.calls]
+        times_s = {name: [seen.time_s for seen in watch.calls[name]] for name in called}
         times_s["other"] = [call["measured_s"] - sum(sum(samples) for samples in times_s.values())]
-        return {"times_s": times_s, "unet_calls": call["unet_calls"]}
+        whole = call["denoiser_steps"] / call["denoiser_steps_made"]
+        calls = {name: round(len(samples) * whole) for name, samples in times_s.items() if name in self.denoisers}
+        return {"times_s": times_s, "calls_per_image": calls}
 
     def executed(self) -> dict[str, Any]:
         """What one call of each network multiplies in, and how long that takes, as rows of `ExecutedWork`."""
         from stages.lib.timing.work_counter import WorkCounter
 
         counter = WorkCounter(self._now_s)
+        few = min(COUNTED_STEPS, self.task.arguments.get("num_inference_steps", COUNTED_STEPS))
         with counter.watching(self.pipeline):
             for _ in range(COUNTED_IMAGES):
-                self._generate(min(COUNTED_STEPS, self.task.steps))
+                self._generate(1, self.task.arguments | {"num_inference_steps": few})
         rows = counter.rows()
         variant = load_params().variant(self.task.variant)
         backend = BACKENDS[variant.backend].load_module()
         if hasattr(backend, "executed_work"):
             rows += [ExecutedWork(**row) for row in backend.executed_work(Path(self.task.folder), variant)]
-        unseen = [component for component in COMPONENTS if component not in {row.component for row in rows}]
+        unseen = [name for name in counter.called if name not in {row.component for row in rows}]
         if unseen:
             raise ValueError(f"back end '{variant.backend}': no multiplication was seen in {', '.join(unseen)}")
         return {"rows": [row.as_json() for row in rows]}
@@ -170,23 +185,6 @@ class Worker:
         """Generate `size` images at once; the time of all together, and the highest memory use meanwhile."""
         self.meter.reset()
         return {"latency_s": self.call(size)["latency_s"], **self.peak()}
-
-    @contextmanager
-    def _clocked(self, owner: Any, method: str, samples_s: list[float]) -> Iterator[None]:
-        """Within the block, append to `samples_s` how long each call of the method of `owner` takes."""
-        inner, own = getattr(owner, method), method in vars(owner)
-
-        def clocked(*arguments: Any, **options: Any) -> Any:
-            begin_s = self._now_s()
-            answer = inner(*arguments, **options)
-            samples_s.append(self._now_s() - begin_s)
-            return answer
-
-        setattr(owner, method, clocked)
-        try:
-            yield
-        finally:
-            setattr(owner, method, inner) if own else delattr(owner, method)
 
     def _now_s(self) -> float:
         """The time when the device has done everything it was asked to do."""
@@ -204,7 +202,7 @@ def _step_s(ends_s: list[float]) -> float:
 
 def import_libraries(task: Task) -> None:
     """Import what loading and generation need, so that the time of loading is the model's own."""
-    from diffusers import StableDiffusionPipeline  # noqa: F401
+    kind_of(Path(task.folder)).pipeline_class()
 
     from stages.lib.generation import noise, sampling  # noqa: F401
 
@@ -216,7 +214,7 @@ def load(task: Task, meter: PeakMeter) -> tuple[Worker, dict[str, Any]]:
     import torch
 
     from stages.lib.generation.noise import read_noise
-    from stages.lib.generation.sampling import place_noise, quiet_safety_checker, use_exact_float32
+    from stages.lib.generation.sampling import quiet_safety_checker, use_exact_float32
 
     variant = load_params().variant(task.variant)
     backend = BACKENDS[variant.backend].load_module()
@@ -224,12 +222,14 @@ def load(task: Task, meter: PeakMeter) -> tuple[Worker, dict[str, Any]]:
     use_exact_float32()
     quiet_safety_checker()
     pipeline = backend.load(Path(task.folder), variant, task.device)
-    latents = place_noise(pipeline, read_noise(Path(task.noise), task.prompt_id))
+    noise = read_noise(Path(task.noise), task.prompt_id).to(pipeline.device)
     if task.device == "cuda":
         torch.cuda.synchronize()
     answer = {"load_peak_mib": meter.peak_mib()}
     meter.reset()
-    return Worker(task, pipeline, latents, meter, 1 + len(variant.call_precisions) + TIMED_STEPS), answer
+    sampled_steps = 1 + len(variant.call_precisions) + TIMED_STEPS
+    denoisers = kind_of(Path(task.folder)).of_role("denoiser")
+    return Worker(task, pipeline, noise, meter, denoisers, sampled_steps), answer
 
 
 def main() -> None:

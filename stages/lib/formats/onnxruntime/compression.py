@@ -11,12 +11,13 @@ import numpy as np
 
 from stages.lib.formats.onnxruntime.conversion import convert, require_packages
 from stages.lib.formats.onnxruntime.storage import write_graph, write_manifest
+from stages.lib.formats.shared.choice import on_model, write_variant
 from stages.lib.formats.shared.graphs.calibration import graph_inputs
 from stages.lib.formats.shared.graphs.networks import decision_state
 from stages.lib.formats.shared.graphs.tracing import token_count
-from stages.lib.models.calibration import Inputs, require_inputs
-from stages.lib.models.components import copy_companions, load_component, stored_float_dtype, write_component
-from stages.lib.project.params import COMPONENTS, Variant
+from stages.lib.models.calibration import Calls, require_calls
+from stages.lib.models.components import write_component
+from stages.lib.project.params import Variant
 
 if TYPE_CHECKING:
     import onnx
@@ -26,30 +27,27 @@ QUANTIZED_OPERATIONS = ["Conv", "Gemm", "MatMul", "Gather"]
 UNROUNDED_RESULTS = ["Gemm", "MatMul"]
 
 
-def quantize(base: Path, variant: Variant, out: Path, calibration: Inputs | None = None) -> None:
+def quantize(base: Path, variant: Variant, out: Path, calibration: Calls | None = None) -> None:
     """Write `base` with the components of `variant` as ONNX graphs into the empty folder `out`.
 
-    `calibration` has the inputs of each component, named as in stages.lib.models.calibration, and is needed where
-    activations become INT8. One network is in memory at a time. A missing package, missing inputs or a network that
-    cannot be converted is a UserError.
+    `calibration` has calls of each component, and is needed where activations become INT8. A missing package, missing
+    calls or a network that cannot be converted is a UserError.
     """
     require_packages()
+    variant = on_model(variant, base)
     if variant.activations == "int8":
-        require_inputs(variant, calibration)
-    converted = [component for component in COMPONENTS if component in variant.components]
-    dtypes = {name: "float32" if name in converted else stored_float_dtype(base, name) for name in COMPONENTS}
-    copy_companions(base, out, dtypes)
-    for component in COMPONENTS:
-        if component not in converted:
-            write_component(out, component, load_component(base, component, dtypes[component]).state_dict())
-            continue
+        require_calls(variant, calibration)
+
+    def convert_network(component: str) -> None:
         model = convert(base, component, token_count(base))
         if variant.activations == "int8":
             model = quantize_fully(model, graph_inputs(base, component, calibration[component]))
         write_graph(model, out, component)
         if component == "safety_checker":
             write_component(out, component, decision_state(base))
-    write_manifest(out, converted)
+
+    write_variant(base, variant, out, "float32", convert_network)
+    write_manifest(out, list(variant.components))
 
 
 class _Reader:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from stages.lib.formats.onnxruntime.loading import load
 from stages.lib.formats.onnxruntime.sessions import Graph
+from stages.lib.formats.shared.choice import on_model
 from stages.lib.project.params import Variant
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def executed_work(folder: Path, variant: Variant) -> list[dict]:
     executed in FP32, and the row says so. Shapes are those of one image with guidance; the times are medians of a
     profiled run on zeros.
     """
+    variant = on_model(variant, folder)
     pipeline = load(folder, variant, "cpu")
     layers: dict[tuple[str, str, str], list[Layer]] = defaultdict(list)
     for component in variant.components:

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.lib.formats.onnxruntime.storage import read_graph
+from stages.lib.formats.shared.choice import on_model
 from stages.lib.formats.shared.graphs.parameters import ParameterAccounting
 from stages.lib.models.inventory import StoredTensor, stored_component
-from stages.lib.project.params import COMPONENTS, Variant
+from stages.lib.models.kinds import kind_of
+from stages.lib.project.params import Variant
 
 if TYPE_CHECKING:
     import onnx
@@ -20,7 +22,8 @@ COMPANIONS = ("_zero_point", "_scale")
 def inventory(folder: Path, variant: Variant) -> list[StoredTensor]:
     """What the folder stores, constant by constant. A file that was changed is a UserError."""
     tensors = []
-    for component in COMPONENTS:
+    variant = on_model(variant, folder)
+    for component in kind_of(folder).networks:
         part = graph_tensors if component in variant.components else stored_component
         tensors += part(folder, component)
     return tensors

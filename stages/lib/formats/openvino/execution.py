@@ -12,6 +12,7 @@ import numpy as np
 
 from stages.lib.formats.openvino.loading import load
 from stages.lib.formats.openvino.networks import Graph, properties
+from stages.lib.formats.shared.choice import on_model
 from stages.lib.project.params import Variant
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def executed_work(folder: Path, variant: Variant) -> list[dict]:
     kernel's time, softmax included, is shared out by multiply-accumulates. Shapes are those of one image with
     guidance; the times are medians of a profiled run on zeros.
     """
+    variant = on_model(variant, folder)
     pipeline = load(folder, variant, "cpu")
     layers: dict[tuple[str, str, str, str], list[Layer]] = defaultdict(list)
     for component in variant.components:

@@ -4,38 +4,34 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffusers import StableDiffusionPipeline
+from diffusers import DiffusionPipeline
 from torch import nn
 
 from stages.lib.formats.openvino.conversion import require_packages
 from stages.lib.formats.openvino.networks import Graph
 from stages.lib.formats.openvino.precision import mixed_precision, without_activation_rounding
 from stages.lib.formats.openvino.storage import let_go_of_constants, read_graph
-from stages.lib.formats.shared.casting import compute_in
+from stages.lib.formats.shared.choice import load_variant, on_model
 from stages.lib.formats.shared.graphs.networks import UNet, stand_in
 from stages.lib.formats.shared.graphs.tracing import input_shapes, token_count
-from stages.lib.models.components import assemble, empty_component, load_component, stored_float_dtype
+from stages.lib.models.components import empty_component
 from stages.lib.project.errors import UserError
-from stages.lib.project.params import COMPONENTS, PARAMS_FILE, Variant
+from stages.lib.project.params import PARAMS_FILE, Variant
 
 if TYPE_CHECKING:
     import openvino
 
 
-def load(folder: Path, variant: Variant, device: str) -> StableDiffusionPipeline:
+def load(folder: Path, variant: Variant, device: str) -> DiffusionPipeline:
     """Rebuild the pipeline that `quantize` wrote; `device` is "cpu". A file that was changed is a UserError."""
-    core = cpu_core(variant)
-    networks = {}
-    for component in COMPONENTS:
-        if component in variant.components:
-            networks[component] = _network(core, folder, component, variant)
-            let_go_of_constants(folder, component)
-        else:
-            networks[component] = load_component(folder, component, stored_float_dtype(folder, component))
-    pipeline = assemble(folder, networks)
-    for component in COMPONENTS:
-        if component not in variant.components:
-            compute_in(networks[component], component, "float32")
+    core, variant = cpu_core(variant), on_model(variant, folder)
+
+    def load_converted(component: str) -> nn.Module:
+        network = _network(core, folder, component, variant)
+        let_go_of_constants(folder, component)
+        return network
+
+    pipeline = load_variant(folder, variant, device, load_converted, compute=None)
     if variant.schedule:
         _announce_images(pipeline)
     return pipeline
@@ -94,7 +90,7 @@ def compiled(
     return Graph(core, model, compute, shapes)
 
 
-def _announce_images(pipeline: StableDiffusionPipeline) -> None:
+def _announce_images(pipeline: DiffusionPipeline) -> None:
     """Tell the U-Net when an image begins: then, and only then, the pipeline sets its scheduler's timesteps."""
     set_timesteps = pipeline.scheduler.set_timesteps
 

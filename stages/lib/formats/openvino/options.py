@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from stages.lib.project.variant import Component, SomeComponents, Variant
+from stages.lib.project.variant import SomeComponents, Variant
 
 # The extensions of which a processor must have one to multiply in BF16, as Linux names them.
 BFLOAT16_SETS = ("avx512_bf16", "amx_bf16", "bf16")
@@ -47,28 +47,20 @@ class Options(Variant):
 
     @model_validator(mode="after")
     def _keys_agree(self) -> "Options":
-        if self.activation_components is not None:
-            if self.activations == "none":
-                raise ValueError(
-                    "`activation_components` chooses where activations are INT8: only with `activations: int8`"
-                )
-            strangers = [name for name in self.activation_components if name not in self.components]
-            if strangers:
-                raise ValueError(
-                    f"activation_components '{strangers[0]}' is not one of `components`: {', '.join(self.components)}"
-                )
-        if self.schedule and "unet" not in self.components:
-            raise ValueError("`schedule` gives U-Net calls a precision of their own: only with 'unet' in `components`")
-        integers_or_not = next((entry for entry in self.schedule if entry in ("int8", "none")), None)
-        if integers_or_not and "unet" not in self.rounded_components:
+        if self.activation_components is not None and self.activations == "none":
             raise ValueError(
-                f"schedule '{integers_or_not}' says whether activations of the U-Net are INT8, but it has none: "
+                "`activation_components` chooses where activations are INT8: only with `activations: int8`"
+            )
+        integers_or_not = next((entry for entry in self.schedule if entry in ("int8", "none")), None)
+        if integers_or_not and self.activations == "none":
+            raise ValueError(
+                f"schedule '{integers_or_not}' says whether activations of the denoiser are INT8, but it has none: "
                 "use float32, mixed or bfloat16"
             )
         return self
 
     @property
-    def rounded_components(self) -> tuple[Component, ...]:
+    def rounded_components(self) -> tuple[str, ...]:
         """Those of `activation_components`, else all converted ones."""
         return super().rounded_components if self.activation_components is None else self.activation_components
 

@@ -9,9 +9,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from stages.lib.formats.openvino.storage import check_manifest, graph_text
+from stages.lib.formats.shared.choice import on_model
 from stages.lib.formats.shared.graphs.parameters import ParameterAccounting
 from stages.lib.models.inventory import StoredTensor, stored_component
-from stages.lib.project.params import COMPONENTS, Variant
+from stages.lib.models.kinds import kind_of
+from stages.lib.project.params import Variant
 
 DTYPES = {
     "f32": "float32",
@@ -48,7 +50,8 @@ class Node:
 def inventory(folder: Path, variant: Variant) -> list[StoredTensor]:
     """What the folder stores, constant by constant. A file that was changed is a UserError."""
     tensors = []
-    for component in COMPONENTS:
+    variant = on_model(variant, folder)
+    for component in kind_of(folder).networks:
         if component in variant.components:
             check_manifest(folder, component)
             tensors += graph_tensors(folder, component)

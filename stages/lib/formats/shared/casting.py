@@ -5,7 +5,7 @@ is cast each time a layer reads it, one layer at a time. Between networks, and i
 so that only the networks themselves differ between variants and components of different dtypes work together.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,23 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from stages.lib.models.calls import parameter_names
+from stages.lib.models.families import EXACT_ARGUMENTS
+from stages.lib.models.watch import set_doors
 from stages.lib.project.errors import UserError
 
 
 def cast_state(state: Mapping[str, torch.Tensor], dtype: str, source: Path) -> dict[str, torch.Tensor]:
-    """The floating-point tensors of `state` as `dtype`. UserError names `source` and a tensor that overflows."""
+    """The floating-point tensors of `state` as `dtype`; names of one tensor stay so.
+
+    UserError names `source` and a tensor that overflows.
+    """
     target = getattr(torch, dtype)
-    cast = {name: tensor.to(target) if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    once: dict[tuple[int, torch.Size], torch.Tensor] = {}
+    cast = {}
+    for name, tensor in state.items():
+        key = tensor.data_ptr(), tensor.shape
+        cast[name] = once.setdefault(key, tensor.to(target) if tensor.is_floating_point() else tensor)
     for name, tensor in cast.items():
         if tensor.is_floating_point() and not torch.equal(tensor.isfinite(), state[name].isfinite()):
             raise UserError(
@@ -30,21 +40,37 @@ def cast_state(state: Mapping[str, torch.Tensor], dtype: str, source: Path) -> d
     return cast
 
 
-def compute_in(network: nn.Module, component: str, dtype: str) -> None:
-    """Make a loaded network compute in `dtype`, whatever its weights are stored in, with FP32 in and out."""
+def compute_in(network: nn.Module, dtype: str) -> None:
+    """Make a loaded network compute in `dtype`, whatever its weights are stored in, with FP32 in and out.
+
+    Its own `dtype`, to which pipelines cast what they give it, says FP32 outside of its calls and `dtype` in them.
+    """
     compute = getattr(torch, dtype)
-    for module in list(network.modules()):
+    kept = getattr(network, "_keep_in_fp32_modules", None) or () if compute == torch.float16 else ()
+    for path, module in list(network.named_modules()):
+        own = torch.float32 if any(part in kept for part in path.split(".")) else compute
         if isinstance(module, nn.GroupNorm | nn.LayerNorm):
             # Tiny, and diffusers' VAE asks the first of them which dtype to compute in.
-            module.to(compute)
+            module.to(own)
             continue
         for name, parameter in list(module.named_parameters(recurse=False)):
-            if parameter.is_floating_point() and parameter.dtype != compute:
-                parametrize.register_parametrization(module, name, _Cast(compute), unsafe=True)
-    if component == "text_encoder":
-        _announce_float32(network)
-    if compute != torch.float32:
-        _meet_in_float32(network, component, compute)
+            if parameter.is_floating_point() and parameter.dtype != own:
+                parametrize.register_parametrization(module, name, _Cast(own), unsafe=True)
+    inside: list[bool] = []
+
+    def around(entry: str, inner: Callable[..., Any], args: tuple, options: dict) -> Any:
+        inside.append(True)
+        try:
+            if compute == torch.float32:
+                return inner(*args, **options)
+            given = zip(parameter_names(network, entry), args, strict=False)
+            args = tuple(_enter(value, name, compute) for name, value in given)
+            options = {name: _enter(value, name, compute) for name, value in options.items()}
+            return _leave(inner(*args, **options))
+        finally:
+            inside.pop()
+
+    set_doors(network, around, dtype=property(lambda _: compute if inside else torch.float32))
 
 
 class _Cast(nn.Module):
@@ -58,37 +84,45 @@ class _Cast(nn.Module):
         return stored.to(self.dtype)
 
 
-def _announce_float32(text_encoder: nn.Module) -> None:
-    """Let `text_encoder.dtype`, to which diffusers casts the prompt embeddings, say FP32, as they leave it."""
-    kind = type(text_encoder)
-    text_encoder.__class__ = type(kind.__name__, (kind,), {"dtype": torch.float32, "__module__": kind.__module__})
+class Exact(torch.Tensor):
+    """A time or guidance, FP32, that a network cannot cast to fewer bits before it has made sines of it.
+
+    FLUX's transformer multiplies times by 1000 in the dtype of its activations: in BF16 that cost 5.6 % of its output.
+    Where it meets a weight, it is cast to what that is, as any other input.
+    """
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if function is torch.Tensor.to:
+            args = tuple(item for item in args if not (isinstance(item, torch.dtype) and item.is_floating_point))
+            kwargs = {key: item for key, item in (kwargs or {}).items() if key != "dtype"}
+            if len(args) == 1 and not kwargs:
+                return args[0]
+        if function is torch.nn.functional.linear:
+            plain = args[0].as_subclass(torch.Tensor).to(args[1].dtype)
+            return function(plain, *args[1:], **(kwargs or {}))
+        return super().__torch_function__(function, types, args, kwargs or {})
 
 
-def _meet_in_float32(network: nn.Module, component: str, compute: torch.dtype) -> None:
-    """Cast what enters a network to `compute` and what leaves it to FP32."""
-    if component == "vae":
-        # the pipeline calls `decode`, not `forward`
-        parts = (network.encoder, network.quant_conv, network.post_quant_conv, network.decoder)
-        entries = exits = [part for part in parts if part is not None]
-    elif component == "safety_checker":
-        # its `forward` also passes the images through, which must stay as they are
-        entries, exits = [network.vision_model], []
-    else:
-        entries = exits = [network]
-    for module in entries:
-        module.register_forward_pre_hook(
-            lambda _, args, kwargs: (_cast(args, compute), _cast(kwargs, compute)), with_kwargs=True
-        )
-    for module in exits:
-        module.register_forward_hook(lambda _, args, output: _cast(output, torch.float32))
-
-
-def _cast(value: Any, dtype: torch.dtype) -> Any:
-    """Cast the floating-point tensors inside `value`; a scheduler's timestep (no or one dimension) stays exact."""
+def _enter(value: Any, name: str, dtype: torch.dtype) -> Any:
+    """Cast the floating-point tensors inside an argument called `name`: all but times, positions and their like."""
     if isinstance(value, torch.Tensor):
-        return value.to(dtype) if value.is_floating_point() and value.ndim > 1 else value
+        if not value.is_floating_point() or (value.ndim > 1 and EXACT_ARGUMENTS.search(name)):
+            return value
+        return value.to(dtype) if value.ndim > 1 else value.as_subclass(Exact)
     if isinstance(value, tuple | list):
-        return type(value)(_cast(item, dtype) for item in value)
+        return type(value)(_enter(item, name, dtype) for item in value)
     if isinstance(value, dict):
-        return type(value)(**{key: _cast(item, dtype) for key, item in value.items()})
+        return type(value)(**{key: _enter(item, key, dtype) for key, item in value.items()})
+    return value
+
+
+def _leave(value: Any) -> Any:
+    """Cast the floating-point tensors inside an answer to FP32."""
+    if isinstance(value, torch.Tensor):
+        return value.float() if value.is_floating_point() else value
+    if isinstance(value, tuple | list):
+        return type(value)(_leave(item) for item in value)
+    if isinstance(value, dict):
+        return type(value)(**{key: _leave(item) for key, item in value.items()})
     return value

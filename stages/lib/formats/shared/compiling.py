@@ -10,6 +10,9 @@ from torch.utils._pytree import tree_map
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import PARAMS_FILE, Variant
 
+# The part of a decoder or a safety checker in which it does its work; the rest of them is Python.
+COMPILED_PARTS = ("decoder", "vision_model")
+
 
 def require_compiler(variant: Variant, device: str) -> None:
     """Raise a UserError where torch.compile cannot make kernels: it needs a C++ compiler, and Triton on a GPU."""
@@ -32,7 +35,7 @@ def require_compiler(variant: Variant, device: str) -> None:
         )
 
 
-def compile_network(network: nn.Module, component: str, mode: bool | str = True) -> None:
+def compile_network(network: nn.Module, mode: bool | str = True) -> None:
     """Let the part of a network that generation runs be compiled in its first call, in place.
 
     Only `forward` is: the casts that meet a network at its door stay outside, and so does a clock around it. Shapes are
@@ -40,8 +43,8 @@ def compile_network(network: nn.Module, component: str, mode: bool | str = True)
     True; on a CPU, where a variant may be loaded only to be looked at, they record nothing. What a recorded graph
     answers lies where its next replay writes: a copy is given out.
     """
-    part = {"vae": "decoder", "safety_checker": "vision_model"}.get(component)
-    target = network if part is None else getattr(network, part)
+    parts = (getattr(network, name, None) for name in COMPILED_PARTS)
+    target = next((part for part in parts if isinstance(part, nn.Module)), network)
     if mode is True:
         target.forward = torch.compile(target.forward, dynamic=False)
         return

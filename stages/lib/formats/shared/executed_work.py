@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-OPERATORS = ("Conv2d", "Linear", "MatMul")
+OPERATORS = ("Conv2d", "Linear", "MatMul", "Conv1d", "Conv3d")
 EXECUTED_DTYPES = ("int8", "float8", "bfloat16", "float16", "float32")
 
 
@@ -18,7 +18,7 @@ EXECUTED_DTYPES = ("int8", "float8", "bfloat16", "float16", "float32")
 class ExecutedWork:
     """All multiplications of one kind in one call of a graph: the row that back ends and reports/M/timing share.
 
-    component: a name of stages.lib.project.params.COMPONENTS. graph: "main", or for the U-Net calls that a schedule
+    component: the model's own name of a network. graph: "main", or for the calls of the denoiser that a schedule
     spares "unquantized" (its entry "none") or the precision that its entry names. operator: one of OPERATORS; MatMul is
     a product of attention, which has two, fused or not. dtype: one of EXECUTED_DTYPES. layers, multiply_accumulates: of
     one call. time_s: what these layers take in one call where they run, by a clock around each or the runtime's own
@@ -64,14 +64,14 @@ def throughput(rows: Sequence[ExecutedWork]) -> float | None:
     return sum(row.image_multiply_accumulates for row in rows) / time_s / 1e9 if time_s else None
 
 
-def image_calls(row: ExecutedWork, calls: Mapping[str, int], schedule: Sequence[str]) -> int:
-    """How often an image calls the graph of `row`: `calls` of its component, shared out by `schedule`.
+def image_calls(row: ExecutedWork, calls: Mapping[str, int], schedule: Sequence[str], scheduled: bool) -> int:
+    """How often an image calls the graph of `row`: `calls` of its component, shared out by `schedule` if it has one.
 
-    A schedule has one entry per U-Net call from the first: "int8" is the graph "main", "none" is "unquantized", and any
-    other entry has a graph of its name.
+    A schedule has one entry per call of the denoiser from the first: "int8" is the graph "main", "none" is
+    "unquantized", and any other entry has a graph of its name.
     """
     total = calls[row.component]
-    if row.component != "unet":
+    if not scheduled:
         return total
     spared = [entry for entry in schedule[:total] if entry != "int8"]
     if row.graph == "main":

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING
 
 from stages.lib.formats import BACKENDS
 from stages.lib.models.inventory import disk_bytes
+from stages.lib.models.kinds import kind_of
 from stages.lib.project.allocator import GIVE_BACK
 from stages.lib.project.errors import UserError, run_stage
-from stages.lib.project.params import COMPONENTS, Variant, load_params
+from stages.lib.project.params import Variant, load_params
 
 if TYPE_CHECKING:
     import torch
@@ -79,12 +80,13 @@ def measure(variant: str, folder: Path, device: str) -> dict[str, dict[str, int]
 
     chosen = load_params().variant(variant)
     pipeline = BACKENDS[chosen.backend].load_module().load(folder, chosen, device)
-    memory = {component: memory_bytes(getattr(pipeline, component)) for component in COMPONENTS}
-    for component in COMPONENTS:
+    components = kind_of(folder).networks
+    memory = {component: memory_bytes(getattr(pipeline, component)) for component in components}
+    for component in components:
         _read_every_page(getattr(pipeline, component))
     growth = {}
     before = _used_bytes(device)
-    for component in COMPONENTS:
+    for component in components:
         setattr(pipeline, component, None)
         after = _used_bytes(device)
         growth[component], before = before - after, after
@@ -117,7 +119,7 @@ def main() -> None:
     parser.add_argument("--variant", required=True)
     variant = parser.parse_args().variant
     BACKENDS[load_params().variant(variant).backend].load_module()
-    from diffusers import StableDiffusionPipeline  # noqa: F401
+    from diffusers import DiffusionPipeline  # noqa: F401
 
     asked = sys.stdin.readline()
     if asked:  # nothing: the model could not be made

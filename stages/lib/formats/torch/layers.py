@@ -1,4 +1,4 @@
-"""What rounding one layer, block or kind of layer does to what a U-Net predicts.
+"""What rounding one layer, block or kind of layer does to what a denoiser predicts.
 
 The measure is the noise-to-signal ratio of the guided prediction, |y' - y|^2 / |y|^2, on inputs that the FP32 pipeline
 really met. It is about additive over layers while it is small, which is what choosing layers by it rests on (Dong et
@@ -7,10 +7,10 @@ al., "HAWQ-V2", NeurIPS 2020, make the same assumption of their second-order mea
 
 import copy
 import threading
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import psutil
@@ -24,13 +24,14 @@ from stages.lib.formats.shared.quantization import (
     fake_quantize,
     quantize_weight,
 )
+from stages.lib.models.calls import NetworkCall, join, run, split, tensors_in
 from stages.lib.project.errors import UserError
 from stages.lib.project.worker_pool import WorkerPool, pool_for
 
 # Every weight matrix that a layer multiplies with or looks up in: nearly all of a model. Biases, normalizations and
 # the safety checker's concept vectors and thresholds are too few and too sensitive to round.
-ROUNDED_LAYERS = (nn.Conv2d, nn.Linear, nn.Embedding)
-# U-Net calls that a layer is judged by, spread evenly over those that were kept.
+ROUNDED_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.Embedding)
+# Calls of the denoiser that a layer is judged by, spread evenly over those that were kept.
 EXAMPLES = 3
 # Guidance magnifies what differs between the two halves of a batch and leaves alone what they share: without it, layers
 # that hear the prompt look harmless. The usual scale: a model is made without knowing how it will be generated with.
@@ -48,8 +49,7 @@ KINDS = {
     "shortcut": "shortcut",
     "resnet": "convolution",
 }
-Inputs = list[dict[str, torch.Tensor]]
-Outputs = dict[str, object]  # of modules, by name
+Outputs = dict[str, list]  # of modules, by name, one for each call of a batch
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
@@ -59,9 +59,9 @@ def weight_layers(network: nn.Module) -> dict[str, nn.Module]:
 
 
 def block_of(layer: str) -> str:
-    """The block of a U-Net that a layer belongs to: 'down_blocks.0', 'mid_block', 'conv_in'."""
+    """The block of a denoiser that a layer belongs to: 'down_blocks.0', 'transformer_blocks.3', 'conv_in'."""
     first, *rest = layer.split(".")
-    return f"{first}.{rest[0]}" if first in ("down_blocks", "up_blocks") else first
+    return f"{first}.{rest[0]}" if rest and rest[0].isdigit() else first
 
 
 def kind_of(layer: str) -> str:
@@ -77,39 +77,75 @@ def grouped(layers: Iterable[str], key) -> dict[str, list[str]]:
     return groups
 
 
-def examples(inputs: Inputs, count: int = EXAMPLES) -> dict[str, torch.Tensor]:
-    """`count` of the U-Net inputs (all, if there are fewer), evenly spread.
+@dataclass(frozen=True)
+class Batch:
+    """Calls of a denoiser that layers are judged by: `count` of them, `rows` images each.
 
-    sample (count, b, c, h, w), timestep (count,) and text (count, b, tokens, width); b is 2 with guidance, the empty
-    prompt first, else 1.
+    `calls` is one call with all of them where they can be put together along the first dimension, which is faster.
     """
-    if not inputs:
-        raise UserError("there are no calibration inputs of 'unet': add prompts to the file of 'calibration.file'")
-    count = min(count, len(inputs))
-    chosen = [inputs[(2 * number + 1) * len(inputs) // (2 * count)] for number in range(count)]
-    return {name: torch.stack([item[name] for item in chosen]) for name in ("sample", "timestep", "text")}
+
+    calls: tuple[NetworkCall, ...]
+    count: int
+    rows: int
+
+    def to(self, device: str) -> "Batch":
+        """The same on another device."""
+        return replace(self, calls=tuple(_on(call, device) for call in self.calls))
 
 
-def predict(unet: nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """What the scheduler is given for a batch of `examples`, (count, c, h, w): the output, guided if it was."""
-    count, rows = batch["sample"].shape[:2]
+def _on(call: NetworkCall, device: str) -> NetworkCall:
+    tensors, form = split(call.arguments)
+    return NetworkCall(call.entry, join(form, {name: tensor.to(device) for name, tensor in tensors.items()}))
+
+
+def examples(calls: Sequence[NetworkCall], count: int = EXAMPLES) -> Batch:
+    """`count` of a denoiser's calls (all, if there are fewer), evenly spread."""
+    if not calls:
+        raise UserError("there are no calibration calls of the denoiser: add prompts to the file of 'calibration.file'")
+    count = min(count, len(calls))
+    chosen = [calls[(2 * number + 1) * len(calls) // (2 * count)] for number in range(count)]
+    together = _together(chosen)
+    if together is None:
+        return Batch(tuple(chosen), count, _rows(chosen[0]))
+    return Batch((together,), count, _rows(chosen[0]))
+
+
+def _rows(call: NetworkCall) -> int:
+    """How many images the first tensor of a call is of: 2 with guidance, the empty prompt first, else 1."""
+    return next(iter(call.tensors().values())).shape[0]
+
+
+def _together(calls: Sequence[NetworkCall]) -> NetworkCall | None:
+    """One call with the tensors of all, one after the other; None where some are not of as many rows as the first."""
+    parts, forms = zip(*(split(call.arguments) for call in calls), strict=True)
+    rows = _rows(calls[0])
+    # A single number, such as a time, stands for all rows.
+    filled = [{name: item if item.ndim else item.repeat(rows) for name, item in part.items()} for part in parts]
+    same = all(form == forms[0] for form in forms)
+    if not same or any(item.shape[0] != rows for part in filled for item in part.values()):
+        return None
+    if any(part[name].shape != filled[0][name].shape for part in filled for name in part):
+        return None
+    return NetworkCall(
+        calls[0].entry, join(forms[0], {name: torch.cat([part[name] for part in filled]) for name in parts[0]})
+    )
+
+
+def predict(denoiser: nn.Module, batch: Batch) -> torch.Tensor:
+    """What the scheduler is given for each call of a batch, (count, ...): the output, guided if there are two rows."""
     with torch.no_grad():
-        output = unet(
-            batch["sample"].flatten(0, 1),
-            batch["timestep"].repeat_interleave(rows),
-            encoder_hidden_states=batch["text"].flatten(0, 1),
-            return_dict=False,
-        )[0].unflatten(0, (count, rows))
-    if rows == 1:
-        return output[:, 0]
+        outputs = [next(tensors_in(run(denoiser, call))) for call in batch.calls]
+    output = torch.cat(outputs).unflatten(0, (batch.count, -1))
+    if batch.rows != 2 or output.shape[1] != 2:
+        return output.flatten(1, 2) if output.ndim > 2 else output
     return output[:, 0] + GUIDANCE_SCALE * (output[:, 1] - output[:, 0])
 
 
-def parts(unet: nn.Module) -> dict[str, nn.Module]:
-    """What a U-Net calls one after the other, by name: each resnet, transformer and resampling, and what is in no
-    block."""
+def parts(denoiser: nn.Module) -> dict[str, nn.Module]:
+    """What a denoiser calls one after the other, by name: the blocks of its lists, or what stands in lists inside them
+    (each resnet, transformer and resampling of a U-Net), and what is in no list."""
     found: dict[str, nn.Module] = {}
-    for name, child in unet.named_children():
+    for name, child in denoiser.named_children():
         lists = [(name, child)] if isinstance(child, nn.ModuleList) else []
         blocks = {f"{prefix}.{number}": block for prefix, list in lists for number, block in list.named_children()}
         for prefix, block in (blocks or {name: child}).items():
@@ -123,37 +159,36 @@ def parts(unet: nn.Module) -> dict[str, nn.Module]:
     return found
 
 
-def outputs_of_parts(unet: nn.Module, batch: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, Outputs]:
-    """What `predict` gives, and the output of every one of the `parts` that was called once, in the order of calls."""
-    called: list[tuple[str, object]] = []
+def outputs_of_parts(denoiser: nn.Module, batch: Batch) -> tuple[torch.Tensor, Outputs]:
+    """What `predict` gives, and the outputs, one for each call of the batch, of every one of the `parts` that each call
+    calls once, in the order of calls."""
+    called: dict[str, list] = {}
     handles = [
-        part.register_forward_hook(lambda _part, _input, output, name=name: called.append((name, output)))
-        for name, part in parts(unet).items()
+        part.register_forward_hook(lambda _part, _input, output, name=name: called.setdefault(name, []).append(output))
+        for name, part in parts(denoiser).items()
     ]
     try:
-        predicted = predict(unet, batch)
+        predicted = predict(denoiser, batch)
     finally:
         for handle in handles:
             handle.remove()
-    times = Counter(name for name, _ in called)
-    return predicted, {name: output for name, output in called if times[name] == 1}
+    return predicted, {name: outputs for name, outputs in called.items() if len(outputs) == len(batch.calls)}
 
 
 @contextmanager
-def resumed(unet: nn.Module, outputs: Outputs, layer: str) -> Iterator[None]:
+def resumed(denoiser: nn.Module, outputs: Outputs, layer: str) -> Iterator[None]:
     """Until the block ends, what is called before the part with that layer only gives its output of `outputs`.
 
-    For a batch that these outputs are of, and a network that differs in nothing before that layer, `predict` gives the
-    same bits in less time.
+    For a batch that these outputs are of, and a network that differs in nothing before that layer, one `predict` gives
+    the same bits in less time. A layer outside of them is computed with everything before it.
     """
     names = list(outputs)
-    holder = next((name for name in names if layer == name or layer.startswith(f"{name}.")), None)
-    if holder is None:
-        raise ValueError(f"no part with the layer '{layer}' was called once")
-    found = parts(unet)
+    holder = next((name for name in names if layer == name or layer.startswith(f"{name}.")), names[0])
+    found = parts(denoiser)
     changed = [found[name] for name in names[: names.index(holder)]]
-    for part, output in zip(changed, outputs.values(), strict=False):
-        part.forward = lambda *_, output=output, **__: output
+    for part, answers in zip(changed, outputs.values(), strict=False):
+        left = iter(answers)
+        part.forward = lambda *_, left=left, **__: next(left)
     try:
         yield
     finally:

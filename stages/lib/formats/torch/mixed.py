@@ -1,4 +1,4 @@
-"""Mixed precision: which layers of a U-Net keep 8 or 16 bits while the others have 4, under a budget of bits.
+"""Mixed precision: which layers of a denoiser keep 8 or 16 bits while the others have 4, under a budget of bits.
 
 Every layer is rounded to 4 and to 8 bits alone (see the module `layers`); 16 bits are FP16, not rounded. Greedily, the
 step up that saves the most noise for each bit that it costs is taken, as long as the mean stays within the budget: the
@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from stages.lib.formats.shared.quantization import Granularity
 from stages.lib.formats.torch.layers import (
-    Inputs,
+    Batch,
     examples,
     map_over_twins,
     output_noise,
@@ -26,7 +26,7 @@ from stages.lib.formats.torch.layers import (
     rounded_weights,
     weight_layers,
 )
-from stages.lib.models.calibration import Inputs as AllInputs
+from stages.lib.models.calibration import Calls
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import write_json
 from stages.lib.project.params import Variant
@@ -54,10 +54,10 @@ class Plan:
 
 
 def measure_layers(
-    unet: nn.Module, batch: Mapping[str, torch.Tensor], granularity: Granularity, group_size: int | None = None
+    denoiser: nn.Module, batch: Batch, granularity: Granularity, group_size: int | None = None
 ) -> dict[str, LayerNoise]:
     """The noise of each layer alone on a batch of `examples`."""
-    reference, outputs = outputs_of_parts(unet, batch)
+    reference, outputs = outputs_of_parts(denoiser, batch)
 
     def measure(network: nn.Module, name: str) -> LayerNoise:
         layers = weight_layers(network)
@@ -68,8 +68,8 @@ def measure_layers(
 
         return LayerNoise(layers[name].weight.numel(), noise(LOW), noise(HIGH))
 
-    names = list(weight_layers(unet))
-    measured = map_over_twins(unet, measure, names)
+    names = list(weight_layers(denoiser))
+    measured = map_over_twins(denoiser, measure, names)
     progress: Iterable = tqdm(measured, desc="layers", total=len(names), unit="layer", mininterval=1)
     return dict(zip(names, progress, strict=True))
 
@@ -109,17 +109,16 @@ def expected_noise(noise: Mapping[str, LayerNoise], bits: Mapping[str, int]) -> 
     return sum({LOW: noise[name].low, HIGH: noise[name].high, KEPT: 0.0}[count] for name, count in bits.items())
 
 
-def choose_and_round(unet: nn.Module, variant: Variant, calibration: AllInputs | None, folder: Path) -> None:
-    """Round the weights of an FP32 U-Net as `variant` says, in place, and write the plan into the `folder`."""
-    inputs: Inputs = (calibration or {}).get("unet", [])
-    batch = examples(inputs)
+def choose_and_round(
+    denoiser: nn.Module, component: str, variant: Variant, calibration: Calls | None, folder: Path
+) -> None:
+    """Round the weights of an FP32 denoiser as `variant` says, in place, and write the plan into the `folder`."""
+    batch = examples((calibration or {}).get(component, []))
     # It only looks at outputs: the machine's fastest device may do it.
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    unet.to(device)
-    noise = measure_layers(
-        unet, {key: tensor.to(device) for key, tensor in batch.items()}, variant.granularity, variant.scale_group_size
-    )
+    denoiser.to(device)
+    noise = measure_layers(denoiser, batch.to(device), variant.granularity, variant.scale_group_size)
     plan = choose_bits(noise, variant.mean_bits, variant.scale_group_size)
-    unet.to("cpu")
-    round_layers(weight_layers(unet), plan.bits, variant.granularity, variant.scale_group_size)
+    denoiser.to("cpu")
+    round_layers(weight_layers(denoiser), plan.bits, variant.granularity, variant.scale_group_size)
     write_json(folder / PLAN_FILE, {"bits": plan.bits, "mean_bits": plan.mean_bits})

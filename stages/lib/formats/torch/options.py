@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from stages.lib.formats.shared.compile_options import Compile, check_compile
-from stages.lib.project.variant import COMPONENTS, Variant
+from stages.lib.project.variant import Variant
 
 TENSORFLOAT32_CAPABILITY = 8.0  # on an older GPU the setting would change nothing
 
@@ -32,7 +32,7 @@ class Options(Variant):
                 "compute 'tensorfloat32' is how an NVIDIA GPU may multiply float32: set `weights: float32` and "
                 "`device: cuda`"
             )
-        if self.compute == "tensorfloat32" and set(self.components) != set(COMPONENTS):
+        if self.compute == "tensorfloat32" and self.components is not None:
             raise ValueError("compute 'tensorfloat32' holds for a whole process: leave out `components`")
         if self.granularity == "group" and not self.scaled:
             raise ValueError(f"granularity 'group' shares scales, and weights '{self.weights}' have none: remove it")
@@ -41,10 +41,10 @@ class Options(Variant):
                 f"`group_size` says how many weights share a scale with `granularity: group`, but granularity is "
                 f"'{self.granularity}': set `granularity: group` or remove `group_size`"
             )
-        if self.mean_bits is not None and (self.weights, self.components) != ("int4", ("unet",)):
+        if self.mean_bits is not None and (self.weights != "int4" or len(self.components or ()) != 1):
             raise ValueError(
-                "`mean_bits` keeps the layers of a U-Net that suffer most from INT4 in INT8 or FP16: only with "
-                "`weights: int4` and `components: [unet]`"
+                "`mean_bits` keeps the layers of the denoiser that suffer most from INT4 in INT8 or FP16: only with "
+                "`weights: int4` and `components: [denoiser]`"
             )
         if self.scaled != self.simulated:
             raise ValueError(

@@ -1,26 +1,19 @@
 """What back end `torch_dynamic` does: see the package."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import DiffusionPipeline
 from torch import nn
 
-from stages.lib.formats.shared.casting import compute_in
-from stages.lib.models.components import (
-    assemble,
-    copy_companions,
-    load_component,
-    rebuild_component,
-    stored_float_dtype,
-    write_component,
-)
+from stages.lib.formats.shared.choice import load_variant, on_model, write_variant
+from stages.lib.models.components import load_component, rebuild_component, write_component
 from stages.lib.models.inventory import StoredTensor, stored_tensors
 from stages.lib.project.files import read_json, write_json
-from stages.lib.project.params import COMPONENTS, Variant
+from stages.lib.project.params import Variant
 
 MANIFEST = "quantization.json"
 
@@ -36,25 +29,22 @@ def _without_deprecation_warnings() -> Iterator[None]:
 
 def quantize(base: Path, variant: Variant, out: Path) -> None:
     """Write `base` with the Linear layers of the chosen components in INT8 into the empty folder `out`."""
-    dtypes = {
-        component: "float32" if component in variant.components else stored_float_dtype(base, component)
-        for component in COMPONENTS
-    }
-    copy_companions(base, out, dtypes)
-    for component in COMPONENTS:
-        model = load_component(base, component, dtypes[component])
-        if component in variant.components:
-            quantize_linears(model, variant.granularity)
-            names = [name for name, _ in _quantized_linears(model)]
-            manifest = {
-                "method": "torch.ao.quantization.quantize_dynamic",
-                "granularity": variant.granularity,
-                # PyTorch's kernel call leaves one bit of the activations unused against overflow in 16-bit sums
-                "activation_reduce_range": True,
-                "linear": names,
-            }
-            write_json(out / component / MANIFEST, manifest)
+    variant = on_model(variant, base)
+
+    def convert(component: str) -> None:
+        model = load_component(base, component, "float32")
+        quantize_linears(model, variant.granularity)
+        manifest = {
+            "method": "torch.ao.quantization.quantize_dynamic",
+            "granularity": variant.granularity,
+            # PyTorch's kernel call leaves one bit of the activations unused against overflow in 16-bit sums
+            "activation_reduce_range": True,
+            "linear": [name for name, _ in _quantized_linears(model)],
+        }
+        write_json(out / component / MANIFEST, manifest)
         write_component(out, component, plain_state(model))
+
+    write_variant(base, variant, out, "float32", convert)
 
 
 def quantize_linears(model: nn.Module, granularity: str) -> None:
@@ -95,22 +85,14 @@ def plain_state(model: nn.Module) -> dict[str, torch.Tensor]:
     return state
 
 
-def load(folder: Path, variant: Variant, device: str) -> StableDiffusionPipeline:
+def load(folder: Path, variant: Variant, device: str) -> DiffusionPipeline:
     """Rebuild the pipeline that `quantize` wrote; `device` is "cpu". No FP32 copy of an INT8 weight is made."""
-    networks = {}
-    for component in COMPONENTS:
-        if component in variant.components:
-            names = read_json(folder / component / MANIFEST)["linear"]
-            suffixes = ("", "_scale", "_zero_point")
-            networks[component] = rebuild_component(folder, component, names, suffixes, _packed)
-        else:
-            stored = stored_float_dtype(folder, component)
-            networks[component] = load_component(folder, component, stored)
-    pipeline = assemble(folder, networks)
-    for component in COMPONENTS:
-        if component not in variant.components:
-            compute_in(networks[component], component, "float32")
-    return pipeline
+
+    def load_converted(component: str) -> nn.Module:
+        names = read_json(folder / component / MANIFEST)["linear"]
+        return rebuild_component(folder, component, names, ("", "_scale", "_zero_point"), _packed)
+
+    return load_variant(folder, on_model(variant, folder), device, load_converted, "float32")
 
 
 def _packed(linear: nn.Linear, *stored: torch.Tensor) -> nn.Module:
@@ -130,7 +112,20 @@ def pack_linear(
             weight = torch._make_per_channel_quantized_tensor(integers, scale.double(), zero_point.long(), 0)
         linear = Linear(integers.shape[1], integers.shape[0])
     linear.set_weight_bias(weight, bias)
+    linear.weight = _Weight(linear.weight)
     return linear
+
+
+class _Weight:
+    """In place of a method of the same name: networks ask the weight of a layer for its dtype."""
+
+    dtype = torch.float32
+
+    def __init__(self, method: Callable[[], torch.Tensor]) -> None:
+        self._method = method
+
+    def __call__(self) -> torch.Tensor:
+        return self._method()
 
 
 def inventory(folder: Path, variant: Variant) -> list[StoredTensor]:

@@ -1,19 +1,17 @@
 """What `quantize_` is asked to do, and to which layers of a network."""
 
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from stages.lib.formats.torchao.example_call import least_rows, text_length
-from stages.lib.models.components import empty_component
+from stages.lib.models.calls import NetworkCall, run
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import PARAMS_FILE, Variant
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from torchao.core.config import AOBaseConfig
 
 FLOAT8_CAPABILITY = (8, 9)
@@ -74,22 +72,46 @@ def configuration(variant: Variant, reduce_range: bool) -> "AOBaseConfig":
     return {"int8": Int8WeightOnlyConfig, "float8": Float8WeightOnlyConfig}[variant.weights](**keys)
 
 
-def chosen_layers(folder: "Path", component: str, variant: Variant) -> list[str]:
-    """The names of the Linear layers to convert, in the order of the network.
+def chosen_layers(network: nn.Module, variant: Variant, calls: Sequence[NetworkCall]) -> list[str]:
+    """The names of the Linear layers of an FP32 network to convert, in its order; `calls` are its calibration calls.
 
     All of them, unless integers are multiplied: CUDA's integer product (torch._int_mm) takes matrices of more than 16
     rows, and widths that are multiples of 8. Left out is therefore what has 16 rows or fewer when one image is
     generated without guidance (time embedding, projections of it, the safety checker's last layer), or a width that
-    does not fit. The rule is the same on a CPU, so that a variant is the same model everywhere.
+    does not fit. The rule is the same on a CPU, so that a variant is the same model everywhere. A layer that generation
+    never runs is converted.
     """
-    network = empty_component(folder, component)
     linears = {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear)}
     if variant.activations != "int8":
         return list(linears)
-    rows = least_rows(network, component, text_length(folder))
+    rows = least_rows(network, calls)
     return [
         name
         for name, linear in linears.items()
-        if rows.get(name, 0) > MOST_REFUSED_ROWS
+        if rows.get(name, MOST_REFUSED_ROWS + 1) > MOST_REFUSED_ROWS
         and linear.in_features % WIDTH_STEP == linear.out_features % WIDTH_STEP == 0
     ]
+
+
+def least_rows(network: nn.Module, calls: Sequence[NetworkCall]) -> dict[str, int]:
+    """Rows of the matrix that each Linear layer is given for one image, in the smallest of `calls`; those it runs."""
+    call = min(calls, key=lambda call: sum(tensor.numel() for tensor in call.tensors().values()))
+    images = next(iter(call.tensors().values())).shape[0]
+    rows: dict[str, int] = {}
+
+    def record(name: str) -> Callable:
+        def hook(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+            seen = inputs[0].numel() // inputs[0].shape[-1] // images
+            rows[name] = min(seen, rows.get(name, seen))
+
+        return hook
+
+    layers = ((name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear))
+    hooks = [module.register_forward_pre_hook(record(name)) for name, module in layers]
+    try:
+        with torch.no_grad():
+            run(network, call)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return rows

@@ -40,6 +40,11 @@ class Options(Variant):
         return self
 
     @property
+    def needs_calibration(self) -> bool:
+        """To tell how many rows a layer is given."""
+        return self.activations == "int8"
+
+    @property
     def needs_gpu(self) -> bool:
         """FP8 does."""
         return self.weights == "float8"

@@ -5,12 +5,13 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import DiffusionPipeline
 from torch import nn
 
-from stages.lib.formats.shared.casting import cast_state, compute_in
+from stages.lib.formats.shared.casting import cast_state
+from stages.lib.formats.shared.choice import load_variant, on_model, write_variant
 from stages.lib.formats.shared.compiling import compile_network, require_compiler
-from stages.lib.formats.shared.devices import compute_dtype, native_dtype
+from stages.lib.formats.shared.devices import compute_dtype
 from stages.lib.formats.torchao.convolutions import convolutions, pack, put_back
 from stages.lib.formats.torchao.layers import (
     chosen_layers,
@@ -19,43 +20,38 @@ from stages.lib.formats.torchao.layers import (
     require_float8,
     require_package,
 )
-from stages.lib.models.components import (
-    assemble,
-    copy_companions,
-    load_component,
-    rebuild_component,
-    stored_float_dtype,
-    write_component,
-)
+from stages.lib.models.calibration import Calls, require_calls
+from stages.lib.models.components import load_component, rebuild_component, write_component
 from stages.lib.models.inventory import StoredTensor, stored_tensors
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import read_json, write_json
-from stages.lib.project.params import COMPONENTS, Variant
+from stages.lib.project.params import Variant
 
 MANIFEST = "quantization.json"
 # What torchao's tensors keep inside, and what it is called on disk after the name of the weight.
 SUFFIXES = {"qdata": "", "scale": "_scale", "zero_point": "_zero_point"}
 
 
-def quantize(base: Path, variant: Variant, out: Path) -> None:
-    """Write `base` with the Linear layers of the chosen components quantized into the empty folder `out`."""
+def quantize(base: Path, variant: Variant, out: Path, calibration: Calls | None = None) -> None:
+    """Write `base` with the Linear layers of the chosen components quantized into the empty folder `out`.
+
+    `calibration` has calls of each component, and is needed where activations become integers: it says how many rows
+    each layer is given.
+    """
     require_package()
+    variant = on_model(variant, base)
     if variant.weights == "float8":
         require_float8(variant, quantizing_device(variant))
+    if variant.activations == "int8":
+        require_calls(variant, calibration)
     reduce_range = variant.activations == "int8" and variant.device != "cuda" and integer_sums_overflow()
-    dtypes = {
-        component: float_dtype(variant) if component in variant.components else stored_float_dtype(base, component)
-        for component in COMPONENTS
-    }
-    copy_companions(base, out, dtypes)
-    for component in COMPONENTS:
-        if component not in variant.components:
-            write_component(out, component, load_component(base, component, dtypes[component]).state_dict())
-            continue
+
+    def convert(component: str) -> None:
         model = load_component(base, component, "float32")
-        model.load_state_dict(cast_state(model.state_dict(), dtypes[component], base / component), assign=True)
+        chosen = chosen_layers(model, variant, (calibration or {}).get(component, []))
+        model.load_state_dict(cast_state(model.state_dict(), float_dtype(variant), base / component), assign=True)
         model.to(quantizing_device(variant))
-        names = quantize_layers(model, chosen_layers(base, component, variant), variant, reduce_range)
+        names = quantize_layers(model, chosen, variant, reduce_range)
         manifest = {
             "method": "torchao.quantization.quantize_",
             "configuration": type(configuration(variant, reduce_range)).__name__,
@@ -67,6 +63,8 @@ def quantize(base: Path, variant: Variant, out: Path) -> None:
         state = plain_state(model)
         pack(state, manifest["convolutions"])
         write_component(out, component, state)
+
+    write_variant(base, variant, out, float_dtype(variant), convert)
 
 
 def quantizing_device(variant: Variant) -> str:
@@ -109,27 +107,22 @@ def plain_state(model: nn.Module) -> dict[str, torch.Tensor]:
     return state
 
 
-def load(folder: Path, variant: Variant, device: str) -> StableDiffusionPipeline:
+def load(folder: Path, variant: Variant, device: str) -> DiffusionPipeline:
     """Rebuild the pipeline that `quantize` wrote, on `device` ("cpu" or "cuda")."""
     require_package()
+    variant = on_model(variant, folder)
     if variant.weights == "float8":
         require_float8(variant, device)
     if variant.compile:
         require_compiler(variant, device)
-    networks, computes = {}, {}
-    for component in COMPONENTS:
-        if component in variant.components:
-            computes[component] = float_dtype(variant)
-            networks[component] = _load_quantized(folder, component, variant, device).to(device)
-        else:
-            stored = stored_float_dtype(folder, component)
-            computes[component] = native_dtype(stored, device)
-            networks[component] = load_component(folder, component, stored).to(device)
-    pipeline = assemble(folder, networks)
-    for component, network in networks.items():
-        compute_in(network, component, computes[component])
-        if variant.compile and component in variant.components:
-            compile_network(network, component, variant.compile)
+
+    def load_converted(component: str) -> nn.Module:
+        return _load_quantized(folder, component, variant, device).to(device)
+
+    pipeline = load_variant(folder, variant, device, load_converted, float_dtype(variant))
+    if variant.compile:
+        for component in variant.components:
+            compile_network(getattr(pipeline, component), variant.compile)
     return pipeline
 
 

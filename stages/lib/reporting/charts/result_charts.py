@@ -9,8 +9,6 @@ from stages.lib.reporting.numbers import figure
 from stages.lib.reporting.words.names import component_names, rating_names
 from stages.lib.results.records import Results, VariantResult
 
-PARTS = ("unet_step", "vae_decode", "text_encoder", "safety_checker", "other")
-
 
 def result_charts(results: Results, study_ids: set[str], _: Translate) -> dict[str, Chart]:
     """The charts of sizes, speed, its split, PSNR, and the order of calls; those without any data are left out."""
@@ -67,7 +65,10 @@ def _unmeasured(result: VariantResult, _: Translate) -> str:
 
 def _split(results: Results, _: Translate) -> Chart:
     names = component_names(_)
-    rows = []
+    rows, order = [], {}
+    for result in results.variants:
+        order |= dict.fromkeys(row["component"] for row in (result.timing["components"] if result.timed else ()))
+    parts = [part for part in order if part != "other"] + ["other"]
     for result in results.variants:
         if not result.timed:
             rows.append(Bar(result.label, (), _unmeasured(result, _)))
@@ -75,12 +76,12 @@ def _split(results: Results, _: Translate) -> Chart:
         found = {
             row["component"]: max(0.0, row["median"] * row["calls_per_image"]) for row in result.timing["components"]
         }
-        total = sum(found.values())
-        share = 100 * found["unet_step"] / total
-        note = _("U-Net %(share)s %%") % {"share": number(share, ".0f")}
-        rows.append(Bar(result.label, tuple(found.get(part, 0.0) for part in PARTS), note, result.is_baseline))
-    alt = _said(_("Stacked bars: latency by component; share of the U-Net."), rows)
-    return Chart(charts.stacked_bars(rows, [names[part] for part in PARTS], _("latency, s/image")), alt)
+        largest = max(found, key=found.get)
+        share = number(100 * found[largest] / sum(found.values()), ".0f")
+        note = _("%(component)s %(share)s %%") % {"component": names.get(largest, largest), "share": share}
+        rows.append(Bar(result.label, tuple(found.get(part, 0.0) for part in parts), note, result.is_baseline))
+    alt = _said(_("Stacked bars: latency by component; share of the largest."), rows)
+    return Chart(charts.stacked_bars(rows, [names.get(part, part) for part in parts], _("latency, s/image")), alt)
 
 
 def _psnr(results: Results, study_ids: set[str], _: Translate) -> Chart:

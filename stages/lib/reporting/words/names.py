@@ -42,6 +42,7 @@ def reason(code: str, _: Translate) -> str:
         "not_sampled": _("no prompt is in the sample (quality.perceptual_prompts), or images are too small"),
         "small_images": _("images have fewer than %(side)s pixels on a side") % {"side": MS_SSIM_SMALLEST_SIDE},
         "no_embedding": _("this back end's safety checker shows no image embedding"),
+        "no_checker": _("this model has no safety checker"),
         "one_prompt": _("there is only one prompt, and nothing to swap with"),
     }
     if code not in words:
@@ -57,8 +58,11 @@ def component_names(_: Translate) -> dict[str, str]:
         "text_encoder": _("Text encoder"),
         "text_encoder_2": _("Text encoder 2"),
         "safety_checker": _("Safety checker"),
-        "unet_step": _("U-Net"),
-        "vae_decode": _("VAE decoder"),
+        "transformer": _("Transformer"),
+        "denoiser": _("denoiser"),
+        "decoder": _("decoder"),
+        "text_encoders": _("text encoders"),
+        "text_encoder_3": _("Text encoder 3"),
         "other": _("Other"),
     }
 

@@ -1,5 +1,6 @@
-"""Calibration inputs as the graphs take them."""
+"""Calibration calls as the graphs take them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,19 +10,25 @@ from stages.lib.formats.shared.graphs.tracing import time_embedding
 from stages.lib.models.components import empty_component
 
 if TYPE_CHECKING:
-    import torch
+    from stages.lib.models.calls import NetworkCall
 
 
-def graph_inputs(base: Path, component: str, inputs: "list[dict[str, torch.Tensor]]") -> list[dict[str, np.ndarray]]:
-    """The calibration inputs of one network as its graph takes them."""
+def graph_inputs(base: Path, component: str, calls: "Sequence[NetworkCall]") -> list[dict[str, np.ndarray]]:
+    """The calibration calls of one network as its graph takes them."""
+    names = {
+        "vae": ("latents", "z"),
+        "text_encoder": ("tokens", "input_ids"),
+        "safety_checker": ("pixels", "clip_input"),
+    }
     if component != "unet":
-        return [{name: array.numpy() for name, array in item.items()} for item in inputs]
+        own, theirs = names[component]
+        return [{own: call.arguments[theirs].numpy()} for call in calls]
     network = empty_component(base, "unet")
     return [
         {
-            "sample": item["sample"].numpy(),
-            "time": time_embedding(network, item["timestep"]).numpy(),
-            "text": item["text"].numpy(),
+            "sample": call.arguments["sample"].numpy(),
+            "time": time_embedding(network, call.arguments["timestep"]).numpy(),
+            "text": call.arguments["encoder_hidden_states"].numpy(),
         }
-        for item in inputs
+        for call in calls
     ]

@@ -1,0 +1,139 @@
+"""Every kind of pipeline through the stages that make and use its networks, and every back end of PyTorch on it."""
+
+from pathlib import Path
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+
+from stages.calibrate import collect
+from stages.lib.formats import BACKENDS
+from stages.lib.formats.shared.choice import on_model
+from stages.lib.generation.noise import initial_latents
+from stages.lib.generation.sampling import generate_image
+from stages.lib.models.call_arguments import call_arguments, noise_shape
+from stages.lib.models.calls import run, tensors_in
+from stages.lib.models.components import load_pipeline, use_current_names
+from stages.lib.models.kinds import kind_of
+from stages.lib.models.watch import networks_of
+from stages.lib.project.params import Variant, variant_of
+from stages.lib.project.prompts import Prompt
+from stages.lib.timing.work_counter import WorkCounter
+from stages.quantize import base_parameters, explanations
+from tests.tiny_models import ARGUMENTS, KINDS
+
+PROMPT = Prompt("house", "A red house", "place", "low", 5, "study")
+FORMATS = {
+    "fp32": {"backend": "torch", "weights": "float32"},
+    "fp16": {"backend": "torch", "weights": "float16"},
+    "bf16": {"backend": "torch", "weights": "bfloat16"},
+    "w8a8": {"backend": "torch", "weights": "int8", "activations": "int8", "simulated": True},
+    "mixed": {"backend": "torch", "weights": "int4", "mean_bits": 5.5, "components": ["denoiser"], "simulated": True},
+    "dynamic": {"backend": "torch_dynamic", "weights": "int8", "activations": "int8", "granularity": "tensor"}
+    | {"device": "cpu", "compute": "float32"},
+    "torchao": {"backend": "torchao", "weights": "int8", "activations": "int8", "device": "cpu", "compute": "float32"},
+    "torchao-weights": {"backend": "torchao", "weights": "int8", "device": "cpu", "compute": "bfloat16"},
+}
+# The largest relative error of a network's answer to a call that FP32 answered, over all kinds, and the least that the
+# denoiser must have: an error of zero would be a format that does nothing.
+ERRORS = {"fp32": (0, 0), "fp16": (1e-5, 2e-3), "bf16": (1e-3, 0.03), "w8a8": (1e-3, 0.08), "mixed": (1e-3, 0.1)} | {
+    "dynamic": (1e-5, 0.1), "torchao": (0, 0.06), "torchao-weights": (1e-4, 0.06),
+}  # fmt: skip
+
+
+def variant(name: str) -> Variant:
+    return variant_of(name=name, label=name, **FORMATS[name])
+
+
+class Model:
+    """A kind, its FP32 pipeline, its calls and its image."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.folder, self.kind = folder, kind_of(folder)
+        for component in self.kind.networks:
+            use_current_names(folder, component)
+        general = {"num_inference_steps": 3, "guidance_scale": 7.5}
+        self.arguments = call_arguments(self.kind.pipeline_class(), general, ARGUMENTS.get(name, {}), name)
+        self.pipeline = load_pipeline(folder)
+        self.calls = collect(self.pipeline, [PROMPT], self.arguments, 2, 0)
+        self.noise = initial_latents(noise_shape(self.pipeline, self.arguments)[1:], PROMPT.seed)
+        self.rgb = self.image(self.pipeline)
+
+    def image(self, pipeline: diffusers.DiffusionPipeline) -> np.ndarray:
+        words = "v", PROMPT.prompt, self.noise, PROMPT.seed, self.arguments
+        return np.asarray(generate_image(pipeline, *words)).astype(int)
+
+    def errors(self, pipeline: diffusers.DiffusionPipeline) -> dict[str, float]:
+        """How far each network's answers to its calls are from FP32's, relative to those."""
+        found = {}
+        with torch.no_grad():
+            for name, calls in self.calls.items():
+                call = calls[0]
+                pairs = zip(
+                    *(answers(networks_of(item)[name], call) for item in (self.pipeline, pipeline)), strict=True
+                )
+                found[name] = max(float((b - a).norm() / a.norm().clamp(min=1e-12)) for a, b in pairs)
+        return found
+
+
+def answers(network: torch.nn.Module, call) -> list[torch.Tensor]:
+    return [tensor.double() for tensor in tensors_in(run(network, call)) if tensor.is_floating_point()]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def model(request, tiny_kind) -> Model:
+    return Model(request.param, tiny_kind(request.param))
+
+
+def test_an_image_is_diffusers_own_bit_for_bit(model):
+    """Protects the one thing that everything is compared with: same prompt, seed and arguments, nothing of ours."""
+    absent = dict.fromkeys((*model.kind.null, *model.kind.missing))
+    own = diffusers.DiffusionPipeline.from_pretrained(model.folder, **absent)
+    if "safety_checker" in own.config:
+        own.safety_checker = None
+    # It draws the same noise itself, but for models that draw it in another shape and pack it.
+    packed = {"latents": model.noise} if model.noise.ndim != 4 else {}
+    generator = torch.Generator().manual_seed(PROMPT.seed)
+    expected = own(PROMPT.prompt, generator=generator, **packed, **model.arguments).images[0]
+    assert np.array_equal(np.asarray(expected).astype(int), model.rgb)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_of_pytorch_is_made_accounted_for_and_generates(model, name, tmp_path):
+    """Protects formats on models of any kind: every byte explained, every network near FP32 and not it, an image."""
+    chosen, backend = on_model(variant(name), model.folder), BACKENDS[FORMATS[name]["backend"]]
+    module = backend.load_module()
+    calibration = {"calibration": model.calls} if chosen.needs_calibration else {}
+    module.quantize(model.folder, variant(name), tmp_path, **calibration)
+    tensors = module.inventory(tmp_path, chosen)
+    explanations(tmp_path, chosen, tensors, backend.operators, backend.exact)
+    parameters = base_parameters(model.folder)
+    assert sum(tensor.parameters for tensor in tensors) == sum(parameters.values())
+    pipeline = module.load(tmp_path, variant(name), "cpu")
+    rgb, errors = model.image(pipeline), model.errors(pipeline)
+    least, most = ERRORS[name]
+    assert max(errors.values()) <= most, errors
+    assert max(errors[denoiser] for denoiser in model.kind.of_role("denoiser")) >= least, errors
+    assert np.array_equal(rgb, model.rgb) == (most == 0) or name == "torchao"
+
+
+def test_work_is_the_same_in_every_format_of_pytorch(model, tmp_path):
+    """Protects the count of multiplications: a format changes the dtype of work, not how much there is."""
+    counted = {}
+    for name in ("fp32", "dynamic"):
+        (tmp_path / name).mkdir()
+        module = BACKENDS[FORMATS[name]["backend"]].load_module()
+        module.quantize(model.folder, variant(name), tmp_path / name)
+        counter = WorkCounter()
+        with counter.watching(pipeline := module.load(tmp_path / name, variant(name), "cpu")):
+            model.image(pipeline)
+        rows = counter.rows()
+        assert {row.component for row in rows} == set(model.kind.networks) - {"safety_checker"}
+        counted[name] = {
+            (component, operator): sum(
+                row.multiply_accumulates for row in rows if (row.component, row.operator) == (component, operator)
+            )
+            for component, operator in {(row.component, row.operator) for row in rows}
+        }
+    assert counted["fp32"] == counted["dynamic"]
