@@ -69,7 +69,7 @@ class Model:
         found = {}
         with torch.no_grad():
             for name, calls in self.calls.items():
-                call = calls[0]
+                call = calls[-1]  # ranges are those of the largest numbers, which random weights give last
                 pairs = zip(
                     *(answers(networks_of(item)[name], call) for item in (self.pipeline, pipeline)), strict=True
                 )
