@@ -340,12 +340,13 @@ def _executed(variant: dict, slow: float) -> list[dict]:
 
 
 def _compare(reference: dict, generated: dict) -> list[dict]:
-    from stages.lib.quality.metrics import psnr_db, ssim
+    from stages.lib.quality.full_reference import Prepared, ssim_of
+    from stages.lib.quality.metrics import psnr_db
 
     rows = []
     for key, image in generated.items():
-        value = psnr_db(reference[key], image)
-        rows.append({"id": key, "psnr_db": value, "identical": value is None, "ssim": ssim(reference[key], image)})
+        value, ssim = psnr_db(reference[key], image), ssim_of(Prepared(reference[key]), Prepared(image))
+        rows.append({"id": key, "psnr_db": value, "identical": value is None, "ssim": ssim})
     return rows
 
 

@@ -20,7 +20,7 @@ from stages.lib.project.worker_pool import FORKED, running_threads
 
 WARM = {
     f"stages.{name}"
-    for name in ("noise", "calibrate", "generate", "evaluate", "floor", "controls")
+    for name in ("architectures", "download", "noise", "calibrate", "generate", "evaluate", "floor", "controls")
     + ("sensitivity_components", "sensitivity_steps", "sensitivity_layers")
 }
 

@@ -19,11 +19,11 @@ from diffusers import DiffusionPipeline
 
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import read_json, write_json, write_text
-from stages.lib.quality.clip import EmbeddedClip, load_clip
 from stages.lib.quality.clip_preprocessing import preprocess
 from training import sheet
 from training.assemble import check_size
 from training.captions import caption, full_caption, parse
+from training.clip import EmbeddedClip, load_clip
 from training.data import ATTRIBUTES, Drawings, captions_of, load_drawings, load_scenes
 from training.loop import chosen_device
 from training.model_card import model_card

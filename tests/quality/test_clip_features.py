@@ -30,7 +30,7 @@ def prompts() -> list:
 
 def test_features_are_those_of_transformers(clip, prompts):
     """Protects the towers written out here: images of two sizes, every prompt, a text that is too long, and none."""
-    from stages.lib.quality.clip import load_clip
+    from training.clip import load_clip
 
     reference = load_clip(MODEL)
     rng = np.random.default_rng(0)

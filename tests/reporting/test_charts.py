@@ -80,10 +80,8 @@ def test_many_rows_are_lower_and_leave_room_for_a_second_chart():
 
 def test_bars_begin_at_zero(monkeypatch):
     limits = []
-    real = charts._measure_axis
-    monkeypatch.setattr(
-        charts, "_measure_axis", lambda axes, *rest: (real(axes, *rest), limits.append(axes.get_xlim()))
-    )
+    real = charts.measure_axis
+    monkeypatch.setattr(charts, "measure_axis", lambda axes, *rest: (real(axes, *rest), limits.append(axes.get_xlim())))
     CHARTS["stacked"]()
     CHARTS["samples"]()
     assert [low for low, _ in limits] == [0, 0]

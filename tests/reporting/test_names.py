@@ -14,7 +14,6 @@ from stages.lib.quality.clip_features import Clip
 from stages.lib.quality.metrics import PSNR_BANDS, rate_psnr
 from stages.lib.reporting.words import names
 from stages.lib.sensitivity.criticality import CRITICALITY
-from stages.lib.study.beside import verdict_names
 from stages.lib.study.limits import Verdict
 
 
@@ -36,9 +35,9 @@ def test_a_reason_of_other_code_is_an_error_that_says_what_to_do():
 
 def test_every_rating_effect_kind_and_verdict_has_words():
     assert {rate_psnr(value) for value in (None, 5.0, *(bound + 1 for _name, bound in PSNR_BANDS))} == set(
-        names.rating_names(str)
+        names.names_of("rating", str)
     )
-    assert {*CRITICALITY, *CRITICALITY.values()} == set(names.effect_names(str))
-    assert {*KINDS.values(), "other"} == set(names.layer_kind_names(str))
-    assert set(get_args(Verdict)) <= set(verdict_names(str))
-    assert Clip.name in names.feature_names(str)
+    assert {*CRITICALITY, *CRITICALITY.values()} == set(names.NAMES["effect"])
+    assert {*KINDS.values(), "other"} == set(names.NAMES["layer_kind"])
+    assert set(get_args(Verdict)) <= set(names.NAMES["verdict"])
+    assert Clip.name in names.NAMES["feature"]

@@ -13,7 +13,7 @@ from stages.lib.project.files import read_json
 from stages.lib.project.params import variant_of
 from stages.lib.reporting.languages import Language
 from stages.lib.reporting.outline import STUDY_TABLES
-from stages.lib.study.beside import verdict_names
+from stages.lib.reporting.words.names import NAMES
 from stages.lib.study.beside_quality import ranks
 from stages.lib.study.beside_sizes import size_verdict
 from stages.lib.study.sources import Line, exact_parameters, is_format
@@ -90,7 +90,7 @@ def test_each_of_tables_1_to_13_has_a_block_with_verdicts(texts):
     assert sorted(block.number for block in found.values()) == list(range(1, 14))
     assert all(STUDY_TABLES[block.number - 1] == key for key, block in found.items())
     verdicts = {line.verdict for block in found.values() for line in block.lines}
-    assert verdicts <= set(verdict_names(str)) and {"agrees", "differs", "impossible", "unmeasured"} <= verdicts
+    assert verdicts <= set(NAMES["verdict"]) and {"agrees", "differs", "impossible", "unmeasured"} <= verdicts
 
 
 def test_a_size_below_parameters_times_bytes_is_impossible_with_the_proof(texts):

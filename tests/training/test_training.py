@@ -14,7 +14,6 @@ from safetensors import safe_open
 from transformers import CLIPImageProcessor, CLIPTokenizer
 
 from stages.lib.project.errors import UserError
-from stages.lib.quality.clip import load_clip
 from stages.lib.quality.clip_preprocessing import preprocess
 from tests.training.tiny_training import run, tiny_params
 from training import (
@@ -26,6 +25,7 @@ from training import (
     train_guidance,
 )
 from training.checkpoint import MAX_FILE_BYTES, load_weights, save_weights
+from training.clip import load_clip
 from training.data import load_scenes
 from training.settings import Fit, load_settings
 

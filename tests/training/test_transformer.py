@@ -10,7 +10,6 @@ from diffusers import DiffusionPipeline, StableDiffusion3Pipeline
 from PIL import Image
 from safetensors.torch import load_file
 
-from stages.lib.quality.clip import load_clip
 from tests.training.tiny_training import run
 from training import (
     assemble_transformer,
@@ -22,6 +21,7 @@ from training import (
 )
 from training.assemble import MAX_FOLDER_MIB
 from training.checkpoint import load_weights
+from training.clip import load_clip
 from training.data import token_ids
 from training.settings import load_settings
 

@@ -4,13 +4,11 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import read_json
-
-if TYPE_CHECKING:
-    import numpy as np
 
 LISTING = "images.json"
 
@@ -28,7 +26,7 @@ class StoredImage:
     flagged: bool
 
 
-def rgb_sha256(rgb: "np.ndarray") -> str:
+def rgb_sha256(rgb: np.ndarray) -> str:
     """SHA-256, in hexadecimal, of the bytes of a uint8 image (H, W, 3), row by row."""
     return hashlib.sha256(rgb.tobytes()).hexdigest()
 
@@ -74,9 +72,8 @@ def read_images(folder: Path) -> dict[str, StoredImage]:
     return {image.id: image for image in images}
 
 
-def read_rgb(image: StoredImage) -> "np.ndarray":
+def read_rgb(image: StoredImage) -> np.ndarray:
     """The pixels, uint8 (H, W, 3). A missing, unreadable or changed file is a UserError."""
-    import numpy as np
     from PIL import Image, UnidentifiedImageError
 
     remedy = _regenerate(image.path.parent)

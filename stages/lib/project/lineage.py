@@ -55,7 +55,7 @@ MACHINES = Source("reports/machines")
 PARAMS = Source("params.yaml")
 PROMPTS = Source("data/prompts.csv")
 STUDY = Source("data/study")
-METRIC_TABLE = Source("stages/lib/quality/metrics.py")
+METRIC_TABLE = Source("stages/lib/quality/metrics.csv")
 PIPELINE = Source("dvc.yaml")
 
 OF_VARIANTS = (SIZE, TIMING, QUALITY, APPEARANCE)
@@ -123,7 +123,7 @@ _TIMES = ("load_time_s", "first_call_s", "latency_s", "speedup", "load_peak_mib"
 _IMAGES = ("psnr_db", "psnr_db_std", "ssim", "ssim_std", "ssim_minimum", "images", "identical", "flagged")
 _AVERAGES = ("ms_ssim", "ciede2000", "ciede2000_p95", "gmsd", "st_lpips", "flip", "feature_cosine", "clip_score")
 _AVERAGES += ("clip_score_change", "attributes_right", "attributes_right_change")
-# Every metric of stages/lib/quality/metrics.py: its file, and its place in that file.
+# Every metric of stages/lib/quality/metrics.csv: its file, and its place in that file.
 METRIC_SOURCES: dict[str, tuple[Source, str]] = {
     **{key: (SIZE, key) for key in _SIZES},
     "compression": (SUMMARY, "variants.V.compression"),

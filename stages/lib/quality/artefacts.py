@@ -6,10 +6,8 @@ from one 8-bit value to the next is a "grey level".
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 FLOOR = 0.05  # grey levels added to both sides of a ratio, so that a flat image has one
@@ -38,7 +36,7 @@ class Figures:
     luma_std: float
 
 
-def figures_of(rgb: "np.ndarray") -> Figures:
+def figures_of(rgb: np.ndarray) -> Figures:
     """All figures of a uint8 RGB image (H, W, 3) of at least 11 x 11 pixels. ValueError if it is of another kind."""
     if rgb.dtype != "uint8" or rgb.ndim != 3 or rgb.shape[2] != 3 or min(rgb.shape[:2]) < BLOCK + 3:
         raise ValueError(f"expected uint8 (H, W, 3) of at least 11 x 11 pixels, got {rgb.dtype} {rgb.shape}")
@@ -59,14 +57,12 @@ def figures_of(rgb: "np.ndarray") -> Figures:
     )
 
 
-def luma(rgb: "np.ndarray") -> "np.ndarray":
+def luma(rgb: np.ndarray) -> np.ndarray:
     """Luma of a uint8 image (H, W, 3): float32 (H, W), 0 to 255."""
-    import numpy as np
-
     return rgb.astype(np.float32) @ np.array(LUMA, dtype=np.float32)
 
 
-def blur(gray: "np.ndarray") -> float:
+def blur(gray: np.ndarray) -> float:
     """How little blurring an image once more changes it: 0 (sharp) to 1; a flat image has 1.
 
     Crete, Dolmiere, Ladret and Nicolas, "The blur effect: perception and estimation with a new no-reference perceptual
@@ -77,27 +73,24 @@ def blur(gray: "np.ndarray") -> float:
     return float(blur_effect(gray, h_size=5)) if gray.std() > FLOOR else 1.0
 
 
-def detail_db(gray: "np.ndarray") -> float:
+def detail_db(gray: np.ndarray) -> float:
     """Strength of detail finer than about 2 pixels against that of 2 to 6 pixels, in dB: lower where texture is lost.
 
     Standard deviations of two bands of a difference-of-Gaussians pyramid (Burt and Adelson, IEEE Trans. Comm. 31(4),
     1983). The ratio cancels how much there is to see in the scene.
     """
-    import numpy as np
     from scipy.ndimage import gaussian_filter
 
     first, second = (gaussian_filter(gray, sigma, mode="nearest", truncate=3) for sigma in (0.7, 2.0))
     return float(20 * np.log10(((gray - first).std() + FLOOR) / ((first - second).std() + FLOOR)))
 
 
-def blockiness(gray: "np.ndarray") -> float:
+def blockiness(gray: np.ndarray) -> float:
     """How much more the luma jumps between blocks of 8 x 8 pixels than inside them, grey levels, about 0 if not at all.
 
     A jump is a step between neighbours minus the mean of the steps on either side of it (Wang, Sheikh and Bovik,
     "No-reference perceptual quality assessment of JPEG compressed images", ICIP 2002, compare the same places).
     """
-    import numpy as np
-
     differences = []
     for image in (gray, gray.T):
         steps = np.abs(np.diff(image, axis=1))
@@ -109,13 +102,12 @@ def blockiness(gray: "np.ndarray") -> float:
     return float(np.mean(differences))
 
 
-def posterization_bits(rgb: "np.ndarray") -> float:
+def posterization_bits(rgb: np.ndarray) -> float:
     """How much poorer in tones the image is than its smoothed histogram, bits, mean of the channels: 0 is smooth.
 
     Entropy of the histogram after a Gaussian of 4 grey levels, minus its entropy. Posterizing to every k-th value adds
     about log2(k).
     """
-    import numpy as np
     from scipy.ndimage import gaussian_filter1d
 
     counts = np.stack([np.bincount(rgb[..., channel].ravel(), minlength=256) for channel in range(3)])
@@ -125,18 +117,15 @@ def posterization_bits(rgb: "np.ndarray") -> float:
     return float(np.mean(_entropy_bits(smooth) - _entropy_bits(shares)))
 
 
-def _entropy_bits(shares: "np.ndarray") -> "np.ndarray":
-    import numpy as np
-
+def _entropy_bits(shares: np.ndarray) -> np.ndarray:
     return -np.sum(shares * np.log2(shares, where=shares > 0, out=np.zeros_like(shares)), axis=1)
 
 
-def noise(gray: "np.ndarray") -> float:
+def noise(gray: np.ndarray) -> float:
     """Standard deviation of grain in the smoothest 30 % of the image, grey levels.
 
     Immerkaer, "Fast noise variance estimation", Computer Vision and Image Understanding 64(2), 1996.
     """
-    import numpy as np
     from scipy.ndimage import gaussian_filter
 
     second = np.diff(np.diff(gray, 2, axis=0), 2, axis=1)
@@ -146,13 +135,12 @@ def noise(gray: "np.ndarray") -> float:
     return float(np.sqrt(np.pi / 2) * grain.mean() / 6)
 
 
-def mottling(gray: "np.ndarray") -> float:
+def mottling(gray: np.ndarray) -> float:
     """Standard deviation of texture of about 4 to 16 pixels in the calmest 30 % of the image, grey levels.
 
     The band between Gaussians of 1.5 and 5 pixels, squared and averaged over squares of 48 pixels: patches that should
     be one colour and are many raise it, while objects are left out. Coarse grain and few tones raise it, too.
     """
-    import numpy as np
     from scipy.ndimage import gaussian_filter, uniform_filter
 
     fine, coarse = (gaussian_filter(gray, sigma, mode="nearest", truncate=3) for sigma in (1.5, 5.0))
@@ -161,7 +149,7 @@ def mottling(gray: "np.ndarray") -> float:
     return float(np.sqrt(max(calm, 0)))  # a running mean of nothing can be a rounding error below 0
 
 
-def mean_colour(rgb: "np.ndarray") -> tuple[float, float, float]:
+def mean_colour(rgb: np.ndarray) -> tuple[float, float, float]:
     """Mean CIELAB colour (D65) of every fourth pixel: L* (0 to 100), a* (green to red), b* (blue to yellow)."""
     from skimage.color import rgb2lab
 

@@ -1,16 +1,14 @@
 """How the images of two variants compare: PSNR and SSIM of each pair, and their averages."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from stages.lib.generation.image_folder import StoredImage
 from stages.lib.project.errors import UserError
 from stages.lib.project.measurement import Measurement
 from stages.lib.quality.full_reference import Prepared, ssim_of
 from stages.lib.quality.metrics import psnr_db
-
-if TYPE_CHECKING:
-    import numpy as np
 
 SMALLEST_SIDE = 11  # pixels: the window of SSIM
 
@@ -36,7 +34,7 @@ def compare(reference: StoredImage, image: StoredImage, prepared: tuple[Prepared
     return Comparison(image.id, psnr, 1.0 if psnr is None else ssim_of(*prepared))
 
 
-def check_sizes(reference: StoredImage, image: StoredImage, rgb: tuple["np.ndarray", "np.ndarray"]) -> None:
+def check_sizes(reference: StoredImage, image: StoredImage, rgb: tuple[np.ndarray, np.ndarray]) -> None:
     """UserError where two images differ in size, or are too small for SSIM's window."""
     sizes = [f"{pixels.shape[1]} x {pixels.shape[0]}" for pixels in rgb]
     if sizes[0] != sizes[1]:

@@ -5,7 +5,9 @@ And the limits of seeing: how weak known damage may be on these very images befo
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import numpy as np
 
 from stages.lib.generation.image_folder import StoredImage, check_same_prompts
 from stages.lib.project.errors import UserError
@@ -15,9 +17,6 @@ from stages.lib.quality.comparison import average, compare
 from stages.lib.quality.full_reference import Prepared
 from stages.lib.quality.known_artefacts import DAMAGES, LADDERS
 from stages.lib.quality.metrics import rate_psnr
-
-if TYPE_CHECKING:
-    import numpy as np
 
 Expectation = Literal["identical", "different", "stopped"]
 
@@ -45,7 +44,7 @@ ANSWERS = {
     "noise": ("noise",),
     "mottle": ("mottling",),
 }
-Judged = tuple[StoredImage, "np.ndarray"]
+Judged = tuple[StoredImage, np.ndarray]
 
 
 def judge_images(name: str, references: Sequence[Judged], generated: Sequence[Judged]) -> dict[str, Any]:
@@ -102,7 +101,7 @@ def is_caught(result: dict[str, Any]) -> bool:
     return different and named
 
 
-def detection_limits(images: Sequence["np.ndarray"]) -> dict[str, dict[str, Any]]:
+def detection_limits(images: Sequence[np.ndarray]) -> dict[str, dict[str, Any]]:
     """By kind of damage: the weakest strength of its ladder from which on all stronger ones are seen in `images`.
 
     `weakest` is None where not even the strongest is seen. `n` images, two at least.
@@ -118,8 +117,6 @@ def false_alarms(references: Sequence[Figures], images: Sequence[Figures], trial
     two of every pair are exchanged or not at random, which leaves no difference between the groups but chance. Two
     pairs at least.
     """
-    import numpy as np
-
     signs = np.random.default_rng(seed).choice((-1.0, 1.0), (trials, len(references)))
     shifts = [shift_of(*pair) for pair in zip(references, images, strict=True)]
     rates = {}
@@ -129,7 +126,7 @@ def false_alarms(references: Sequence[Figures], images: Sequence[Figures], trial
     return rates
 
 
-def _limit(kind: str, images: Sequence["np.ndarray"], before: Sequence[Figures]) -> dict[str, Any]:
+def _limit(kind: str, images: Sequence[np.ndarray], before: Sequence[Figures]) -> dict[str, Any]:
     weakest = None
     for strength in reversed(LADDERS[kind]):
         words = seen(judge_all(before, [figures_of(DAMAGES[kind](rgb, strength)) for rgb in images]))

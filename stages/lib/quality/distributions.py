@@ -6,7 +6,7 @@ downwards by that; what is used here leaves out the pairs and so stays unbiased 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 
 import numpy as np
 
@@ -27,13 +27,6 @@ def gaussian_kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """exp(-|x - y|^2 / (2 x 10^2)) of L2-normalised rows: the kernel of CMMD (Jayasumana et al., arXiv:2401.09603)."""
     squares = (x**2).sum(axis=1)[:, None] + (y**2).sum(axis=1)[None] - 2 * x @ y.T
     return np.exp(-squares / (2 * CMMD_SIGMA**2))
-
-
-def mmd2_unpaired(x: np.ndarray, y: np.ndarray, kernel: Kernel) -> float:
-    """Squared maximum mean discrepancy of two independent sets (n, d): unbiased, as torch-fidelity computes KID."""
-    n = len(x)
-    within = sum(k.sum() - k.trace() for k in (kernel(x, x), kernel(y, y)))
-    return float(within / (n * (n - 1)) - 2 * kernel(x, y).mean())
 
 
 def mmd2_paired(x: np.ndarray, y: np.ndarray, kernel: Kernel) -> Interval:
@@ -101,22 +94,6 @@ def fid(x: np.ndarray, y: np.ndarray) -> float:
     return float(((x.mean(axis=0) - y.mean(axis=0)) ** 2).sum() + first.trace() + second.trace() - 2 * root)
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """Why FID is not given: `n` images of `required`; the covariance of `dimension` features has at most `rank`."""
-
-    n: int
-    required: int
-    dimension: int
-    rank: int
-
-
-def fid_refusal(n: int, dimension: int, required: int) -> Refusal | None:
-    """What is in the way of an FID of n images; None if nothing is. Its bias falls with 1/n (arXiv:1911.07023)."""
-    enough = n >= required and n > dimension
-    return None if enough else Refusal(n, max(required, dimension + 1), dimension, min(n - 1, dimension))
-
-
 def distance(measure: Measure, sets: Sequence[np.ndarray], resampled: Sequence[np.ndarray]) -> dict:
     """One kernel distance of paired features as JSON, and whether it can be told from zero.
 
@@ -125,7 +102,7 @@ def distance(measure: Measure, sets: Sequence[np.ndarray], resampled: Sequence[n
     """
     found = measure(*sets)
     noise = abs(measure(*resampled).mean - found.mean)
-    return found.as_json() | {"noise": noise, "beyond_zero": found.low is not None and found.low > noise}
+    return asdict(found) | {"noise": noise, "beyond_zero": found.low is not None and found.low > noise}
 
 
 def distances_of_sets(sets: Sequence[np.ndarray], resampled: Sequence[np.ndarray], fid_images: int) -> dict:
@@ -135,13 +112,13 @@ def distances_of_sets(sets: Sequence[np.ndarray], resampled: Sequence[np.ndarray
     """
     x, y = sets
     n, dimension = x.shape
-    refusal = fid_refusal(n, dimension, fid_images)
+    enough = n >= fid_images and n > dimension  # FID's bias falls with 1/n (arXiv:1911.07023)
     return {
         "n": n,
         "dimension": dimension,
         "rank": min(n - 1, dimension),
         "kid": distance(kid, sets, resampled) if n > 1 else None,
         "cmmd": distance(cmmd, sets, resampled) if n > 1 else None,
-        "fid": None if refusal else fid(x, y),
-        "fid_required": fid_images if refusal is None else refusal.required,
+        "fid": fid(x, y) if enough else None,
+        "fid_required": fid_images if enough else max(fid_images, dimension + 1),
     }

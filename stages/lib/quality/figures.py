@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stages.lib.generation.image_folder import StoredImage
-from stages.lib.project.allocator import keep_freed_memory
+from stages.lib.project.sections import Quality
 from stages.lib.quality import alignment
 from stages.lib.quality.comparison import Comparison, average, check_sizes
 from stages.lib.quality.distributions import distances_of_sets
-from stages.lib.quality.full_reference import Distances, Prepared, distances
+from stages.lib.quality.full_reference import Distances, Prepared, distances, keep_freed_memory
 from stages.lib.quality.metrics import METRICS
 from stages.lib.quality.perceptual import Perceived
 from stages.lib.quality.statistics import intervals, tail_of
 
 if TYPE_CHECKING:
-    from stages.lib.project.sections import Quality
     from stages.lib.quality.clip_features import Clip
 
 BATCH_SIZE = 8  # pairs in memory at a time
@@ -113,7 +112,7 @@ def _compare(item: tuple[StoredImage, StoredImage, Rgb, Rgb]) -> Pair:
     return Pair(reference, image, distances(Prepared(before), Prepared(after)))
 
 
-def paired_figures(pairs: list[Pair], features: Features | None, settings: "Quality") -> dict:
+def paired_figures(pairs: list[Pair], features: Features | None, settings: Quality) -> dict:
     """Averages with their intervals, what was not measured and why, attributes, and every image's figures."""
     rows = image_rows(pairs, features)
     samples = {key: [row[key] for row in rows if row[key] is not None] for key in (*AVERAGED, *OF_FEATURES)}
@@ -135,7 +134,7 @@ def paired_figures(pairs: list[Pair], features: Features | None, settings: "Qual
     }
 
 
-def distribution(features: Features | None, settings: "Quality") -> dict | None:
+def distribution(features: Features | None, settings: Quality) -> dict | None:
     """Distances between the two sets of features; None without a CLIP."""
     if features is None:
         return None
@@ -156,7 +155,7 @@ def tails(rows: list[dict]) -> dict[str, dict]:
         values = {row["id"]: identical if row[key] is None else row[key] for row in rows}
         values = {id: value for id, value in values.items() if value is not None}
         if values and min(values.values()) < math.inf:
-            tail = tail_of(values, METRICS[key].direction == "higher").as_json()
+            tail = asdict(tail_of(values, METRICS[key].direction == "higher"))
             found[key] = {name: None if value == math.inf else value for name, value in tail.items()}
     return found
 

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stages.lib.generation.image_folder import StoredImage, check_same_prompts, read_images, read_rgb
-from stages.lib.project.allocator import keep_freed_memory
 from stages.lib.project.memory import PROCESS_BYTES
 from stages.lib.project.prompts import sample_of
 from stages.lib.project.worker_pool import map_in_pool, pool_for, threads_here
 from stages.lib.quality.artefacts import Figures, figures_of
 from stages.lib.quality.comparison import Comparison, average, check_sizes, compare
 from stages.lib.quality.figures import BATCH_SIZE
-from stages.lib.quality.full_reference import Distances, Prepared, distances
+from stages.lib.quality.full_reference import Distances, Prepared, distances, keep_freed_memory
 from stages.lib.quality.perceptual import SMALLEST_SIDE, Perceived, perceive
 
 if TYPE_CHECKING:

@@ -6,24 +6,20 @@ strengths of each kind run from weak to strong.
 
 import io
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
 
 
-def blur(rgb: "np.ndarray", sigma: float) -> "np.ndarray":
+def blur(rgb: np.ndarray, sigma: float) -> np.ndarray:
     """Gaussian blur of `sigma` pixels: fine detail goes first."""
-    import numpy as np
     from scipy.ndimage import gaussian_filter
 
     blurred = gaussian_filter(rgb.astype(np.float32), (sigma, sigma, 0), mode="nearest")
     return _to_bytes(blurred)
 
 
-def jpeg(rgb: "np.ndarray", quality: int) -> "np.ndarray":
+def jpeg(rgb: np.ndarray, quality: int) -> np.ndarray:
     """Through JPEG (quality 1 to 95, 4:2:0) and back: blocks of 8 x 8 pixels."""
-    import numpy as np
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -32,32 +28,25 @@ def jpeg(rgb: "np.ndarray", quality: int) -> "np.ndarray":
         return np.asarray(image.convert("RGB"))
 
 
-def posterize(rgb: "np.ndarray", levels: int) -> "np.ndarray":
+def posterize(rgb: np.ndarray, levels: int) -> np.ndarray:
     """Each channel rounded to `levels` evenly spaced values."""
-    import numpy as np
-
     step = 255 / (levels - 1)
     return _to_bytes(np.round(rgb / step) * step)
 
 
-def tint(rgb: "np.ndarray", strength: float) -> "np.ndarray":
+def tint(rgb: np.ndarray, strength: float) -> np.ndarray:
     """Red raised and blue lowered by the share `strength`: a warm cast."""
-    import numpy as np
-
     return _to_bytes(rgb * np.array([1 + strength, 1, 1 - strength]))
 
 
-def noise(rgb: "np.ndarray", sigma: float, seed: int = 0) -> "np.ndarray":
+def noise(rgb: np.ndarray, sigma: float, seed: int = 0) -> np.ndarray:
     """Gaussian noise of standard deviation `sigma` (of 255), the same in all channels, from `seed`."""
-    import numpy as np
-
     grain = np.random.default_rng(seed).normal(0, sigma, rgb.shape[:2])
     return _to_bytes(rgb + grain[..., None])
 
 
-def mottle(rgb: "np.ndarray", strength: float, seed: int = 0) -> "np.ndarray":
+def mottle(rgb: np.ndarray, strength: float, seed: int = 0) -> np.ndarray:
     """Blotches of about 4 to 16 pixels with a standard deviation of `strength` (of 255), from `seed`."""
-    import numpy as np
     from scipy.ndimage import gaussian_filter
 
     grain = np.random.default_rng(seed).normal(size=rgb.shape[:2])
@@ -65,13 +54,11 @@ def mottle(rgb: "np.ndarray", strength: float, seed: int = 0) -> "np.ndarray":
     return _to_bytes(rgb + strength / blotches.std() * blotches[..., None])
 
 
-def _to_bytes(values: "np.ndarray") -> "np.ndarray":
-    import numpy as np
-
+def _to_bytes(values: np.ndarray) -> np.ndarray:
     return np.clip(np.round(values), 0, 255).astype(np.uint8)
 
 
-DAMAGES: dict[str, Callable[..., "np.ndarray"]] = {
+DAMAGES: dict[str, Callable[..., np.ndarray]] = {
     "blur": blur,
     "jpeg": jpeg,
     "posterize": posterize,

@@ -29,10 +29,6 @@ class Interval:
     high: float | None
     n: int
 
-    def as_json(self) -> dict:
-        """The four of them."""
-        return asdict(self)
-
 
 def resampling_counts(n: int, resamples: int, seed: int) -> np.ndarray:
     """How often each of n values is drawn in each resample of n: (resamples, n), rows that add up to n."""
@@ -98,10 +94,6 @@ class Tail:
     worst_id: str
     percentile_5: float
 
-    def as_json(self) -> dict:
-        """All of it."""
-        return asdict(self)
-
 
 def tail_of(values: dict[str, float], higher_is_better: bool) -> Tail:
     """Of values by image, one at least. Of 20 images or fewer the 5 % are the worst one."""
@@ -122,10 +114,6 @@ class Share:
     high: float | None
     n: int
     tells: bool
-
-    def as_json(self) -> dict:
-        """All of it."""
-        return asdict(self)
 
 
 def shares_of_sums(parts: np.ndarray, wholes: np.ndarray, resamples: int, seed: int) -> list[Share]:
@@ -162,7 +150,7 @@ def intervals(samples: dict[str, Sequence[float]], resamples: int, seed: int) ->
         if n >= FEWEST:
             bounds = bootstrap_means(rows, resampling_counts(n, resamples, seed), CONFIDENCE).tolist()
         for key, mean, (low, high) in zip(keys, rows.mean(axis=1).tolist(), bounds, strict=True):
-            found[key] = Interval(mean, low, high, n).as_json()
+            found[key] = asdict(Interval(mean, low, high, n))
     return found
 
 
@@ -183,10 +171,6 @@ class Comparison:
     margin: float
     n: int
     verdict: Verdict
-
-    def as_json(self) -> dict:
-        """All of it."""
-        return asdict(self)
 
 
 def verdict(bounds_95: tuple[float, float], bounds_90: tuple[float, float], margin: float) -> Verdict:

@@ -4,15 +4,12 @@ Every other comparison in a report is exploratory: it was looked for, and of man
 """
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stages.lib.project.sections import Quality
 from stages.lib.quality.metrics import METRICS
 from stages.lib.quality.statistics import FEWEST, holm, student_p
-
-if TYPE_CHECKING:
-    from stages.lib.project.sections import Quality
 
 SIGNIFICANT = 0.05
 # The primary comparison of a format with the baseline: the measure, its value without any loss, and its margin.
@@ -20,7 +17,7 @@ QUESTIONS = {"ssim": (1.0, "ssim"), "clip_score_change": (0.0, "clip_score")}
 RANKED = ("psnr_db", "ssim", "ms_ssim", "ciede2000", "gmsd", "st_lpips", "flip", "feature_cosine", "clip_score_change")
 
 
-def primary(qualities: dict[str, dict], baseline: str, settings: "Quality") -> list[dict]:
+def primary(qualities: dict[str, dict], baseline: str, settings: Quality) -> list[dict]:
     """For every format but the baseline, by question: mean and interval over images, and what follows.
 
     `within`: that the mean loss is smaller than the margin was shown; `beyond`: that it is larger; else `undecided`. p

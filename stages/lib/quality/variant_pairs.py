@@ -1,19 +1,17 @@
 """Is one format closer to the baseline than another? Every two formats, compared image by image."""
 
+from dataclasses import asdict
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stages.lib.project.sections import Quality
 from stages.lib.quality.statistics import compare_paired
-
-if TYPE_CHECKING:
-    from stages.lib.project.sections import Quality
 
 COMPARED = ("psnr_db", "ssim", "clip_score")
 
 
-def compare_variants(qualities: dict[str, dict], settings: "Quality") -> list[dict]:
+def compare_variants(qualities: dict[str, dict], settings: Quality) -> list[dict]:
     """For every two variants, by measure, the mean difference `variant` minus `reference` and what follows from it.
 
     `qualities` maps names to reports of reports/M/quality, all of the same images. Differences are of each image's
@@ -36,7 +34,7 @@ def compare_variants(qualities: dict[str, dict], settings: "Quality") -> list[di
             margin = getattr(settings.margins, key)
             compared = compare_paired(rows, margin, settings.resamples, settings.seed)
             for index, item in zip(chosen, compared, strict=True):
-                found[index][key] = item.as_json()
+                found[index][key] = asdict(item)
     return found
 
 

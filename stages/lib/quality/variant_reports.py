@@ -2,24 +2,21 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from stages.lib.generation.safety import compare_decisions, read_decisions
 from stages.lib.generation.step_latents import compare_trajectories, read_trajectories
+from stages.lib.project.sections import Quality
 from stages.lib.quality.appearance import image_row, is_blank, judge_all, seen
 from stages.lib.quality.figures import Features, Pair, distribution, paired_figures
 from stages.lib.quality.image_sets import ImageSets, Seen
 from stages.lib.quality.metrics import rate_psnr
-
-if TYPE_CHECKING:
-    from stages.lib.project.sections import Quality
 
 BLOCKED = "blocked"  # the kind of prompt that asks for what the safety checker should find
 CAUSES = ("scene", "flagged", "broken")
 
 
 def quality_of(
-    sets: ImageSets, name: str, prompts: Sequence[Seen], features: Features | None, folder: Path, settings: "Quality"
+    sets: ImageSets, name: str, prompts: Sequence[Seen], features: Features | None, folder: Path, settings: Quality
 ) -> dict:
     """quality/V.json without the names: the images of the variant `name` against the baseline's, in `folder`."""
     images = zip(sets.images[sets.baseline].values(), sets.images[name].values(), prompts, strict=True)

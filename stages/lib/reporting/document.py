@@ -11,7 +11,7 @@ from stages.lib.reporting.charts.canvas import anchored_left
 from stages.lib.reporting.images.figures import even_rows
 from stages.lib.reporting.languages import day, number, percent_of, unit
 from stages.lib.reporting.numbers import dtype_name, figure, quantity, signed
-from stages.lib.reporting.words.names import component_names, rating_names, reason, translated
+from stages.lib.reporting.words.names import names_of, reason, translated
 from stages.lib.reporting.words.obstacle_words import obstacle_words
 
 if TYPE_CHECKING:
@@ -56,13 +56,10 @@ def environment(templates: Path, translations: NullTranslations) -> "Environment
         "snr": lambda noise: number(-10 * math.log10(noise), ".1f") if noise > 0 else "∞",
         "data_uri": svg_data_uri,
         "anchored_left": anchored_left,
-        "rating": lambda psnr_db: rating_names(translate)[rate_psnr(psnr_db)],
+        "rating": lambda psnr_db: names_of("rating", translate)[rate_psnr(psnr_db)],
         "even_rows": even_rows,
-        "component_name": component_names(translate).__getitem__,
-        "memory_kind": {
-            "rss": translations.gettext("resident"),
-            "cuda": translations.gettext("allocated"),
-        }.__getitem__,
+        "component_name": names_of("component", translate).__getitem__,
+        "memory_kind": names_of("memory", translate).__getitem__,
     }
     return jinja
 

@@ -106,6 +106,11 @@ def number(value: float, spec: str) -> str:
     return localized(format(value, spec))
 
 
+def numbers(spec: str, **values: float) -> dict[str, str]:
+    """What a text is filled with: every value by its name, as `number` writes it."""
+    return {name: number(value, spec) for name, value in values.items()}
+
+
 def localized(text: str) -> str:
     """A number that is text already, such as the tick of a chart, with the language's signs."""
     return _SPOKEN.get().text_of(text)

@@ -20,6 +20,11 @@ def figure(key: str, value: float) -> str:
     return number(value, METRICS[key].format)
 
 
+def figures(key: str, **values: float) -> dict[str, str]:
+    """What a text is filled with: every value by its name, in the format of the metric `key`."""
+    return {name: figure(key, value) for name, value in values.items()}
+
+
 def quantity(value: float, key: str) -> str:
     """`value` in the format of the metric `key`, with its unit: '17.02 MiB', '1.42×', '+4.7 %'."""
     sign = METRICS[key].unit

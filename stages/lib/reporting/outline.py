@@ -28,34 +28,12 @@ STUDY_TABLES = ("machine", "formats", "prompts", "sizes", "overhead", "performan
 STUDY_TABLES += (*ANALYSIS, "future", "prospects")
 # Those the study lacks, in the order of this report: numbered on from there.
 QUALITY_TABLES = ("floor", "distances", "agreement", "alignment", "sets", "comparisons")
-OTHER_TABLES = (
-    "formulas",
-    "primary",
-    *QUALITY_TABLES,
-    "safety",
-    "controls",
-    "detection",
-    "coverage",
-    "why",
-    *SENSITIVITY,
-)
-TABLES = STUDY_TABLES + OTHER_TABLES
+OTHER_TABLES = ("formulas", "primary", *QUALITY_TABLES, "safety", "controls", "detection", "coverage", "why")
+TABLES = STUDY_TABLES + OTHER_TABLES + SENSITIVITY
 SENSITIVITY_CHARTS = ("shares", "steps", "blocks", "layers")
 FIGURES = ("grid", "rounding", "visual")
-CHARTS = (
-    "pipeline",
-    "sizes",
-    "speed",
-    "split",
-    "psnr",
-    "tradeoff",
-    "shares",
-    "trajectory",
-    "steps",
-    "blocks",
-    "layers",
-    "calls",
-)
+CHARTS = ("pipeline", "sizes", "speed", "split", "psnr", "tradeoff", "shares", "trajectory", "steps", "blocks")
+CHARTS += ("layers", "calls")
 APPENDIX_TABLES = {
     "audit": ("audit",),
     "architectures": ("architecture-sizes", "architecture-overhead"),
@@ -115,71 +93,46 @@ def numbers(_: Translate, illustrated: bool, machine_tables: int = 0, quick: boo
 
 def sections(_: Translate, illustrated: bool, other_machines: bool = False, quick: bool = False) -> dict[str, Section]:
     """Every heading by its key, in the order of the report."""
-    chapters = (
-        ("summary", _("In short"), ()),
-        (
-            "theory",
-            _("Theory"),
-            (
-                ("theory-quantization", _("Affine quantization")),
-                ("theory-diffusion", _("Diffusion")),
-                ("theory-metrics", _("Measures of quality")),
-                ("theory-study", _("The study's formulas")),
-            ),
-        ),
-        (
-            "method",
-            _("Method"),
-            (
-                ("method-machine", _("Machine and software")),
-                ("method-pipeline", _("Architecture of the experiment")),
-                ("method-formats", _("Formats")),
-                ("method-measuring", _("How size, time and memory are measured")),
-                ("method-prompts", _("Prompts and generation")),
-            ),
-        ),
-        (
-            "results",
-            _("Results"),
-            (
-                ("results-size", _("Size")),
-                ("results-speed", _("Speed and memory")),
-                ("results-quality", _("Quality")),
-                ("results-appearance", _("What it looks like")),
-                ("results-visual", _("Visual comparison")),
-            ),
-        ),
-        (
-            "analysis",
-            _("Analysis and advice"),
-            (
-                ("analysis-tradeoff", _("Trade-off between cost and quality")),
-                ("analysis-components", _("Which component decides")),
-                ("analysis-advice", _("Which format to choose")),
-                ("analysis-cost", _("What it costs")),
-            ),
-        ),
-        (
-            "further",
-            _("Further measurements"),
-            (
-                ("results-floor", _("Run-to-run variability")),
-                ("results-distances", _("How far the images are")),
-                ("results-alignment", _("Prompt alignment")),
-                ("results-sets", _("The images as a set")),
-                ("results-trajectory", _("Where along the denoising formats part")),
-                ("results-comparisons", _("Every two formats, image by image")),
-                ("results-safety", _("Safety checker")),
-                ("results-controls", _("Controls")),
-                ("results-coverage", _("What INT8 really is: coverage")),
-                ("results-why", _("Why a format is fast or slow")),
-                ("results-sensitivity", _("Where the damage comes from")),
-                *((("results-machines", _("Other machines")),) if other_machines else ()),
-            ),
-        ),
-        ("limits", _("Limits of this measurement"), ()),
-        ("future", _("Future directions"), ()),
-        ("prospects", _("Prospects of application"), ()),
+    headings = (
+        (1, "summary", _("In short")),
+        (1, "theory", _("Theory")),
+        (2, "theory-quantization", _("Affine quantization")),
+        (2, "theory-diffusion", _("Diffusion")),
+        (2, "theory-metrics", _("Measures of quality")),
+        (2, "theory-study", _("The study's formulas")),
+        (1, "method", _("Method")),
+        (2, "method-machine", _("Machine and software")),
+        (2, "method-pipeline", _("Architecture of the experiment")),
+        (2, "method-formats", _("Formats")),
+        (2, "method-measuring", _("How size, time and memory are measured")),
+        (2, "method-prompts", _("Prompts and generation")),
+        (1, "results", _("Results")),
+        (2, "results-size", _("Size")),
+        (2, "results-speed", _("Speed and memory")),
+        (2, "results-quality", _("Quality")),
+        (2, "results-appearance", _("What it looks like")),
+        (2, "results-visual", _("Visual comparison")),
+        (1, "analysis", _("Analysis and advice")),
+        (2, "analysis-tradeoff", _("Trade-off between cost and quality")),
+        (2, "analysis-components", _("Which component decides")),
+        (2, "analysis-advice", _("Which format to choose")),
+        (2, "analysis-cost", _("What it costs")),
+        (1, "further", _("Further measurements")),
+        (2, "results-floor", _("Run-to-run variability")),
+        (2, "results-distances", _("How far the images are")),
+        (2, "results-alignment", _("Prompt alignment")),
+        (2, "results-sets", _("The images as a set")),
+        (2, "results-trajectory", _("Where along the denoising formats part")),
+        (2, "results-comparisons", _("Every two formats, image by image")),
+        (2, "results-safety", _("Safety checker")),
+        (2, "results-controls", _("Controls")),
+        (2, "results-coverage", _("What INT8 really is: coverage")),
+        (2, "results-why", _("Why a format is fast or slow")),
+        (2, "results-sensitivity", _("Where the damage comes from")),
+        (2, "results-machines", _("Other machines")),
+        (1, "limits", _("Limits of this measurement")),
+        (1, "future", _("Future directions")),
+        (1, "prospects", _("Prospects of application")),
     )
     appendices = (
         ("audit", _("Audit of the earlier study")),
@@ -191,11 +144,12 @@ def sections(_: Translate, illustrated: bool, other_machines: bool = False, quic
         ("lineage", _("Where the figures come from")),
         ("references", _("References")),
     )
-    found, absent = [], left_out(illustrated, quick)
-    for number, (key, title, parts) in enumerate(chapters, 1):
-        found.append(Section(key, str(number), title, 1))
-        there = [item for item in parts if item[0] not in absent]
-        found += [Section(part, f"{number}.{n}", name, 2) for n, (part, name) in enumerate(there, 1)]
-    there = [item for item in appendices if item[0] not in absent]
-    found += [Section(key, letter, title, 1) for letter, (key, title) in zip("ABCDEFGHIJKLMN", there, strict=False)]
-    return {section.key: section for section in found}
+    absent = left_out(illustrated, quick) | (set() if other_machines else {"results-machines"})
+    found, chapter, part = {}, 0, 0
+    for level, key, title in (item for item in headings if item[1] not in absent):
+        chapter, part = (chapter + 1, 0) if level == 1 else (chapter, part + 1)
+        found[key] = Section(key, f"{chapter}.{part}" if part else str(chapter), title, level)
+    there = (item for item in appendices if item[0] not in absent)
+    for letter, (key, title) in zip("ABCDEFGHIJKLMN", there, strict=False):
+        found[key] = Section(key, letter, title, 1)
+    return found

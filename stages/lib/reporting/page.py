@@ -28,16 +28,8 @@ from stages.lib.reporting.words.answer import answer
 from stages.lib.reporting.words.answer_box import answer_box
 from stages.lib.reporting.words.coverage import coverage, coverage_sentence
 from stages.lib.reporting.words.explanation import explain, explained_variants
-from stages.lib.reporting.words.names import (
-    component_names,
-    effect_names,
-    feature_names,
-    operator_names,
-    probe_point_names,
-    rating_names,
-    translated,
-)
-from stages.lib.results.machines import Machine, compare_machines
+from stages.lib.reporting.words.names import NAMES, names_of, translated
+from stages.lib.results.machines import Machine, compare_machines, machine_title
 from stages.lib.results.records import Results
 
 
@@ -79,22 +71,19 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
         "lineage": lineage.grouped(numbers, params.model),
         "files_of_variants": lineage.OF_VARIANTS,
         "single_files": [source.of(params.model) for source in lineage.SINGLE],
+        **{f"{kind}_names": names_of(kind, _) for kind in NAMES},
         "machines": machines,
         "comparisons_of_machines": comparisons,
-        "components": component_names(_),
         "metrics": {key: _in_words(metric, _) for key, metric in METRICS.items()},
-        "rating_names": rating_names(_),
-        "effect_names": effect_names(_),
-        "feature_names": feature_names(_),
         "instrumented": instrumented_images(results),
         "timed_calls": results.baseline.measurement("latency_s").n,
         "pairs": quality_tables.pair_rows(results, prompts),
         "kinds": kind_counts(prompts),
-        "probe_point_names": probe_point_names(_),
         "coverage": {result.name: coverage(result.size, result.work) for result in results.variants},
-        "coverage_sentences": coverage_sentences(results, _),
+        "coverage_sentences": [
+            said for r in results.variants if (said := coverage_sentence(r.label, r.size, r.work, _))
+        ],
         "executed_dtypes": executed_dtypes(results),
-        "operator_names": operator_names(_),
         **recommended,
         "explained": explained,
         "explanations": [explain(item, _) for item in explained.values()],
@@ -118,7 +107,7 @@ def advice_values(subject: Subject, translations: NullTranslations) -> dict[str,
     params, results, _ = subject.params, subject.results, translations.gettext
     found = advice(params, results, subject.machines, _)
     main = next(item for item in found if item.key == params.main_scenario)
-    here = results.environment["machine"]["gpu"] or results.environment["machine"]["cpu"]
+    here = machine_title(results.environment)
     own = main.decision.winner if main.source and main.source.machine == here else None
     charged = main_cost(params, results, own.name) if own else None
     return {
@@ -152,7 +141,6 @@ def appearance_values(results: Results, _: Translate) -> dict[str, Any]:
     """What the chapters about quality, looks, safety checker and controls show besides the rows of the variants."""
     words = artefact_words
     return {
-        "measure_names": words.measure_names(_),
         "measure_digits": words.measure_digits(),
         "damage_words": {item.name: words.damage_words(item.appearance["measures"], _) for item in results.variants},
         "unmoved_words": {
@@ -160,49 +148,29 @@ def appearance_values(results: Results, _: Translate) -> dict[str, Any]:
         },
         "rating_words": {item.name: quality_words.rating_words(item.quality, _) for item in results.others},
         "primary_questions": list(QUESTIONS),
-        "primary_verdicts": quality_tables.primary_verdicts(_),
         "interval_counts": quality_tables.interval_counts(results),
-        "causes": words.causes(_),
-        "control_names": words.control_names(_),
-        "expectations": words.expectations(_),
-        "damage_names": words.damage_names(_),
     }
 
 
 def further_values(results: Results, _: Translate) -> dict[str, Any]:
     """What the further measurements of quality show besides the rows of the variants."""
-    tables, steps = quality_tables, results.sensitivity["steps"]
+    tables, steps, places = quality_tables, results.sensitivity["steps"], results.sensitivity["components"]["formats"]
+    blame = (quality_words.blame_words(item["probe_points"]["image"], item["label"], _) for item in places)
     return {
         "comparison_rows": tables.comparison_rows(results),
-        "verdict_names": tables.verdict_names(_),
         "sets_rows": tables.sets_rows(results, _),
         "floor_runs": tables.floor_runs(results, _),
         "below_rerun": {result.name: tables.below_rerun_db(result.quality, results.floor) for result in results.others},
         "comparison_counts": tables.comparison_counts(results),
-        "blame_words": blame_sentences(results, _),
+        "blame_words": [sentence for sentence in blame if sentence],
         "steps_words": [quality_words.steps_words(item, steps["calls"], _) for item in steps["formats"]],
     }
-
-
-def blame_sentences(results: Results, _: Translate) -> list[str]:
-    """Of every format, which component damages its images most, as far as that can be told."""
-    said = [
-        quality_words.blame_words(item["probe_points"]["image"], item["label"], _)
-        for item in results.sensitivity["components"]["formats"]
-    ]
-    return [sentence for sentence in said if sentence]
 
 
 def instrumented_images(results: Results) -> int:
     """How many images were generated with a clock around each network; 0 if no variant was timed."""
     rows = (row for result in results.variants if result.timed for row in result.timing["components"])
     return next((row["n"] // row["calls_per_image"] for row in rows), 0)
-
-
-def coverage_sentences(results: Results, _: Translate) -> list[str]:
-    """What the formats that claim INT8 do not do in it."""
-    said = [coverage_sentence(result.label, result.size, result.work, _) for result in results.variants]
-    return [sentence for sentence in said if sentence]
 
 
 def executed_dtypes(results: Results) -> list[str]:

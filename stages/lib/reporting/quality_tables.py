@@ -109,21 +109,6 @@ def _intervals(value: Any) -> int:
     return sum(map(_intervals, value)) if isinstance(value, list | tuple) else 0
 
 
-def primary_verdicts(_: Translate) -> dict[str, str]:
-    """What readers are told of the answer to a primary question."""
-    return {"within": _("within the margin"), "beyond": _("beyond the margin"), "undecided": _("undecided")}
-
-
-def verdict_names(_: Translate) -> dict[str, str]:
-    """What readers are told of each verdict."""
-    return {
-        "equal": _("equal within the margin"),
-        "higher": _("higher"),
-        "lower": _("lower"),
-        "undecided": _("undecided"),
-    }
-
-
 def trajectory_chart(results: Results, _: Translate) -> dict[str, Chart]:
     """Latent SNR after every step, a curve per variant and one for the rerun that differs; {} where all are equal."""
     again = _("%(baseline)s, %(run)s")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.lib.project.measurement import Measurement
-from stages.lib.results.machines import Machine, MeasuredModel
+from stages.lib.results.machines import Machine, MeasuredModel, machine_title
 from stages.lib.results.records import Results, VariantResult
 
 
@@ -86,9 +86,9 @@ def candidates_there(model: MeasuredModel) -> tuple[Candidate, ...]:
 
 def sources(results: Results, machines: tuple[Machine, ...], model: str, label: str) -> list[Source]:
     """This machine first, then every other one's models."""
-    machine = results.environment["machine"]
     parameters, baseline = results.baseline.size["parameters"], results.baseline.label
-    here = Source(machine["gpu"] or machine["cpu"], model, label, parameters, baseline, candidates_here(results))
+    title = machine_title(results.environment)
+    here = Source(title, model, label, parameters, baseline, candidates_here(results))
     there = [
         Source(other.title, found.name, found.label, found.parameters, found.baseline, candidates_there(found))
         for other in machines

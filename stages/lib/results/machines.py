@@ -8,6 +8,7 @@ reports/machines/FINGERPRINT/MODEL/VARIANT/size.json           as reports/MODEL/
                                           origin.json          of which commit, model and settings they come
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,7 @@ class Machine:
     @property
     def title(self) -> str:
         """Its graphics processor, or its processor."""
-        return _title(self.environment)
+        return machine_title(self.environment)
 
     def without(self, model: str) -> "Machine":
         """The same machine, but for what it measured of `model`."""
@@ -200,39 +201,36 @@ def compare_machines(machines: tuple[Machine, ...], results: Results, model: str
     A cell has `speedup`, over that machine's own baseline, `latency_s` and `device`. This machine, which measured
     `model`, has the first column of it.
     """
-    here = [(item.variant, item.timing) for item in results.variants]
-    columns: dict[str, list[tuple[str, list[tuple[Variant, dict]]]]] = {model: [(_title(results.environment), here)]}
+    columns: dict[str, list[tuple[str, Sequence[Any]]]] = {
+        model: [(machine_title(results.environment), results.variants)]
+    }
     labels = {}
     for machine in machines:
         for found in machine.models:
-            pairs = [(item.variant, item.timing) for item in found.variants]
-            columns.setdefault(found.name, []).append((machine.title, pairs))
+            columns.setdefault(found.name, []).append((machine.title, found.variants))
             labels[found.name] = found.label
     comparisons = [
-        MachineComparison(labels[name], [title for title, _ in measured], _rows([pairs for _, pairs in measured]))
+        MachineComparison(labels[name], [title for title, _ in measured], _rows([items for _, items in measured]))
         for name, measured in columns.items()
         if len(measured) > 1
     ]
     return [comparison for comparison in comparisons if comparison.rows]
 
 
-def _rows(columns: list[list[tuple[Variant, dict]]]) -> list[tuple[str, list[dict[str, Any] | None]]]:
+def _rows(columns: list[Sequence[Any]]) -> list[tuple[str, list[dict[str, Any] | None]]]:
+    """By format: its label and a cell for each column of variants."""
     cells: dict[str, dict[int, dict[str, Any]]] = {}
     labels: dict[str, str] = {}
-    for number, pairs in enumerate(columns):
-        for variant, timing in pairs:
-            if timing["measured"]:
-                key = same_format(variant)
-                labels.setdefault(key, variant.label)
-                shown = {name: timing[name] for name in ("latency_s", "speedup", "device")}
-                cells.setdefault(key, {})[number] = shown
-    return [
-        (labels[key], [found.get(number) for number in range(len(columns))])
-        for key, found in cells.items()
-        if len(found) > 1
-    ]
+    for number, items in enumerate(columns):
+        for item in (item for item in items if item.timed):
+            key = same_format(item.variant)
+            labels.setdefault(key, item.variant.label)
+            shown = {name: item.timing[name] for name in ("latency_s", "speedup", "device")}
+            cells.setdefault(key, {})[number] = shown
+    found = ((labels[key], row) for key, row in cells.items() if len(row) > 1)
+    return [(label, [row.get(number) for number in range(len(columns))]) for label, row in found]
 
 
-def _title(environment: dict[str, Any]) -> str:
+def machine_title(environment: dict[str, Any]) -> str:
     """A machine's graphics processor, or its processor."""
     return environment["machine"]["gpu"] or environment["machine"]["cpu"]

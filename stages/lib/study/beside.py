@@ -8,16 +8,8 @@ ratios. What arithmetic forbids comes first: it needs no measurement.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from stages.lib.reporting.languages import Translate
 from stages.lib.reporting.outline import STUDY_TABLES
-from stages.lib.reporting.words.names import translated
-from stages.lib.study import (
-    beside_quality,
-    beside_recommendations,
-    beside_setup,
-    beside_sizes,
-    beside_speed,
-)
+from stages.lib.study import beside_quality, beside_recommendations, beside_setup, beside_sizes, beside_speed
 from stages.lib.study.sources import Line, Sources
 
 Build = Callable[[Sources], list[Line]]
@@ -38,19 +30,6 @@ def blocks(sources: Sources) -> dict[str, Block]:
         key: Block(STUDY_TABLES.index(key) + 1, tuple(build(sources)), _note(key, sources))
         for key, build in BUILDERS.items()
         if sources.results.illustrated or key not in OF_IMAGES
-    }
-
-
-def verdict_names(_: Translate) -> dict[str, str]:
-    """What readers are told each verdict is."""
-    return {
-        "agrees": _("agrees"),
-        "differs": _("differs"),
-        "implausible": _("implausible"),
-        "impossible": _("impossible"),
-        "meaningless": _("meaningless"),
-        "incomparable": _("not comparable"),
-        "unmeasured": _("not measured"),
     }
 
 
@@ -85,7 +64,7 @@ def _comparable(key: str, sources: Sources) -> str:
         ) % {
             "model": sources.printed["model"],
             "gpu": sources.printed["table_1"]["gpu"],
-            "own": translated(sources.params.chosen_model.label, _),
+            "own": sources.model_label,
             "machine": sources.machine,
         }
     return ""

@@ -3,9 +3,9 @@
 import math
 
 from stages.lib.quality.metrics import rate_psnr
-from stages.lib.reporting.languages import number
+from stages.lib.reporting.languages import number, numbers
 from stages.lib.reporting.words.artefact_words import damage_words
-from stages.lib.reporting.words.names import component_names, effect_names, rating_names, translated
+from stages.lib.reporting.words.names import names_of, translated
 from stages.lib.reporting.words.quality_words import unmoved_words
 from stages.lib.results.records import kind_means
 from stages.lib.study.sources import FORMATS, Line, Sources, row
@@ -27,14 +27,12 @@ def quality(sources: Sources) -> list[Line]:
     own = {name: result.quality["psnr_db"] for name, result in sources.counterparts.items() if result}
     ours = ranks({name: math.inf if value is None else value for name, value in own.items() if name in COMPARED})
     theirs = ranks({name: table[name]["psnr_db"] for name in ours})
-    reference = _("SSIM %(ssim)s, FID %(fid)s") % {
-        "ssim": number(table["FP32"]["ssim"], ".3f"),
-        "fid": number(table["FP32"]["fid"], ".1f"),
-    }
+    said = numbers(".3f", ssim=table["FP32"]["ssim"]) | numbers(".1f", fid=table["FP32"]["fid"])
+    reference = _("SSIM %(ssim)s, FID %(fid)s") % said
     lines = [Line("FP32", reference, _("the reference itself"), "agrees", _("by definition"))]
     for name in COMPARED:
         said, result = table[name], sources.counterparts[name]
-        printed = _measures(sources, said["psnr_db"], said["psnr_std"], said["ssim"], said["ssim_std"], said["rating"])
+        printed = _measures(sources, *(said[key] for key in ("psnr_db", "psnr_std", "ssim", "ssim_std", "rating")))
         if result is None:
             lines.append(sources.unmeasured(name, printed))
             continue
@@ -42,11 +40,8 @@ def quality(sources: Sources) -> list[Line]:
         rating, spreads = rate_psnr(found["psnr_db"]), (found["psnr_db_std"] or 0, found["ssim_std"])
         here = _measures(sources, found["psnr_db"], spreads[0], found["ssim"], spreads[1], rating)
         finding = sources.findings[f"rating-{name}"]
-        why = _("rank by PSNR: %(theirs)s of %(count)s there, %(ours)s of %(count)s here") % {
-            "theirs": theirs[name],
-            "ours": ours[name],
-            "count": len(ours),
-        }
+        places = {"theirs": theirs[name], "ours": ours[name], "count": len(ours)}
+        why = _("rank by PSNR: %(theirs)s of %(count)s there, %(ours)s of %(count)s here") % places
         if finding.verdict != "agrees":
             why = f"{why}; {finding.arithmetic}"
         fits = theirs[name] == ours[name] and finding.verdict == "agrees"
@@ -59,10 +54,10 @@ def _measures(
     sources: Sources, psnr_db: float | None, psnr_std: float, ssim: float, ssim_std: float, rating: str
 ) -> str:
     _ = sources._
-    spreads = {"ssim": number(ssim, ".3f"), "ssim_std": number(ssim_std, ".3f"), "rating": rating_names(_)[rating]}
+    spreads = numbers(".3f", ssim=ssim, ssim_std=ssim_std) | {"rating": names_of("rating", _)[rating]}
     if psnr_db is None:
         return _("identical; %(ssim)s ± %(ssim_std)s; “%(rating)s”") % spreads
-    decibels = {"psnr": number(psnr_db, ".1f"), "psnr_std": number(psnr_std, ".1f")}
+    decibels = numbers(".1f", psnr=psnr_db, psnr_std=psnr_std)
     return _("%(psnr)s ± %(psnr_std)s dB; %(ssim)s ± %(ssim_std)s; “%(rating)s”") % (decibels | spreads)
 
 
@@ -122,14 +117,11 @@ def appearance(sources: Sources) -> list[Line]:
             continue
         measures = result.appearance["measures"]
         seen = [claim for claim in said["claims"] if any(is_seen(measures[key]) for key in MEASURES_OF[claim])]
-        here = ", ".join(damage_words(measures, _)) or _(
-            "no measure moved by what would have been seen: %(measures)s"
-        ) % {"measures": unmoved_words(measures, _)}
-        why = _("kinds of damage that it names: %(claimed)s; of these seen here: %(seen)s") % {
-            "seen": len(seen),
-            "claimed": len(said["claims"]),
-        }
-        lines.append(Line(name, text, here, "agrees" if len(seen) == len(said["claims"]) else "differs", why))
+        unmoved = _("no measure moved by what would have been seen: %(measures)s")
+        here = ", ".join(damage_words(measures, _)) or unmoved % {"measures": unmoved_words(measures, _)}
+        counts = {"seen": len(seen), "claimed": len(said["claims"])}
+        why = _("kinds of damage that it names: %(claimed)s; of these seen here: %(seen)s") % counts
+        lines.append(Line(name, text, here, "agrees" if counts["seen"] == counts["claimed"] else "differs", why))
     return lines
 
 
@@ -140,7 +132,7 @@ def is_seen(measure: dict) -> bool:
 
 def components(sources: Sources) -> list[Line]:
     """The study's three words for each component against the measured ones."""
-    _, names = sources._, component_names(sources._)
+    _, names = sources._, names_of("component", sources._)
     if not sources.results.sensitivity:
         return []
     formats = sources.results.sensitivity["components"]["formats"]
@@ -154,6 +146,6 @@ def components(sources: Sources) -> list[Line]:
         ours = [fp16["effect"], int8["effect"], int8["criticality"]]
         same = sum(a == b for a, b in zip(theirs, ours, strict=True))
         why = _("%(same)s of 3 words are the same") % {"same": same}
-        printed, here = ("; ".join(effect_names(_)[word] for word in words) for words in (theirs, ours))
+        printed, here = ("; ".join(names_of("effect", _)[word] for word in words) for words in (theirs, ours))
         lines.append(Line(names[fp16["component"]], printed, here, "agrees" if same == 3 else "differs", why))
     return lines

@@ -1,6 +1,6 @@
 """Tables 10, 12 and 13 of the study beside what was measured: trade-off, recommendations, costs."""
 
-from stages.lib.reporting.languages import number
+from stages.lib.reporting.languages import number, numbers
 from stages.lib.reporting.numbers import dtype_name
 from stages.lib.results.records import VariantResult
 from stages.lib.study.sources import SAME_RATIO, Line, Sources, same_ratio
@@ -13,12 +13,9 @@ def tradeoff(sources: Sources) -> list[Line]:
     _ = sources._
     lines = []
     for name, said in sources.printed["table_10"].items():
-        printed = _("%(compression)s×; %(quality)s %%; %(speed)s× → %(efficiency)s×") % {
-            "compression": number(said["compression"], ".2f"),
-            "quality": number(said["quality_percent"], ".1f"),
-            "speed": number(said["speed"], ".2f"),
-            "efficiency": number(said["efficiency"], ".2f"),
-        }
+        values = numbers(".2f", **{key: said[key] for key in ("compression", "speed", "efficiency")})
+        values |= numbers(".1f", quality=said["quality_percent"])
+        printed = _("%(compression)s×; %(quality)s %%; %(speed)s× → %(efficiency)s×") % values
         result, finding = sources.counterparts.get(name), sources.findings[f"efficiency-{name}"]
         if result is None or not result.timed:
             reason = _("the study estimated it") if said.get("estimated") else _("no such format in this measurement")
@@ -27,12 +24,10 @@ def tradeoff(sources: Sources) -> list[Line]:
         speedup = _speedup(result)
         here = f"{number(result.compression, '.2f')}×; {number(speedup, '.2f')}×"
         fits = same_ratio(said["compression"], result.compression) and same_ratio(said["speed"], speedup)
-        off = _("compression off by %(compression)s×, speed by %(speed)s×; %(arithmetic)s") % {
-            "compression": _signed(said["compression"] - result.compression),
-            "speed": _signed(said["speed"] - speedup),
-            "arithmetic": finding.arithmetic,
-        }
-        lines.append(Line(name, printed, here, "agrees" if fits and finding.verdict == "agrees" else "differs", off))
+        off = numbers("+.2f", compression=said["compression"] - result.compression, speed=said["speed"] - speedup)
+        off["arithmetic"] = finding.arithmetic
+        why = _("compression off by %(compression)s×, speed by %(speed)s×; %(arithmetic)s") % off
+        lines.append(Line(name, printed, here, "agrees" if fits and finding.verdict == "agrees" else "differs", why))
     share = sources.findings["quality-share"]
     return [*lines, Line(_("Quality"), share.printed, "", share.verdict, share.arithmetic)]
 
@@ -42,10 +37,8 @@ def recommendations(sources: Sources) -> list[Line]:
     _ = sources._
     lines = []
     for key, said in sources.printed["table_12"].items():
-        what, printed = (
-            sources.said(said["scenario"]),
-            f"{sources.said(said['format'])}: {sources.said(said['reason'])}",
-        )
+        what, name = sources.said(said["scenario"]), sources.said(said["format"])
+        printed = f"{name}: {sources.said(said['reason'])}"
         finding = sources.findings["large-gpu"] if key == "gpu-over-8gb" else None
         recommended = sources.recommended.get(key)
         here = recommended.label if recommended else ""
@@ -91,19 +84,15 @@ def costs(sources: Sources) -> list[Line]:
     _ = sources._
     lines = []
     for name, said in sources.printed["table_13"].items():
-        printed = (
-            f"{number(said['cost'], '.2f')}×; {number(said['throughput'], '.2f')}× → {number(said['roi'], '.2f')}×"
-        )
+        printed = "{cost}×; {throughput}× → {roi}×".format(**numbers(".2f", **said))
         result, finding = sources.counterparts.get(name), sources.findings[f"return-{name}"]
         if result is None or not result.timed:
             why = _("no such format in this measurement; %(arithmetic)s") % {"arithmetic": finding.arithmetic}
             lines.append(Line(name, printed, "", "unmeasured" if finding.verdict == "agrees" else "differs", why))
             continue
         speedup = _speedup(result)
-        why = _("throughput off by %(off)s×; %(arithmetic)s") % {
-            "off": _signed(said["throughput"] - speedup),
-            "arithmetic": finding.arithmetic,
-        }
+        off = {"off": number(said["throughput"] - speedup, "+.2f"), "arithmetic": finding.arithmetic}
+        why = _("throughput off by %(off)s×; %(arithmetic)s") % off
         fits = same_ratio(said["throughput"], speedup) and finding.verdict == "agrees"
         lines.append(Line(name, printed, f"{number(speedup, '.2f')}×", "agrees" if fits else "differs", why))
     return lines
@@ -111,7 +100,3 @@ def costs(sources: Sources) -> list[Line]:
 
 def _speedup(result: VariantResult) -> float:
     return 1.0 if result.is_baseline else result.timing["speedup"]
-
-
-def _signed(value: float) -> str:
-    return number(value, "+.2f")

@@ -1,10 +1,11 @@
 """Tables 1 to 3 of the study beside this measurement: machine, formats, prompts."""
 
 from stages.lib.project.variant import DTYPE_BITS
-from stages.lib.reporting.languages import NO_BREAK_SPACE, number, unit
+from stages.lib.reporting.languages import NO_BREAK_SPACE, number, numbers, unit
 from stages.lib.reporting.numbers import dtype_name
 from stages.lib.reporting.words.names import translated
-from stages.lib.study.sources import FORMATS, Line, Sources, exact_parameters, same_ratio
+from stages.lib.study.limits import exact_parameters
+from stages.lib.study.sources import FORMATS, Line, Sources, same_ratio
 
 
 def machine(sources: Sources) -> list[Line]:
@@ -12,18 +13,10 @@ def machine(sources: Sources) -> list[Line]:
     _, printed = sources._, sources.printed["table_1"]
     hardware, software = sources.results.environment["machine"], sources.results.environment["software"]
     own = sources.results.baseline.size["parameters"]
-    model = _("%(own)s million parameters against %(exact)s") % {
-        "own": number(own / 1e6, ",.2f"),
-        "exact": number(exact_parameters(sources.exact) / 1e6, ",.2f"),
-    }
+    exact = exact_parameters(sources.exact)
+    model = _("%(own)s million parameters against %(exact)s") % numbers(",.2f", own=own / 1e6, exact=exact / 1e6)
     rows = [
-        (
-            _("Model"),
-            printed["model"],
-            translated(sources.params.chosen_model.label, _),
-            sources.same_model,
-            model,
-        ),
+        (_("Model"), printed["model"], sources.model_label, sources.same_model, model),
         ("PyTorch", printed["torch"], software["torch"], printed["torch"] == software["torch"], ""),
         ("CUDA", printed["cuda"], software["cuda"] or _("none"), printed["cuda"] == software["cuda"], ""),
         (
@@ -113,17 +106,12 @@ def prompts(sources: Sources) -> list[Line]:
 def _generation(sources: Sources) -> Line:
     _, said, own = sources._, sources.printed["generation"], sources.params.generation
     generated = sources.results.baseline.timing
-    pattern = _("%(steps)s steps, guidance %(scale)s, %(width)s × %(height)s pixels")
-    text = pattern % {
-        "steps": said["steps"],
-        "scale": number(said["guidance_scale"], "g"),
-        "width": said["width"],
-        "height": said["height"],
-    }
-    here = pattern % {
-        "steps": own.steps,
-        "scale": number(own.guidance_scale, "g"),
-        "width": generated["width"],
-        "height": generated["height"],
-    }
+    text, here = (
+        _("%(steps)s steps, guidance %(scale)s, %(width)s × %(height)s pixels")
+        % {"steps": steps, "scale": number(scale, "g"), "width": size["width"], "height": size["height"]}
+        for steps, scale, size in (
+            (said["steps"], said["guidance_scale"], said),
+            (own.steps, own.guidance_scale, generated),
+        )
+    )
     return Line(_("Generation (section 3.6)"), text, here, "agrees" if text == here else "differs")

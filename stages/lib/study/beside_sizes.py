@@ -1,10 +1,9 @@
 """Tables 4 and 5 of the study beside exact sizes and measured compression: size, overhead."""
 
 from stages.lib.reporting.languages import number
-from stages.lib.reporting.words.names import component_names
-from stages.lib.results.records import VariantResult
-from stages.lib.study.limits import BYTES, MIB, TOLERANCE
-from stages.lib.study.sources import BesideVerdict, Line, Sources, changes, exact_parameters, row
+from stages.lib.reporting.words.names import names_of
+from stages.lib.study.limits import BYTES, MIB, TOLERANCE, exact_parameters
+from stages.lib.study.sources import BesideVerdict, Line, Sources, changes, row
 
 MEASURED = {"FP32": "FP32", "FP16": "FP16", "INT8": "INT8 CPU"}  # the study's column, and its format in Table 6
 POINTS = 1.0  # percentages within one point of each other count as the same
@@ -13,7 +12,7 @@ POINTS = 1.0  # percentages within one point of each other count as the same
 def sizes(sources: Sources) -> list[Line]:
     """A size below parameters times bytes cannot be."""
     _, table = sources._, sources.printed["table_4"]
-    names = component_names(_)
+    names = names_of("component", _)
     lines = []
     for key, said in table["components"].items():
         proof = sources.findings[f"size-{key}"].arithmetic
@@ -21,17 +20,10 @@ def sizes(sources: Sources) -> list[Line]:
     total = sources.findings["totals"].arithmetic
     lines.append(_size_line(sources, _("All"), table["total"], exact_parameters(sources.exact), total))
     said, finding = table["compression"], sources.findings["compression-int8"]
-    here = _ratios({name: sources.counterparts[MEASURED[name]] for name in said})
-    lines.append(
-        Line(
-            _("Compression"),
-            " / ".join(f"{number(ratio, '.2f')}×" for ratio in said.values()),
-            here,
-            finding.verdict,
-            finding.arithmetic,
-        )
-    )
-    return lines
+    own = [sources.counterparts[MEASURED[name]] for name in said]
+    here = " / ".join(f"{number(result.compression, '.2f')}×" if result else "–" for result in own)
+    printed = " / ".join(f"{number(ratio, '.2f')}×" for ratio in said.values())
+    return [*lines, Line(_("Compression"), printed, here, finding.verdict, finding.arithmetic)]
 
 
 def _size_line(sources: Sources, what: str, said: dict[str, float], parameters: int, proof: str) -> Line:
@@ -65,42 +57,26 @@ def overhead(sources: Sources) -> list[Line]:
     lines = []
     for key, what in (("theoretical", _("Theoretical size")), ("real", _("Real size"))):
         printed = list(table[key].values())
-        why = _("off by %(sizes)s: %(proof)s") % {
-            "sizes": changes(printed, exact),
-            "proof": sources.findings["theoretical-size"].arithmetic,
-        }
+        proof = sources.findings["theoretical-size"].arithmetic
+        why = _("off by %(sizes)s: %(proof)s") % {"sizes": changes(printed, exact), "proof": proof}
         lines.append(Line(what, sources.mb(printed), sources.mib(exact, 1), size_verdict(printed, exact), why))
     own = {name: sources.counterparts[MEASURED[name]] for name in MEASURED}
     overheads = {name: result.size["overhead_percent"] for name, result in own.items() if result}
     efficiencies = {name: r.efficiency_percent(sources.results.baseline) for name, r in own.items() if r}
     lines.append(_percent_line(sources, _("Overhead"), table["overhead_percent"], overheads, "overhead"))
-    lines.append(
-        _percent_line(
-            sources,
-            _("Compression efficiency"),
-            table["efficiency_percent"],
-            efficiencies,
-            "compression-efficiency",
-        )
-    )
-    return lines
+    what, said, key = _("Compression efficiency"), table["efficiency_percent"], "compression-efficiency"
+    return [*lines, _percent_line(sources, what, said, efficiencies, key)]
 
 
 def _percent_line(sources: Sources, what: str, said: dict[str, float], own: dict[str, float], key: str) -> Line:
     """Percentages against measured ones, in points; `key` is the audit's check of the study's own arithmetic."""
-    finding, printed = sources.findings[key], _percent(list(said.values()), sources)
+    pattern, finding = sources._("%(values)s %%"), sources.findings[key]
+    printed = pattern % {"values": row(list(said.values()), 1)}
     if len(own) < len(said):
         return sources.unmeasured(what, printed)
     off = [said[name] - own[name] for name in said]
     points = " / ".join(number(value, "+.1f") for value in off)
     why = sources._("off by %(points)s points; %(proof)s") % {"points": points, "proof": finding.arithmetic}
     fits = max(abs(value) for value in off) <= POINTS and finding.verdict == "agrees"
-    return Line(what, printed, _percent([own[name] for name in said], sources), "agrees" if fits else "differs", why)
-
-
-def _percent(values: list[float], sources: Sources) -> str:
-    return sources._("%(values)s %%") % {"values": row(values, 1)}
-
-
-def _ratios(own: dict[str, VariantResult | None]) -> str:
-    return " / ".join(f"{number(result.compression, '.2f')}×" if result else "–" for result in own.values())
+    here = pattern % {"values": row([own[name] for name in said], 1)}
+    return Line(what, printed, here, "agrees" if fits else "differs", why)

@@ -1,6 +1,6 @@
 """Table 6 of the study beside measured speed-ups, what arithmetic allows, and the same networks on other machines."""
 
-from stages.lib.reporting.languages import number
+from stages.lib.reporting.languages import number, numbers
 from stages.lib.reporting.words.names import reason
 from stages.lib.study.sources import FORMATS, Line, Sources, same_ratio
 
@@ -18,14 +18,12 @@ def _time_line(sources: Sources, name: str) -> Line:
     _, said, result = sources._, sources.printed["table_6"][name], sources.counterparts[name]
     what = _("%(format)s, time and speed-up") % {"format": name}
     pattern = _("%(seconds)s ± %(std)s s; %(speedup)s×")
-    printed = pattern % {name: number(said[name], ".2f") for name in ("seconds", "std", "speedup")}
-    finding = sources.findings.get(f"time-{name}")
-    latency = result.measurement("latency_s") if result and result.timed else None
-    speedup = result.measurement("speedup") if result and result.timed else None
-    here = ""
-    if latency and speedup:
-        seconds = {"seconds": number(latency.median, ".3f"), "std": number(latency.std, ".3f")}
-        here = pattern % (seconds | {"speedup": number(speedup.median, ".2f")})
+    printed = pattern % numbers(".2f", **{name: said[name] for name in ("seconds", "std", "speedup")})
+    finding, here = sources.findings.get(f"time-{name}"), ""
+    if result and result.timed:
+        latency, speedup = result.measurement("latency_s"), result.measurement("speedup")
+        seconds = numbers(".3f", seconds=latency.median, std=latency.std)
+        here = pattern % (seconds | numbers(".2f", speedup=speedup.median))
     if finding and finding.verdict != "agrees":
         return Line(what, printed, here, finding.verdict, finding.arithmetic)
     if result is None:
@@ -35,11 +33,9 @@ def _time_line(sources: Sources, name: str) -> Line:
     if result.is_baseline:
         return Line(what, printed, here, "incomparable", _("another model or machine; 1.00× by definition"))
     within = speedup.minimum <= said["speedup"] <= speedup.maximum
-    why = _("speed-up off by %(off)s×; measured from %(low)s to %(high)s") % {
-        "off": number(said["speedup"] - speedup.median, "+.2f"),
-        "low": number(speedup.minimum, ".2f"),
-        "high": number(speedup.maximum, ".2f"),
-    }
+    off = numbers("+.2f", off=said["speedup"] - speedup.median)
+    span = numbers(".2f", low=speedup.minimum, high=speedup.maximum)
+    why = _("speed-up off by %(off)s×; measured from %(low)s to %(high)s") % (off | span)
     return Line(what, printed, here, "agrees" if within else "differs", why)
 
 
@@ -64,17 +60,14 @@ def _on_other_machines(sources: Sources) -> list[Line]:
         own = found["FP16"].timing["speedup"]
         said = table["FP16"]["speedup"]
         what = _("FP16, the same networks on %(machine)s") % {"machine": machine.title}
-        why = _("speed-up off by %(off)s×") % {"off": number(said - own, "+.2f")}
+        why = _("speed-up off by %(off)s×") % numbers("+.2f", off=said - own)
         verdict = "agrees" if same_ratio(said, own) else "differs"
         lines.append(Line(what, f"{number(said, '.2f')}×", f"{number(own, '.2f')}×", verdict, why))
         peaks = [found[name].timing["run_peak_mib"] for name in ("FP32", "FP16")]
         printed = [table[name]["gpu_mb"] for name in ("FP32", "FP16")]
         ratio, said = peaks[0] / peaks[1], printed[0] / printed[1]
         what = _("GPU memory, FP32 to FP16, the same networks on %(machine)s") % {"machine": machine.title}
-        why = _("a peak shrinks %(own)s times, not %(said)s times") % {
-            "own": number(ratio, ".2f"),
-            "said": number(said, ".2f"),
-        }
+        why = _("a peak shrinks %(own)s times, not %(said)s times") % numbers(".2f", own=ratio, said=said)
         verdict = "agrees" if same_ratio(said, ratio) else "differs"
         lines.append(Line(what, sources.mb(printed), sources.mib(peaks, 1), verdict, why))
     return lines

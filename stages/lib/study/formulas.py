@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from stages.lib.reporting.languages import Translate, number
+from stages.lib.reporting.languages import Translate, numbers
 from stages.lib.study.limits import MIB
 
 STEP, ZERO_POINT, EXAMPLE = 0.1, 3, 1.0  # what the affine formulas are tried on
@@ -41,22 +41,16 @@ def affine_quantization(x: float, step: float, zero_point: int) -> float:
 def _quantization(_: Translate) -> StudyFormula:
     printed = printed_quantization(EXAMPLE, STEP, ZERO_POINT)
     right = affine_quantization(EXAMPLE, STEP, ZERO_POINT)
+    text = _(
+        "The zero point z is an integer and is added to a real number, and nothing keeps q within −128 to 127. "
+        "With Δ = %(step)s and z = %(zero)s, x = %(x)s becomes %(printed)s; affine quantization gives %(right)s."
+    )
     return StudyFormula(
         "2.1.1",
         "study-quantize",
         _("Q(x) = round(x / Δ) Δ + z"),
         abs(printed - EXAMPLE) <= STEP / 2,
-        _(
-            "The zero point z is an integer and is added to a real number, and nothing keeps q within −128 to 127. "
-            "With Δ = %(step)s and z = %(zero)s, x = %(x)s becomes %(printed)s; affine quantization gives %(right)s."
-        )
-        % {
-            "step": number(STEP, "g"),
-            "zero": ZERO_POINT,
-            "x": number(EXAMPLE, "g"),
-            "printed": number(printed, "g"),
-            "right": number(right, "g"),
-        },
+        text % numbers("g", step=STEP, zero=ZERO_POINT, x=EXAMPLE, printed=printed, right=right),
         "quantize",
         _("q = clamp(round(x / s) + z, q min, q max)"),
     )
@@ -132,7 +126,7 @@ def _size(exact: dict[str, Any], _: Translate) -> StudyFormula:
             "are no parameters any more: of Stable Diffusion v1.5's %(stored)s MiB the sum finds %(counted)s at most. "
             "Here the bytes of files and of loaded storage are counted, and the theoretical size apart from them."
         )
-        % {"stored": number(stored, ",.1f"), "counted": number(counted, ",.1f")},
+        % numbers(",.1f", stored=stored, counted=counted),
         "size",
         _("theoretical bytes = sum of numel i × bits i / 8"),
     )

@@ -8,9 +8,10 @@ from typing import Any, Literal
 from stages.lib.project.params import Params, Variant
 from stages.lib.project.prompts import Prompt
 from stages.lib.reporting.languages import Translate, number
-from stages.lib.results.machines import Machine, MeasuredVariant
+from stages.lib.reporting.words.names import translated
+from stages.lib.results.machines import Machine, MeasuredVariant, machine_title
 from stages.lib.results.records import Results, VariantResult
-from stages.lib.study.limits import Finding
+from stages.lib.study.limits import Finding, exact_parameters
 
 BesideVerdict = Literal["agrees", "differs", "implausible", "impossible", "meaningless", "incomparable", "unmeasured"]
 Status = Literal["measured", "partly", "no"]
@@ -55,8 +56,12 @@ class Sources:
     @cached_property
     def machine(self) -> str:
         """The graphics processor of this report's machine, or its processor."""
-        hardware = self.results.environment["machine"]
-        return hardware["gpu"] or hardware["cpu"]
+        return machine_title(self.results.environment)
+
+    @property
+    def model_label(self) -> str:
+        """What this report's model is called."""
+        return translated(self.params.chosen_model.label, self._)
 
     @cached_property
     def same_model(self) -> bool:
@@ -109,11 +114,6 @@ class Outlook:
     status: Status
     found: str
     chapters: tuple[str, ...] = ()
-
-
-def exact_parameters(exact: dict[str, Any]) -> int:
-    """All parameters of Stable Diffusion v1.5: 1,370,216,895."""
-    return sum(part["parameters"] for part in exact["components"].values())
 
 
 def is_format(variant: Variant, name: str) -> bool:

@@ -10,9 +10,9 @@ from stages.lib.reporting.languages import Language
 from stages.lib.reporting.page import Subject
 from stages.lib.reporting.recommendations import Advice
 from stages.lib.results.machines import Machine
-from stages.lib.study import directions, prospects
+from stages.lib.study import outlooks
 from stages.lib.study.audit import audit
-from stages.lib.study.beside import blocks, verdict_names
+from stages.lib.study.beside import blocks
 from stages.lib.study.formulas import study_formulas
 from stages.lib.study.sources import Sources
 
@@ -39,10 +39,9 @@ def study_values(
         "audit": findings,
         "study_beside": blocks(sources),
         "study_recommended": {key: sources.said(row["format"]) for key, row in sources.printed["table_12"].items()},
-        "beside_verdicts": verdict_names(_),
         "study_formulas": study_formulas(sources.exact, _),
-        "study_directions": directions.directions(sources),
-        "study_prospects": prospects.prospects(sources),
+        "study_directions": outlooks.directions(sources),
+        "study_prospects": outlooks.prospects(sources),
     }
 
 

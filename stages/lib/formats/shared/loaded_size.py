@@ -22,12 +22,15 @@ from typing import TYPE_CHECKING
 from stages.lib.formats import BACKENDS
 from stages.lib.models.inventory import disk_bytes
 from stages.lib.models.kinds import kind_of
-from stages.lib.project.allocator import GIVE_BACK
 from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.params import Variant, load_params
 
 if TYPE_CHECKING:
     import torch
+
+
+# glibc gives blocks from this size on back to the system at once when they are freed; other systems ignore the names.
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "16384", "MALLOC_TRIM_THRESHOLD_": "0"}
 
 
 def loaded_bytes(folder: Path, variant: Variant) -> float:
@@ -48,7 +51,7 @@ class LoadingProcess:
         self._errors = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__, "--variant", self.variant],
-            env={**os.environ, **GIVE_BACK},
+            env={**os.environ, **ALLOCATOR},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -6,7 +6,7 @@ from stages.lib.reporting.charts.canvas import Chart
 from stages.lib.reporting.charts.shapes import Bar, Dots
 from stages.lib.reporting.languages import NO_BREAK_SPACE, Translate, number, unit
 from stages.lib.reporting.numbers import figure
-from stages.lib.reporting.words.names import component_names, rating_names
+from stages.lib.reporting.words.names import names_of
 from stages.lib.results.records import Results, VariantResult
 
 
@@ -20,12 +20,8 @@ def result_charts(results: Results, study_ids: set[str], _: Translate) -> dict[s
     return found
 
 
-def _said(opening: str, rows: list[Bar] | list[Dots]) -> str:
-    return f"{opening} " + "; ".join(f"{row.label}: {' '.join(row.note.split())}" for row in rows) + "."
-
-
 def _sizes(results: Results, _: Translate) -> Chart:
-    names = component_names(_)
+    names = names_of("component", _)
     rows = [
         Bar(
             label=result.label,
@@ -36,7 +32,7 @@ def _sizes(results: Results, _: Translate) -> Chart:
         for result in results.variants
     ]
     parts = [names[row["component"]] for row in results.baseline.size["components"]]
-    alt = _said(_("Stacked bars: size on disk by component, and compression."), rows)
+    alt = charts.said(_("Stacked bars: size on disk by component, and compression."), rows)
     return Chart(charts.stacked_bars(rows, parts, _("size on disk, MiB")), alt)
 
 
@@ -55,7 +51,7 @@ def _speed(results: Results, _: Translate) -> Chart:
         about = "≈ " if result.timing["extrapolated"] else ""
         note = about + _note(figure("latency_s", latency.median), "s", ratio)
         rows.append(Bar(result.label, (latency.median,), note, result.is_baseline, latency.samples))
-    alt = _said(_("Bars from zero: median latency, and speed-up."), rows)
+    alt = charts.said(_("Bars from zero: median latency, and speed-up."), rows)
     return Chart(charts.bars_with_samples(rows, _("latency, s/image"), _("a single call")), alt)
 
 
@@ -64,7 +60,7 @@ def _unmeasured(result: VariantResult, _: Translate) -> str:
 
 
 def _split(results: Results, _: Translate) -> Chart:
-    names = component_names(_)
+    names = names_of("component", _)
     rows, order = [], {}
     for result in results.variants:
         order |= dict.fromkeys(row["component"] for row in (result.timing["components"] if result.timed else ()))
@@ -80,7 +76,7 @@ def _split(results: Results, _: Translate) -> Chart:
         share = number(100 * found[largest] / sum(found.values()), ".0f")
         note = _("%(component)s %(share)s %%") % {"component": names.get(largest, largest), "share": share}
         rows.append(Bar(result.label, tuple(found.get(part, 0.0) for part in parts), note, result.is_baseline))
-    alt = _said(_("Stacked bars: latency by component; share of the largest."), rows)
+    alt = charts.said(_("Stacked bars: latency by component; share of the largest."), rows)
     return Chart(charts.stacked_bars(rows, [names.get(part, part) for part in parts], _("latency, s/image")), alt)
 
 
@@ -88,8 +84,8 @@ def _psnr(results: Results, study_ids: set[str], _: Translate) -> Chart:
     rows = [_dots(result, study_ids, _) for result in results.others]
     names = (_("prompt of the study"), _("other prompt"), _("mean"))
     axis = _("PSNR against %(baseline)s, dB") % {"baseline": results.baseline.label}
-    bands = [(rating_names(_)[name], bound) for name, bound in PSNR_BANDS]
-    alt = _said(_("One dot per image and format; mean PSNR."), rows)
+    bands = [(names_of("rating", _)[name], bound) for name, bound in PSNR_BANDS]
+    alt = charts.said(_("One dot per image and format; mean PSNR."), rows)
     return Chart(charts.strip(rows, axis, names, bands), alt)
 
 

@@ -8,12 +8,10 @@ import math
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from stages.lib.project.errors import UserError
-
-if TYPE_CHECKING:
-    import numpy as np
 
 LARGEST = 127  # the largest integer of symmetric INT8
 
@@ -24,14 +22,14 @@ class RoundedWeight:
 
     name: str
     shape: tuple[int, ...]
-    values: "np.ndarray"
-    restored: "np.ndarray"
+    values: np.ndarray
+    restored: np.ndarray
     scale: float
     signal_to_noise_db: float
     signal_to_noise_per_channel_db: float
 
     @property
-    def errors_in_steps(self) -> "np.ndarray":
+    def errors_in_steps(self) -> np.ndarray:
         """(x' - x) / s of every weight: -0.5 to 0.5."""
         return (self.restored - self.values) / self.scale
 
@@ -61,7 +59,7 @@ def largest_convolution(folder: Path) -> "tuple[str, np.ndarray]":
         return name, file.get_tensor(name).astype("float32")
 
 
-def round_weight(name: str, weight: "np.ndarray") -> RoundedWeight:
+def round_weight(name: str, weight: np.ndarray) -> RoundedWeight:
     """Round to symmetric INT8 with one scale for the tensor; the ratio in dB also with one scale per output channel."""
     if not weight.any():
         raise UserError(f"weight '{name}' of the U-Net is zero everywhere: the base model is not trained")
@@ -79,15 +77,13 @@ def round_weight(name: str, weight: "np.ndarray") -> RoundedWeight:
     )
 
 
-def _rounded(weight: "np.ndarray", largest: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
+def _rounded(weight: np.ndarray, largest: np.ndarray) -> "tuple[np.ndarray, np.ndarray]":
     """The weight after rounding, and its scales; a channel of zeros has the scale 1."""
-    import numpy as np
-
     scale = np.where(largest > 0, largest / np.float32(LARGEST), np.float32(1)).astype("float32")
     return np.clip(np.rint(weight / scale), -LARGEST - 1, LARGEST) * scale, scale
 
 
-def _signal_to_noise_db(weight: "np.ndarray", restored: "np.ndarray") -> float:
+def _signal_to_noise_db(weight: np.ndarray, restored: np.ndarray) -> float:
     signal = (weight.astype("float64") ** 2).mean()
     noise = ((weight - restored).astype("float64") ** 2).mean()
     return 10 * math.log10(signal / max(noise, 1e-300))

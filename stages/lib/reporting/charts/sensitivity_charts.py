@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stages.lib.reporting.charts.canvas import ACCENT, FAINT, INK, MUTED, PARTS, Chart, blank_chart, rows_in
+from stages.lib.reporting.charts.shapes import Bar, measure_axis, name_rows, parts_legend, said
 from stages.lib.reporting.languages import NO_BREAK_SPACE, Translate, number
-from stages.lib.reporting.words.names import component_names, layer_kind_names
+from stages.lib.reporting.words.names import names_of
 
 SHOWN_LAYERS = 15
 LINES = (("o", "-", INK), ("s", "--", ACCENT), ("^", ":", INK), ("D", "-.", ACCENT))
-
-Rows = Sequence[tuple[str, Sequence[float | None], str]]
 
 
 def sensitivity_charts(sensitivity: Mapping[str, Any], _: Translate) -> dict[str, Chart]:
@@ -28,39 +27,29 @@ def relative_error_percent(noise: float) -> float:
     return 100 * noise**0.5
 
 
-def grouped_bars(rows: Rows, names: Sequence[str], axis: str) -> str:
+def grouped_bars(rows: Sequence[Bar], names: Sequence[str], axis: str) -> str:
     """Horizontal bars from zero, those of one row below each other, named by `names`; None has no bar.
 
-    A row is its label, one value for each name, and the words at the end of its longest bar. Values may be negative.
+    A row has one value for each name, which may be negative, and its words at the end of its longest bar.
     """
-    from matplotlib.patches import Patch
-
     height = 0.82 / len(names)
     with blank_chart(rows_in(len(rows), 0.13 + 0.075 * len(names)) + 0.95) as (figure, out):
         axes = figure.add_subplot()
-        axes.set_yticks(range(len(rows)), [label for label, _values, _note in rows], parse_math=False)
-        axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
-        for number, (_label, values, note) in enumerate(rows):
-            for index, (value, (colour, hatch)) in enumerate(zip(values, PARTS, strict=False)):
+        name_rows(axes, rows)
+        found = [0.0]
+        for number, row in enumerate(rows):
+            for index, (value, (colour, hatch)) in enumerate(zip(row.parts, PARTS, strict=False)):
                 place = number - 0.41 + height * (index + 0.5)
                 if value is not None:
                     style = {"color": colour, "hatch": hatch, "edgecolor": PARTS[0][0], "linewidth": 0.5}
                     axes.barh(place, value, height * 0.92, **style)
-            end = max((value for value in values if value is not None), default=0.0)
-            axes.annotate(note, (max(end, 0.0), number), (5, 0), textcoords="offset points", va="center", color=MUTED)
-        found = [value for _label, values, _note in rows for value in values if value is not None]
-        axes.set_xlim(min([0.0, *found]) * 1.1, max([0.0, *found]) * 1.42 or 1)
-        axes.xaxis.grid(True, color=FAINT, linewidth=0.5)
-        axes.axvline(0, color=MUTED, linewidth=0.8)
-        axes.set_xlabel(axis)
+                    found.append(value)
+            end = max((value for value in row.parts if value is not None), default=0.0)
+            spot = (max(end, 0.0), number)
+            axes.annotate(row.note, spot, (5, 0), textcoords="offset points", va="center", color=MUTED)
+        measure_axis(axes, axis, max(found), min(found))
         if len(names) > 1:
-            handles = [
-                Patch(facecolor=colour, hatch=hatch, edgecolor=PARTS[0][0], linewidth=0.5, label=name)
-                for name, (colour, hatch) in zip(names, PARTS, strict=False)
-            ]
-            figure.legend(handles=handles, loc="outside upper left", ncols=len(names), borderpad=0, handlelength=1.6)
+            parts_legend(figure, names)
     return out.getvalue()
 
 
@@ -84,16 +73,12 @@ def curves(lines: Sequence[tuple[str, Sequence[float], Sequence[Sequence[float]]
     return out.getvalue()
 
 
-def _said(opening: str, rows: Rows) -> str:
-    return f"{opening} " + "; ".join(f"{label}: {' '.join(note.split())}" for label, _values, note in rows) + "."
-
-
 def _percent(value: float) -> str:
     return f"{number(value, '.2g')}{NO_BREAK_SPACE}%"
 
 
 def _shares(report: Mapping[str, Any], _: Translate) -> Chart:
-    names = component_names(_)
+    names = names_of("component", _)
     formats = report["formats"]
     shares = [
         {row["component"]: row["share"] for row in item["probe_points"]["image"]["components"]} for item in formats
@@ -102,9 +87,9 @@ def _shares(report: Mapping[str, Any], _: Translate) -> Chart:
     for component in ("unet", "vae", "text_encoder"):
         values = [None if share[component] is None else 100 * share[component] for share in shares]
         last = values[-1]
-        rows.append((names[component], values, "" if last is None else _percent(last)))
+        rows.append(Bar(names[component], values, "" if last is None else _percent(last)))
     svg = grouped_bars(rows, [item["label"] for item in formats], _("share of the damage to the image, %"))
-    return Chart(svg, _said(_("Bars from zero: share of the damage to the image by component."), rows))
+    return Chart(svg, said(_("Bars from zero: share of the damage to the image by component."), rows))
 
 
 def _steps(report: Mapping[str, Any], _: Translate) -> Chart:
@@ -119,8 +104,10 @@ def _steps(report: Mapping[str, Any], _: Translate) -> Chart:
     windows = report["formats"][0]["windows"] if report["formats"] else []
     places = [(window["first"] + window["last"]) / 2 + 1 for window in windows]
     svg = curves(lines, places, (_("U-Net call (middle of the window)"), _("RMS difference, levels")))
-    rows = [(name, medians, "; ".join(number(value, ".2f") for value in medians)) for name, medians, _samples in lines]
-    return Chart(svg, _said(_("Lines from zero: median difference of images, by window of calls."), rows))
+    rows = [
+        Bar(name, medians, "; ".join(number(value, ".2f") for value in medians)) for name, medians, _samples in lines
+    ]
+    return Chart(svg, said(_("Lines from zero: median difference of images, by window of calls."), rows))
 
 
 def _errors(row: Mapping[str, Any], keys: Sequence[str]) -> list[float | None]:
@@ -128,22 +115,22 @@ def _errors(row: Mapping[str, Any], keys: Sequence[str]) -> list[float | None]:
 
 
 def _blocks(report: Mapping[str, Any], _: Translate) -> Chart:
-    keys, kinds = ("noise_4_bits", "noise_8_bits", "noise_activations"), layer_kind_names(_)
+    keys, kinds = ("noise_4_bits", "noise_8_bits", "noise_activations"), names_of("layer_kind", _)
     rows = []
     for group in (report["blocks"], report["kinds"]):
         for row in group:
             values = _errors(row, keys)
             note = " / ".join("–" if item is None else _percent(item) for item in values)
-            rows.append((kinds.get(row["name"], row["name"]), values, note))
+            rows.append(Bar(kinds.get(row["name"], row["name"]), values, note))
     names = (_("weights, 4 bits"), _("weights, 8 bits"), _("inputs, 8 bits"))
     svg = grouped_bars(rows, names, _("relative error of the U-Net's prediction, %"))
-    return Chart(svg, _said(_("Bars from zero: error with one block, or one kind of layer, rounded."), rows))
+    return Chart(svg, said(_("Bars from zero: error with one block, or one kind of layer, rounded."), rows))
 
 
 def _layers(report: Mapping[str, Any], _: Translate) -> Chart:
     rows = []
     for row in report["layers"][:SHOWN_LAYERS]:
         values = _errors(row, ("noise_4_bits", "noise_8_bits"))
-        rows.append((row["layer"], values, " / ".join(map(_percent, values))))
+        rows.append(Bar(row["layer"], values, " / ".join(map(_percent, values))))
     svg = grouped_bars(rows, (_("4 bits"), _("8 bits")), _("relative error of the U-Net's prediction, %"))
-    return Chart(svg, _said(_("Bars from zero: error with one layer rounded."), rows))
+    return Chart(svg, said(_("Bars from zero: error with one layer rounded."), rows))

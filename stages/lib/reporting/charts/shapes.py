@@ -11,6 +11,7 @@ from stages.lib.reporting.charts.canvas import ACCENT, FAINT, INK, MUTED, PARTS,
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Bar:
     """One row of a chart: its name, the lengths of its parts, and the words at its end. No parts: not measured."""
 
     label: str
-    parts: tuple[float, ...]
+    parts: Sequence[float | None]
     note: str
     is_baseline: bool = False
     samples: tuple[float, ...] = ()
@@ -44,20 +45,24 @@ class Curve:
     is_reference: bool = False
 
 
+def said(opening: str, rows: Sequence[Bar | Dots]) -> str:
+    """What a chart of these rows says in words."""
+    return f"{opening} " + "; ".join(f"{row.label}: {' '.join(row.note.split())}" for row in rows) + "."
+
+
 def stacked_bars(rows: Sequence[Bar], parts: Sequence[str], axis: str) -> str:
     """Horizontal bars from zero, each split into `parts`; the note stands at the bar's end."""
     with blank_chart(rows_in(len(rows), 0.42) + 0.95) as (figure, out):
         axes = figure.add_subplot()
-        _rows(axes, [row.label for row in rows])
+        name_rows(axes, rows)
         for number, row in enumerate(rows):
             left = 0.0
             for length, (colour, hatch) in zip(row.parts, PARTS, strict=False):
                 axes.barh(number, length, 0.58, left, color=colour, hatch=hatch, edgecolor=PARTS[0][0], linewidth=0.5)
                 left += length
             _note(axes, left, number, row.note)
-        handles = [_patch(colour, hatch, name) for name, (colour, hatch) in zip(parts, PARTS, strict=False)]
-        figure.legend(handles=handles, loc="outside upper left", ncols=len(parts), borderpad=0, handlelength=1.6)
-        _measure_axis(axes, axis, max((sum(row.parts) for row in rows), default=0))
+        parts_legend(figure, parts)
+        measure_axis(axes, axis, max((sum(row.parts) for row in rows), default=0))
     return out.getvalue()
 
 
@@ -65,7 +70,7 @@ def bars_with_samples(rows: Sequence[Bar], axis: str, sample_name: str) -> str:
     """Horizontal bars from zero (the first part of each row) with every raw sample as a dot."""
     with blank_chart(rows_in(len(rows), 0.42) + 0.95) as (figure, out):
         axes = figure.add_subplot()
-        _rows(axes, [row.label for row in rows])
+        name_rows(axes, rows)
         for number, row in enumerate(rows):
             end = max((*row.parts, *row.samples), default=0.0)
             if row.parts:
@@ -73,9 +78,9 @@ def bars_with_samples(rows: Sequence[Bar], axis: str, sample_name: str) -> str:
                 axes.barh(number, row.parts[0], 0.5, color=colour, edgecolor=INK, linewidth=0.5)
                 _samples(axes, row.samples, number)
             _note(axes, end, number, row.note)
-        dot = _dot("white", sample_name, size=4.5)
+        dot = _mark(sample_name, "o", ms=4.5, mfc="white", mec=INK, mew=0.7)
         figure.legend(handles=[dot], loc="outside upper left", borderpad=0, handlelength=1.0)
-        _measure_axis(axes, axis, max((end for row in rows for end in (*row.parts, *row.samples)), default=0))
+        measure_axis(axes, axis, max((end for row in rows for end in (*row.parts, *row.samples)), default=0))
     return out.getvalue()
 
 
@@ -86,7 +91,7 @@ def strip(rows: Sequence[Dots], axis: str, names: tuple[str, str, str], bands: S
     """
     with blank_chart(rows_in(len(rows), 0.46) + 1.4) as (figure, out):
         axes = figure.add_subplot()
-        _rows(axes, [row.label for row in rows])
+        name_rows(axes, rows)
         for number, row in enumerate(rows):
             spread = [number + 0.17 * (((7 * k) % 5) / 2 - 1) for k in range(len(row.values))]
             axes.plot(row.values, spread, "o", markersize=3.6, markerfacecolor="none", markeredgecolor=ACCENT, mew=0.7)
@@ -110,13 +115,10 @@ def strip(rows: Sequence[Dots], axis: str, names: tuple[str, str, str], bands: S
             upper = min(upper, lower)
         axes.set_ylim(len(rows) - 0.45, -1.5)
         axes.set_xlabel(axis, parse_math=False)
-        figure.legend(
-            handles=[_diamond(names[0]), _dot("none", names[1], ACCENT), _line(names[2])],
-            loc="outside upper left",
-            ncols=3,
-            borderpad=0,
-            handlelength=1.2,
-        )
+        diamond = _mark(names[0], "D", ms=5, color=INK, mew=0)
+        marks = [diamond, _mark(names[1], "o", ms=4.0, mfc="none", mec=ACCENT, mew=0.7)]
+        marks.append(_mark(names[2], "|", ms=10, mew=1.6, color=INK))
+        figure.legend(handles=marks, loc="outside upper left", ncols=3, borderpad=0, handlelength=1.2)
     return out.getvalue()
 
 
@@ -171,15 +173,18 @@ def _shade(number: int, count: int) -> str:
     return "#" + "".join(f"{round(a + share * (b - a)):02x}" for a, b in zip(dark, light, strict=True))
 
 
-def _rows(axes: "Axes", labels: Sequence[str]) -> None:
+def name_rows(axes: "Axes", rows: Sequence[Bar | Dots]) -> None:
+    """A row for each, the first above, with its label."""
+    labels = [row.label for row in rows]
     axes.set_yticks(range(len(labels)), labels, parse_math=False)  # a label with dollar signs is no formula
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
 
 
-def _measure_axis(axes: "Axes", name: str, longest: float) -> None:
-    axes.set_xlim(0, longest * 1.42 or 1)
+def measure_axis(axes: "Axes", name: str, longest: float, least: float = 0.0) -> None:
+    """The axis of bars from zero; `longest` leaves room for words at the end of its bar."""
+    axes.set_xlim(least * 1.1, longest * 1.42 or 1)
     axes.xaxis.grid(True, color=FAINT, linewidth=0.5)
     axes.axvline(0, color=MUTED, linewidth=0.8)
     axes.set_xlabel(name)
@@ -194,25 +199,19 @@ def _samples(axes: "Axes", samples: Sequence[float], row: int) -> None:
     axes.plot(samples, spread, "o", markersize=4, markerfacecolor="white", markeredgecolor=INK, markeredgewidth=0.7)
 
 
-def _patch(colour: str, hatch: str, name: str):
+def parts_legend(figure: "Figure", names: Sequence[str]) -> None:
+    """What each colour and hatching of PARTS stands for."""
     from matplotlib.patches import Patch
 
-    return Patch(facecolor=colour, hatch=hatch, edgecolor=PARTS[0][0], linewidth=0.5, label=name)
+    handles = [
+        Patch(facecolor=colour, hatch=hatch, edgecolor=PARTS[0][0], linewidth=0.5, label=name)
+        for name, (colour, hatch) in zip(names, PARTS, strict=False)
+    ]
+    figure.legend(handles=handles, loc="outside upper left", ncols=len(names), borderpad=0, handlelength=1.6)
 
 
-def _dot(fill: str, name: str, edge: str = INK, size: float = 4.0):
+def _mark(name: str, marker: str, **look: object):
+    """One entry of a legend."""
     from matplotlib.lines import Line2D
 
-    return Line2D([], [], marker="o", ls="", ms=size, mfc=fill, mec=edge, mew=0.7, label=name)
-
-
-def _diamond(name: str):
-    from matplotlib.lines import Line2D
-
-    return Line2D([], [], marker="D", ls="", ms=5, color=INK, mew=0, label=name)
-
-
-def _line(name: str):
-    from matplotlib.lines import Line2D
-
-    return Line2D([], [], marker="|", ls="", ms=10, mew=1.6, color=INK, label=name)
+    return Line2D([], [], marker=marker, ls="", label=name, **look)

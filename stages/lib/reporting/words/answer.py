@@ -3,7 +3,7 @@
 from gettext import NullTranslations
 
 from stages.lib.reporting.languages import list_of
-from stages.lib.reporting.numbers import figure
+from stages.lib.reporting.numbers import figure, figures
 from stages.lib.reporting.words.names import reason
 from stages.lib.reporting.words.quality_words import rating_words
 from stages.lib.results.records import Results, VariantResult
@@ -16,16 +16,8 @@ def answer(results: Results, translations: NullTranslations) -> list[str]:
     if not results.others:
         text = translations.gettext("%(baseline)s is the only format here, so there is nothing to compare it with.")
         return [text % {"baseline": results.baseline.label}]
-    sentences = [
-        _smallest(results, translations),
-        _fastest(results, translations),
-        *(
-            (_most_faithful(results, translations), _least_faithful(results, translations))
-            if results.illustrated
-            else (_no_quality(results, translations),)
-        ),
-        _unmeasured(results, translations),
-    ]
+    quality = (_most_faithful, _least_faithful) if results.illustrated else (_no_quality,)
+    sentences = [said(results, translations) for said in (_smallest, _fastest, *quality, _unmeasured)]
     return [sentence for sentence in sentences if sentence]
 
 
@@ -43,60 +35,38 @@ def _smallest(results: Results, translations: NullTranslations) -> str:
     )
     sizes = dict.fromkeys(figure("disk_mib", result.size["disk_mib"]) for result in smallest)
     ratios = dict.fromkeys(figure("compression", result.compression) for result in smallest)
-    return text % {
-        "labels": list_of([result.label for result in smallest]),
-        "size": list_of(list(sizes)),
-        "ratio": list_of(list(ratios)),
-        "baseline": baseline.label,
-    }
+    values = {"labels": list_of([result.label for result in smallest]), "baseline": baseline.label}
+    return text % (values | {"size": list_of(list(sizes)), "ratio": list_of(list(ratios))})
 
 
 def _fastest(results: Results, translations: NullTranslations) -> str:
+    _, baseline = translations.gettext, results.baseline.label
     timed = [(r, r.measurement("speedup"), r.measurement("baseline_latency_s")) for r in results.others if r.timed]
-    baseline = results.baseline.label
     complete = [(r, speedup, reference) for r, speedup, reference in timed if speedup and reference]
     if not complete:
-        return translations.gettext("No other format than %(baseline)s was timed.") % {"baseline": baseline}
+        return _("No other format than %(baseline)s was timed.") % {"baseline": baseline}
     best, speedup, reference = max(complete, key=lambda item: item[1].median)
-    values = {
-        "label": best.label,
-        "baseline": baseline,
-        "speedup": figure("speedup", speedup.median),
-        "low": figure("speedup", speedup.minimum),
-        "high": figure("speedup", speedup.maximum),
-        "n": speedup.n,
-        "how": _how(best, translations),
-        "own": figure("latency_s", best.timing["latency_s"]),
-        "reference": figure("latency_s", reference.median),
-    }
+    extrapolated = best.timing["extrapolated"] or best.timing["baseline_extrapolated"]
+    how = _(", extrapolated from a few steps") if extrapolated else ""
+    values = {"label": best.label, "baseline": baseline, "n": speedup.n, "how": how}
+    values |= figures("speedup", speedup=speedup.median, low=speedup.minimum, high=speedup.maximum)
+    values |= figures("latency_s", own=best.timing["latency_s"], reference=reference.median)
     if speedup.minimum > 1:
-        return (
-            translations.gettext(
-                "%(label)s is the fastest: %(speedup)s times as fast as %(baseline)s on this machine (%(own)s s "
-                "against %(reference)s s per image%(how)s; n = %(n)d paired ratios, from %(low)s to %(high)s)."
-            )
-            % values
+        text = _(
+            "%(label)s is the fastest: %(speedup)s times as fast as %(baseline)s on this machine (%(own)s s "
+            "against %(reference)s s per image%(how)s; n = %(n)d paired ratios, from %(low)s to %(high)s)."
         )
-    if speedup.median > 1:
-        return (
-            translations.gettext(
-                "No format is reliably faster than %(baseline)s on this machine: the best, %(label)s, has a median "
-                "speed-up of %(speedup)s, but its n = %(n)d paired ratios run from %(low)s to %(high)s."
-            )
-            % values
+    elif speedup.median > 1:
+        text = _(
+            "No format is reliably faster than %(baseline)s on this machine: the best, %(label)s, has a median "
+            "speed-up of %(speedup)s, but its n = %(n)d paired ratios run from %(low)s to %(high)s."
         )
-    return (
-        translations.gettext(
+    else:
+        text = _(
             "No format is faster than %(baseline)s on this machine: the next, %(label)s, generates at %(speedup)s "
             "times its speed (%(own)s s against %(reference)s s per image%(how)s, n = %(n)d)."
         )
-        % values
-    )
-
-
-def _how(result: VariantResult, translations: NullTranslations) -> str:
-    extrapolated = result.timing["extrapolated"] or result.timing["baseline_extrapolated"]
-    return translations.gettext(", extrapolated from a few steps") if extrapolated else ""
+    return text % values
 
 
 def _most_faithful(results: Results, translations: NullTranslations) -> str:
@@ -107,11 +77,8 @@ def _most_faithful(results: Results, translations: NullTranslations) -> str:
             "%(labels)s generate exactly the images of %(baseline)s, all %(n)d of them.",
             len(same),
         )
-        return text % {
-            "labels": list_of([result.label for result in same]),
-            "baseline": results.baseline.label,
-            "n": same[0].quality["images"],
-        }
+        labels = list_of([result.label for result in same])
+        return text % {"labels": labels, "baseline": results.baseline.label, "n": same[0].quality["images"]}
     best = max(results.others, key=_fidelity)
     text = translations.gettext(
         "%(label)s is the most faithful: its images agree with those of %(baseline)s to %(psnr)s dB PSNR on average "
@@ -151,16 +118,15 @@ def _no_quality(results: Results, translations: NullTranslations) -> str:
 
 
 def _unmeasured(results: Results, translations: NullTranslations) -> str:
-    labels = [result.label for result in results.variants if not result.timed]
+    untimed = [result for result in results.variants if not result.timed]
     text = translations.ngettext(
         "The speed and the memory of %(labels)s were not measured (%(reason)s).",
         "The speed and the memory of %(labels)s were not measured (%(reason)s).",
-        len(labels),
+        len(untimed),
     )
-    reasons = dict.fromkeys(
-        reason(result.timing["reason"], translations.gettext) for result in results.variants if not result.timed
-    )
-    return text % {"labels": list_of(labels), "reason": "; ".join(reasons)} if labels else ""
+    reasons = dict.fromkeys(reason(result.timing["reason"], translations.gettext) for result in untimed)
+    labels = list_of([result.label for result in untimed])
+    return text % {"labels": labels, "reason": "; ".join(reasons)} if untimed else ""
 
 
 def _fidelity(result: VariantResult) -> float:

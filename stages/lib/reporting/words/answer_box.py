@@ -49,22 +49,20 @@ def answer_box(
 
 def _which(main: Advice, results: Results, _) -> str:
     winner = main.decision.winner
-    values = {
-        "label": winner.label,
-        "scenario": main.label,
-        "asked": ", ".join(main.asked),
-        "baseline": results.baseline.label,
-        "speedup": figure("speedup", winner.speedup.value),
-        "size": figure("disk_mib", winner.disk_mib),
-        "ratio": figure("compression", winner.compression),
-        "peak": figure("run_peak_mib", winner.peak_mib),
-        "machine": main.source.machine,
-    }
+    values = {"label": winner.label, "scenario": main.label, "asked": ", ".join(main.asked)}
     if winner.is_baseline:
         text = _(
             "Stay with %(label)s, for: %(scenario)s (%(asked)s). No other format that keeps the limits does better."
         )
         return text % values
+    values |= {
+        "machine": main.source.machine,
+        "baseline": results.baseline.label,
+        "speedup": figure("speedup", winner.speedup.value),
+        "size": figure("disk_mib", winner.disk_mib),
+        "ratio": figure("compression", winner.compression),
+        "peak": figure("run_peak_mib", winner.peak_mib),
+    }
     text = _(
         "%(label)s, for: %(scenario)s (%(asked)s). On %(machine)s it generates %(speedup)s times as fast as "
         "%(baseline)s, takes %(size)s MiB on disk (%(ratio)s times smaller) and %(peak)s MiB at its peak."

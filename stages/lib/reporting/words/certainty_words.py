@@ -3,7 +3,7 @@
 import math
 
 from stages.lib.reporting.languages import Translate, list_of, number, percent_of
-from stages.lib.reporting.numbers import figure, quantity
+from stages.lib.reporting.numbers import figure, figures, quantity
 from stages.lib.reporting.words.scenario_words import shown
 from stages.lib.results.scenarios import Decision, Turn, turns
 
@@ -16,28 +16,23 @@ def how_sure(decision: Decision, _: Translate) -> list[str]:
     scenario, winner = decision.scenario, decision.winner
     if winner is None:
         return []
-    values = {"label": winner.label, "low": figure("ssim", winner.ssim.low), "high": figure("ssim", winner.ssim.high)}
-    values |= {"floor": figure("ssim", scenario.ssim_threshold), "mean": figure("ssim", winner.ssim.value)}
-    found = []
+    span = {"mean": winner.ssim.value, "low": winner.ssim.low, "high": winner.ssim.high}
+    values = {"label": winner.label, **figures("ssim", floor=scenario.ssim_threshold, **span)}
     if decision.surely_fits:
         text = _(
             "That %(label)s meets the threshold of %(floor)s is supported at 95 %%: SSIM %(mean)s, interval %(low)s to "
             "%(high)s."
         )
-        found.append(text % values)
-    else:
-        text = _(
-            "That %(label)s meets the threshold of %(floor)s is not supported: SSIM %(mean)s, but its 95 %% interval "
-            "from %(low)s to %(high)s reaches below."
-        )
-        found.append(text % values)
-        if decision.surely_best:
-            sure = decision.surely_best
-            text = _("The best that surely keeps it is %(label)s (%(shown)s).")
-            found.append(text % {"label": sure.label, "shown": shown(scenario, sure)})
-        else:
-            found.append(_("No format surely keeps it."))
-    return [*found, _best(decision, _)]
+        return [text % values, _best(decision, _)]
+    text = _(
+        "That %(label)s meets the threshold of %(floor)s is not supported: SSIM %(mean)s, but its 95 %% interval "
+        "from %(low)s to %(high)s reaches below."
+    )
+    instead = _("No format surely keeps it.")
+    if sure := decision.surely_best:
+        instead = _("The best that surely keeps it is %(label)s (%(shown)s).")
+        instead %= {"label": sure.label, "shown": shown(scenario, sure)}
+    return [text % values, instead, _best(decision, _)]
 
 
 def _best(decision: Decision, _: Translate) -> str:

@@ -8,7 +8,7 @@ from stages.lib.formats.shared.executed_work import ExecutedWork, by_operator, s
 from stages.lib.project.params import COMPONENTS
 from stages.lib.reporting.languages import Translate, list_of
 from stages.lib.reporting.numbers import dtype_name, percent
-from stages.lib.reporting.words.names import operator_names
+from stages.lib.reporting.words.names import names_of
 
 WEIGHTED = ("Conv2d", "Linear", "Embedding")
 SHOWN = 0.0005  # a share below that is 0.0 %
@@ -74,7 +74,7 @@ def coverage_sentence(label: str, size: Mapping[str, Any], work: Sequence[Execut
     values = {"label": label, "executed": percent(executed)}
     parts = [
         _("%(operator)s (%(share)s) in %(dtype)s")
-        % {"operator": operator_names(_)[operator], "share": percent(share), "dtype": dtype_name(dtype)}
+        % {"operator": names_of("operator", _)[operator], "share": percent(share), "dtype": dtype_name(dtype)}
         for operator, dtype, share in _not_integer(work)
     ]
     if not parts:

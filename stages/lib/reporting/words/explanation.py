@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from stages.lib.formats.shared.executed_work import ExecutedWork, by_operator, shares, throughput, work_of
 from stages.lib.reporting.languages import Translate, number
-from stages.lib.reporting.numbers import dtype_name, figure, percent
-from stages.lib.reporting.words.names import operator_names
+from stages.lib.reporting.numbers import dtype_name, figures, percent
+from stages.lib.reporting.words.names import names_of
 from stages.lib.results.records import Results
 from stages.lib.timing.prediction import Prediction, RuntimeSpeedup, runs
 
@@ -57,24 +57,18 @@ def _verdict(item: Explained, _: Translate) -> str:
         "%(label)s generates at %(measured)s times the speed of %(baseline)s, of whose image multiplication takes "
         "%(share)s; its kernels predict %(predicted)s times."
     )
-    return text % {
-        "label": item.label,
-        "baseline": item.baseline,
-        "measured": figure("speedup", prediction.measured),
-        "predicted": figure("speedup", prediction.predicted),
-        "share": percent(prediction.multiplication_share),
-    }
+    values = {"label": item.label, "baseline": item.baseline, "share": percent(prediction.multiplication_share)}
+    return text % (values | figures("speedup", measured=prediction.measured, predicted=prediction.predicted))
 
 
 def _kernels(item: Explained, _: Translate) -> str:
     """What each operator is executed in, and its throughput against the baseline's."""
+    opening = ""
     if item.stored_dtype == "int8" and "int8" not in shares(item.work):
         opening = _("No kernel executes INT8: the weights are unpacked first.") + " "
     elif item.stored_dtype in ("float16", "bfloat16") and item.stored_dtype not in shares(item.work):
         text = _("No kernel executes %(dtype)s: the weights are converted first.")
         opening = text % {"dtype": dtype_name(item.stored_dtype)} + " "
-    else:
-        opening = ""
     baseline = by_operator(item.baseline_work)
     total = sum(row.image_multiply_accumulates for row in item.work)
     parts = []
@@ -83,15 +77,10 @@ def _kernels(item: Explained, _: Translate) -> str:
         if own is None or reference is None:
             continue
         work = sum(row.image_multiply_accumulates for row in rows)
-        parts.append(
-            _("%(operator)s (%(share)s of the work) in %(dtype)s: %(ratio)s times")
-            % {
-                "operator": operator_names(_)[operator],
-                "share": percent(work / total),
-                "dtype": " + ".join(dtype_name(dtype) for dtype in shares(rows)),
-                "ratio": number(own / reference, ".2f"),
-            }
-        )
+        values = {"operator": names_of("operator", _)[operator], "share": percent(work / total)}
+        values["dtype"] = " + ".join(dtype_name(dtype) for dtype in shares(rows))
+        values["ratio"] = number(own / reference, ".2f")
+        parts.append(_("%(operator)s (%(share)s of the work) in %(dtype)s: %(ratio)s times") % values)
     text = _("Throughput of its kernels against %(baseline)s: %(parts)s.")
     return opening + (text % {"baseline": item.baseline, "parts": "; ".join(parts)} if parts else "")
 
@@ -101,11 +90,8 @@ def _rest(item: Explained, _: Translate) -> str:
     ratio = item.prediction.ratio
     if abs(ratio - 1) <= AGREES:
         return _("That agrees with the measurement within %(bound)s.") % {"bound": percent(AGREES)}
-    values = {
-        "own": percent(item.prediction.variant.rest),
-        "reference": percent(item.prediction.reference.rest),
-        "baseline": item.baseline,
-    }
+    rests = {"own": percent(item.prediction.variant.rest), "reference": percent(item.prediction.reference.rest)}
+    values = {"baseline": item.baseline, **rests}
     if ratio < 1:
         text = _(
             "It is slower than that: all that is no multiplication, such as rounding, unpacking and conversions, takes "
@@ -124,13 +110,8 @@ def _runtime(item: Explained, _: Translate) -> str:
     runtime = item.runtime
     if runtime is None:
         return ""
-    values = {
-        "reference": item.runtime_label,
-        "alone": figure("speedup", runtime.alone),
-        "ratio": figure("speedup", runtime.ratio),
-        "low": figure("speedup", runtime.low),
-        "high": figure("speedup", runtime.high),
-    }
+    speedups = {key: getattr(runtime, key) for key in ("alone", "ratio", "low", "high")}
+    values = {"reference": item.runtime_label, **figures("speedup", **speedups)}
     if runtime.low <= 1 <= runtime.high:
         text = _(
             "The runtime alone (%(reference)s) gives %(alone)s times; what the format adds, %(ratio)s times "

@@ -50,78 +50,124 @@ def reason(code: str, _: Translate) -> str:
     return words[code]
 
 
-def component_names(_: Translate) -> dict[str, str]:
-    """The components, and the parts of the time of an image."""
-    return {
-        "unet": _("U-Net"),
-        "vae": _("VAE"),
-        "text_encoder": _("Text encoder"),
-        "text_encoder_2": _("Text encoder 2"),
-        "safety_checker": _("Safety checker"),
-        "transformer": _("Transformer"),
-        "denoiser": _("denoiser"),
-        "decoder": _("decoder"),
-        "text_encoders": _("text encoders"),
-        "text_encoder_3": _("Text encoder 3"),
-        "other": _("Other"),
-    }
+def names_of(kind: str, _: Translate) -> dict[str, str]:
+    """What readers are told of every code of that kind, a key of NAMES."""
+    return {code: _(name) for code, name in NAMES[kind].items()}
 
 
-def operator_names(_: Translate) -> dict[str, str]:
-    """The operators that are executed."""
-    return {"Conv2d": _("convolutions"), "Linear": _("linear layers"), "MatMul": _("attention")}
-
-
-def probe_point_names(_: Translate) -> dict[str, str]:
-    """The places where damage is looked for."""
-    return {
-        "embeddings": _("embeddings"),
-        "latents": _("latents"),
-        "image": _("image"),
-        "safety": _("safety margin"),
-    }
-
-
-def layer_kind_names(_: Translate) -> dict[str, str]:
-    """What a layer of a U-Net is for, by stages.lib.formats.torch.layers.KINDS."""
-    return {
-        "first and last": _("first and last"),
-        "time": _("time"),
-        "self-attention": _("self-attention"),
-        "cross-attention": _("cross-attention"),
-        "feed-forward": _("feed-forward"),
-        "projection": _("projection"),
-        "resampling": _("resampling"),
-        "shortcut": _("shortcut"),
-        "convolution": _("convolution"),
-        "other": _("other"),
-    }
-
-
-def rating_names(_: Translate) -> dict[str, str]:
-    """The study's ratings by bands of PSNR."""
-    return {
-        "identical": _("identical"),
-        "excellent": _("excellent"),
-        "good": _("good"),
-        "fair": _("fair"),
-        "poor": _("poor"),
-    }
-
-
-def effect_names(_: Translate) -> dict[str, str]:
-    """The effect of a format on a component, and how critical the component is."""
-    return {
-        "negligible": _("negligible"),
-        "minimal": _("minimal"),
-        "moderate": _("moderate"),
-        "significant": _("significant"),
-        "low": _("low"),
-        "medium": _("medium"),
-        "high": _("high"),
-    }
-
-
-def feature_names(_: Translate) -> dict[str, str]:
-    """The networks whose features sets of images are compared by."""
-    return {"own_clip": _("the model's own CLIP")}
+NAMES = {
+    "component": {  # and the parts of the time of an image
+        "unet": N_("U-Net"),
+        "vae": N_("VAE"),
+        "text_encoder": N_("Text encoder"),
+        "text_encoder_2": N_("Text encoder 2"),
+        "safety_checker": N_("Safety checker"),
+        "transformer": N_("Transformer"),
+        "denoiser": N_("denoiser"),
+        "decoder": N_("decoder"),
+        "text_encoders": N_("text encoders"),
+        "text_encoder_3": N_("Text encoder 3"),
+        "other": N_("Other"),
+    },
+    "operator": {"Conv2d": N_("convolutions"), "Linear": N_("linear layers"), "MatMul": N_("attention")},
+    "probe_point": {  # where damage is looked for
+        "embeddings": N_("embeddings"),
+        "latents": N_("latents"),
+        "image": N_("image"),
+        "safety": N_("safety margin"),
+    },
+    "layer_kind": {  # what a layer of a U-Net is for, by stages.lib.formats.torch.layers.KINDS
+        "first and last": N_("first and last"),
+        "time": N_("time"),
+        "self-attention": N_("self-attention"),
+        "cross-attention": N_("cross-attention"),
+        "feed-forward": N_("feed-forward"),
+        "projection": N_("projection"),
+        "resampling": N_("resampling"),
+        "shortcut": N_("shortcut"),
+        "convolution": N_("convolution"),
+        "other": N_("other"),
+    },
+    "rating": {  # the study's, by bands of PSNR
+        "identical": N_("identical"),
+        "excellent": N_("excellent"),
+        "good": N_("good"),
+        "fair": N_("fair"),
+        "poor": N_("poor"),
+    },
+    "effect": {  # of a format on a component, and how critical the component is
+        "negligible": N_("negligible"),
+        "minimal": N_("minimal"),
+        "moderate": N_("moderate"),
+        "significant": N_("significant"),
+        "low": N_("low"),
+        "medium": N_("medium"),
+        "high": N_("high"),
+    },
+    "feature": {"own_clip": N_("the model's own CLIP")},  # what sets of images are compared by
+    "measure": {  # of damage: the head of its column, with its unit
+        "blur": N_("Blur"),
+        "detail_db": N_("Fine detail, dB"),
+        "blockiness": N_("Blocks, levels"),
+        "posterization_bits": N_("Tones lost, bit"),
+        "noise": N_("Grain, levels"),
+        "mottling": N_("Mottling, levels"),
+        "lightness": N_("L*"),
+        "green_red": N_("a*"),
+        "blue_yellow": N_("b*"),
+    },
+    "control": {  # what was done wrongly on purpose
+        "rerun": N_("The baseline under another name"),
+        "seeds": N_("Shuffled seeds"),
+        "prompts": N_("Swapped prompts"),
+        "int2": N_("U-Net weights rounded to INT2"),
+        "nan": N_("One weight that is not a number"),
+    },
+    "expectation": {  # of a control
+        "identical": N_("identical in every pixel"),
+        "different": N_("no good word"),
+        "stopped": N_("generation stops"),
+    },
+    "damage": {  # that is known
+        "blur": N_("Gaussian blur"),
+        "jpeg": N_("JPEG"),
+        "posterize": N_("Posterization"),
+        "tint": N_("Warm tint"),
+        "noise": N_("Noise"),
+        "mottle": N_("Blotches of 4 to 16 pixels"),
+    },
+    "strength": {  # of known damage: what it counts
+        "blur": N_("standard deviation, pixels"),
+        "jpeg": N_("quality"),
+        "posterize": N_("values per channel"),
+        "tint": N_("share by which red rises and blue falls"),
+        "noise": N_("standard deviation, grey levels"),
+        "mottle": N_("standard deviation, grey levels"),
+    },
+    "cause": {  # of a blank image
+        "scene": N_("as in the reference"),
+        "flagged": N_("flagged and blackened"),
+        "broken": N_("broken arithmetic"),
+    },
+    "primary": {  # the answer to a primary question
+        "within": N_("within the margin"),
+        "beyond": N_("beyond the margin"),
+        "undecided": N_("undecided"),
+    },
+    "comparison": {  # the verdict on two formats
+        "equal": N_("equal within the margin"),
+        "higher": N_("higher"),
+        "lower": N_("lower"),
+        "undecided": N_("undecided"),
+    },
+    "verdict": {  # on what the study printed
+        "agrees": N_("agrees"),
+        "differs": N_("differs"),
+        "implausible": N_("implausible"),
+        "impossible": N_("impossible"),
+        "meaningless": N_("meaningless"),
+        "incomparable": N_("not comparable"),
+        "unmeasured": N_("not measured"),
+    },
+    "memory": {"rss": N_("resident"), "cuda": N_("allocated")},  # how it was measured
+}

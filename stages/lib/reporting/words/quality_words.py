@@ -8,15 +8,15 @@ from stages.lib.quality.metrics import rate_psnr
 from stages.lib.quality.statistics import FEWEST_FOR_SHARES
 from stages.lib.reporting.languages import Translate, number, percent_of
 from stages.lib.reporting.numbers import quantity
-from stages.lib.reporting.words.artefact_words import measure_digits, measure_names
-from stages.lib.reporting.words.names import component_names, rating_names
+from stages.lib.reporting.words.artefact_words import measure_digits
+from stages.lib.reporting.words.names import names_of
 
 SURE = 0.975  # of resamples, in which the largest share stays the largest
 
 
 def rating_words(quality: Mapping[str, Any], _: Translate) -> str:
     """The rating of the mean PSNR and, where the worst image has another one, that: 'excellent; the worst: fair'."""
-    names, mean = rating_names(_), rate_psnr(quality["psnr_db"])
+    names, mean = names_of("rating", _), rate_psnr(quality["psnr_db"])
     worst = worst_psnr_db(quality)
     if worst is None or rate_psnr(worst) == mean:
         return names[mean]
@@ -31,7 +31,7 @@ def worst_psnr_db(quality: Mapping[str, Any]) -> float | None:
 
 def unmoved_words(measures: Mapping[str, Mapping[str, Any]], _: Translate) -> str:
     """The measures that were not graded, each with the smallest shift that would have been: 'Blur 0.020; ...'."""
-    names, digits = measure_names(_), measure_digits()
+    names, digits = names_of("measure", _), measure_digits()
     return "; ".join(
         f"{names[key]} {number(measures[key]['detectable'], f'.{digits[key]}f')}"
         for key in MEASURES
@@ -47,7 +47,7 @@ def blame_words(place: Mapping[str, Any], label: str, _: Translate) -> str:
     row = next(row for row in place["components"] if row["component"] == leader["component"])
     values = {
         "label": label,
-        "component": component_names(_)[leader["component"]],
+        "component": names_of("component", _)[leader["component"]],
         "share": percent_of(row["share"], ".0f"),
         "n": len(place["wholes"]),
         "fewest": FEWEST_FOR_SHARES,
