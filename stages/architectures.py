@@ -4,10 +4,10 @@ Reads the configurations of params.yaml's `architectures`, builds their networks
 reports/architectures.json: parameters, operators and sizes of every network. Neither weights nor a network are needed.
 """
 
-import argparse
 import time
 from pathlib import Path
 
+from stages.lib.project.command_line import command_line
 from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import write_json
 from stages.lib.project.params import PARAMS_FILE, load_params
@@ -31,9 +31,7 @@ def describe_all(architectures: dict[str, Architecture]) -> list[dict]:
 
 def main() -> None:
     """Count, write, print one line."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--output", type=Path, required=True, help="the JSON to write")
-    arguments = parser.parse_args()
+    arguments = command_line(__doc__, output="the JSON to write")
     begin_s = time.perf_counter()
     found = describe_all(load_params().architectures)
     write_json(arguments.output, {"architectures": found})

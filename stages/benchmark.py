@@ -11,7 +11,6 @@ and its time is extrapolated: `extrapolated` and `baseline_extrapolated` say so,
 steps, `denoiser_steps_made` from how many.
 """
 
-import argparse
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -27,6 +26,7 @@ from stages.lib.formats.shared.executed_work import image_calls, work_of
 from stages.lib.formats.shared.loaded_size import loaded_bytes
 from stages.lib.models.call_arguments import arguments_of
 from stages.lib.models.kinds import kind_of
+from stages.lib.project.command_line import command_line
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import read_json, write_json
 from stages.lib.project.measurement import Measurement
@@ -52,13 +52,7 @@ class Call:
 
 def main() -> None:
     """Measure, write, print one line."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--variant", required=True)
-    parser.add_argument("--models", type=Path, required=True, help="folder with one model folder per variant")
-    parser.add_argument("--noise", type=Path, required=True)
-    parser.add_argument("--environment", type=Path, required=True, help="the description of this machine")
-    parser.add_argument("--output", type=Path, required=True)
-    arguments = parser.parse_args()
+    arguments = command_line(__doc__, "variant", "models", "noise", "environment", "output")
     begin_s = time.perf_counter()
     params = load_params()
     variant = params.variant(arguments.variant)

@@ -4,13 +4,13 @@ Quantizers that round activations take their ranges from these. The prompts are 
 An architecture with random weights generates one image in two steps: its numbers mean nothing, their shapes do.
 """
 
-import argparse
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from stages.lib.project.command_line import command_line
 from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.memory import check_memory
 from stages.lib.project.params import PARAMS_FILE, Params, load_params
@@ -76,10 +76,7 @@ def collect(
 
 def main() -> None:
     """Generate, write, print one line."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--base", type=Path, required=True, help="the checked pipeline folder")
-    parser.add_argument("--output", type=Path, required=True, help="safetensors file to write")
-    options = parser.parse_args()
+    options = command_line(__doc__, "base", output="safetensors file to write")
     begin_s = time.perf_counter()
     params = load_params()
     prompts = calibration_prompts(params)

@@ -8,7 +8,6 @@ damage may be before nothing is said about it. A control that is not caught fail
 then.
 """
 
-import argparse
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +20,7 @@ from stages.lib.generation.noise import read_noise
 from stages.lib.generation.sampling import generate_image, quiet_safety_checker, use_deterministic_algorithms
 from stages.lib.models.call_arguments import arguments_of
 from stages.lib.models.kinds import kind_of
+from stages.lib.project.command_line import command_line
 from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import write_json
 from stages.lib.project.params import load_params
@@ -139,13 +139,7 @@ def _said(result: dict[str, Any]) -> str:
 
 def main() -> None:
     """Generate, judge, write, print one line; fail if something was not caught."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--base", type=Path, required=True, help="pipeline folder of the base model")
-    parser.add_argument("--models", type=Path, required=True, help="folder with the baseline's model folder")
-    parser.add_argument("--noise", type=Path, required=True)
-    parser.add_argument("--images", type=Path, required=True, help="folder with the baseline's images")
-    parser.add_argument("--output", type=Path, required=True)
-    arguments = parser.parse_args()
+    arguments = command_line(__doc__, "base", "models", "noise", "images", "output")
     begin_s = time.perf_counter()
     params = load_params()
     baseline = params.variant(params.baseline)

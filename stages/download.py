@@ -3,14 +3,13 @@
 Of an architecture, which has no weights, make a model: every network at its true size, its weights drawn from a seed.
 """
 
-import argparse
 import time
-from pathlib import Path
 
 from stages.lib.models.bringing import make_from_architecture, size_text, write_base
 from stages.lib.models.hub import bring_from_hub
 from stages.lib.models.pipelines import source_folder
 from stages.lib.models.single_file import source_file
+from stages.lib.project.command_line import command_line
 from stages.lib.project.errors import run_stage
 from stages.lib.project.params import load_params
 from stages.lib.project.sections import ArchitectureModel
@@ -18,9 +17,7 @@ from stages.lib.project.sections import ArchitectureModel
 
 def main() -> None:
     """Bring, verify and check the model that params.yaml chooses."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, required=True, help="pipeline folder to write")
-    output = parser.parse_args().output
+    output = command_line(__doc__, output="pipeline folder to write").output
     start = time.perf_counter()
     params = load_params()
     model = params.chosen_model

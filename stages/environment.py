@@ -4,10 +4,8 @@
 what each back end needs besides, None where it is not installed; `obstacles` has why a variant is left out, or None.
 """
 
-import argparse
-from pathlib import Path
-
 from stages.lib.formats.shared.availability import find_obstacles, libraries_here
+from stages.lib.project.command_line import command_line
 from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import write_json
 from stages.lib.project.params import Params, load_params
@@ -33,9 +31,7 @@ def available(params: Params, machine: dict, software: dict[str, str | None]) ->
 
 def main() -> None:
     """Write the description and print it in one line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
-    arguments = parser.parse_args()
+    arguments = command_line(__doc__, output="JSON file to write")
     params = load_params()
     timed_prompt(params)  # the first stage to run finds a mistake in params.yaml or the prompts file
     environment = describe()

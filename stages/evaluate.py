@@ -8,7 +8,6 @@ two variants compared. What cannot be measured is given with its reason; where n
 false and `reason` says why.
 """
 
-import argparse
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from tqdm import tqdm
 
 from stages.lib.formats.shared.availability import obstacle_left_in, passed_on
 from stages.lib.generation.image_folder import not_generated
+from stages.lib.project.command_line import command_line
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import write_json
 from stages.lib.project.params import Params, load_params
@@ -26,13 +26,14 @@ from stages.lib.quality.image_sets import ImageSets, joined
 
 def main() -> None:
     """Compare, write the figures, print one line a variant."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--images", type=Path, required=True, help="folder with one folder of images per variant")
-    parser.add_argument("--base", type=Path, required=True, help="the base model, which may bring a CLIP")
-    parser.add_argument("--quality", type=Path, required=True, help="folder for a JSON file per variant")
-    parser.add_argument("--appearance", type=Path, required=True, help="the same")
-    parser.add_argument("--pairs", type=Path, required=True, help="JSON file for every two variants")
-    arguments = parser.parse_args()
+    arguments = command_line(
+        __doc__,
+        "images",
+        base="the base model, which may bring a CLIP",
+        quality="folder for a JSON file per variant",
+        appearance="the same",
+        pairs="JSON file for every two variants",
+    )
     begin_s = time.perf_counter()
     params = load_params()
     generated = []

@@ -6,7 +6,6 @@ how far those are from the stored images, in the same measures as every variant.
 is smaller than that of a rerun means anything; one that is as large as that of another seed has changed everything.
 """
 
-import argparse
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from stages.lib.generation.recipe import Generated, Order, Recipe
 from stages.lib.generation.step_latents import compare_trajectories, read_trajectories
 from stages.lib.models.call_arguments import arguments_of
 from stages.lib.models.kinds import kind_of
+from stages.lib.project.command_line import command_line
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import write_json
 from stages.lib.project.params import load_params
@@ -78,13 +78,9 @@ def alarms_of(generated: list[Generated], images: dict[str, StoredImage], settin
 
 def main() -> None:
     """Generate, compare, write, print one line."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--base", type=Path, required=True, help="the base model, which may bring a CLIP")
-    parser.add_argument("--models", type=Path, required=True, help="folder with the baseline's model")
-    parser.add_argument("--images", type=Path, required=True, help="folder with the baseline's images")
-    parser.add_argument("--noise", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True)
-    arguments = parser.parse_args()
+    arguments = command_line(
+        __doc__, "models", "images", "noise", "output", base="the base model, which may bring a CLIP"
+    )
     begin_s = time.perf_counter()
     params = load_params()
     settings, baseline = params.quality, params.variant(params.baseline)

@@ -7,7 +7,6 @@ asked about each finished image and changes none. Of an architecture with random
 images.json says why.
 """
 
-import argparse
 import time
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from stages.lib.generation.safety import margin_fields
 from stages.lib.generation.step_latents import write_trajectories
 from stages.lib.models.call_arguments import arguments_of
 from stages.lib.models.kinds import kind_of
+from stages.lib.project.command_line import command_line
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import whole_folder, write_json
 from stages.lib.project.memory import check_memory
@@ -66,12 +66,9 @@ def generate_all(
 
 def main() -> None:
     """Load, generate, write, print one line."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--variant", required=True)
-    parser.add_argument("--model", type=Path, required=True, help="the variant's model folder")
-    parser.add_argument("--noise", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True, help="folder for the images")
-    arguments = parser.parse_args()
+    arguments = command_line(
+        __doc__, "variant", "noise", model="the variant's model folder", output="folder for the images"
+    )
     begin_s = time.perf_counter()
     params = load_params()
     variant = params.variant(arguments.variant)

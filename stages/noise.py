@@ -3,10 +3,10 @@
 Their shape is the one that the pipeline itself prepares for an image with the arguments of params.yaml.
 """
 
-import argparse
 import time
 from pathlib import Path
 
+from stages.lib.project.command_line import command_line
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import write_bytes
 from stages.lib.project.params import Params, load_params
@@ -30,10 +30,7 @@ def latent_shape(base: Path, params: Params) -> tuple[int, ...]:
 
 def main() -> None:
     """Write one FP32 tensor (...) per prompt id."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--base", type=Path, required=True, help="pipeline folder of the base model")
-    parser.add_argument("--output", type=Path, required=True, help="safetensors file to write")
-    arguments = parser.parse_args()
+    arguments = command_line(__doc__, "base", output="safetensors file to write")
     start = time.perf_counter()
     params = load_params()
     prompts = load_prompts(Path(params.prompts.file), params.prompts.sets)

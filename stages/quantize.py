@@ -6,7 +6,6 @@ runs, on the GPU. `quantize_s` and `quantize_peak_mib` are the time and the high
 a time, on the machine that made it.
 """
 
-import argparse
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -27,6 +26,7 @@ from stages.lib.models.inventory import (
 )
 from stages.lib.models.kinds import kind_of
 from stages.lib.models.reconciliation import Explanation, check_complete, explain
+from stages.lib.project.command_line import command_line
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import whole_folder, write_json
 from stages.lib.project.memory import check_memory, process_meter
@@ -38,14 +38,15 @@ MIB = 1024**2
 
 def main() -> None:
     """Read the command line, make the variant, write the report, say what was done."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--variant", required=True, help="a key of `variants` in params.yaml")
-    parser.add_argument("--base", type=Path, required=True, help="the checked pipeline folder")
-    parser.add_argument("--calibration", type=Path, required=True, help="inputs that the stage `calibrate` collected")
-    parser.add_argument("--environment", type=Path, required=True, help="the description of this machine")
-    parser.add_argument("--output", type=Path, required=True, help="the folder to write")
-    parser.add_argument("--size", type=Path, required=True, help="the size report (JSON) to write")
-    arguments = parser.parse_args()
+    arguments = command_line(
+        __doc__,
+        "variant",
+        "base",
+        "calibration",
+        "environment",
+        output="the folder to write",
+        size="the size report (JSON) to write",
+    )
     meter = process_meter()
     start_s = time.perf_counter()
     variant = load_params().variant(arguments.variant)

@@ -5,15 +5,14 @@ the others in FP32. Text encoder and U-Net decide the latents, so four denoising
 others decode and check again what is there.
 """
 
-import argparse
 import time
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from stages.lib.project.command_line import command_line
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import write_json
 from stages.lib.project.params import COMPONENTS, load_params
@@ -90,12 +89,7 @@ def generate_prompt(
 
 def main() -> None:
     """Generate, compare, write, print one line."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--base", type=Path, required=True, help="the checked pipeline folder")
-    parser.add_argument("--calibration", type=Path, required=True, help="inputs that the stage `calibrate` collected")
-    parser.add_argument("--noise", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True)
-    arguments = parser.parse_args()
+    arguments = command_line(__doc__, "base", "calibration", "noise", "output")
     begin_s = time.perf_counter()
     params = load_params()
     if reason := params.not_generated:

@@ -5,15 +5,14 @@ in the denoiser's output is measured; then mixtures of 4, 8 and 16 bits under se
 measurement chooses the layers of a variant with `mean_bits`.
 """
 
-import argparse
 import math
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from stages.lib.project.command_line import command_line
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import write_json
 from stages.lib.project.params import load_params
@@ -119,11 +118,7 @@ def layer_rows(noise: Mapping[str, "LayerNoise"], block_of: Callable, kind_of: C
 
 def main() -> None:
     """Round, predict, compare, write, print one line."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--base", type=Path, required=True, help="the checked pipeline folder")
-    parser.add_argument("--calibration", type=Path, required=True, help="inputs that the stage `calibrate` collected")
-    parser.add_argument("--output", type=Path, required=True)
-    arguments = parser.parse_args()
+    arguments = command_line(__doc__, "base", "calibration", "output")
     begin_s = time.perf_counter()
     params = load_params()
     if reason := params.not_generated:

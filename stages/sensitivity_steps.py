@@ -4,16 +4,15 @@ The first prompts are generated with one window of consecutive U-Net calls in an
 and once with every call in it; text encoder and VAE are FP32 throughout.
 """
 
-import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from stages.lib.project.command_line import command_line
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import write_json
 from stages.lib.project.measurement import Measurement
@@ -97,12 +96,7 @@ def generate_prompt(studio: "Studio", width: int, opened: "Opened", prompt: "Pro
 
 def main() -> None:
     """Generate, compare, write, print one line."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--base", type=Path, required=True, help="the checked pipeline folder")
-    parser.add_argument("--calibration", type=Path, required=True, help="inputs that the stage `calibrate` collected")
-    parser.add_argument("--noise", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True)
-    arguments = parser.parse_args()
+    arguments = command_line(__doc__, "base", "calibration", "noise", "output")
     begin_s = time.perf_counter()
     params = load_params()
     if reason := params.not_generated:

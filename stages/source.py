@@ -5,7 +5,6 @@ architecture that of its configurations and the seed of its weights, for the Hub
 `download` depends on what it writes.
 """
 
-import argparse
 import time
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from stages.lib.models.pipelines import (
     source_folder,
 )
 from stages.lib.models.single_file import configuration_of, files_of, source_file
+from stages.lib.project.command_line import command_line
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import sha256, write_json
 from stages.lib.project.params import load_params
@@ -49,9 +49,7 @@ def digests(paths: list[Path]) -> list[dict[str, str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, required=True, help="the JSON to write")
-    arguments = parser.parse_args()
+    arguments = command_line(__doc__, output="the JSON to write")
     start_s = time.perf_counter()
     params = load_params()
     write_json(arguments.output, describe(params.model, params.chosen_model))

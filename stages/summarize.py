@@ -6,10 +6,9 @@ for `dvc plots show` the same rows in one file. Variants that cannot run here ar
 computed of them. A figure that belongs to another machine, baseline or format stops the stage: nothing stale is joined.
 """
 
-import argparse
 import time
-from pathlib import Path
 
+from stages.lib.project.command_line import command_line
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import whole_folder, write_json
 from stages.lib.project.params import load_params
@@ -32,13 +31,14 @@ METRICS_KEYS = (
 
 def main() -> None:
     """Read, check, join, compare, write, print one line."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--reports", type=Path, required=True, help="folder of all models' results")
-    parser.add_argument("--images", type=Path, required=True, help="folder with one folder of images per variant")
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--metrics", type=Path, required=True, help="folder for one short row per variant")
-    parser.add_argument("--rows", type=Path, required=True, help="file for these rows together, every key in each")
-    arguments = parser.parse_args()
+    arguments = command_line(
+        __doc__,
+        "reports",
+        "images",
+        "output",
+        metrics="folder for one short row per variant",
+        rows="file for these rows together, every key in each",
+    )
     begin_s = time.perf_counter()
     params = load_params()
     environment = arguments.reports / "environment.json"
