@@ -1,9 +1,11 @@
 """Decisions: the recommended variant is the best of those that may be, and every turning point turns."""
 
+from dataclasses import replace
+
 import pytest
 
 from stages.lib.project.sections import Scenario
-from stages.lib.results.scenarios import decide, moved, obstacles, turns, value
+from stages.lib.results.scenarios import Decision, Turn, decide, obstacles, turns, value
 from tests.candidates import candidate, some
 
 AIMS = ("time_s", "disk_mib", "peak_mib")
@@ -15,6 +17,21 @@ def scenario(
     minimise: str = "time_s", floor: float = 0.93, limit: float | None = None, device: str = "cpu"
 ) -> Scenario:
     return Scenario(label="S", device=device, memory_limit_mib=limit, ssim_threshold=floor, minimise=minimise)
+
+
+def moved(decision: Decision, turn: Turn, factor: float) -> Decision:
+    """The decision once the number of `turn` has gone `factor` of its way; 1 is the turning point itself."""
+    scenario, target = decision.scenario, turn.now + factor * (turn.at - turn.now)
+    candidates = [*decision.eligible, *(item for item, _held in decision.excluded)]
+    if turn.kind.startswith("floor"):
+        return decide(scenario.model_copy(update={"ssim_threshold": target}), candidates)
+    if turn.kind.startswith("limit"):
+        return decide(scenario.model_copy(update={"memory_limit_mib": target}), candidates)
+    item = decision.winner if turn.kind == "winner" else decision.runner_up
+    key = scenario.minimise
+    held = getattr(item, key)
+    changed = replace(item, **{key: replace(held, value=target) if key == "time_s" else target})
+    return decide(scenario, [changed if other is item else other for other in candidates])
 
 
 def test_a_known_decision():

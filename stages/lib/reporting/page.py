@@ -23,7 +23,7 @@ from stages.lib.reporting.charts.sensitivity_charts import sensitivity_charts
 from stages.lib.reporting.languages import Language, Translate
 from stages.lib.reporting.origin import Origin
 from stages.lib.reporting.recommendations import advice, costs, main_cost, tradeoff
-from stages.lib.reporting.words import artefact_words, quality_words
+from stages.lib.reporting.words import quality_words
 from stages.lib.reporting.words.answer import answer
 from stages.lib.reporting.words.answer_box import answer_box
 from stages.lib.reporting.words.coverage import coverage, coverage_sentence
@@ -139,14 +139,12 @@ def charts(subject: Subject, tradeoff: Chart | None, _: Translate) -> dict[str, 
 
 def appearance_values(results: Results, _: Translate) -> dict[str, Any]:
     """What the chapters about quality, looks, safety checker and controls show besides the rows of the variants."""
-    words = artefact_words
+    words, measures = quality_words, {item.name: item.appearance["measures"] for item in results.variants}
     return {
         "measure_digits": words.measure_digits(),
-        "damage_words": {item.name: words.damage_words(item.appearance["measures"], _) for item in results.variants},
-        "unmoved_words": {
-            item.name: quality_words.unmoved_words(item.appearance["measures"], _) for item in results.variants
-        },
-        "rating_words": {item.name: quality_words.rating_words(item.quality, _) for item in results.others},
+        "damage_words": {name: words.damage_words(item, _) for name, item in measures.items()},
+        "unmoved_words": {name: words.unmoved_words(item, _) for name, item in measures.items()},
+        "rating_words": {item.name: words.rating_words(item.quality, _) for item in results.others},
         "primary_questions": list(QUESTIONS),
         "interval_counts": quality_tables.interval_counts(results),
     }

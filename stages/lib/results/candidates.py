@@ -7,9 +7,8 @@ paired speed-up, here and in everything that builds on it.
 from dataclasses import dataclass
 from typing import Any
 
-from stages.lib.project.measurement import Measurement
 from stages.lib.results.machines import Machine, MeasuredModel, machine_title
-from stages.lib.results.records import Results, VariantResult
+from stages.lib.results.records import Results, VariantResult, measurement_of
 
 
 @dataclass(frozen=True)
@@ -126,8 +125,7 @@ def _speedup(timing: dict[str, Any], is_baseline: bool) -> Range:
     """The median of the paired ratios and their range; exactly 1 for the baseline, whose own ratios are noise."""
     if is_baseline:
         return Range(1.0, 1.0, 1.0)
-    found = next(item for item in timing["measurements"] if item["name"] == "speedup")
-    ratios = Measurement.from_json(found)
+    ratios = measurement_of(timing, "speedup")
     return Range(ratios.median, ratios.minimum, ratios.maximum)
 
 

@@ -69,10 +69,13 @@ class VariantResult:
 
     def measurement(self, name: str) -> Measurement | None:
         """The raw samples of one timing, or None if this variant has none of that name."""
-        for item in self.timing.get("measurements", ()):
-            if item["name"] == name:
-                return Measurement.from_json(item)
-        return None
+        return measurement_of(self.timing, name)
+
+
+def measurement_of(timing: dict[str, Any], name: str) -> Measurement | None:
+    """The raw samples of that name in a timing, or None if it has none."""
+    found = (item for item in timing.get("measurements", ()) if item["name"] == name)
+    return next(map(Measurement.from_json, found), None)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ one with the least of what the scenario minimises. At equal values the higher SS
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from stages.lib.project.sections import Scenario
 from stages.lib.results.candidates import Candidate
@@ -146,18 +146,3 @@ def _held_by(decision: Decision, obstacle: str) -> list[Candidate]:
         return only
     best = value(decision.scenario, decision.winner)
     return [item for item in only if value(decision.scenario, item) < best]
-
-
-def moved(decision: Decision, turn: Turn, factor: float) -> Decision:
-    """The decision once the number of `turn` has gone `factor` of its way; 1 is the turning point itself."""
-    scenario, target = decision.scenario, turn.now + factor * (turn.at - turn.now)
-    candidates = [*decision.eligible, *(item for item, _held in decision.excluded)]
-    if turn.kind.startswith("floor"):
-        return decide(scenario.model_copy(update={"ssim_threshold": target}), candidates)
-    if turn.kind.startswith("limit"):
-        return decide(scenario.model_copy(update={"memory_limit_mib": target}), candidates)
-    item = decision.winner if turn.kind == "winner" else decision.runner_up
-    key = scenario.minimise
-    held = getattr(item, key)
-    changed = replace(item, **{key: replace(held, value=target) if key == "time_s" else target})
-    return decide(scenario, [changed if other is item else other for other in candidates])

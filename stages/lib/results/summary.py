@@ -5,47 +5,17 @@ from pathlib import Path
 
 from stages.lib.generation.image_folder import read_listing
 from stages.lib.models.inventory import compression
+from stages.lib.project import lineage
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import read_json
-from stages.lib.project.measurement import Measurement
 from stages.lib.project.params import Params, Variant
+from stages.lib.results.records import measurement_of
 from stages.lib.timing.prediction import runtime_speedup
 
 STAGE_OF = {"size": "quantize@V", "timing": "benchmark@V", "quality": "evaluate"}
-SIZE_KEYS = (
-    "parameters",
-    "parameters_left_out",
-    "theoretical_mib",
-    "disk_mib",
-    "runtime_mib",
-    "memory_mib",
-    "load_growth_mib",
-    "overhead_percent",
-    "quantize_s",
-    "quantize_peak_mib",
-)
-TIMING_KEYS = (
-    "load_time_s",
-    "first_call_s",
-    "latency_s",
-    "speedup",
-    "load_peak_mib",
-    "run_peak_mib",
-    "memory_kind",
-    "extrapolated",
-    "baseline_extrapolated",
-)
-QUALITY_KEYS = (
-    "images",
-    "identical",
-    "psnr_db",
-    "psnr_db_std",
-    "ssim",
-    "ssim_std",
-    "ssim_minimum",
-    "flagged",
-    "baseline_flagged",
-)
+SIZE_KEYS = (*lineage.SIZES, "parameters_left_out")
+TIMING_KEYS = (*lineage.TIMES, "memory_kind", "extrapolated", "baseline_extrapolated")
+QUALITY_KEYS = (*lineage.IMAGES_COMPARED, "baseline_flagged")
 # What each report must hold before anything of it is joined; what was not measured holds a reason instead.
 REQUIRED_KEYS = {
     "size": ("backend", "weights", "stored_dtype", *SIZE_KEYS),
@@ -154,7 +124,7 @@ def runtime_speedups(variants: list[Variant], baseline: str, reports: Path) -> d
             continue
         timings = [read_report(reports, "timing", name) for name in (reference.name, variant.name)]
         if all(timing["measured"] for timing in timings):
-            alone, own = (_measurement(timing, "speedup") for timing in timings)
+            alone, own = (measurement_of(timing, "speedup") for timing in timings)
             found[variant.name] = asdict(runtime_speedup(reference.name, own, alone))
     return found
 
@@ -167,10 +137,6 @@ def runtime_reference(variants: list[Variant], baseline: str, variant: Variant) 
         if same and exact and not other.simulated:
             return None if other.name in (variant.name, baseline) else other
     return None
-
-
-def _measurement(timing: dict, name: str) -> Measurement:
-    return Measurement.from_json(next(item for item in timing["measurements"] if item["name"] == name))
 
 
 def quality_row(quality: dict) -> dict:

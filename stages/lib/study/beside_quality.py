@@ -4,9 +4,8 @@ import math
 
 from stages.lib.quality.metrics import rate_psnr
 from stages.lib.reporting.languages import number, numbers
-from stages.lib.reporting.words.artefact_words import damage_words
 from stages.lib.reporting.words.names import names_of, translated
-from stages.lib.reporting.words.quality_words import unmoved_words
+from stages.lib.reporting.words.quality_words import damage_words, unmoved_words
 from stages.lib.results.records import kind_means
 from stages.lib.study.sources import FORMATS, Line, Sources, row
 

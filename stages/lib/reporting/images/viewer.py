@@ -1,6 +1,7 @@
 """What the page's viewer of images knows: which formats and prompts there are, and the figures of every image."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -34,15 +35,7 @@ def viewer_data(
         "keys": names,
         "pairs": _pairs(results, names, ids),
         "figures": [_figures(result, ids) for result in results.variants],
-        "planes": planes
-        and {
-            "data": planes.data,
-            "width": planes.width,
-            "height": planes.height,
-            "block": planes.block,
-            "lumaStep": LUMA_STEP,
-            "colourStep": COLOUR_STEP,
-        },
+        "planes": planes and {**asdict(planes), "lumaStep": LUMA_STEP, "colourStep": COLOUR_STEP},
     }
 
 
@@ -67,14 +60,10 @@ def _figures(result: VariantResult, ids: list[str]) -> list[dict[str, Any]]:
     """For each prompt: how many attributes the image shows of those asked for, which are wrong, and the decision."""
     compared = {row["id"]: row for row in result.quality["per_image"]}
     generated = {row["id"]: row for row in result.generated["per_image"]}
-    return [_attributes(compared.get(id, {})) | _decision(generated[id]) for id in ids]
-
-
-def _attributes(row: dict[str, Any]) -> dict[str, Any]:
-    asked = row.get("attributes") or {}
-    wrong = [[key, item["asked"], item["seen"]] for key, item in asked.items() if item["asked"] != item["seen"]]
-    return {"asked": len(asked), "wrong": wrong}
-
-
-def _decision(row: dict[str, Any]) -> dict[str, Any]:
-    return {"flagged": row["flagged"], "margin": row.get("safety_margin")}
+    rows = []
+    for id in ids:
+        asked, decision = compared.get(id, {}).get("attributes") or {}, generated[id]
+        wrong = [[key, item["asked"], item["seen"]] for key, item in asked.items() if item["asked"] != item["seen"]]
+        flagged = {"flagged": decision["flagged"], "margin": decision.get("safety_margin")}
+        rows.append({"asked": len(asked), "wrong": wrong, **flagged})
+    return rows

@@ -1,14 +1,13 @@
-"""What readers are told of quality beyond a mean: the worst image, what did not move, who is to blame, which steps."""
+"""What readers are told of quality beyond a mean: the worst image, damage, who is to blame, which steps."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from stages.lib.quality.appearance import MEASURES
+from stages.lib.quality.appearance import GRADES, MEASURES
 from stages.lib.quality.metrics import rate_psnr
 from stages.lib.quality.statistics import FEWEST_FOR_SHARES
 from stages.lib.reporting.languages import Translate, number, percent_of
 from stages.lib.reporting.numbers import quantity
-from stages.lib.reporting.words.artefact_words import measure_digits
 from stages.lib.reporting.words.names import names_of
 
 SURE = 0.975  # of resamples, in which the largest share stays the largest
@@ -27,6 +26,34 @@ def rating_words(quality: Mapping[str, Any], _: Translate) -> str:
 def worst_psnr_db(quality: Mapping[str, Any]) -> float | None:
     """The PSNR of the image that changed most; None where all are identical, or where a record does not say."""
     return quality.get("tails", {}).get("psnr_db", {}).get("worst")
+
+
+def measure_digits() -> dict[str, int]:
+    """Decimals shown of each measure."""
+    return {key: {"blur": 3, "lightness": 1, "green_red": 1, "blue_yellow": 1}.get(key, 2) for key in MEASURES}
+
+
+def damage_words(measures: dict[str, dict[str, Any]], _: Translate) -> list[str]:
+    """What was seen of one format, the strongest first: 'clearly blurred'; nothing if nothing was seen."""
+    effects = {
+        "blur": (_("blurred"), _("blurred")),
+        "detail_db": (_("poorer in fine detail"), _("poorer in fine detail")),
+        "blockiness": (_("blocky"), _("blocky")),
+        "posterization_bits": (_("posterized"), _("posterized")),
+        "noise": (_("grainy"), _("grainy")),
+        "mottling": (_("mottled"), _("mottled")),
+        "lightness": (_("darker"), _("brighter")),
+        "green_red": (_("greener"), _("redder")),
+        "blue_yellow": (_("bluer"), _("yellower")),
+    }
+    degrees = {
+        "slight": _("slightly %(effect)s"),
+        "moderate": _("clearly %(effect)s"),
+        "strong": _("strongly %(effect)s"),
+    }
+    graded = [(GRADES.index(measures[key]["grade"]), key) for key in MEASURES if measures[key]["grade"] in degrees]
+    graded.sort(key=lambda pair: -pair[0])  # stable: equal grades stay in the order of the measures
+    return [degrees[GRADES[number]] % {"effect": effects[key][measures[key]["shift"] > 0]} for number, key in graded]
 
 
 def unmoved_words(measures: Mapping[str, Mapping[str, Any]], _: Translate) -> str:
