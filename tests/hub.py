@@ -2,12 +2,13 @@
 
 import hashlib
 import http.server
+import itertools
 import json
 import re
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,10 @@ class Hub:
     break_off: dict[str, int] = field(default_factory=dict)  # how many more times the connection breaks half-way
     corrupt: set[str] = field(default_factory=set)  # served with one byte changed
     stall: set[str] = field(default_factory=set)  # stops half-way for as long as it is in here
+    drip: set[str] = field(default_factory=set)  # comes a few bytes a second
+    endless: set[str] = field(default_factory=set)  # goes on after its end, without a stated length
+    headers: dict[str, str] = field(default_factory=dict)  # that come with every file in place of the usual ones
+    description: bytes | None = None  # what the API answers in place of the files
     fetched: list[str] = field(default_factory=list)  # every file whose content was asked for, in order
     ranges: list[str] = field(default_factory=list)  # the Range headers that came
 
@@ -91,6 +96,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if REVISION not in path:
             return self._refuse(404, "RevisionNotFound", "Invalid rev id")
         if path == f"/api/models/{REPOSITORY}/revision/{REVISION}":
+            if self.hub.description is not None:
+                return self._send(200, self.hub.description, {"Content-Type": "text/html"}, with_body)
             return self._send_json({"id": REPOSITORY, "sha": REVISION, "siblings": self.hub.files}, with_body)
         if path == f"/api/models/{REPOSITORY}/tree/{REVISION}":
             return self._send_json([_tree_entry(entry) for entry in self.hub.files], with_body)
@@ -115,18 +122,20 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 first = int(match.group(1))
         self.send_response(206 if first else 200)
         digest = stated["lfs"]["sha256"] if "lfs" in stated else stated["blobId"]
-        self.send_header("ETag", f'"{digest}"')
-        self.send_header("X-Repo-Commit", REVISION)
-        self.send_header("Accept-Ranges", "bytes")
+        headers = {"ETag": f'"{digest}"', "X-Repo-Commit": REVISION, "Accept-Ranges": "bytes"}
         if "lfs" in stated:
-            self.send_header("X-Linked-Etag", f'"{digest}"')
-            self.send_header("X-Linked-Size", str(len(content)))
+            headers |= {"X-Linked-Etag": f'"{digest}"', "X-Linked-Size": str(len(content))}
         if first:
-            self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
-        self.send_header("Content-Length", str(len(content) - first))
+            headers["Content-Range"] = f"bytes {first}-{len(content) - 1}/{len(content)}"
+        if name not in self.hub.endless:
+            headers["Content-Length"] = str(len(content) - first)
+        for header, value in {**headers, **self.hub.headers}.items():
+            self.send_header(header, value)
         self.end_headers()
         if not with_body:
             return
+        if name in self.hub.endless | self.hub.drip:
+            return self._go_on(bytes(content), name in self.hub.endless)
         rest = bytes(content[first:])
         if self.hub.break_off.get(name, 0) > 0:
             self.hub.break_off[name] -= 1
@@ -141,6 +150,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.wfile.write(rest)
+
+    def _go_on(self, content: bytes, endless: bool) -> None:
+        """Send `content` again and again, or a few bytes a second of it, until nobody listens."""
+        self.close_connection = True
+        with suppress(OSError):
+            for first in itertools.count(0, 4):
+                self.wfile.write(content if endless else content[first : first + 4])
+                time.sleep(0 if endless else 0.2)
 
     def _send_json(self, value: object, with_body: bool) -> None:
         self._send(200, json.dumps(value).encode(), {"Content-Type": "application/json"}, with_body)

@@ -5,42 +5,46 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from stages.lib.models.bringing import cause_of, check_space, first_line, size_text
-from stages.lib.models.kinds import MODEL_INDEX, kind_of_index
-from stages.lib.models.pipelines import (
-    check_kind,
-    needed_files,
-    read_mapping,
-)
+from stages.lib.models.kinds import MODEL_INDEX, kind_of, kind_of_index
+from stages.lib.models.pipelines import check_kind, listed_files, needed_files, read_mapping
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import sha256
 from stages.lib.project.params import PARAMS_FILE
 from stages.lib.project.sections import HubModel
-
-if TYPE_CHECKING:
-    from huggingface_hub.hf_api import RepoSibling
 
 
 def bring_from_hub(model: HubModel, key: str) -> Path:
     """Fetch what is missing of `models.<key>` into the Hugging Face cache; returns the folder of that revision.
 
     Whole files that are in the cache already are not fetched again; a connection that breaks is resumed where it
-    broke. Sizes and digests are those that the Hub's API states. HF_ENDPOINT, HF_HOME and HF_TOKEN are honoured.
+    broke. Sizes and digests are those that the Hub's API states. HF_ENDPOINT, HF_HOME and HF_TOKEN are honoured, and
+    HF_HUB_OFFLINE where the cache has everything.
     """
     # Plain HTTP goes on in the middle of a file when the connection breaks. huggingface_hub reads this at import.
     os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
-    from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download, try_to_load_from_cache
+    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+
+    from stages.lib.models.hub_answers import Answers
 
     with _hub_errors(model, key, constants.ENDPOINT):
-        info = HfApi().model_info(model.repository, revision=model.revision, files_metadata=True)
-        files = {file.rfilename: file for file in info.siblings}
-        where = f"repository {model.repository}, revision {model.revision}"
+        index = try_to_load_from_cache(model.repository, MODEL_INDEX, revision=model.revision)
+        if constants.HF_HUB_OFFLINE and isinstance(index, str):
+            return _complete(Path(index).parent)
+        answers = Answers(constants.ENDPOINT, model.repository, model.revision)
+        files = answers.files()
+
+        def bring(path: str) -> Path:
+            with answers.limited(path, files[path].size):
+                return Path(hf_hub_download(model.repository, path, revision=model.revision))
+
         index = {}
         if MODEL_INDEX in files:
-            path = hf_hub_download(model.repository, MODEL_INDEX, revision=model.revision)
-            index = read_mapping(Path(path))
+            path = bring(MODEL_INDEX)
+            _verify(path, files[MODEL_INDEX].digest)
+            index = read_mapping(path)
+        where = f"repository {model.repository}, revision {model.revision}"
         kind = kind_of_index(index, {path.partition("/")[0] for path in files if "/" in path}, where)
         check_kind(kind)
         needed = list(needed_files(files, kind, model.variant).values())
@@ -55,34 +59,48 @@ def bring_from_hub(model: HubModel, key: str) -> Path:
         missing = [path for path, found in zip(needed, cached, strict=True) if not isinstance(found, str)]
         remedy = "free space, or set HF_HOME to a folder on another disk"
         check_space(sum(files[path].size for path in missing), Path(constants.HF_HUB_CACHE), remedy)
-        folder = Path(snapshot_download(model.repository, revision=model.revision, allow_patterns=needed))
-    for path in needed:
-        _verify(folder / path, files[path])
+        brought = {path: bring(path) for path in needed}
+    for path, file in brought.items():
+        _verify(file, files[path].digest)
+    return brought[MODEL_INDEX].parent
+
+
+def _complete(folder: Path) -> Path:
+    """The folder of a revision in the cache, with all that its pipeline needs; else a UserError.
+
+    Where the system has links, the cache calls a file by the digest that the Hub stated.
+    """
+    try:
+        for path in needed_files(listed_files(folder), kind_of(folder)).values():
+            if (folder / path).is_symlink():
+                _verify(folder / path, (folder / path).resolve().name)
+    except UserError as error:
+        raise UserError(f"HF_HUB_OFFLINE forbids the network, and the cache has not the whole model: {error}") from None
     return folder
 
 
-def _verify(path: Path, stated: "RepoSibling") -> None:
-    """Compare size and digest with what the Hub states; a file that differs is removed, so that it is fetched again."""
-    size_bytes = path.stat().st_size
-    if stated.lfs is not None:
-        digest, stated_digest = sha256(path), stated.lfs.sha256
+def _verify(path: Path, stated: str) -> None:
+    """Compare the digest with what the Hub states; a file that differs is removed, so that it is fetched again."""
+    if len(stated) == 64:
+        digest = sha256(path)
     else:  # a small file: the Hub states the digest that Git gives it
         content = path.read_bytes()
         digest = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
-        stated_digest = stated.blob_id
-    if (size_bytes, digest) == (stated.size, stated_digest):
+    if digest == stated:
         return
+    size_bytes = path.stat().st_size
     path.resolve().unlink()  # the file itself; `path` is a link to it where the system has links
     path.unlink(missing_ok=True)
     raise UserError(
-        f"{stated.rfilename} came broken: {size_bytes} bytes with digest {digest[:12]}, the Hub states {stated.size} "
-        f"bytes with {stated_digest[:12]}; the broken copy was removed, run `dvc repro` to fetch it again"
+        f"{path.parent.name}/{path.name} came broken: {size_bytes} bytes with digest {digest[:12]}, the Hub states "
+        f"{stated[:12]}; the broken copy was removed, run `dvc repro` to fetch it again"
     )
 
 
 @contextmanager
 def _hub_errors(model: HubModel, key: str, endpoint: str) -> Iterator[None]:
     """Turn what huggingface_hub raises into one message each."""
+    from httpx2 import InvalidURL
     from huggingface_hub import constants, errors
 
     entry = f"{PARAMS_FILE}: 'models.{key}"
@@ -118,6 +136,8 @@ def _hub_errors(model: HubModel, key: str, endpoint: str) -> Iterator[None]:
             f"proxy and HF_ENDPOINT and {again}. Without a network choose a model whose source is a folder in "
             f"{PARAMS_FILE}, key 'model'"
         ) from None
+    except (ValueError, InvalidURL) as error:  # of a header that is no number, or leads nowhere
+        raise UserError(f"{endpoint} answered what no Hub does ({first_line(error)}): {again}") from None
     except OSError as error:
         cause = cause_of(error, Path(constants.HF_HUB_CACHE))
         raise UserError(f"the download of {model.repository} failed: {cause}; then {again}") from None
