@@ -6,6 +6,7 @@
 # Both set everything up by themselves. PYTHON=... names an interpreter (3.11 or newer), PYTEST_ARGS=... goes to pytest,
 # BENCHMARK_ARGS=... to tools.benchmark, MEMORY_ARGS=... to tools.memory.
 export PYTHON
+unexport PYTHONSAFEPATH PYTHONOPTIMIZE
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: report test lint benchmark memory

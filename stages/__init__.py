@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 
 from stages.lib.project.errors import hide_no_news
 
@@ -16,6 +17,11 @@ if not sys.stderr.isatty():
     os.environ.setdefault("TQDM_DISABLE", "1")
 
 hide_no_news()
+
+# Warnings are for who writes the code that is warned of; the second line is for processes that this one starts.
+if not sys.warnoptions:
+    warnings.simplefilter("ignore")
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")
 
 # When DVC is killed and started again, no stage of the first run, nor what it started, may be working still.
 if "DVC_STAGE" in os.environ:

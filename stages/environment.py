@@ -10,6 +10,7 @@ from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import write_json
 from stages.lib.project.params import Params, load_params
 from stages.lib.project.prompts import timed_prompt
+from stages.lib.reporting.origin import chosen_epoch
 from stages.lib.reporting.words.obstacle_words import obstacle_words
 from stages.lib.timing.machine import describe
 
@@ -33,7 +34,8 @@ def main() -> None:
     """Write the description and print it in one line."""
     arguments = command_line(__doc__, output="JSON file to write")
     params = load_params()
-    timed_prompt(params)  # the first stage to run finds a mistake in params.yaml or the prompts file
+    timed_prompt(params)  # the first stage to run finds a mistake in params.yaml or the prompts file,
+    chosen_epoch()  # or in a variable that the last one reads
     environment = describe()
     machine = environment["machine"]
     environment |= available(params, machine, environment["software"])

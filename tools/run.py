@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from stages.lib.project.errors import UserError, run_stage
+from stages.lib.project.errors import UserError, limit_reached, run_stage
 from stages.lib.project.files import write_text
 from stages.lib.project.lock_file import read_lock
 from stages.lib.project.params import load_params
@@ -171,6 +171,8 @@ def reproduce(targets: list[str], times: Path, warm: WarmProcess | None) -> None
                 write_times(times, progress.times)
     except DvcException as error:
         cause = error.__cause__
+        if limit_reached(error):
+            raise
         if isinstance(cause, StageCmdFailedError):  # the stage has told its reason by itself
             raise UserError(f"{error}, see above; the same command goes on from there") from None
         if isinstance(error, ReproductionError) and not isinstance(cause, DvcException | OSError):

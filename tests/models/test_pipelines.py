@@ -278,11 +278,21 @@ def test_a_weight_that_is_not_finite_is_named(model, value):
     assert f"{UNET}: weight 'conv_in.bias' holds NaN or infinity" in message(model)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"\xff\xfe", b'{"a": NaN}', b'{"a": 1e999}', b'{"a": ' * 5000, b'{"a": "\\ud800"}', b"9" * 5000],
+)
 def test_a_broken_configuration_is_named(model, content):
     """Protects against a traceback of the JSON reader."""
     (model / "scheduler" / "scheduler_config.json").write_bytes(content)
     assert "scheduler/scheduler_config.json is not valid JSON" in message(model)
+
+
+@pytest.mark.parametrize("path", ["scheduler/scheduler_config.json", "unet/config.json"])
+def test_an_empty_configuration_is_not_taken_for_defaults(model, path):
+    """Protects images from another schedule than the model was trained for."""
+    (model / path).write_text("{}", encoding="utf-8")
+    assert f"{path} is empty, which would mean defaults" in message(model)
 
 
 def test_components_that_are_links_to_folders_are_seen(model, tmp_path):

@@ -1,6 +1,5 @@
 """A model as a folder of the project: copied from where it lies, or made of configurations and a seed; whole or not."""
 
-import errno
 import shutil
 import time
 from pathlib import Path
@@ -16,7 +15,7 @@ from stages.lib.models.pipelines import (
     needed_files,
     source_folder,
 )
-from stages.lib.project.errors import UserError
+from stages.lib.project.errors import UserError, first_line, limit_reached
 from stages.lib.project.files import whole_folder
 from stages.lib.project.memory import check_memory
 from stages.lib.project.sections import ArchitectureModel, FileModel, FolderModel, HubModel
@@ -31,7 +30,7 @@ def write_base(model: FolderModel | HubModel | FileModel, key: str, source: Path
     Whole or not at all. Tensors are called as the installed libraries call them, and adapters are fused.
     """
     from stages.lib.models.adapters import adapter_files, fuse_adapters
-    from stages.lib.models.components import use_current_names
+    from stages.lib.models.components import load_companions, use_current_names
     from stages.lib.models.single_file import configuration_of, write_pipeline_of_file
 
     fused = adapter_files(model.adapters, key)
@@ -53,6 +52,7 @@ def write_base(model: FolderModel | HubModel | FileModel, key: str, source: Path
             if fused:
                 fuse_adapters(folder, model.adapters, key)
             check_pipeline_folder(folder)
+            load_companions(folder)
             return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     except OSError as error:
         raise UserError(f"cannot write {output} from {source}: {cause_of(error, output.parent)}") from None
@@ -104,13 +104,9 @@ def check_space(needed_bytes: int, folder: Path, remedy: str) -> None:
 
 
 def cause_of(error: OSError, folder: Path) -> str:
-    if error.errno == errno.ENOSPC:
-        return f"the disk of {folder} is full: free space"
+    if remedy := limit_reached(error):
+        return f"{remedy} ({folder})"
     return f"{error.strerror or first_line(error)} ({error.filename or folder})"
-
-
-def first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or ["no details"])[0]
 
 
 def size_text(count_bytes: int) -> str:

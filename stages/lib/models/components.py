@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.lib.models.kinds import MODEL_INDEX, kind_of
 from stages.lib.models.pipelines import STEMS, disable_progress_bars
+from stages.lib.models.soundness import few_layers, sensible
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import read_json, write_json
 
@@ -109,7 +110,7 @@ def load_component(folder: Path, component: str, dtype: str) -> "torch.nn.Module
     disable_progress_bars()
     kind = kind_of(folder).class_of(component)
     dtype_argument = "dtype" if issubclass(kind, PreTrainedModel) else "torch_dtype"
-    try:
+    with sensible(folder / component, kind):
         model, info = kind.from_pretrained(
             folder / component,
             use_safetensors=True,
@@ -117,13 +118,6 @@ def load_component(folder: Path, component: str, dtype: str) -> "torch.nn.Module
             output_loading_info=True,
             **{dtype_argument: getattr(torch, dtype)},
         )
-    except (OSError, RuntimeError, ValueError) as error:
-        # the libraries' own word for a shape that differs; some begin with an empty line
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise UserError(
-            f"{folder / component}: the weights do not fit config.json ({reason[:200]}): "
-            f"bring a model whose '{component}' is a sound {kind.__name__}"
-        ) from None
     if info["missing_keys"]:
         # it would be filled with random numbers
         raise UserError(f"{folder / component}: tensor '{min(info['missing_keys'])}' is missing: bring the model again")
@@ -133,11 +127,19 @@ def load_component(folder: Path, component: str, dtype: str) -> "torch.nn.Module
 def use_current_names(folder: Path, component: str) -> bool:
     """Write a network anew if its files name tensors as an older library did; whether they did.
 
-    Stable Diffusion v1.5 as published does. The libraries know the old names when they load a network.
+    Stable Diffusion v1.5 as published does. The libraries know the old names when they load a network. A tensor of
+    another size than the configuration says is a UserError.
     """
-    current = empty_component(folder, component).state_dict().keys()
+    current = empty_component(folder, component).state_dict()
     old = [path for path in weight_files(folder, component) if path.name != ACTIVATIONS_FILE]
-    if current >= {header.name for header in headers(folder, component)}:
+    stored = {header.name: header.elements for header in headers(folder, component)}
+    for name in current.keys() & stored.keys():
+        if current[name].numel() != stored[name]:
+            raise UserError(
+                f"{folder / component}: tensor '{name}' has {stored[name]} elements, by its config.json "
+                f"{current[name].numel()}: bring both from the same model"
+            )
+    if current.keys() >= stored.keys():
         return False
     state = load_component(folder, component, stored_float_dtype(folder, component)).state_dict()
     state = {name: tensor.clone() for name, tensor in state.items()}
@@ -157,7 +159,7 @@ def empty_network(folder: Path, kind: type) -> "torch.nn.Module":
     from accelerate import init_empty_weights
     from transformers import PreTrainedModel
 
-    with init_empty_weights(include_buffers=False):
+    with sensible(folder, kind), few_layers(folder), init_empty_weights(include_buffers=False):
         if issubclass(kind, PreTrainedModel):
             model = kind(kind.config_class.from_pretrained(folder, local_files_only=True))
         else:
@@ -205,9 +207,7 @@ def assemble(folder: Path, networks: "dict[str, torch.nn.Module]") -> "Diffusion
     kind = kind_of(folder)
     pipeline_class = kind.pipeline_class()
     taken = inspect.signature(pipeline_class.__init__).parameters
-    parts = {
-        name: kind.class_of(name).from_pretrained(folder / name, local_files_only=True) for name in kind.companions
-    }
+    parts = load_companions(folder)
     without = dict.fromkeys(taken.keys() & {*kind.null, *kind.missing, *kind.networks})
     settings = {key: value for key, value in kind.settings.items() if key in taken}
     if not kind.of_role("safety_checker"):
@@ -239,6 +239,15 @@ def _shown(network: "torch.nn.Module") -> "torch.nn.Module":
     kind = type(network)
     network.__class__ = type(kind.__name__, (kind,), {"device": torch.device("cpu"), "dtype": torch.float32})
     return network
+
+
+def load_companions(folder: Path) -> dict[str, Any]:
+    """The components without weights, by name. One whose files make no sense is a UserError."""
+    kind, loaded = kind_of(folder), {}
+    for name in kind.companions:
+        with sensible(folder / name, kind.class_of(name)):
+            loaded[name] = kind.class_of(name).from_pretrained(folder / name, local_files_only=True)
+    return loaded
 
 
 def _like_diffusers(network: "torch.nn.Module") -> None:

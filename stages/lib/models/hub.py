@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stages.lib.models.bringing import cause_of, check_space, first_line, size_text
+from stages.lib.models.bringing import cause_of, check_space, size_text
 from stages.lib.models.kinds import MODEL_INDEX, kind_of, kind_of_index
 from stages.lib.models.pipelines import check_kind, listed_files, needed_files, read_mapping
-from stages.lib.project.errors import UserError
+from stages.lib.project.errors import UserError, first_line
 from stages.lib.project.files import sha256
 from stages.lib.project.params import PARAMS_FILE
 from stages.lib.project.sections import HubModel
@@ -31,7 +31,7 @@ def bring_from_hub(model: HubModel, key: str) -> Path:
     with _hub_errors(model, key, constants.ENDPOINT):
         index = try_to_load_from_cache(model.repository, MODEL_INDEX, revision=model.revision)
         if constants.HF_HUB_OFFLINE and isinstance(index, str):
-            return _complete(Path(index).parent)
+            return _complete(Path(index).parent, model.variant)
         answers = Answers(constants.ENDPOINT, model.repository, model.revision)
         files = answers.files()
 
@@ -65,13 +65,13 @@ def bring_from_hub(model: HubModel, key: str) -> Path:
     return brought[MODEL_INDEX].parent
 
 
-def _complete(folder: Path) -> Path:
+def _complete(folder: Path, variant: str | None) -> Path:
     """The folder of a revision in the cache, with all that its pipeline needs; else a UserError.
 
     Where the system has links, the cache calls a file by the digest that the Hub stated.
     """
     try:
-        for path in needed_files(listed_files(folder), kind_of(folder)).values():
+        for path in needed_files(listed_files(folder), kind_of(folder), variant).values():
             if (folder / path).is_symlink():
                 _verify(folder / path, (folder / path).resolve().name)
     except UserError as error:

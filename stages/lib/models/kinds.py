@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.lib.models.families import CHECKERS, DECODERS, IDLE, RENAMED, TEXT_ENCODER, WITHOUT_WEIGHTS
+from stages.lib.project.documents import parse_json
 from stages.lib.project.errors import UserError
 
 MODEL_INDEX = "model_index.json"
@@ -88,8 +89,8 @@ class Kind:
 
         library, kind = self.parts[name]
         homes = {"diffusers": diffusers, "transformers": transformers}
-        home = homes.get(library) or getattr(diffusers.pipelines, library, None)
-        found = getattr(home, RENAMED.get(kind, kind), None)
+        home = homes.get(library) or _member(diffusers.pipelines, library)
+        found = _member(home, RENAMED.get(kind, kind))
         if not (inspect.isclass(found) and found.__module__.partition(".")[0] in LIBRARIES):
             raise UserError(
                 f"{self.where}/{MODEL_INDEX}: component '{name}' is {json.dumps([library, kind])}, a class of neither "
@@ -102,7 +103,7 @@ class Kind:
         """The class of the pipeline. One that diffusers does not have, or that takes no prompt, is a UserError."""
         import diffusers
 
-        found = getattr(diffusers, self.pipeline, None)
+        found = _member(diffusers, self.pipeline)
         if not (inspect.isclass(found) and issubclass(found, diffusers.DiffusionPipeline)):
             raise UserError(
                 f"{self.where}/{MODEL_INDEX}: '_class_name' is '{self.pipeline}', which diffusers "
@@ -124,6 +125,14 @@ def role_of(name: str, library: str, kind: str) -> str | None:
     if DECODERS.search(kind):
         return "decoder"
     return "text_encoders" if library == "transformers" or TEXT_ENCODER in name else "denoiser"
+
+
+def _member(library: object, name: str) -> object:
+    """What a library calls `name`; None where there is no such thing, or it needs a package that is not here."""
+    try:
+        return getattr(library, name, None)
+    except (ImportError, RuntimeError):
+        return None
 
 
 def kind_of_index(index: object, folders: Iterable[str], where: str) -> Kind:
@@ -154,7 +163,7 @@ def kind_of(folder: Path) -> Kind:
     if not path.is_file():
         raise UserError(f"{folder} has no {MODEL_INDEX}: {REMEDY}")
     try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        index = parse_json(path.read_bytes())
+    except ValueError as error:
         raise UserError(f"{path} is not valid JSON ({error}): bring the model again") from None
     return kind_of_index(index, (item.name for item in folder.iterdir() if item.is_dir()), str(folder))

@@ -1,6 +1,5 @@
 """A pipeline folder: which files make it up, and whether they are sound."""
 
-import json
 import re
 import shutil
 from collections.abc import Iterable
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from stages.lib.models.families import READ_FROM
 from stages.lib.models.kinds import MODEL_INDEX, REMEDY, Kind, kind_of
+from stages.lib.project.documents import parse_json
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import write_json
 from stages.lib.project.params import PARAMS_FILE
@@ -15,6 +15,7 @@ from stages.lib.project.sections import ArchitectureModel, FolderModel
 
 STEMS = ("diffusion_pytorch_model", "model")  # diffusers' networks, and those of transformers
 HALF = "fp16"
+SAYING_SOMETHING = ("config.json", "scheduler_config.json", "preprocessor_config.json")
 OWN_CLIP = ("clip/attributes.json", "clip/config.json", "clip/model.safetensors", "clip/scale.json")
 CLIP_IMAGE_SIZE = 224  # where a config says nothing
 TEXTS = re.compile(r"[^/]+\.(json|txt|model|jinja)")
@@ -96,6 +97,8 @@ def check_pipeline_folder(folder: Path, variant: str | None = None) -> None:
     for path in needed:
         if path.endswith(".json"):
             content = read_mapping(folder / path)
+            if not content and path.rpartition("/")[2] in SAYING_SOMETHING:
+                raise UserError(f"{folder / path} is empty, which would mean defaults: bring the model again")
             if ".index." in path:
                 _check_shard_index(content, folder / path, needed)
     for checker in kind.of_role("safety_checker"):
@@ -204,8 +207,8 @@ def _is_index(name: str, stem: str, variant: str) -> bool:
 def read_mapping(path: Path) -> dict:
     """The content of a JSON file of a model, which must be a mapping."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        content = parse_json(path.read_bytes())
+    except ValueError as error:
         raise UserError(f"{path} is not valid JSON ({error}): bring the model again") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} is no JSON mapping: bring the model again")

@@ -1,9 +1,28 @@
-"""A user's mistake is one clear message and a non-zero exit, never a traceback."""
+"""A user's mistake, or a limit of the machine, is one clear message and a non-zero exit, never a traceback."""
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable
+
+# What the system, Python and libraries in other languages say when a machine has come to a limit, and the remedy.
+# Everything is written whole or not at all, so that nothing needs to be put right.
+LIMITS = {
+    r"No space left|Disk quota exceeded|disk is full|os error 28\b": (
+        "the disk is full: free space where the project and its .dvc/cache lie, and in the temporary folder (TMPDIR)"
+    ),
+    r"File too large|os error 27\b": "this system allows no file of that size: raise the limit (`ulimit -f`)",
+    r"Read-only file system|Permission denied|Operation not permitted|readonly database|unable to open database": (
+        "the project must lie in a folder that you may write to, and all in it be yours: copy it there"
+    ),
+    r"MemoryError|[Cc]annot allocate|can't allocate|not enough memory|out of memory|failed to map segment|bad_alloc": (
+        "there is too little memory: close other programs, raise the limit (`ulimit -v`, or the container's), choose a "
+        "smaller model, or set OMP_NUM_THREADS=1, which makes it one process"
+    ),
+    r"Too many open files": "raise the limit of open files (`ulimit -n`)",
+    r"can't start new thread|Resource temporarily unavailable": "raise the limit of processes (`ulimit -u`)",
+}
 
 # What libraries log at import that tells a user of this project nothing, by the name of the logger.
 NO_NEWS = {
@@ -12,6 +31,8 @@ NO_NEWS = {
     # Kernels for formats that nothing here uses, on newer GPUs; a PyTorch without CUDA cannot load them.
     "torchao": r"Failed to load \S*_C_(mxfp8|cutlass_90a)\.",
     "torch.utils._pytree": "(KernelPreference|ScaleCalculationMode).* is an Enum subclass",
+    # The error that DVC then ends with says it.
+    "dvc_data.hashfile.transfer": "failed to transfer",
     # diffusers looks for names of older versions of torchao; it reads no checkpoint of torchao's here.
     "diffusers.quantizers.torchao.torchao_quantizer": "Unable to import `torchao` Tensor objects",
 }
@@ -22,13 +43,36 @@ class UserError(Exception):
 
 
 def run_stage(main: Callable[[], None]) -> None:
-    """Run a stage's `main`; print a UserError as one message on standard error and exit with 1."""
+    """Run a stage's `main`; print a UserError, or a limit of the machine, as one message and exit with 1."""
+    if sys.flags.optimize > 1:
+        sys.exit("error: `python -OO` (PYTHONOPTIMIZE=2) takes away texts that libraries read: run Python without it")
     try:
         main()
     except UserError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted")
+    except Exception as error:
+        if not (remedy := limit_reached(error)):
+            raise
+        print(f"error: {remedy}. ({first_line(error)})", file=sys.stderr, flush=True)
+        os._exit(1)  # without memory or disk, what libraries do at the end fails in its turn
+
+
+def limit_reached(error: BaseException | None) -> str:
+    """The remedy in LIMITS for an error or what caused it; empty where it is another kind of error."""
+    while error is not None:
+        said = f"{type(error).__name__}: {error}"
+        for pattern, remedy in LIMITS.items():
+            if re.search(pattern, said):
+                return remedy
+        error = error.__cause__ or error.__context__
+    return ""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, without what follows in lines of its own."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def hide_no_news() -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from stages.lib.project.documents import parse_json
 from stages.lib.project.errors import UserError
 
 SIGNIFICANT_DIGITS = 6
@@ -52,10 +53,10 @@ def write_json(path: Path, value: dict | list) -> None:
 def read_json(path: Path) -> Any:
     """The value of a JSON file; a missing or broken file is a UserError that names it."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run `dvc repro` to make it") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except ValueError as error:
         raise UserError(f"{path} is not valid JSON ({error}): delete it and run `dvc repro`") from None
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import current_process, get_context
 from multiprocessing.context import BaseContext
+from pathlib import Path
 from typing import Any, TypeVar
 
 from stages.lib.project.errors import UserError
@@ -21,6 +22,7 @@ from stages.lib.project.parent import end_with_parent
 MOST_PROCESSES = 8
 FORKED = "STAGES_FORKED"  # is the number of a process that was forked with the large libraries imported
 SEMAPHORES = "stages-"
+CGROUPS = Path("/sys/fs/cgroup")
 ITEMS_PER_PROCESS = 4  # fewer do not pay for the start of another process
 Opened, Item, Result = TypeVar("Opened"), TypeVar("Item"), TypeVar("Result")
 
@@ -61,11 +63,27 @@ def thread_count(physical_cores: int, variables: Mapping[str, str]) -> int:
     return physical_cores
 
 
-def threads_here() -> int:
-    """`thread_count` of this machine and this process's environment."""
+def cores_here() -> tuple[int, int]:
+    """Physical and logical cores that this process may use: a container may give it fewer than the machine has."""
     import psutil
 
-    return thread_count(psutil.cpu_count(logical=False) or psutil.cpu_count() or 1, os.environ)
+    logical = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count() or 1
+    logical = min(logical, cpu_quota(CGROUPS) or logical)
+    return min(psutil.cpu_count(logical=False) or logical, logical), logical
+
+
+def cpu_quota(groups: Path) -> int | None:
+    """The whole cores whose time Linux's control group, version 2 or 1, allows, at least 1; None without a limit."""
+    for files in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):
+        if all((groups / name).is_file() for name in files):
+            quota, period = " ".join((groups / name).read_text(encoding="ascii") for name in files).split()
+            return max(1, int(quota) // int(period)) if quota.isdigit() else None
+    return None
+
+
+def threads_here() -> int:
+    """`thread_count` of this machine and this process's environment."""
+    return thread_count(cores_here()[0], os.environ)
 
 
 def map_in_pool(

@@ -1,6 +1,7 @@
 """Which commit a report is of, and its date: never the clock's."""
 
 import os
+import re
 import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -40,14 +41,20 @@ def find_origin() -> Origin:
     """The last commit that changed what the report is made with, and whether that differs from it now."""
     sources = ("--", *MEASURED_WITH)
     last = _git("log", "-1", "--format=%H %ct", *sources)
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    if epoch is not None and not epoch.isdigit():
-        raise UserError(f"SOURCE_DATE_EPOCH has the value '{epoch}': use a whole number of seconds since 1970")
+    epoch = chosen_epoch()
     if not last:
-        return Origin(None, False, int(epoch) if epoch else EARLIEST)
+        return Origin(None, False, EARLIEST if epoch is None else epoch)
     commit, committed = last.split()
     modified = bool(_git("status", "--porcelain", "--untracked-files=no", *sources))
-    return Origin(commit, modified, int(epoch or committed))
+    return Origin(commit, modified, int(committed) if epoch is None else epoch)
+
+
+def chosen_epoch() -> int | None:
+    """SOURCE_DATE_EPOCH, in seconds; None where it is not set. What is no such number is a UserError."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if epoch is not None and not re.fullmatch(r"[0-9]{1,11}", epoch):
+        raise UserError(f"SOURCE_DATE_EPOCH has the value '{epoch}': use a whole number of seconds since 1970")
+    return None if epoch is None else int(epoch)
 
 
 def _git(*arguments: str) -> str:

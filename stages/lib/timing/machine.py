@@ -14,7 +14,7 @@ import psutil
 from stages.lib.formats.shared.availability import installed_version
 from stages.lib.formats.shared.devices import has_cuda
 from stages.lib.project.errors import UserError
-from stages.lib.project.worker_pool import thread_count
+from stages.lib.project.worker_pool import cores_here, thread_count
 
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "safetensors", "numpy", "scikit-image", "dvc")
 # The extensions that FP16, BF16 and INT8 kernels use, as Linux names them on x86 and on ARM.
@@ -32,9 +32,7 @@ def describe() -> dict:
     fields = _cpu_fields()
     flags = fields.get("flags", fields.get("Features", "")).split()  # on x86, on ARM
     gpu, gpu_memory_gib, gpu_compute_capability = _gpu()
-    # A container may give this process fewer cores than the machine has.
-    logical = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count()
-    physical = min(psutil.cpu_count(logical=False) or logical, logical)
+    physical, logical = cores_here()
     machine = {
         "cpu": _cpu_name(fields),
         "architecture": platform.machine(),
