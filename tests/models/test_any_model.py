@@ -72,7 +72,7 @@ def edit(path: Path, **keys: object) -> None:
         ("unet/config.json", {"norm_num_groups": 0}, "unet is no sound UNet2DConditionModel"),
         ("text_encoder/config.json", {"num_hidden_layers": 10**6}, "describes more than 10000 layers"),
         ("text_encoder/config.json", {"hidden_size": None}, "text_encoder is no sound CLIPTextModel"),
-        ("scheduler/scheduler_config.json", {"num_train_timesteps": 10**15}, "scheduler is no sound PNDMScheduler"),
+        ("scheduler/scheduler_config.json", {"num_train_timesteps": -5}, "scheduler is no sound PNDMScheduler"),
         ("scheduler/scheduler_config.json", {"beta_schedule": "none"}, "scheduler is no sound PNDMScheduler"),
         ("tokenizer/tokenizer.json", {"model": 1}, "tokenizer is no sound CLIPTokenizer"),
     ],

@@ -76,7 +76,9 @@ class Adapter(Section):
     """A LoRA that is fused into the networks when the model is brought, `weight` times."""
 
     path: ProjectPath
-    weight: Annotated[float, Field(strict=False, allow_inf_nan=False)] = 1.0
+    weight: Annotated[
+        float, Field(ge=-100, le=100, strict=False, allow_inf_nan=False, description="images are noise long before")
+    ] = 1.0
 
 
 class _Model(Section):
@@ -84,7 +86,7 @@ class _Model(Section):
 
     label: Label
     arguments: dict[str, Any] = {}
-    adapters: Annotated[tuple[Adapter, ...], Field(strict=False)] = ()
+    adapters: Annotated[tuple[Adapter, ...], Field(max_length=20, strict=False)] = ()
 
 
 class FolderModel(_Model):
