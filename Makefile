@@ -3,19 +3,25 @@
 # make test     the tests
 # make benchmark  speed-ups of all variants, from fresh alternating runs: over the baseline, over FP32 in the same runtime
 # make memory   peak memory of every stage with 8 and with 64 prompts
-# Both set everything up by themselves. PYTHON=... names an interpreter (3.11 or newer), PYTEST_ARGS=... goes to pytest,
+# make faults   60 kills of a run, each of which must go on, and 1,000 generated inputs for every parser
+# All set everything up by themselves. PYTHON=... names an interpreter (3.11 or newer), PYTEST_ARGS=... goes to pytest,
 # BENCHMARK_ARGS=... to tools.benchmark, MEMORY_ARGS=... to tools.memory.
 export PYTHON
 unexport PYTHONSAFEPATH PYTHONOPTIMIZE
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: report test lint benchmark memory
+.PHONY: report test faults lint benchmark memory
 
 report: .venv/.installed
 	@python -m tools.run $(if $(QUICK),--quick)
 
 test: .venv/.installed
 	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+faults: .venv/.installed
+	OMP_NUM_THREADS=1 python -m pytest -q --hypothesis-profile=faults -k any $(wildcard tests/*/test_any_*.py) \
+		tests/models/test_hub_answers.py
+	@python -m tests.faults.kills
 
 benchmark: .venv/.installed
 	@python -m tools.run quantize noise environment

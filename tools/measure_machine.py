@@ -17,8 +17,9 @@ from typing import Any
 
 from stages.lib.formats.shared.availability import Obstacle, in_short
 from stages.lib.project.errors import UserError, run_stage
-from stages.lib.project.files import read_json, whole_folder, write_json
+from stages.lib.project.files import read_json, rounded, whole_folder, write_json
 from stages.lib.project.params import PARAMS_FILE, Params, read_yaml
+from stages.lib.results.evidence import seal
 from stages.lib.results.machines import FILES
 from tools.pipeline_file import PIPELINE, Stage, leading_to, make_project, read_stages, same_place, write_params
 
@@ -132,7 +133,8 @@ def is_there(folder: Path, origin: dict[str, Any]) -> bool:
     """Whether `folder` has whole results of that origin, of whatever commit: it stands beside them in the report."""
     if not all((folder / f"{file}.json").is_file() for file in FILES):
         return False
-    return {**read_json(folder / "origin.json"), "commit": origin["commit"]} == origin
+    stored = read_json(folder / "origin.json")
+    return {key: stored[key] for key in stored if key != "sha256"} | {"commit": origin["commit"]} == origin
 
 
 def keep(folder: Path, origin: dict[str, Any], reports: Path) -> None:
@@ -140,7 +142,8 @@ def keep(folder: Path, origin: dict[str, Any], reports: Path) -> None:
     with whole_folder(folder) as new:
         for file in FILES[:-1]:
             write_json(new / f"{file}.json", read_json(reports / file / f"{folder.name}.json"))
-        write_json(new / "origin.json", origin)
+        records = {file: read_json(new / f"{file}.json") for file in FILES[:-1]}
+        write_json(new / "origin.json", {**origin, "sha256": seal({**records, "origin": rounded(origin)})})
 
 
 def note(machine: Path, model: str, failures: dict[str, Obstacle | None]) -> None:

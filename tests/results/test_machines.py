@@ -8,7 +8,8 @@ import pytest
 
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import load_params
-from stages.lib.results.machines import compare_machines, load_machines
+from stages.lib.results.evidence import seal
+from stages.lib.results.machines import FILES, compare_machines, load_machines
 from stages.lib.results.records import load_results
 from tests.pages import rendered
 from tests.results_folder import write_machine, write_project
@@ -40,6 +41,17 @@ def project(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 def change(path: Path, **values: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | values), encoding="utf-8")
+
+
+def test_an_edited_record_is_found_by_its_digest(project: Path):
+    """Protects the figures of machines that nobody here can ask again."""
+    folder = project / "reports/machines" / OTHER / "embedded/bf16"
+    records = {name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in FILES}
+    change(folder / "origin.json", sha256=seal(records))
+    assert load_machines(project / "reports/machines")
+    change(folder / "timing.json", speedup=9.0)
+    with pytest.raises(UserError, match="embedded/bf16 was edited after it was measured"):
+        load_machines(project / "reports/machines")
 
 
 def test_speedups_are_each_machines_own(project: Path):

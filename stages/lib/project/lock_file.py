@@ -95,7 +95,8 @@ def stale_inputs(stage: LockedStage, lock: Mapping[str, LockedStage]) -> dict[st
 def digest(path: Path) -> str | None:
     """The MD5 of a file or a folder as dvc.lock has it; None if it is missing. Python's own caches do not count."""
     if path.is_file():
-        return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     if not path.is_dir():
         return None
     files = sorted(file for file in path.rglob("*") if file.is_file() and file.suffix != ".pyc")

@@ -5,7 +5,8 @@ reports/machines/FINGERPRINT/asked.json                        what was to be me
 reports/machines/FINGERPRINT/MODEL/VARIANT/size.json           as reports/MODEL/size/VARIANT.json, and so on
                                           timing.json
                                           quality.json
-                                          origin.json          of which commit, model and settings they come
+                                          origin.json          of which commit, model and settings they come, and
+                                                               a digest over all four: older ones have none
 """
 
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from stages.lib.project.files import read_json
 from stages.lib.project.measurement import Measurement
 from stages.lib.project.params import AnyVariant, Variant, variant_of
 from stages.lib.project.params_errors import explain
+from stages.lib.results.evidence import seal
 from stages.lib.results.records import Results
 
 FILES = ("size", "timing", "quality", "origin")
@@ -142,6 +144,12 @@ def _load_model(folder: Path, asked: list[str], failed: dict[str, Obstacle], fin
     for name in asked:
         if all((folder / name / f"{file}.json").is_file() for file in FILES):
             found[name] = {file: read_json(folder / name / f"{file}.json") for file in FILES}
+            sealed = found[name]["origin"].pop("sha256", None)
+            if sealed not in (None, seal(found[name])):
+                raise UserError(
+                    f"{folder / name} was edited after it was measured: bring it again from the machine that measured "
+                    f"it, or delete {folder / name}"
+                )
             timing = found[name]["timing"]
             if timing["measured"] and timing["fingerprint"] != fingerprint:
                 raise UserError(

@@ -1,0 +1,82 @@
+"""What stands beside a record and must agree with it: the ledger, the files it counts, its own raw measurements."""
+
+import hashlib
+import json
+import math
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from stages.lib.models.inventory import disk_bytes
+from stages.lib.project.lock_file import LockedStage, digest, stale_inputs
+from stages.lib.project.measurement import Measurement
+
+TOLERANCE = 1e-5  # reports keep six significant digits
+MIB = 1024**2
+ROLES = {"variant": "latency_s", "baseline": "baseline_latency_s"}
+
+
+def against_ledger(stages: Collection[str], lock: Mapping[str, LockedStage], project: Path) -> Iterator[str]:
+    """A line for each output of `stages` that is not what its stage wrote, or was made of what is not there any more.
+
+    So records of images and models belong to those beside them, and no file was edited; what was edited in the ledger
+    as well is not found.
+    """
+    for name in stages:
+        if name not in lock:
+            yield f"{name} has not run: run `dvc repro {name}`"
+            continue
+        for path, md5 in lock[name].outs.items():
+            found = digest(project / path)
+            if found != md5:
+                yield f"{path} is {'not what' if found else 'missing, which'} {name} wrote"
+        for path in stale_inputs(lock[name], lock):
+            yield f"{name} has read another {path} than is there now"
+
+
+def against_files(size: Mapping[str, Any], folder: Path) -> Iterator[str]:
+    """A line for each component whose bytes on disk are not those of the files in the model's `folder`."""
+    stored = disk_bytes(folder)
+    for component in size["components"]:
+        name, stated = component["component"], component["disk_mib"]
+        found = stored.get(name, 0) / MIB
+        if not _same(stated, found):
+            yield f"{name} disk_mib is {stated} stated, {found:.6g} in the files"
+
+
+def against_calls(timing: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each statistic of a timing that does not follow from its samples, and for samples that no call has."""
+    for place, stated in _measurements(timing, ""):
+        for key, value in Measurement.from_json(stated).as_json().items():
+            if isinstance(value, float) and not _same(stated[key], value):
+                yield f"{place} {key} is {stated[key]} stated, {value:.6g} by its samples"
+    named = {item["name"]: item for item in timing.get("measurements", ())}
+    for role, key in ROLES.items():
+        calls = [call["latency_s"] for call in timing["calls"] if call["role"] == role]
+        if key in named and named[key]["samples"] != calls:
+            yield f"{key} has other samples than the calls of the {role}"
+    for key in named.keys() & timing.keys():
+        median = Measurement.from_json(named[key]).median
+        if not _same(timing[key], median):
+            yield f"{key} is {timing[key]} stated, {median:.6g} by its samples"
+
+
+def _same(stated: float, found: float) -> bool:
+    return math.isclose(stated, found, rel_tol=2 * TOLERANCE, abs_tol=1e-9)
+
+
+def _measurements(value: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    if isinstance(value, dict) and {"unit", "samples"} <= value.keys():
+        yield place, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _measurements(item, f"{place} {key}".strip())
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            named = isinstance(item, dict) and (item.get("name") or item.get("component"))
+            yield from _measurements(item, f"{place} {named or number}")
+
+
+def seal(records: Mapping[str, Any]) -> str:
+    """SHA-256 of the records of another machine: what was edited since has another one."""
+    return hashlib.sha256(json.dumps(records, sort_keys=True).encode()).hexdigest()
