@@ -70,7 +70,8 @@ class Campaign:
         self.hooks, self.temporary, self.stopped = (folder / name for name in ("hooks", "temporary", "stopped"))
         if not (folder / "complete").exists():
             shutil.rmtree(folder, ignore_errors=True)
-            self.folder.mkdir(parents=True)
+            for made in (self.folder, folder / "tiny"):
+                made.mkdir(parents=True)
             make_clone(self.folder, write_tiny_model(folder / "tiny"))
             self.hooks.mkdir()
             (self.hooks / "sitecustomize.py").write_text(LEDGER, encoding="utf-8")
