@@ -343,6 +343,11 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
         ("denoiser_calls: 7", "denoiser_calls: 0", "'calibration.denoiser_calls' has the value 0: write 1 or more"),
         ("weights: float32}", "weights: float32, components: []}", "'variants.fp32.components' has the value"),
         ("resamples: 2000", "resamples: 1000000000", "write 100000 or less (all are in memory at once, and intervals"),
+        (
+            "path: data/embedded",
+            "path: data/embedded, arguments: {num_inference_steps: 1000000000}",
+            "write 16384 or less",
+        ),
         ("steps: 20", "steps: 1001", "'generation.steps' has the value 1001: write 1000 or less (models are trained"),
         (
             "repeats: 5",

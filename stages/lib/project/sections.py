@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field
 from stages.lib.project.variant import EachOnce, Label, Section
 
 LONGEST_NAME = 100
+MOST_PIXELS = 16384
 # Windows opens a device under these names, whatever their case and extension.
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
@@ -47,6 +48,13 @@ def _relative_path(path: str) -> str:
     if Path(path).is_absolute() or ".." in Path(path).parts:
         raise ValueError("use a path inside the project: no leading '/', no '..'")
     return path
+
+
+def _argument(value: Any) -> Any:
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, int | float) and abs(item) > MOST_PIXELS:
+            raise ValueError(f"write {MOST_PIXELS} or less: no side of an image is longer, no argument larger")
+    return value
 
 
 def _repository(name: str) -> str:
@@ -85,7 +93,7 @@ class _Model(Section):
     """What every model may say: `arguments` of the pipeline's call, over those of `generation`."""
 
     label: Label
-    arguments: dict[str, Any] = {}
+    arguments: Annotated[dict[Word, Annotated[Any, AfterValidator(_argument)]], Field(max_length=100)] = {}
     adapters: Annotated[tuple[Adapter, ...], Field(max_length=20, strict=False)] = ()
 
 
