@@ -17,6 +17,7 @@ from stages.lib.project.errors import UserError
 from stages.lib.project.params import load_params
 from stages.lib.quality.appearance import MEASURES
 from stages.lib.reporting import origin as origins
+from stages.lib.reporting import pdf
 from stages.lib.reporting.document import TEMPLATES, for_screen
 from stages.lib.reporting.images.figures import even_rows
 from stages.lib.reporting.origin import find_origin
@@ -525,6 +526,27 @@ def test_no_damage_is_said_in_words(copy):
 
     change(copy / "reports/embedded/sensitivity/components.json", harmless)
     assert table(rendered(), "probe_points").count("no damage") == 10
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_no_text_of_the_pdf_is_beyond_the_edge_of_its_page(copy, monkeypatch, language):
+    """Protects wide tables from being cut off on paper: means, intervals and the names of the worst images."""
+    for path in sorted((copy / "reports/embedded/quality").glob("*.json")):
+        change(
+            path, lambda quality: [tail.update(worst_id="astronaut-underwater") for tail in quality["tails"].values()]
+        )
+    beyond = []
+
+    def look(document, _pdf):
+        for number, page in enumerate(document.pages, 1):
+            content = page._page_box
+            edge = content.content_box_x() + content.width
+            texts = [box for box in content.descendants() if hasattr(box, "text")]
+            beyond.extend((number, box.text) for box in texts if box.position_x + box.width > edge + 1)
+
+    monkeypatch.setattr(pdf, "_merge_spans", look)
+    pdf_of(rendered(language), ORIGIN.epoch)
+    assert beyond == []
 
 
 def fonts_of(page) -> list[tuple[str, bool]]:

@@ -143,7 +143,6 @@ def appearance_values(results: Results, _: Translate) -> dict[str, Any]:
     return {
         "measure_digits": words.measure_digits(),
         "damage_words": {name: words.damage_words(item, _) for name, item in measures.items()},
-        "unmoved_words": {name: words.unmoved_words(item, _) for name, item in measures.items()},
         "rating_words": {item.name: words.rating_words(item.quality, _) for item in results.others},
         "primary_questions": list(QUESTIONS),
         "interval_counts": quality_tables.interval_counts(results),
