@@ -2,10 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-from stages.lib.project.files import read_json, write_json
 
 if TYPE_CHECKING:
     from dvc.stage import Stage
@@ -84,13 +81,3 @@ def _kind(stage: str) -> str:
 def in_words(seconds: float) -> str:
     """Whole minutes, or tens of seconds if it is less than two minutes."""
     return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{max(10, 10 * round(seconds / 10))} s"
-
-
-def read_times(path: Path) -> dict[str, float]:
-    """Seconds by stage of the last run; none before the first."""
-    return read_json(path) if path.is_file() else {}
-
-
-def write_times(path: Path, times: Mapping[str, float]) -> None:
-    """Keep them for the next run, to a tenth of a second."""
-    write_json(path, {stage: round(seconds, 1) for stage, seconds in times.items()})

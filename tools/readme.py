@@ -31,16 +31,17 @@ def result_table(summary: dict) -> str:
 
 def with_results(readme: str, summary: dict) -> str:
     """`readme` with the table between its markers replaced."""
-    before, _, rest = readme.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return before + BEGIN + result_table(summary) + END + after
+    return _between(readme, BEGIN, result_table(summary), END)
 
 
 def with_images(readme: str, stamp: str) -> str:
     """`readme` with the line that tells which run the image grid is of."""
-    before, _, rest = readme.partition(GRID_BEGIN)
-    _, _, after = rest.partition(GRID_END)
-    return f"{before}{GRID_BEGIN}{stamp}{GRID_END}{after}"
+    return _between(readme, GRID_BEGIN, stamp, GRID_END)
+
+
+def _between(text: str, begin: str, new: str, end: str) -> str:
+    before, _, rest = text.partition(begin)
+    return before + begin + new + end + rest.partition(end)[2]
 
 
 def _cell(row: dict, key: str, baseline: str) -> str:

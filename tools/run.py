@@ -21,12 +21,12 @@ from typing import Any
 import psutil
 
 from stages.lib.project.errors import UserError, limit_reached, run_stage
-from stages.lib.project.files import write_text
+from stages.lib.project.files import read_json, write_json, write_text
 from stages.lib.project.lock_file import read_lock
 from stages.lib.project.params import load_params
 from stages.lib.project.parent import RUN_LOCK, end_with_parent
 from stages.lib.project.worker_pool import SEMAPHORES
-from tools.progress import Progress, read_times, write_times
+from tools.progress import Progress
 from tools.quick import FOLDER, prepare
 from tools.warm import WarmProcess
 
@@ -155,7 +155,7 @@ def reproduce(targets: list[str], times: Path, warm: WarmProcess | None) -> None
         with Repo(config={"core": {"no_scm": not Path(".git").exists()}}) as repo, set_loggers_level(logging.WARNING):
             graph = get_active_graph(repo.index.graph)
             steps = plan_repro(graph, collect_stages(repo, targets or ["dvc.yaml"]))
-            progress = Progress(steps, graph, read_times(times))
+            progress = Progress(steps, graph, read_json(times) if times.is_file() else {})
 
             def run_and_tell(stage: Any, **options: Any) -> None:
                 print(progress.begin(stage), flush=True)
@@ -168,7 +168,7 @@ def reproduce(targets: list[str], times: Path, warm: WarmProcess | None) -> None
             try:
                 repo.reproduce(targets or None)
             finally:
-                write_times(times, progress.times)
+                write_json(times, {name: round(seconds, 1) for name, seconds in progress.times.items()})
     except DvcException as error:
         cause = error.__cause__
         if limit_reached(error):

@@ -19,14 +19,14 @@ from stages.lib.quality.appearance import (
     why_black,
 )
 from stages.lib.quality.artefacts import Figures, figures_of
-from stages.lib.quality.detection import ANSWERS, detection_limits, false_alarms
-from stages.lib.quality.known_artefacts import DAMAGES, LADDERS
+from stages.lib.quality.detection import detection_limits, false_alarms
+from stages.lib.quality.known_artefacts import DAMAGES
 from tests.conftest import PROJECT
 from training.scenes import example
 
 COLOURS = {"lightness", "green_red", "blue_yellow"}
 # What a kind of damage may also be called: two of them blur, a tint has several axes.
-OWN = {**{kind: set(answers) for kind, answers in ANSWERS.items()}, "tint": COLOURS}
+OWN = {**{kind: set(damage.measures) for kind, damage in DAMAGES.items()}, "tint": COLOURS}
 # Coarse JPEG leaves few tones, and a tint that clips leaves gaps in them; few tones and strong grain are blotches, too,
 # and blotches of several levels are structure for the other bands: true, so allowed.
 ALSO = {
@@ -92,21 +92,21 @@ def test_a_copy_has_no_damage(clean):
 def test_known_damage_has_its_own_word_and_no_other(clean, kind):
     """Protects the words of Table 9: the middle and all stronger strengths are seen, under their own names only."""
     images, before = clean
-    for strength in LADDERS[kind][2:]:
-        found = words(before, [DAMAGES[kind](image, strength) for image in images])
-        assert set(found) & set(ANSWERS[kind]), strength
+    for strength in DAMAGES[kind].ladder[2:]:
+        found = words(before, [DAMAGES[kind].do(image, strength) for image in images])
+        assert set(found) & set(DAMAGES[kind].measures), strength
         assert set(found) <= OWN[kind] | ALSO.get((kind, strength), set()), (strength, found)
-    assert any(found[key] == "strong" for key in ANSWERS[kind] if key in found)
+    assert any(found[key] == "strong" for key in DAMAGES[kind].measures if key in found)
 
 
 @pytest.mark.parametrize("kind", DAMAGES)
 def test_more_damage_is_never_a_weaker_word(clean, kind):
     """Protects the order of strengths: grade and figure follow the ladder."""
     images, before = clean
-    key = ANSWERS[kind][-1]
+    key = DAMAGES[kind].measures[-1]
     shifts, grades = [], []
-    for strength in LADDERS[kind]:
-        judged = judge_all(before, [figures_of(DAMAGES[kind](image, strength)) for image in images])
+    for strength in DAMAGES[kind].ladder:
+        judged = judge_all(before, [figures_of(DAMAGES[kind].do(image, strength)) for image in images])
         shifts.append(abs(judged[key]["shift"]))
         grades.append(GRADES.index(judged[key]["grade"]))
     assert shifts == sorted(shifts)

@@ -24,29 +24,24 @@ CONFIDENCE = 0.99
 class Measure:
     """One respect in which images can be damaged.
 
-    `thresholds` begin the grades slight, moderate and strong, in the unit of the figure; `harmful` is the direction of
-    the shift that is damage.
+    `harmful` is the direction of the shift that is damage; `thresholds` begin the grades slight, moderate and strong,
+    in the unit of the figure.
     """
 
-    key: str
-    unit: str
     harmful: Literal["up", "down", "both"]
     thresholds: tuple[float, float, float]
 
 
 MEASURES = {
-    measure.key: measure
-    for measure in (
-        Measure("blur", "", "up", (0.02, 0.06, 0.12)),
-        Measure("detail_db", "dB", "down", (0.6, 2.0, 4.0)),
-        Measure("blockiness", "", "up", (0.15, 0.5, 1.0)),
-        Measure("posterization_bits", "bit", "up", (0.45, 1.3, 2.2)),
-        Measure("noise", "", "up", (0.5, 1.5, 3.0)),
-        Measure("mottling", "", "up", (0.15, 0.5, 1.5)),
-        Measure("lightness", "", "both", (1.0, 3.0, 6.0)),
-        Measure("green_red", "", "both", (1.0, 3.0, 6.0)),
-        Measure("blue_yellow", "", "both", (1.0, 3.0, 6.0)),
-    )
+    "blur": Measure("up", (0.02, 0.06, 0.12)),
+    "detail_db": Measure("down", (0.6, 2.0, 4.0)),
+    "blockiness": Measure("up", (0.15, 0.5, 1.0)),
+    "posterization_bits": Measure("up", (0.45, 1.3, 2.2)),
+    "noise": Measure("up", (0.5, 1.5, 3.0)),
+    "mottling": Measure("up", (0.15, 0.5, 1.5)),
+    "lightness": Measure("both", (1.0, 3.0, 6.0)),
+    "green_red": Measure("both", (1.0, 3.0, 6.0)),
+    "blue_yellow": Measure("both", (1.0, 3.0, 6.0)),
 }
 
 

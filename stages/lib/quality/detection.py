@@ -15,7 +15,7 @@ from stages.lib.quality.appearance import MEASURES, judge, judge_all, seen, shif
 from stages.lib.quality.artefacts import Figures, figures_of
 from stages.lib.quality.comparison import average, compare
 from stages.lib.quality.full_reference import Prepared
-from stages.lib.quality.known_artefacts import DAMAGES, LADDERS
+from stages.lib.quality.known_artefacts import DAMAGES, Damage
 from stages.lib.quality.metrics import rate_psnr
 
 Expectation = Literal["identical", "different", "stopped"]
@@ -34,15 +34,6 @@ TOO_GOOD = {
     "seeds": ("identical", "excellent", "good"),
     "prompts": ("identical", "excellent"),
     "int2": ("identical", "excellent", "good"),
-}
-# The measure that each kind of known damage must raise.
-ANSWERS = {
-    "blur": ("blur", "detail_db"),
-    "jpeg": ("blockiness",),
-    "posterize": ("posterization_bits",),
-    "tint": ("blue_yellow",),
-    "noise": ("noise",),
-    "mottle": ("mottling",),
 }
 Judged = tuple[StoredImage, np.ndarray]
 
@@ -107,7 +98,7 @@ def detection_limits(images: Sequence[np.ndarray]) -> dict[str, dict[str, Any]]:
     `weakest` is None where not even the strongest is seen. `n` images, two at least.
     """
     before = [figures_of(rgb) for rgb in images]
-    return {kind: _limit(kind, images, before) for kind in DAMAGES}
+    return {kind: _limit(damage, images, before) for kind, damage in DAMAGES.items()}
 
 
 def false_alarms(references: Sequence[Figures], images: Sequence[Figures], trials: int, seed: int) -> dict[str, float]:
@@ -126,11 +117,16 @@ def false_alarms(references: Sequence[Figures], images: Sequence[Figures], trial
     return rates
 
 
-def _limit(kind: str, images: Sequence[np.ndarray], before: Sequence[Figures]) -> dict[str, Any]:
+def _limit(damage: Damage, images: Sequence[np.ndarray], before: Sequence[Figures]) -> dict[str, Any]:
     weakest = None
-    for strength in reversed(LADDERS[kind]):
-        words = seen(judge_all(before, [figures_of(DAMAGES[kind](rgb, strength)) for rgb in images]))
-        if not set(words) & set(ANSWERS[kind]):
+    for strength in reversed(damage.ladder):
+        words = seen(judge_all(before, [figures_of(damage.do(rgb, strength)) for rgb in images]))
+        if not set(words) & set(damage.measures):
             break
         weakest = strength
-    return {"measures": list(ANSWERS[kind]), "weakest": weakest, "tried": list(LADDERS[kind]), "images": len(images)}
+    return {
+        "measures": list(damage.measures),
+        "weakest": weakest,
+        "tried": list(damage.ladder),
+        "images": len(images),
+    }

@@ -1,11 +1,11 @@
 """Known damage, done to an image on purpose: what an instrument that looks for damage must see.
 
-Every function takes and gives a uint8 RGB image (H, W, 3) and depends on nothing but its arguments. In `LADDERS` the
-strengths of each kind run from weak to strong.
+Every function takes and gives a uint8 RGB image (H, W, 3) and depends on nothing but its arguments.
 """
 
 import io
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -58,19 +58,20 @@ def _to_bytes(values: np.ndarray) -> np.ndarray:
     return np.clip(np.round(values), 0, 255).astype(np.uint8)
 
 
-DAMAGES: dict[str, Callable[..., np.ndarray]] = {
-    "blur": blur,
-    "jpeg": jpeg,
-    "posterize": posterize,
-    "tint": tint,
-    "noise": noise,
-    "mottle": mottle,
-}
-LADDERS: dict[str, tuple[float, ...]] = {
-    "blur": (0.3, 0.5, 0.7, 1.0, 2.0),
-    "jpeg": (90, 70, 50, 30, 10),
-    "posterize": (128, 64, 32, 16, 8),
-    "tint": (0.01, 0.02, 0.05, 0.1, 0.2),
-    "noise": (0.5, 1.0, 2.0, 4.0, 8.0),
-    "mottle": (1.0, 2.0, 4.0, 8.0, 16.0),
+@dataclass(frozen=True)
+class Damage:
+    """One kind: how it is done, strengths from weak to strong, and the measures of which it must raise one."""
+
+    do: Callable[..., np.ndarray]
+    ladder: tuple[float, ...]
+    measures: tuple[str, ...]
+
+
+DAMAGES = {
+    "blur": Damage(blur, (0.3, 0.5, 0.7, 1.0, 2.0), ("blur", "detail_db")),
+    "jpeg": Damage(jpeg, (90, 70, 50, 30, 10), ("blockiness",)),
+    "posterize": Damage(posterize, (128, 64, 32, 16, 8), ("posterization_bits",)),
+    "tint": Damage(tint, (0.01, 0.02, 0.05, 0.1, 0.2), ("blue_yellow",)),
+    "noise": Damage(noise, (0.5, 1.0, 2.0, 4.0, 8.0), ("noise",)),
+    "mottle": Damage(mottle, (1.0, 2.0, 4.0, 8.0, 16.0), ("mottling",)),
 }

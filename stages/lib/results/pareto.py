@@ -4,7 +4,7 @@ One point dominates another if it is at least as good in both and better in one 
 politica, 1906). What nothing dominates is the front.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,29 +51,23 @@ class Standing:
     sure: bool
 
 
-def _time(item: Candidate) -> Range | None:
-    return item.time_s
+COSTS = ("disk_mib", "time_s", "peak_mib")
 
 
-def _disk(item: Candidate) -> Range:
-    return Range(item.disk_mib, item.disk_mib, item.disk_mib)
-
-
-def _peak(item: Candidate) -> Range | None:
-    return None if item.peak_mib is None else Range(item.peak_mib, item.peak_mib, item.peak_mib)
-
-
-COSTS: dict[str, Callable[[Candidate], Range | None]] = {"disk_mib": _disk, "time_s": _time, "peak_mib": _peak}
+def cost_of(item: Candidate, cost: str) -> Range | None:
+    """One of COSTS with its range; what was measured once is a point."""
+    value = getattr(item, cost)
+    return value if value is None or isinstance(value, Range) else Range(value, value, value)
 
 
 def standings(candidates: Sequence[Candidate], cost: str, comparisons: Sequence[dict[str, Any]]) -> dict[str, Standing]:
-    """By name, every candidate that has a mean SSIM and the cost `cost`, a key of COSTS.
+    """By name, every candidate that has a mean SSIM and the cost `cost`, one of COSTS.
 
     `comparisons` are the paired ones of reports/M/summary.json. A simulated variant has a size and nothing else.
     """
     if cost not in COSTS:
         raise ValueError(f"cost '{cost}' is unknown: use one of {', '.join(COSTS)}")
-    spans = {item.name: COSTS[cost](item) for item in candidates if item.ssim is not None}
+    spans = {item.name: cost_of(item, cost) for item in candidates if item.ssim is not None}
     points = [
         Point(item.name, item.ssim.value, spans[item.name].value)
         for item in candidates

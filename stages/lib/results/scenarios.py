@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from stages.lib.project.sections import Scenario
 from stages.lib.results.candidates import Candidate
-from stages.lib.results.pareto import COSTS
+from stages.lib.results.pareto import cost_of
 
 # Why a variant cannot be recommended, the weightiest first: the report gives the first one.
 OBSTACLES = ("device", "simulated", "unjudged", "quality", "memory")
@@ -48,9 +48,9 @@ class Decision:
         """The others whose range of what is minimised overlaps the winner's: measured, they cannot be told apart."""
         if not self.eligible:
             return ()
-        cost = COSTS[self.scenario.minimise]
-        best = cost(self.eligible[0])
-        return tuple(item for item in self.eligible[1:] if cost(item).overlaps(best))
+        best, *others = self.eligible
+        cost = self.scenario.minimise
+        return tuple(item for item in others if cost_of(item, cost).overlaps(cost_of(best, cost)))
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def _over(scenario: Scenario, item: Candidate) -> bool:
 
 def value(scenario: Scenario, item: Candidate) -> float:
     """What the scenario minimises, of a variant that is not simulated."""
-    return COSTS[scenario.minimise](item).value
+    return cost_of(item, scenario.minimise).value
 
 
 def decide(scenario: Scenario, candidates: Sequence[Candidate]) -> Decision:
