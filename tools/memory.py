@@ -6,20 +6,22 @@ All formats take some twenty minutes on two cores; `--variants` chooses.
 """
 
 import argparse
-import csv
 import os
 import shlex
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 
 from stages.lib.project.errors import run_stage
 from stages.lib.project.params import PARAMS_FILE, load_params, read_yaml
+from stages.lib.project.prompts import load_prompts
 from tools.pipeline_file import PIPELINE, Stage, make_project, read_stages
+from tools.quick import write_prompts
 
 LIMIT_MIB = 3 * 1024
 INTERVAL_S = 0.05
@@ -33,16 +35,11 @@ def make_copy(folder: Path, prompts: int, variants: list[str]) -> list[Stage]:
     params["benchmark"] |= {"warmup": 0, "repeats": 2}
     make_project(folder, params)
     path = folder / params["prompts"]["file"]
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    many = [{**rows[number % len(rows)], "seed": number} for number in range(prompts)]
-    for number, row in enumerate(many[len(rows) :]):
-        row["id"] = f"more-{number}"
+    rows = load_prompts(path, None)
+    many = [replace(rows[number % len(rows)], seed=number) for number in range(prompts)]
+    many[len(rows) :] = [replace(row, id=f"more-{number}") for number, row in enumerate(many[len(rows) :])]
     path.unlink()  # the link, which must not lead to what is written
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(many)
+    write_prompts(path, many)
     return read_stages(PIPELINE, params)
 
 

@@ -14,6 +14,7 @@ from pypdf import PdfReader
 
 from stages import report
 from stages.lib.project.errors import UserError
+from stages.lib.project.files import git
 from stages.lib.project.params import load_params
 from stages.lib.quality.appearance import MEASURES
 from stages.lib.reporting import origin as origins
@@ -623,7 +624,7 @@ def test_the_commit_is_the_last_one_that_changed_more_than_results(monkeypatch):
     origin = find_origin()
     if origin.commit is None:
         pytest.skip("not a Git checkout")
-    changed = origins._git("show", "--name-only", "--format=", origin.commit).splitlines()
+    changed = git("show", "--name-only", "--format=", origin.commit).splitlines()
     assert any(name.startswith(origins.MEASURED_WITH) for name in changed)
 
 

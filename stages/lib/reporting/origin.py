@@ -2,11 +2,11 @@
 
 import os
 import re
-import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from stages.lib.project.errors import UserError
+from stages.lib.project.files import git
 
 # A commit of anything else, such as the README or a test, changes nothing that the report says.
 MEASURED_WITH = ("params.yaml", "dvc.yaml", "requirements.txt", "stages", "data")
@@ -40,12 +40,12 @@ class Origin:
 def find_origin() -> Origin:
     """The last commit that changed what the report is made with, and whether that differs from it now."""
     sources = ("--", *MEASURED_WITH)
-    last = _git("log", "-1", "--format=%H %ct", *sources)
+    last = git("log", "-1", "--format=%H %ct", *sources)
     epoch = chosen_epoch()
     if not last:
         return Origin(None, False, EARLIEST if epoch is None else epoch)
     commit, committed = last.split()
-    modified = bool(_git("status", "--porcelain", "--untracked-files=no", *sources))
+    modified = bool(git("status", "--porcelain", "--untracked-files=no", *sources))
     return Origin(commit, modified, int(committed) if epoch is None else epoch)
 
 
@@ -55,12 +55,3 @@ def chosen_epoch() -> int | None:
     if epoch is not None and not re.fullmatch(r"[0-9]{1,11}", epoch):
         raise UserError(f"SOURCE_DATE_EPOCH has the value '{epoch}': use a whole number of seconds since 1970")
     return None if epoch is None else int(epoch)
-
-
-def _git(*arguments: str) -> str:
-    """What a Git command prints; empty where there is no Git or no commit."""
-    try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,14 +1,13 @@
 """The chain from a figure of the report down to the hashes in dvc.lock."""
 
 import json
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stages.lib.project.errors import UserError
-from stages.lib.project.files import read_json
+from stages.lib.project.files import git, read_json
 from stages.lib.project.json_paths import figures, find, suggestion
 from stages.lib.project.lineage import METRIC_SOURCES, OF_VARIANTS, SINGLE, SOURCES, Source
 from stages.lib.project.lock_file import LockedStage, digest, makers_of, stale_inputs, upstream
@@ -157,15 +156,7 @@ def machine_lines(content: Any) -> Iterator[str]:
 
 def commit_lines() -> Iterator[str]:
     """The last commit that changed dvc.lock, where this is a Git checkout."""
-    last = _git("log", "-1", "--format=%H of %cs", "--", str(LOCK))
+    last = git("log", "-1", "--format=%H of %cs", "--", str(LOCK))
     if last:
-        changed = "; dvc.lock differs from it now" if _git("status", "--porcelain", "--", str(LOCK)) else ""
+        changed = "; dvc.lock differs from it now" if git("status", "--porcelain", "--", str(LOCK)) else ""
         yield f"commit    {last}, the last that changed dvc.lock{changed}"
-
-
-def _git(*arguments: str) -> str:
-    try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""

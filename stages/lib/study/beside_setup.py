@@ -15,42 +15,25 @@ def machine(sources: Sources) -> list[Line]:
     own = sources.results.baseline.size["parameters"]
     exact = exact_parameters(sources.exact)
     model = _("%(own)s million parameters against %(exact)s") % numbers(",.2f", own=own / 1e6, exact=exact / 1e6)
-    rows = [
-        (_("Model"), printed["model"], sources.model_label, sources.same_model, model),
-        ("PyTorch", printed["torch"], software["torch"], printed["torch"] == software["torch"], ""),
-        ("CUDA", printed["cuda"], software["cuda"] or _("none"), printed["cuda"] == software["cuda"], ""),
-        (
-            _("Graphics processor"),
-            _("%(name)s, %(memory)s GB") % {"name": printed["gpu"], "memory": printed["gpu_memory_gb"]},
-            hardware["gpu"] or _("none"),
-            printed["gpu"] in f"NVIDIA {hardware['gpu']}",
-            "",
-        ),
-        (
-            _("Processor"),
-            _("%(name)s, %(cores)s cores") % {"name": printed["cpu"], "cores": printed["cores"]},
-            _("%(name)s, %(cores)s cores") % {"name": hardware["cpu"], "cores": hardware["physical_cores"]},
-            printed["cpu"] in hardware["cpu"],
-            "",
-        ),
-        (
-            _("Memory"),
-            _("%(memory)s GB") % {"memory": printed["memory_gb"]},
-            f"{number(hardware['memory_gib'], 'g')}{NO_BREAK_SPACE}{unit('GiB')}",
-            printed["memory_gb"] == hardware["memory_gib"],
-            "",
-        ),
-        (
-            _("Operating system"),
-            printed["operating_system"],
-            hardware["operating_system"],
-            printed["operating_system"] in hardware["operating_system"],
-            "",
-        ),
-    ]
+
+    def line(what: str, said: str, here: str, same: bool, why: str = "") -> Line:
+        return Line(what, said, here, "agrees" if same else "differs", "" if same else why)
+
+    cores, none = _("%(name)s, %(cores)s cores"), _("none")
+    card = _("%(name)s, %(memory)s GB") % {"name": printed["gpu"], "memory": printed["gpu_memory_gb"]}
+    processor = cores % {"name": printed["cpu"], "cores": printed["cores"]}
+    own = cores % {"name": hardware["cpu"], "cores": hardware["physical_cores"]}
+    memory, system = printed["memory_gb"], printed["operating_system"]
+    memory_here = f"{number(hardware['memory_gib'], 'g')}{NO_BREAK_SPACE}{unit('GiB')}"
+    same_card = printed["gpu"] in f"NVIDIA {hardware['gpu']}"
     return [
-        Line(what, said, here, "agrees" if same else "differs", "" if same else why)
-        for what, said, here, same, why in rows
+        line(_("Model"), printed["model"], sources.model_label, sources.same_model, model),
+        line("PyTorch", printed["torch"], software["torch"], printed["torch"] == software["torch"]),
+        line("CUDA", printed["cuda"], software["cuda"] or none, printed["cuda"] == software["cuda"]),
+        line(_("Graphics processor"), card, hardware["gpu"] or none, same_card),
+        line(_("Processor"), processor, own, printed["cpu"] in hardware["cpu"]),
+        line(_("Memory"), _("%(memory)s GB") % {"memory": memory}, memory_here, memory == hardware["memory_gib"]),
+        line(_("Operating system"), system, hardware["operating_system"], system in hardware["operating_system"]),
     ]
 
 
@@ -60,12 +43,8 @@ def formats(sources: Sources) -> list[Line]:
     lines = []
     for name in FORMATS:
         said, result = sources.printed["table_2"][name], sources.counterparts[name]
-        text = _("%(bits)s bits, %(ratio)s×, %(device)s; %(use)s") % {
-            "bits": said["bits"],
-            "ratio": said["compression"],
-            "device": said["device"],
-            "use": sources.said(said["use"]),
-        }
+        values = {"bits": said["bits"], "ratio": said["compression"], "device": said["device"]}
+        text = _("%(bits)s bits, %(ratio)s×, %(device)s; %(use)s") % {**values, "use": sources.said(said["use"])}
         if result is None:
             lines.append(sources.unmeasured(name, text))
             continue
@@ -76,10 +55,8 @@ def formats(sources: Sources) -> list[Line]:
             "ratio": number(DTYPE_BITS["float32"] / bits, "g"),
             "device": result.generated["device"].upper(),
         }
-        why = _("its files are %(own)s× smaller, where the bits promise %(ratio)s×") % {
-            "own": number(result.compression, ".2f"),
-            "ratio": said["compression"],
-        }
+        ratios = {"own": number(result.compression, ".2f"), "ratio": said["compression"]}
+        why = _("its files are %(own)s× smaller, where the bits promise %(ratio)s×") % ratios
         fits = bits == said["bits"] and same_ratio(said["compression"], result.compression)
         lines.append(Line(name, text, here, "agrees" if fits else "differs", "" if fits else why))
     return lines
