@@ -23,7 +23,7 @@ from stages.lib.reporting.page import Subject, page_values
 from stages.lib.reporting.pdf import pdf_of
 from stages.lib.results.machines import Machine, load_machines
 from stages.lib.results.records import load_results
-from stages.lib.study.texts import recommended_variants, study_values
+from stages.lib.study.beside import recommended_variants, study_values
 
 STUDY = Path("data/study")
 

@@ -12,8 +12,7 @@ from stages.lib.project.command_line import command_line
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import whole_folder, write_json
 from stages.lib.project.params import load_params
-from stages.lib.quality.variant_answers import primary, rank_correlations
-from stages.lib.quality.variant_pairs import compare_variants
+from stages.lib.quality.variant_answers import compare_variants, primary, rank_correlations
 from stages.lib.results.summary import read_pairs, read_report, runtime_speedups, unavailable_variants, variant_rows
 
 METRICS_KEYS = (

@@ -384,8 +384,7 @@ def _quality(name: str, variant: dict, generated: dict, prompts: list) -> dict:
 
 def _summary(folder: Path, variants: dict, generated: dict) -> dict:
     from stages.lib.project.params import load_params
-    from stages.lib.quality.variant_answers import primary, rank_correlations
-    from stages.lib.quality.variant_pairs import compare_variants
+    from stages.lib.quality.variant_answers import compare_variants, primary, rank_correlations
 
     settings = load_params(folder / "params.yaml").quality
     qualities = {

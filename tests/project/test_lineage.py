@@ -8,10 +8,10 @@ import pytest
 from dvc.repo import Repo
 
 from stages.lib.project import lineage
-from stages.lib.project.json_paths import find
 from stages.lib.project.lock_file import digest, read_lock
 from stages.lib.quality.metrics import METRICS
 from stages.lib.reporting import outline
+from stages.lib.results.tracing import find
 from tests.conftest import PROJECT
 
 MODEL = "embedded"

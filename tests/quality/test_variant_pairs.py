@@ -1,7 +1,7 @@
 """Paired comparisons of variants: signs, what is left out, and what is claimed."""
 
 from stages.lib.project.sections import Margins, Quality
-from stages.lib.quality.variant_pairs import compare_variants
+from stages.lib.quality.variant_answers import compare_variants
 
 SETTINGS = Quality(
     trajectory_prompts=3, floor_prompts=8, floor_seeds=16, resamples=300, seed=0,

@@ -14,10 +14,10 @@ from stages.lib.project.params import variant_of
 from stages.lib.reporting.languages import Language
 from stages.lib.reporting.outline import STUDY_TABLES
 from stages.lib.reporting.words.names import NAMES
+from stages.lib.study.beside import study_values
+from stages.lib.study.beside_figures import size_verdict
 from stages.lib.study.beside_quality import ranks
-from stages.lib.study.beside_sizes import size_verdict
 from stages.lib.study.sources import Line, exact_parameters, is_format
-from stages.lib.study.texts import study_values
 from tests.conftest import PROJECT
 from tests.pages import subject
 from tests.results_folder import write_project

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.lib.project.params import Params
-from stages.lib.reporting.charts.tradeoff_chart import tradeoff_chart
+from stages.lib.reporting.charts.result_charts import tradeoff_chart
 from stages.lib.reporting.languages import Translate
 from stages.lib.reporting.words import certainty_words, scenario_words
 from stages.lib.reporting.words.names import translated

@@ -1,18 +1,66 @@
-"""What the study reported beside what is measured here, table by table, each line with a computed verdict.
+"""What the study reported beside what is measured here, table by table, each line with a computed verdict, and all else
+that the report's templates need of the study.
 
 Where this report's model or machine is another one than the study's, absolute figures are not compared: sizes are held
 against the exact ones of Stable Diffusion v1.5, and ratios (compression, speed-up, overhead, ranks) against measured
 ratios. What arithmetic forbids comes first: it needs no measurement.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from stages.lib.project.files import read_json
+from stages.lib.project.params import Params, Variant
+from stages.lib.reporting.languages import Language
 from stages.lib.reporting.outline import STUDY_TABLES
-from stages.lib.study import beside_quality, beside_recommendations, beside_setup, beside_sizes, beside_speed
+from stages.lib.reporting.page import Subject
+from stages.lib.reporting.recommendations import Advice
+from stages.lib.results.machines import Machine
+from stages.lib.study import beside_figures, beside_quality, beside_recommendations, beside_setup, outlooks
+from stages.lib.study.audit import audit
+from stages.lib.study.formulas import study_formulas
 from stages.lib.study.sources import Line, Sources
 
 Build = Callable[[Sources], list[Line]]
+
+
+def study_values(
+    folder: Path, subject: Subject, recommended: Mapping[str, Variant | None], language: Language
+) -> dict[str, Any]:
+    """`folder` holds the study's data; `recommended` has this report's format for each scenario of Table 12."""
+    _ = language.translations.gettext
+    findings = audit(folder, _)
+    sources = Sources(
+        printed=read_json(folder / "printed.json"),
+        exact=read_json(folder / "stable_diffusion_v1_5.json"),
+        findings={finding.key: finding for finding in findings},
+        params=subject.params,
+        results=subject.results,
+        prompts=tuple(subject.prompts),
+        machines=subject.machines,
+        language=language.code,
+        recommended=dict(recommended),
+        _=_,
+    )
+    return {
+        "audit": findings,
+        "study_beside": blocks(sources),
+        "study_recommended": {key: sources.said(row["format"]) for key, row in sources.printed["table_12"].items()},
+        "study_formulas": study_formulas(sources.exact, _),
+        "study_directions": outlooks.directions(sources),
+        "study_prospects": outlooks.prospects(sources),
+    }
+
+
+def recommended_variants(
+    advice: Sequence[Advice], params: Params, machines: Sequence[Machine]
+) -> dict[str, Variant | None]:
+    """The variant of each scenario's advice, which another machine may have measured."""
+    known = {item.variant.name: item.variant for machine in machines for m in machine.models for item in m.variants}
+    known |= params.variants
+    return {item.key: known.get(item.decision.winner.name) for item in advice if item.decision.winner}
 
 
 @dataclass(frozen=True)
@@ -75,9 +123,9 @@ BUILDERS: dict[str, Build] = {
     "machine": beside_setup.machine,
     "formats": beside_setup.formats,
     "prompts": beside_setup.prompts,
-    "sizes": beside_sizes.sizes,
-    "overhead": beside_sizes.overhead,
-    "performance": beside_speed.performance,
+    "sizes": beside_figures.sizes,
+    "overhead": beside_figures.overhead,
+    "performance": beside_figures.performance,
     "quality": beside_quality.quality,
     "kinds": beside_quality.kinds,
     "appearance": beside_quality.appearance,
