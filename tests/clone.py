@@ -1,4 +1,4 @@
-"""A user's clone of the project, set to a tiny model and run once."""
+"""A user's clone of the project, set to a tiny model."""
 
 import json
 import os
@@ -85,7 +85,7 @@ class Clone:
 
 
 def make_clone(folder: Path, tiny_model: Path) -> Clone:
-    """The project's tracked files, committed in a new repository, set to the tiny model, and run once."""
+    """The project's tracked files, committed in a new repository, set to the tiny model."""
     tracked = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=PROJECT, text=True, capture_output=True, check=True,
@@ -123,5 +123,4 @@ def make_clone(folder: Path, tiny_model: Path) -> Clone:
     clone.run("git", "init", "--quiet")
     clone.run("git", "add", "--all")
     clone.run("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--quiet", "-m", "start")
-    clone.first_run = clone.run("python", "-m", "tools.run")
     return clone

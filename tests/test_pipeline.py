@@ -28,7 +28,10 @@ sys.addaudithook(stop)
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Clone:
-    return make_clone(tmp_path_factory.mktemp("clone"), tiny_model)
+    """A clone that was run once."""
+    clone = make_clone(tmp_path_factory.mktemp("clone"), tiny_model)
+    clone.first_run = clone.run("python", "-m", "tools.run")
+    return clone
 
 
 @pytest.fixture

@@ -68,14 +68,14 @@ class Campaign:
     def __init__(self, folder: Path):
         self.folder, self.clone = folder / "clone", Clone(folder / "clone")
         self.hooks, self.temporary, self.stopped = (folder / name for name in ("hooks", "temporary", "stopped"))
-        if not (folder / "complete").exists():
+        if not (folder / "made").exists():
             shutil.rmtree(folder, ignore_errors=True)
-            for made in (self.folder, folder / "tiny"):
+            for made in (self.folder, folder / "tiny", self.hooks):
                 made.mkdir(parents=True)
             make_clone(self.folder, write_tiny_model(folder / "tiny"))
-            self.hooks.mkdir()
             (self.hooks / "sitecustomize.py").write_text(LEDGER, encoding="utf-8")
-            (folder / "complete").touch()
+            (folder / "made").touch()
+        self.clone.run("python", "-m", "tools.run")  # goes on where a shorter campaign left it
         self.durations_s: dict[int, float] = {}
 
     def state(self) -> dict[str, str]:
