@@ -1,5 +1,6 @@
 """Everything that the templates are filled with, but for images and what the room `study` adds."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -56,6 +57,7 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
     numbers = outline.numbers(_, results.illustrated, machine_tables, subject.quick)
     recommended = advice_values(subject, translations)
     explained = explained_variants(results)
+    executed = {row.dtype for result in results.variants for row in result.work}
     return {
         "language": language.code,
         "params": params,
@@ -78,12 +80,12 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
         "instrumented": instrumented_images(results),
         "timed_calls": results.baseline.measurement("latency_s").n,
         "pairs": quality_tables.pair_rows(results, prompts),
-        "kinds": kind_counts(prompts),
+        "kinds": Counter(prompt.kind for prompt in prompts),
         "coverage": {result.name: coverage(result.size, result.work) for result in results.variants},
         "coverage_sentences": [
             said for r in results.variants if (said := coverage_sentence(r.label, r.size, r.work, _))
         ],
-        "executed_dtypes": executed_dtypes(results),
+        "executed_dtypes": [dtype for dtype in EXECUTED_DTYPES if dtype in executed],
         **recommended,
         "explained": explained,
         "explanations": [explain(item, _) for item in explained.values()],
@@ -168,15 +170,3 @@ def instrumented_images(results: Results) -> int:
     """How many images were generated with a clock around each network; 0 if no variant was timed."""
     rows = (row for result in results.variants if result.timed for row in result.timing["components"])
     return next((row["n"] // row["calls_per_image"] for row in rows), 0)
-
-
-def executed_dtypes(results: Results) -> list[str]:
-    """Every dtype in which some variant multiplies, the narrowest first."""
-    found = {row.dtype for result in results.variants for row in result.work}
-    return [dtype for dtype in EXECUTED_DTYPES if dtype in found]
-
-
-def kind_counts(prompts: Sequence[Prompt]) -> dict[str, int]:
-    """How many prompts there are of each kind, in the order of first appearance."""
-    kinds = [prompt.kind for prompt in prompts]
-    return {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}

@@ -8,7 +8,7 @@ from stages.lib.reporting.charts.result_charts import tradeoff_chart
 from stages.lib.reporting.languages import Translate
 from stages.lib.reporting.words import certainty_words, scenario_words
 from stages.lib.reporting.words.names import translated
-from stages.lib.results.candidates import Candidate, Source, candidates_here, sources
+from stages.lib.results.candidates import Source, candidates_here, sources
 from stages.lib.results.cost import CostRow, cost_of_generating, cost_row, digits_of
 from stages.lib.results.machines import Machine
 from stages.lib.results.pareto import COSTS, Standing, standings
@@ -102,6 +102,12 @@ def costs(params: Params, results: Results) -> dict[str, Any]:
     rows = [cost_row(item, baseline, price, utilisation, floor) for item in candidates]
     cheapest = min((row for row in rows if row.thousand), key=lambda row: row.thousand.value)
     prices = [price * factor for factor in PRICES]
+
+    def thousand(price: float, share: float) -> list[float]:
+        """The cost of a thousand images of the baseline and of the cheapest variant."""
+        pair = (baseline, cheapest.candidate)
+        return [1000 * cost_of_generating(item.time_s.value, price, share) for item in pair]
+
     utilisations = sorted({*UTILISATIONS, utilisation})
     return {
         "rows": rows,
@@ -109,20 +115,8 @@ def costs(params: Params, results: Results) -> dict[str, Any]:
         "digits": digits_of([row.thousand.value for row in rows if row.thousand]),
         "cheapest": cheapest,
         "utilisations": utilisations,
-        "grid": _grid(cheapest.candidate, baseline, prices, utilisations),
+        "grid": [(price, [thousand(price, share) for share in utilisations]) for price in prices],
     }
-
-
-def _grid(item: Candidate, baseline: Candidate, prices: list[float], utilisations: list[float]) -> list[Any]:
-    """By price: (price, the cost of a thousand images of the baseline and of `item` at each utilisation)."""
-
-    def thousand(one: Candidate, price: float, utilisation: float) -> float:
-        return 1000 * cost_of_generating(one.time_s.value, price, utilisation)
-
-    return [
-        (price, [(thousand(baseline, price, share), thousand(item, price, share)) for share in utilisations])
-        for price in prices
-    ]
 
 
 def main_cost(params: Params, results: Results, name: str) -> tuple[CostRow, CostRow] | None:

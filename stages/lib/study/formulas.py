@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.lib.reporting.languages import Translate, numbers
-from stages.lib.study.limits import MIB
+from stages.lib.study.limits import MIB, dynamic_bytes, exact_parameters
 
 STEP, ZERO_POINT, EXAMPLE = 0.1, 3, 1.0  # what the affine formulas are tried on
 
@@ -25,7 +25,7 @@ class StudyFormula:
 
 def study_formulas(exact: dict[str, Any], _: Translate) -> list[StudyFormula]:
     """All six, in the study's order. `exact` is data/study/stable_diffusion_v1_5.json."""
-    return [_quantization(_), _forward(_), _reverse(_), _psnr(_), _ssim(_), _size(exact, _)]
+    return [_quantization(_), *_theory(_), _size(exact, _)]
 
 
 def printed_quantization(x: float, step: float, zero_point: int) -> float:
@@ -56,66 +56,57 @@ def _quantization(_: Translate) -> StudyFormula:
     )
 
 
-def _forward(_: Translate) -> StudyFormula:
-    beta = 0.012  # the largest share of noise of Stable Diffusion's schedule
-    return StudyFormula(
-        "2.2.1",
-        "forward",
-        _("q(x t | x t−1) = N(x t; √(1 − β t) x t−1, β t I)"),
-        math.isclose(math.sqrt(1 - beta) ** 2 + beta, 1),
-        _("A variance of 1 stays 1, since (1 − β) + β = 1. Here x is the latent, not the image."),
-    )
-
-
-def _reverse(_: Translate) -> StudyFormula:
-    return StudyFormula(
-        "2.2.2",
-        "reverse",
-        _("p θ(x t−1 | x t) = N(x t−1; μ θ(x t, t), Σ θ(x t, t))"),
-        True,
-        _(
-            "The general form. The U-Net predicts noise, from which μ follows; Σ is not learned, and the PNDM "
-            "scheduler, Stable Diffusion's default, adds no noise on the way (Σ = 0), so that formats can be "
-            "compared image by image."
-        ),
-    )
-
-
-def _psnr(_: Translate) -> StudyFormula:
-    error = 10.0
-    return StudyFormula(
-        "2.3.1",
-        "study-psnr",
-        _("PSNR = 20 log10(MAX / √MSE)"),
-        math.isclose(20 * math.log10(255 / math.sqrt(error)), 10 * math.log10(255**2 / error)),
-        _(
-            "The same as 10 log10(MAX² / MSE). It has no value for identical images; its mean is that of the "
-            "images' decibels, not of their errors. The study's listing 3 computes it with a maximum "
-            "that it never defines."
-        ),
-    )
-
-
-def _ssim(_: Translate) -> StudyFormula:
+def _theory(_: Translate) -> list[StudyFormula]:
+    """Diffusion's two processes and the two measures of a pair of images."""
+    beta, error = 0.012, 10.0  # the largest share of noise of Stable Diffusion's schedule; a mean square error
     mean, variance, c1, c2 = 120.0, 900.0, (0.01 * 255) ** 2, (0.03 * 255) ** 2
     itself = (2 * mean * mean + c1) * (2 * variance + c2) / ((2 * mean**2 + c1) * (2 * variance + c2))
-    return StudyFormula(
-        "2.3.1",
-        "ssim",
-        _("SSIM(x, y) = (2 μx μy + C1)(2 σxy + C2) / ((μx² + μy² + C1)(σx² + σy² + C2))"),
-        math.isclose(itself, 1),
-        _(
-            "Equal images give 1. σxy is a covariance, which the study's legend leaves out, and the formula holds "
-            "for one window: what is printed is a mean over windows, whose size and constants it does not state."
+    return [
+        StudyFormula(
+            "2.2.1",
+            "forward",
+            _("q(x t | x t−1) = N(x t; √(1 − β t) x t−1, β t I)"),
+            math.isclose(math.sqrt(1 - beta) ** 2 + beta, 1),
+            _("A variance of 1 stays 1, since (1 − β) + β = 1. Here x is the latent, not the image."),
         ),
-    )
+        StudyFormula(
+            "2.2.2",
+            "reverse",
+            _("p θ(x t−1 | x t) = N(x t−1; μ θ(x t, t), Σ θ(x t, t))"),
+            True,
+            _(
+                "The general form. The U-Net predicts noise, from which μ follows; Σ is not learned, and the PNDM "
+                "scheduler, Stable Diffusion's default, adds no noise on the way (Σ = 0), so that formats can be "
+                "compared image by image."
+            ),
+        ),
+        StudyFormula(
+            "2.3.1",
+            "study-psnr",
+            _("PSNR = 20 log10(MAX / √MSE)"),
+            math.isclose(20 * math.log10(255 / math.sqrt(error)), 10 * math.log10(255**2 / error)),
+            _(
+                "The same as 10 log10(MAX² / MSE). It has no value for identical images; its mean is that of the "
+                "images' decibels, not of their errors. The study's listing 3 computes it with a maximum "
+                "that it never defines."
+            ),
+        ),
+        StudyFormula(
+            "2.3.1",
+            "ssim",
+            _("SSIM(x, y) = (2 μx μy + C1)(2 σxy + C2) / ((μx² + μy² + C1)(σx² + σy² + C2))"),
+            math.isclose(itself, 1),
+            _(
+                "Equal images give 1. σxy is a covariance, which the study's legend leaves out, and the formula holds "
+                "for one window: what is printed is a mean over windows, whose size and constants it does not state."
+            ),
+        ),
+    ]
 
 
 def _size(exact: dict[str, Any], _: Translate) -> StudyFormula:
-    parts = exact["components"].values()
-    linear = sum(part["linear_weights"] for part in parts)
-    total = sum(part["parameters"] for part in parts)
-    counted, stored = 4 * (total - linear) / MIB, (4 * (total - linear) + linear) / MIB
+    linear = sum(part["linear_weights"] for part in exact["components"].values())
+    counted, stored = 4 * (exact_parameters(exact) - linear) / MIB, dynamic_bytes(exact) / MIB
     return StudyFormula(
         "3.4.1",
         "study-size",

@@ -81,10 +81,10 @@ def _lost(winner: Candidate, results: Results, _) -> str:
     values = {"baseline": results.baseline.label, "psnr": figure("psnr_db", winner.psnr_db), "n": len(winner.ssims)}
     values |= {"rating": rating_words(_quality(winner, results), _), "ssim": figure("ssim", winner.ssim.value)}
     found = [text % (values | {"worst": figure("ssim", min(winner.ssims))})]
-    if asked := _attributes(winner, results):
+    if asked := (_quality(winner, results).get("attributes") or {}).get("all"):  # where that was measured here
         text = _(
-            "Of %(asked)d things that the prompts ask for, %(right)d are seen in its images, %(before)d in those of "
-            "%(baseline)s."
+            "Of %(asked)d things that the prompts ask for, %(right)d are seen in its images, %(baseline_right)d in "
+            "those of %(baseline)s."
         )
         found.append(text % {**asked, "baseline": results.baseline.label})
     return " ".join(found)
@@ -93,12 +93,6 @@ def _lost(winner: Candidate, results: Results, _) -> str:
 def _quality(winner: Candidate, results: Results) -> dict:
     """The record of the winner's images; of another machine's its mean PSNR alone."""
     return next((item.quality for item in results.variants if item.name == winner.name), {"psnr_db": winner.psnr_db})
-
-
-def _attributes(winner: Candidate, results: Results) -> dict[str, int]:
-    """How many attributes the prompts ask for and how many came out right, where that was measured here."""
-    found = (_quality(winner, results).get("attributes") or {}).get("all")
-    return {"asked": found["asked"], "right": found["right"], "before": found["baseline_right"]} if found else {}
 
 
 def _cost(params: Params, own: CostRow, baseline: CostRow, _) -> str:
