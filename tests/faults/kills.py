@@ -6,6 +6,7 @@ are the same to the byte, and nothing lies about. Kill N is the same kill every 
 """
 
 import argparse
+import atexit
 import hashlib
 import json
 import os
@@ -77,6 +78,12 @@ class Campaign:
             (folder / "made").touch()
         self.clone.run("python", "-m", "tools.run")  # goes on where a shorter campaign left it
         self.durations_s: dict[int, float] = {}
+        self.running: subprocess.Popen | None = None
+
+    def end(self) -> None:
+        """Leave nothing running, however the campaign itself ends."""
+        if self.running and self.running.poll() is None:
+            os.killpg(self.running.pid, signal.SIGKILL)
 
     def state(self) -> dict[str, str]:
         """Digests of all results, and the ledger's entries, whose order does not count."""
@@ -106,10 +113,11 @@ class Campaign:
         self.temporary.mkdir(exist_ok=True)
         environment = self.clone.environment | {TOKEN: token, "TMPDIR": str(self.temporary), **variables}
         with (self.folder.parent / "log").open("w", encoding="utf-8") as log:
-            return subprocess.Popen(
+            self.running = subprocess.Popen(
                 [sys.executable, *COMMANDS[kind]],
                 cwd=self.folder, env=environment, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
+        return self.running
 
     def kill(self, number: int) -> str:
         """Kill `number`: what it was; an AssertionError says what did not hold."""
@@ -198,7 +206,9 @@ def main() -> None:
         "--folder", type=Path, default=Path(".dvc/tmp/kills"), help="where the clone lies, to be used again"
     )
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     campaign = Campaign(arguments.folder.absolute())
+    atexit.register(campaign.end)
     wrong = 0
     for number in range(arguments.first, arguments.first + arguments.kills):
         begin_s = time.monotonic()
@@ -207,6 +217,7 @@ def main() -> None:
         except AssertionError as error:
             wrong += 1
             print(f"{number}: WRONG: {error}", flush=True)
+            campaign.clone.run("python", "-m", "tools.run")
     print(f"{arguments.kills - wrong} of {arguments.kills} go on")
     sys.exit(bool(wrong))
 
