@@ -31,6 +31,7 @@ class Hub:
     stall: set[str] = field(default_factory=set)  # stops half-way for as long as it is in here
     drip: set[str] = field(default_factory=set)  # comes a few bytes a second
     endless: set[str] = field(default_factory=set)  # goes on after its end, without a stated length
+    elsewhere: set[str] = field(default_factory=set)  # only where a redirection of many bytes leads to
     headers: dict[str, str] = field(default_factory=dict)  # that come with every file in place of the usual ones
     description: bytes | None = None  # what the API answers in place of the files
     fetched: list[str] = field(default_factory=list)  # every file whose content was asked for, in order
@@ -88,7 +89,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._answer(with_body=True)
 
     def _answer(self, with_body: bool) -> None:
-        path = self.path.partition("?")[0]
+        path = self.path.partition("?")[0].removeprefix("/elsewhere")
         if not path.startswith((f"/api/models/{REPOSITORY}/", f"/{REPOSITORY}/resolve/")):
             return self._refuse(404, "RepoNotFound", "Repository not found")
         if self.hub.token and self.headers.get("Authorization") != f"Bearer {self.hub.token}":
@@ -107,6 +108,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         stated = {entry["rfilename"]: entry for entry in self.hub.files}
         if name not in stated:
             return self._refuse(404, "EntryNotFound", "Entry not found")
+        if name in self.hub.elsewhere and not self.path.startswith("/elsewhere"):
+            headers = {"Location": f"/elsewhere{self.path}", "X-Repo-Commit": REVISION}
+            return self._send(307, b"See there. " * 1000, headers, with_body)
         self._send_file(stated[name], with_body)
 
     def _send_file(self, stated: dict, with_body: bool) -> None:

@@ -115,6 +115,12 @@ def test_a_small_packed_body_is_not_unpacked(hub):
     assert "no description" in message(hub)
 
 
+def test_a_redirection_may_be_larger_than_the_file(hub):
+    """Protects small files, which the Hub keeps elsewhere and says so at length."""
+    hub.elsewhere = {"model_index.json", "scheduler/scheduler_config.json"}
+    assert (bring_from_hub(MODEL, "someone") / "scheduler/scheduler_config.json").is_file()
+
+
 @pytest.mark.parametrize("name", ["model_index.json", UNET])
 def test_a_body_without_an_end_stops_at_the_stated_size(hub, tmp_path, name):
     hub.endless = {name}

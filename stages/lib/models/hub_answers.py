@@ -125,9 +125,10 @@ class Answers:
         if answer.headers.get("X-Repo-Commit", self.revision) != self.revision:
             raise self._refuse(f"with commit {answer.headers['X-Repo-Commit'][:40]!r} instead of {self.revision}")
         for name in ("ETag", "X-Linked-Etag"):
-            if not re.fullmatch(r'(W/)?"?[\w.+=:-]{0,128}"?', answer.headers.get(name, ""), re.ASCII):
+            if not re.fullmatch(r'(W/)?"?[^/\\\0-\x1f]{0,200}', answer.headers.get(name, "")):
                 raise self._refuse(f"with a header {name} that is no digest")
-        answer.stream = _Counted(answer.stream, self)
+        # What tells of an error, or where else to look, has another size than the file that was asked for.
+        answer.stream = _Counted(answer.stream, self, self.most_bytes if answer.is_success else DESCRIPTION_BYTES)
 
     def _refuse(self, found: str) -> UserError:
         return UserError(f"{self.endpoint} answered {found}, asked for {self.what} of {self.repository}: {REMEDY}")
@@ -136,15 +137,15 @@ class Answers:
 class _Counted(httpx2.SyncByteStream):
     """The body of an answer, as long as it keeps the limit."""
 
-    def __init__(self, stream: Any, answers: Answers):
-        self.stream, self.answers = stream, answers
+    def __init__(self, stream: Any, answers: Answers, most_bytes: int):
+        self.stream, self.answers, self.most_bytes = stream, answers, most_bytes
 
     def __iter__(self) -> Iterator[bytes]:
         count = 0
         for part in self.stream:
             count += len(part)
-            if count > self.answers.most_bytes:
-                raise self.answers._refuse(f"with more than {self.answers.most_bytes} bytes")
+            if count > self.most_bytes:
+                raise self.answers._refuse(f"with more than {self.most_bytes} bytes")
             yield part
 
     def close(self) -> None:
