@@ -44,6 +44,12 @@ def test_a_linear_layer_has_rows_times_inputs_times_outputs(bias, dtype):
     assert work(rows) == {("Linear", dtype): (1, 6 * 16 * 5)}
 
 
+def test_a_linear_layer_of_a_turned_input_is_no_attention():
+    """PyTorch makes a batched product of it, as in the attention of a VAE: it is the weight that tells."""
+    rows = counted(nn.Linear(16, 5), torch.ones(1, 16, 7).transpose(1, 2))
+    assert work(rows) == {("Linear", "float32"): (1, 7 * 16 * 5)}
+
+
 class Attention(nn.Module):
     """Scaled dot product attention, fused by PyTorch or written out."""
 

@@ -3,7 +3,7 @@
 import re
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -49,18 +49,23 @@ FUSED_ATTENTION = (
 SUSPECT = re.compile(r"(^|_)([a-z]*mm|mv|linear|matmul|conv\w*)($|_)|attention")
 
 
-def multiplication(name: str, arguments: tuple[Any, ...], output: Any) -> tuple[str, str, int] | None:
+def multiplication(
+    name: str, arguments: tuple[Any, ...], output: Any, weights: Set[int]
+) -> tuple[str, str, int] | None:
     """Operator, dtype and multiply-accumulates of one dispatched operation; None if it multiplies no matrices.
 
-    `name` is as in "aten::mm". The formulas of convolution and attention are those of torch.utils.flop_counter, which
-    counts a multiply-accumulate as two. An operation that looks like a product and has no formula is a ValueError.
+    `name` is as in "aten::mm". `weights` are the addresses of parameters: PyTorch makes a batched product of a linear
+    layer whose input is not contiguous. The formulas of convolution and attention are those of
+    torch.utils.flop_counter, which counts a multiply-accumulate as two. An operation that looks like a product and has
+    no formula is a ValueError.
     """
     if name == "aten::convolution":
         flops = conv_flop_count(arguments[0].shape, arguments[1].shape, output.shape, arguments[6])
         return f"Conv{arguments[1].ndim - 2}d", _dtype(*arguments[:2]), flops // 2
     if name in PRODUCTS or name in BATCHED:
         first, second = (arguments[place] for place in {**PRODUCTS, **BATCHED}[name])
-        operator = "MatMul" if name in BATCHED else "Linear"
+        is_linear = name in PRODUCTS or second.untyped_storage().data_ptr() in weights
+        operator = "Linear" if is_linear else "MatMul"
         return operator, _dtype(first, second), first.numel() * second.shape[-1]
     if name in FUSED_ATTENTION:
         flops = sdpa_flop_count(*(argument.shape for argument in arguments[:3]))
@@ -94,6 +99,7 @@ class WorkCounter(TorchDispatchMode):
         self._now_s = now_s
         self._call: tuple[str, int] | None = None
         self._calls: Counter[str] = Counter()
+        self._weights: set[int] = set()
         # Per component, operator and dtype, and there per call: layers, multiply-accumulates, seconds.
         self._sums: dict[tuple[str, str, str], dict[int, list]] = defaultdict(lambda: defaultdict(lambda: [0, 0, 0.0]))
 
@@ -104,7 +110,7 @@ class WorkCounter(TorchDispatchMode):
         output = operation(*arguments, **(options or {}))
         time_s = self._now_s() - begin_s
         name = operation.name().partition(".")[0]
-        found = multiplication(name, arguments, output) if self._call else None
+        found = multiplication(name, arguments, output, self._weights) if self._call else None
         if found:
             component, number = self._call
             operator, dtype, count = found
@@ -117,9 +123,13 @@ class WorkCounter(TorchDispatchMode):
     @contextmanager
     def watching(self, pipeline: "DiffusionPipeline") -> Iterator[None]:
         """Within the block, count what `pipeline` does inside its networks."""
+        networks = networks_of(pipeline)
+        parameters = (parameter for network in networks.values() for parameter in network.parameters())
+        plain = (parameter for parameter in parameters if not is_traceable_wrapper_subclass(parameter))
+        self._weights = {parameter.untyped_storage().data_ptr() for parameter in plain}
         # Compiled code dispatches little that could be seen: the same layers run uncompiled here.
         uncompiled = torch.compiler.set_stance("force_eager")
-        with around_calls(networks_of(pipeline), self.announced), uncompiled, self:
+        with around_calls(networks, self.announced), uncompiled, self:
             yield
 
     def announced(self, component: str, entry: str, inner: Callable, args: tuple, options: dict) -> Any:

@@ -77,7 +77,14 @@ def executed_layers(model: "onnx.ModelProto", events: list[dict]) -> Iterator[La
 
     `events` are those of the runtime's profiler, whose shapes count and whose times are in microseconds.
     """
-    constants = {tensor.name for tensor in model.graph.initializer}
+    constants = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    # What a convolution in blocks of channels gives is filled up with zeros to whole blocks until it is reordered.
+    channels = {
+        node.input[0]: attribute.i
+        for node in model.graph.node
+        for attribute in node.attribute
+        if node.op_type == "ReorderOutput" and attribute.name == "channels"
+    }
     kernels: dict[str, list[dict]] = defaultdict(list)
     for event in events:
         if event["cat"] == "Node" and event["name"].endswith(KERNEL):
@@ -93,8 +100,11 @@ def executed_layers(model: "onnx.ModelProto", events: list[dict]) -> Iterator[La
         )
         if node.op_type in CONVOLUTIONS:
             operator = "Conv2d"
-            # Every output is a sum over the weights (out, in / groups, height, width) of its channel.
-            count = prod(outputs[0]) * prod(inputs[second][1:])
+            # Every output is a sum over the weights (out, in / groups, height, width) of its channel. The profiler does
+            # not list a constant that its kernel has packed: what stands in the weight's place there is another input.
+            weight = constants.get(node.input[second]) or inputs[second]
+            filled = channels.get(node.output[0], weight[0]) / weight[0]
+            count = round(prod(outputs[0]) * filled) * prod(weight[1:])
         else:
             operator = "Linear" if node.input[second] in constants else "MatMul"
             count = prod(outputs[0]) * _inner(node, inputs[first])
