@@ -1,21 +1,25 @@
 """How fast is a variant, and how much memory does it take?
 
 Reads the models of the variant and the baseline, the stored noise and this machine's description; writes
-timing/V.json. Two fresh processes, one per model, generate the same image in turns, never both at once, and the
-order is turned round after each turn: drift of the machine hits both. The speed-up is the median of the ratios of the
-turns. The baseline is timed against itself, which shows how far from 1 noise alone takes a ratio. At the end, when no
-timing can suffer from it, both processes tell what they multiply in, and how long that takes (`executed`).
+timing/V.json. Two processes, one per model, generate the same image in turns, never both at once, in an order drawn
+anew for every four calls and turned round in the middle of them: drift of the machine hits both. Then both are ended,
+load their models anew and go on, `restarts` times at least, and until the interval of the ratio is as narrow as
+`precision` or the time limit is reached. A call that was disturbed (stages.lib.timing.disturbance) is discarded with
+its pair. The baseline is timed against itself, which shows what this run can tell apart. In the last of the least
+number of restarts memory and loading are measured too, and once all its calls are timed, the processes tell what they
+multiply in, and how long that takes (`executed`).
 
-A model that would generate longer than params.yaml allows is measured for a few steps of each image, in fewer turns,
-and its time is extrapolated: `extrapolated` and `baseline_extrapolated` say so, `denoiser_steps` to how many denoising
-steps, `denoiser_steps_made` from how many.
+A model that would generate longer than params.yaml allows is measured for a few steps of each image, and its time is
+extrapolated: `extrapolated` and `baseline_extrapolated` say so, `denoiser_steps` to how many denoising steps,
+`denoiser_steps_made` from how many.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from tqdm import tqdm
@@ -35,19 +39,19 @@ from stages.lib.project.params import Params, Variant, load_params
 from stages.lib.project.prompts import timed_prompt
 from stages.lib.project.sections import Benchmark
 from stages.lib.timing.process import TimingProcess
+from stages.lib.timing.ratios import paired_ratios, ratio_of
 from stages.lib.timing.worker import Task
 
-INSTRUMENTED_CALLS = 3
 ROLES = ("variant", "baseline")
 SIMULATED_REASON = "simulated"  # its time would say nothing about integer arithmetic
-
-
-@dataclass(frozen=True)
-class Call:
-    """One timed call: which of the two processes drew, and how long it took."""
-
-    role: str
-    latency_s: float
+# What a restart gives once for each of the two: its unit, and where it stands.
+ONCE: dict[str, tuple[str, Callable[[dict, str], float]]] = {
+    "load_time_s": ("s", lambda restart, role: restart["loaded"][role]["load_time_s"]),
+    "first_call_s": ("s", lambda restart, role: restart["first"][role]["latency_s"]),
+    "load_peak_mib": ("MiB", lambda restart, role: restart["loaded"][role]["load_peak_mib"]),
+    "run_peak_mib": ("MiB", lambda restart, role: restart["peaks"][role]["peak_mib"]),
+    "libraries_mib": ("MiB", lambda restart, role: restart["libraries"][role]),
+}
 
 
 def main() -> None:
@@ -74,10 +78,12 @@ def main() -> None:
     check_memory(held_bytes, f"timing {variant.label} beside {variants['baseline'].label}", processes=len(ROLES))
     timing = {**names, **timing_report(params, variants, tasks, environment)}
     write_json(arguments.output, timing)
+    ratio = timing["ratio"]
     print(
-        f"benchmark: {variant.label} on {timing['device']}, {timing['latency_s']:.3f} s per image"
+        f"benchmark: {variant.label} on {timing['device']}"
         f"{' (extrapolated)' if timing['extrapolated'] else ''}, "
-        f"{timing['speedup']:.2f}x {params.baseline}, peak {timing['run_peak_mib']:.0f} MiB, "
+        f"{ratio['value']:.2f}x {params.baseline} ({ratio['low']:.2f} to {ratio['high']:.2f}, "
+        f"{ratio['restarts']} restarts), peak {timing['run_peak_mib']:.0f} MiB, "
         f"{time.perf_counter() - begin_s:.1f} s"
     )
 
@@ -122,9 +128,11 @@ def task_of(params: Params, name: str, models: Path, noise: Path, threads: int) 
     )
 
 
-def turns(rounds: int) -> list[tuple[str, str]]:
-    """Who generates first and who second in each round: variant and baseline, baseline and variant, and so on."""
-    return [ROLES if number % 2 == 0 else ROLES[::-1] for number in range(rounds)]
+def turns(pairs: int, random: Random) -> Iterator[str]:
+    """Who generates, call by call: of every two pairs the first is in an order drawn by chance, the second turned."""
+    for _ in range(pairs // 2):
+        order = random.sample(ROLES, 2)
+        yield from order + order[::-1]
 
 
 def measure(
@@ -133,85 +141,83 @@ def measure(
     settings: Benchmark,
     start: Callable[[Task], TimingProcess] = TimingProcess,
 ) -> dict[str, Any]:
-    """Time the two tasks in turns; the part of reports/M/timing that two fresh processes measure."""
+    """Time the two tasks in turns; the part of reports/M/timing that their processes measure."""
+    begin_s = time.monotonic()
+    restarts: list[dict[str, Any]] = []
     with ExitStack() as stack:
         progress = stack.enter_context(
-            tqdm(total=2 * len(ROLES), desc=f"benchmark {tasks['variant'].variant}", unit="call", mininterval=1)
+            tqdm(total=settings.restarts, desc=f"benchmark {tasks['variant'].variant}", unit="restart", mininterval=1)
         )
-        processes: dict[str, TimingProcess] = {}
-        for role in ROLES:
-            processes[role] = stack.enter_context(start(tasks[role]))
-        for role in ROLES:
-            processes[role].wait()
-        for role in ROLES:  # one after the other, so that they do not compete while loading
-            processes[role].load()
+        processes = {role: stack.enter_context(start(tasks[role])) for role in ROLES}
+        for process in processes.values():
+            process.wait()
+        while True:
+            is_full = len(restarts) + 1 == settings.restarts
+            restarts.append(_restart(processes, settings, Random(len(restarts)), is_full))
             progress.update()
-        first = {role: processes[role].ask("call") for role in ROLES}
-        progress.update(len(ROLES))
-        extrapolated = {role: first[role]["denoiser_steps_made"] < first[role]["denoiser_steps"] for role in ROLES}
-        is_long = any(extrapolated.values())
-        warmup = 0 if is_long else settings.warmup
-        repeats = settings.repeats_of_long if is_long else settings.repeats
-        instrumented_calls = 1 if is_long else INSTRUMENTED_CALLS
-        progress.total += len(ROLES) * (warmup + repeats) + instrumented_calls + len(ROLES)
-        for order in turns(warmup):
-            for role in order:
-                processes[role].ask("call")
-                progress.update()
-        calls = []
-        for order in turns(repeats):
-            for role in order:
-                calls.append(Call(role, processes[role].ask("call")["latency_s"]))
-                progress.update()
-        peaks = {role: processes[role].ask("peak") for role in ROLES}
-        instrumented = []
-        for _ in range(instrumented_calls):
-            instrumented.append(processes["variant"].ask("components"))
-            progress.update()
-        batches = [batch_times(processes["variant"], size, repeats) for size in settings.batch_sizes]
-        executed = {}
-        for role in reversed(ROLES):
-            executed[role] = processes[role].ask("executed")["rows"]
-            processes[role].close()  # a runtime may load the other model a second time
-            progress.update()
-    single = {
-        "load_time_s": {role: processes[role].load_time_s for role in ROLES},
-        "first_call_s": {role: first[role]["latency_s"] for role in ROLES},
-        "load_peak_mib": {role: processes[role].loaded["load_peak_mib"] for role in ROLES},
-        "run_peak_mib": {role: peaks[role]["peak_mib"] for role in ROLES},
-    }
-    measurements = named_measurements(calls, single)
-    components = component_times(instrumented)
+            calls = [
+                {"call": 0, "restart": number, "variant": tasks[call["role"]].variant, **call}
+                for number, restart in enumerate(restarts)
+                for call in restart["calls"]
+            ]
+            kept = paired_ratios(calls)
+            ratio = ratio_of(kept or paired_ratios([{**call, "discarded": False} for call in calls]))
+            precise = len(kept) >= settings.restarts and ratio.half_width <= settings.precision
+            spent_s = time.monotonic() - begin_s
+            late = spent_s * (len(restarts) + 1) / len(restarts) > settings.limit_s
+            if len(restarts) >= settings.restarts and (precise or late):
+                break
+            for role in ROLES:
+                processes[role].end()
+    full = restarts[settings.restarts - 1]
+    measurements = named_measurements(restarts, full, calls)
+    components = component_times(full["instrumented"])
     image = {item["component"]: item["calls_per_image"] for item in components}
+    made = {role: full["first"][role] for role in ROLES}
     return {
-        "warmup": warmup,
-        "extrapolated": extrapolated["variant"],
-        "baseline_extrapolated": extrapolated["baseline"],
-        "denoiser_steps": first["variant"]["denoiser_steps"],
-        "denoiser_steps_made": first["variant"]["denoiser_steps_made"],
-        "height": first["variant"]["height"],
-        "width": first["variant"]["width"],
-        "memory_kind": peaks["variant"]["kind"],
-        "memory_method": peaks["variant"]["method"],
         **{
-            key: measurements[key].median
-            for key in ("load_time_s", "first_call_s", "latency_s", "speedup", "load_peak_mib", "run_peak_mib")
+            role_key(role, "extrapolated"): made[role]["denoiser_steps_made"] < made[role]["denoiser_steps"]
+            for role in ROLES
         },
+        **{key: made["variant"][key] for key in ("denoiser_steps", "denoiser_steps_made", "height", "width")},
+        "memory_kind": full["peaks"]["variant"]["kind"],
+        "memory_method": full["peaks"]["variant"]["method"],
+        **{key: measurements[key].median for key in ONCE},
+        "ratio": asdict(ratio),
+        "discarded": len(calls) // 2 - sum(len(pairs) for pairs in kept),
+        "precise": precise,
+        "limit_s": settings.limit_s,
         "measurements": [{"name": name, **item.as_json()} for name, item in measurements.items()],
         "components": components,
-        "batches": batches,
-        "executed": with_calls(executed["variant"], image, schedules["variant"]),
-        "baseline_executed": with_calls(executed["baseline"], image, schedules["baseline"]),
-        "calls": [
-            {
-                "call": number,
-                "role": call.role,
-                "variant": tasks[call.role].variant,
-                "latency_s": call.latency_s,
-            }
-            for number, call in enumerate(calls)
-        ],
+        "batches": full["batches"],
+        "executed": with_calls(full["executed"]["variant"], image, schedules["variant"]),
+        "baseline_executed": with_calls(full["executed"]["baseline"], image, schedules["baseline"]),
+        "calls": [{**call, "call": number} for number, call in enumerate(calls)],
     }
+
+
+def _restart(processes: dict[str, TimingProcess], settings: Benchmark, random: Random, is_full: bool) -> dict[str, Any]:
+    """Load both models and time them in turns; in the full one they load one after the other, and more is measured."""
+    loaded: dict[str, dict[str, float]] = {}
+    for role in ROLES:
+        processes[role].begin_load(fork=not is_full)
+        if is_full:
+            loaded[role] = processes[role].loaded()
+    loaded = loaded or {role: processes[role].loaded() for role in ROLES}
+    found = {"loaded": loaded, "first": {role: processes[role].ask("call") for role in ROLES}}
+    for role in ROLES * settings.warmup:
+        processes[role].ask("call")
+    answers = [(role, processes[role].ask("call")) for role in turns(settings.pairs, random)]
+    found["calls"] = [
+        {"role": role, "latency_s": answer["latency_s"], **answer["disturbance"]} for role, answer in answers
+    ]
+    if is_full:
+        found["peaks"] = {role: processes[role].ask("peak") for role in ROLES}
+        found["libraries"] = {role: processes[role].libraries_mib for role in ROLES}
+        found["instrumented"] = [processes["variant"].ask("components")]
+        found["batches"] = [batch_times(processes["variant"], size, settings.pairs) for size in settings.batch_sizes]
+        found["executed"] = {role: processes[role].ask("executed")["rows"] for role in reversed(ROLES)}
+    return found
 
 
 def batch_times(process: TimingProcess, size: int, repeats: int) -> dict[str, Any]:
@@ -222,20 +228,27 @@ def batch_times(process: TimingProcess, size: int, repeats: int) -> dict[str, An
     return {"batch_size": size, "run_peak_mib": peak_mib, "latency_per_image_s": times_s.as_json()}
 
 
-def named_measurements(calls: list[Call], single: dict[str, dict[str, float]]) -> dict[str, Measurement]:
-    """Every measurement by name: latencies and the paired speed-up from `calls`, and the figures taken once."""
-    variant_s, baseline_s = (tuple(call.latency_s for call in calls if call.role == role) for role in ROLES)
-    ratios = tuple(reference / own for reference, own in zip(baseline_s, variant_s, strict=True))
-    measurements = {
-        "latency_s": Measurement("s", variant_s),
-        "baseline_latency_s": Measurement("s", baseline_s),
-        "speedup": Measurement("x", ratios),
+def named_measurements(
+    restarts: list[dict[str, Any]], full: dict[str, Any], calls: list[dict[str, Any]]
+) -> dict[str, Measurement]:
+    """Every measurement by name: latencies, paired ratios, each restart's first call, and what the full one gave."""
+    seconds = {role: tuple(call["latency_s"] for call in calls if call["role"] == role) for role in ROLES}
+    pairs = (reference / own for own, reference in zip(*seconds.values(), strict=True))
+    found = {
+        "latency_s": Measurement("s", seconds["variant"]),
+        "baseline_latency_s": Measurement("s", seconds["baseline"]),
+        "speedup": Measurement("x", tuple(pairs)),
     }
-    for key, values in single.items():
-        unit = "MiB" if key.endswith("_mib") else "s"
-        measurements[key] = Measurement(unit, (values["variant"],))
-        measurements[f"baseline_{key}"] = Measurement(unit, (values["baseline"],))
-    return measurements
+    for key, (unit, value) in ONCE.items():
+        for role in ROLES:
+            taken = restarts if key == "first_call_s" else [full]
+            found[role_key(role, key)] = Measurement(unit, tuple(value(restart, role) for restart in taken))
+    return found
+
+
+def role_key(role: str, key: str) -> str:
+    """What `key` of the variant is called, and that of the baseline."""
+    return key if role == "variant" else f"baseline_{key}"
 
 
 def component_times(instrumented: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -2,7 +2,8 @@
 
 import random
 
-from stages.lib.results.candidates import Candidate, Range
+from stages.lib.results.candidates import Candidate
+from stages.lib.results.speeds import Range
 
 
 def candidate(name: str, speedup: float | None = 1.0, disk_mib: float = 10.0, ssim: float | None = 1.0, **more):

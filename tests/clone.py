@@ -103,7 +103,7 @@ def make_clone(folder: Path, tiny_model: Path) -> Clone:
     params["variants"]["int8-cpu"]["label"] = "Removable"
     params["prompts"]["sets"] = ["study"]
     params["generation"]["steps"] = 2
-    params["benchmark"].update({"warmup": 0, "repeats": 2})
+    params["benchmark"].update({"restarts": 1, "limit_s": 1})
     params["calibration"].update({"images": 1, "denoiser_calls": 3})
     params["quality"].update({"floor_prompts": 1, "floor_seeds": 3, "trajectory_prompts": 1, "resamples": 200})
     params["report"]["languages"] = ["en"]

@@ -4,6 +4,7 @@ import hashlib
 import json
 import random
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,11 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from stages.lib.project.params import variant_of
+from stages.lib.results.speeds import own_ratio
 from tests.conftest import PROJECT
 from tests.quality_results import quality_figures, write_floor
 from tests.sensitivity_folder import sensitivity
+from tests.timings import calls_of
 
 COMPONENTS = {"unet": 5_600_000, "vae": 1_900_000, "text_encoder": 900_000, "safety_checker": 500_000}
 BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0, "int8": 1.0, "int6": 0.75, "int4": 0.5}
@@ -270,9 +273,11 @@ def _timing(name: str, variant: dict) -> dict:
             "calls": [],
         }
     rng, slow = random.Random(name), SLOWNESS.get(name, 1.0)
-    base = [0.88 * rng.uniform(0.97, 1.05) for _ in range(5)]
-    own = [0.88 * slow * rng.uniform(0.97, 1.05) for _ in range(5)]
-    ratios = sorted(b / o for b, o in zip(base, own, strict=True))
+    chance = 0.0 if name == "fp32" else 0.03
+    ratios = [[rng.uniform(1 - chance, 1 + chance) / slow for _ in range(2)] for _ in range(3)]
+    calls = calls_of(ratios, 0.88, name)
+    base, own = ([call["latency_s"] for call in calls if call["role"] == role] for role in ("baseline", "variant"))
+    ratio = own_ratio({"calls": calls})
     parts = {"text_encoder": (1, 0.006), "unet": (21, 0.033), "vae": (1, 0.09), "safety_checker": (1, 0.02)}
     parts["other"] = (1, 0.004)
     components = [
@@ -284,12 +289,7 @@ def _timing(name: str, variant: dict) -> dict:
         _measurement("load_time_s", [1.4 * slow]),
         _measurement("first_call_s", [1.1 * slow]),
         _measurement("baseline_latency_s", base),
-        _measurement("speedup", ratios, "x"),
-    ]
-    turns = [call for pair in zip(base, own, strict=True) for call in zip(("baseline", "variant"), pair, strict=True)]
-    calls = [
-        {"call": n, "role": role, "variant": "fp32" if role == "baseline" else name, "latency_s": seconds}
-        for n, (role, seconds) in enumerate(turns)
+        _measurement("speedup", [reference / time_s for reference, time_s in zip(base, own, strict=True)], "x"),
     ]
     return {
         "variant": name,
@@ -301,7 +301,6 @@ def _timing(name: str, variant: dict) -> dict:
         "fingerprint": "0123456789ab",
         "prompt": "landscape",
         "steps": 20,
-        "warmup": 1,
         "extrapolated": False,
         "baseline_extrapolated": False,
         "denoiser_steps": 21,
@@ -310,8 +309,11 @@ def _timing(name: str, variant: dict) -> dict:
         "width": 256,
         "load_time_s": 1.4 * slow,
         "first_call_s": 1.1 * slow,
-        "latency_s": sorted(own)[2],
-        "speedup": ratios[2],
+        "ratio": asdict(ratio),
+        "discarded": 0,
+        "precise": name != "fp16",
+        "limit_s": 17.0,
+        "libraries_mib": 450.0,
         "load_peak_mib": 612.3,
         "run_peak_mib": 700.0 + 100 * slow,
         "memory_kind": "rss",

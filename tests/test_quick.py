@@ -62,7 +62,7 @@ def test_a_project_of_its_own_is_made_and_nothing_else_changed(tmp_path: Path, m
         before
     )
     params = load_params(own / "params.yaml")
-    assert list(params.variants) == ["fp32", *FORMATS] and params.benchmark.repeats == 3
+    assert list(params.variants) == ["fp32", *FORMATS] and params.benchmark.limit_s == 1
     assert "calibrate" not in json.loads((own / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     assert (own / "data/embedded").readlink() == tmp_path / "data/embedded"
     assert (own / "data/prompts.csv").read_text(encoding="utf-8").count("\n") == 4

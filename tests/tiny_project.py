@@ -26,7 +26,7 @@ prompts: {file: data/prompts.csv, sets: [study]}
 generation: {steps: 3, guidance_scale: 7.5}
 calibration: {file: data/calibration.csv, images: 2, denoiser_calls: 2, seed: 0}
 benchmark:
-  {prompt: animal, warmup: 1, repeats: 3, longest_image_s: 60, repeats_of_long: 2, batch_sizes: [2]}
+  {prompt: animal, restarts: 2, warmup: 0, pairs: 2, precision: 0.03, limit_s: 1, longest_image_s: 60, batch_sizes: [2]}
 quality: {trajectory_prompts: 1, floor_prompts: 2, floor_seeds: 3, resamples: 200, seed: 0,
   margins: {psnr_db: 1, ssim: 0.01, clip_score: 1}, fid_images: 10000, perceptual_prompts: 2}
 sensitivity:

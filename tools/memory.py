@@ -32,7 +32,7 @@ def make_copy(folder: Path, prompts: int, variants: list[str]) -> list[Stage]:
     params = read_yaml(PARAMS_FILE)
     params["variants"] = {name: params["variants"][name] for name in variants}
     params["generation"]["steps"] = 2
-    params["benchmark"] |= {"warmup": 0, "repeats": 2}
+    params["benchmark"] |= {"restarts": 1, "pairs": 2, "limit_s": 1}
     make_project(folder, params)
     path = folder / params["prompts"]["file"]
     rows = load_prompts(path, None)

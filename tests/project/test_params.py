@@ -29,7 +29,7 @@ variants:
 prompts: {file: data/prompts.csv, sets: [study]}
 generation: {steps: 20, guidance_scale: 7.5}
 calibration: {file: data/calibration.csv, images: 8, denoiser_calls: 7, seed: 0}
-benchmark: {prompt: landscape, warmup: 1, repeats: 5, longest_image_s: 60, repeats_of_long: 2}
+benchmark: {prompt: landscape, restarts: 3, warmup: 1, pairs: 2, precision: 0.03, limit_s: 17, longest_image_s: 60}
 quality: {trajectory_prompts: 3, floor_prompts: 8, floor_seeds: 16, resamples: 2000, seed: 0,
   margins: {psnr_db: 1, ssim: 0.01, clip_score: 1}, fid_images: 10000, perceptual_prompts: 2}
 sensitivity: {images: 4, window: 3, formats: {half: {label: Half, weights: float16}, w4: {label: W4, weights: int4}}}
@@ -200,7 +200,7 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
         ("steps: 20", "steps: 0", "'generation.steps' has the value 0: write 1 or more"),
         ("guidance_scale: 7.5", "guidance_scale: .inf", "write a finite number"),
         ("guidance_scale: 7.5", "guidance_scale: .nan", "write"),
-        ("repeats: 5", "repeats: 1", "'benchmark.repeats' has the value 1: write 2 or more"),
+        ("pairs: 2", "pairs: 0", "'benchmark.pairs' has the value 0: write 2 or more"),
         ("sets: [study]", "sets: []", "'prompts.sets' has the value []: name at least one"),
         ("sets: [study]", "sets: study", "'prompts.sets' has the value 'study': write a list"),
         ("file: data/prompts.csv", "file: ../prompts.csv", "use a path inside the project"),
@@ -265,7 +265,7 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
         ("weights: float32}", "weights: float32, compile: faster}", "use one of false, true, reduce-overhead"),
         ("weights: float32}", "weights: float32, convolutions: int8}", "it goes with `backend: torchao`; legal here"),
         ("weights: float32}", "weights: float32, memory_format: nhwc}", "use one of contiguous, channels_last"),
-        ("repeats: 5", "repeats: 5, batch_sizes: [1]", "'benchmark.batch_sizes.0' has the value 1: write 2 or more"),
+        ("pairs: 2", "pairs: 2, batch_sizes: [1]", "'benchmark.batch_sizes.0' has the value 1: write 2 or more"),
         (
             "backend: torch, weights: float32}",
             "backend: onnxruntime, weights: int8, device: cpu, compute: float32}",
@@ -350,11 +350,11 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
         ),
         ("steps: 20", "steps: 1001", "'generation.steps' has the value 1001: write 1000 or less (models are trained"),
         (
-            "repeats: 5",
-            "repeats: 5, batch_sizes: [9999]",
+            "pairs: 2",
+            "pairs: 2, batch_sizes: [9999]",
             "'benchmark.batch_sizes.0' has the value 9999: write 1024 or",
         ),
-        ("repeats: 5", "repeats: 5, batch_sizes: [2, 2]", "'2' stands there twice: write it once"),
+        ("pairs: 2", "pairs: 2, batch_sizes: [2, 2]", "'2' stands there twice: write it once"),
         ("memory_limit_mib: 4096", "memory_limit_mib: 1e30", "write 1073741824.0 or less (leave it out where there is"),
         ("seed: 0", f"seed: {2**63}", "write less than 9223372036854775808 (PyTorch's generators take no other seed)"),
         (

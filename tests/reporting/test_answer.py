@@ -1,13 +1,15 @@
 """The answer in one paragraph holds for any numbers: each case is worked out by hand."""
 
+from dataclasses import replace
 from gettext import NullTranslations
 
 import pytest
 
-from stages.lib.project.measurement import Measurement
 from stages.lib.project.params import variant_of
 from stages.lib.reporting.words.answer import answer
 from stages.lib.results.records import Results, VariantResult
+from stages.lib.results.speeds import stated
+from tests.timings import calls_of
 
 FP32 = {"mib": 40.0, "ratios": (0.98, 1.0, 1.02), "psnr": None, "identical": 4}
 
@@ -15,15 +17,8 @@ FP32 = {"mib": 40.0, "ratios": (0.98, 1.0, 1.02), "psnr": None, "identical": 4}
 def result(label: str, mib: float, ratios: tuple | None, psnr: float | None, identical: int = 0) -> VariantResult:
     timing: dict = {"measured": False, "reason": "simulated"}
     if ratios:
-        items = {"speedup": ("x", ratios), "baseline_latency_s": ("s", (1.0, 1.0, 1.0))}
-        measurements = [{"name": name, **Measurement(*item).as_json()} for name, item in items.items()]
-        timing = {
-            "measured": True,
-            "extrapolated": False,
-            "latency_s": 1 / sorted(ratios)[1],
-            "measurements": measurements,
-        }
-        timing["baseline_extrapolated"] = False
+        timing = {"measured": True, "extrapolated": False, "baseline_extrapolated": False, "run_peak_mib": 500.0}
+        timing["calls"] = calls_of([[ratio] for ratio in ratios])
     return VariantResult(
         variant=variant_of(name=label.lower(), label=label, backend="torch", weights="float32"),
         is_baseline=label == "FP32",
@@ -37,7 +32,9 @@ def result(label: str, mib: float, ratios: tuple | None, psnr: float | None, ide
 
 def said(*others: tuple) -> str:
     variants = (result("FP32", *FP32.values()), *(result(*other) for other in others))
-    return " ".join(answer(Results({}, variants, ()), NullTranslations()))
+    timings, clock = stated({item.name: item.timing for item in variants}, "fp32")
+    variants = tuple(replace(item, timing=timings[item.name]) for item in variants)
+    return " ".join(answer(Results({}, variants, (), clock), NullTranslations()))
 
 
 def test_one_smallest_and_two_equally_small_have_their_grammar():
@@ -54,7 +51,11 @@ def test_nothing_smaller_is_said():
     ("ratios", "words"),
     [
         ((1.4, 1.5, 1.6), "A is the fastest: 1.50 times as fast as FP32"),
-        ((0.9, 1.1, 1.2), "No format is reliably faster than FP32 on this machine: the best, A, has a median speed-up"),
+        (
+            (0.9, 1.1, 1.2),
+            "No format can be told from FP32 by a greater speed on this machine: the best, A, has a speed-up",
+        ),
+        ((1.0, 1.01, 1.02), "No format can be told from FP32 by a greater speed"),
         (
             (0.7, 0.8, 0.9),
             "No format is faster than FP32 on this machine: the next, A, generates at 0.80 times its speed",
@@ -62,8 +63,20 @@ def test_nothing_smaller_is_said():
         (None, "No other format than FP32 was timed."),
     ],
 )
-def test_speed_is_claimed_only_if_every_pair_shows_it(ratios, words):
+def test_speed_is_claimed_only_beyond_the_reference_s_own_band(ratios, words):
     assert words in said(("A", 20.0, ratios, 30.0))
+
+
+def test_formats_whose_intervals_overlap_are_tied_in_speed():
+    """Protects from a ranking that the next run turns round: 3.15x and 3.18x, then 2.21x and 2.86x."""
+    three = (
+        ("A", 20.0, (2.9, 3.0, 3.1), 30.0),
+        ("B", 20.0, (2.8, 2.95, 3.1), 30.0),
+        ("C", 20.0, (2.0, 2.0, 2.1), 30.0),
+    )
+    text = said(*three)
+    assert "A has the greatest speed-up, 3.00 over FP32" in text and "By speed it cannot be told from B." in text
+    assert "fastest" not in text and "is the fastest" in said(three[0], three[2])
 
 
 def test_a_format_without_timing_is_named_with_the_reason():

@@ -19,6 +19,7 @@ from stages.lib.results.records import load_results
 from tests.pages import subject
 from tests.results_folder import write_machine, write_project
 from tests.stages.test_report import Text, table
+from tests.timings import set_speedup
 
 VARIANTS = {
     "fp32": {"label": "FP32", "backend": "torch", "weights": "float32"},
@@ -60,15 +61,6 @@ def change(path: Path, edit: Callable[[dict], None]) -> None:
     path.write_text(json.dumps(value), encoding="utf-8")
 
 
-def set_speedups(path: Path, low: float, median: float, high: float, device: str = "cpu") -> None:
-    def edit(timing: dict) -> None:
-        item = next(item for item in timing["measurements"] if item["name"] == "speedup")
-        item["samples"] = [low, median, high]
-        timing.update(speedup=median, device=device)
-
-    change(path, edit)
-
-
 def rendered(with_machines: bool = False) -> str:
     """The first page's box and the chapters on trade-off, advice and costs."""
     about = subject() if with_machines else subject(machines=())
@@ -83,7 +75,7 @@ def rendered(with_machines: bool = False) -> str:
         sections=outline.sections(_, results.illustrated),
         numbers=outline.numbers(_, results.illustrated),
         formulas={name: formula(name) for name in ("efficiency", "cost")},
-        timed_calls=5,
+        runtime_mib=150,
         sources_of=lambda key: (),
         study_beside={},
         study_recommended={},
@@ -108,43 +100,43 @@ def row(html: str, key: str, name: str) -> str:
 
 def test_time_is_the_baseline_s_divided_by_the_paired_speed_up(project):
     """Protects the advice from times of another hour; the baseline's own noise does not make it faster or slower."""
-    set_speedups(project / "reports/embedded/timing/bf16.json", 1.2, 1.5, 1.8)
+    set_speedup(project / "reports/embedded/timing/bf16.json", 1.5, 1.2)
     results = load_results(Path("reports"), Path("data/runs/embedded/images"), load_params())
     fp32, bf16, _fp16, simulated = candidates_here(results)
-    reference_s = results.baseline.timing["latency_s"]
+    reference_s = results.clock.reference_s
     assert (fp32.speedup.low, fp32.speedup.value, fp32.time_s.value) == (1, 1, reference_s)
     assert bf16.time_s.value == pytest.approx(reference_s / 1.5)
-    assert (bf16.time_s.low, bf16.time_s.high) == pytest.approx((reference_s / 1.8, reference_s / 1.2))
+    assert (bf16.time_s.low, bf16.time_s.high) == pytest.approx((reference_s / 1.8, reference_s / 1.25))
     assert (simulated.speedup, simulated.time_s, simulated.peak_mib, simulated.efficiency) == (None,) * 4
 
 
 def test_the_box_answers_the_five_questions(project):
     """Protects the first page: which format, what is lost, how sure, what it costs, why not the others."""
-    set_speedups(project / "reports/embedded/timing/bf16.json", 1.9, 2.0, 2.1)
-    set_speedups(project / "reports/embedded/timing/fp16.json", 0.8, 0.9, 1.0)
+    set_speedup(project / "reports/embedded/timing/bf16.json", 2.0, 1.05)
+    set_speedup(project / "reports/embedded/timing/fp16.json", 0.9, 1.05)
     said = box(rendered())
     assert "Which format? BF16, for: Deployment on a CPU alone" in said and "2.00 times as fast as FP32" in said
     assert "What is lost? Its images agree with those of FP32 to" in said and "SSIM 0.960" in said
     assert "is not supported: SSIM 0.960, but its 95 % interval from 0.940 to 0.980 reaches below" in said
-    assert "The best that surely keeps it is FP32 (1.00×)." in said and "In this run it is the fastest" in said
+    assert "The best that surely keeps it is FP32 (1.00×)." in said and "It is the fastest" in said
     assert "if an hour costs 1.00 USD and 50 % of it is spent generation; both are assumptions" in said
     assert "Not faster: FP32 and FP16." in said and "Only simulated: INT8 Simulated." in said
 
 
 def test_a_tie_in_time_is_not_called_the_fastest(project):
-    set_speedups(project / "reports/embedded/timing/bf16.json", 1.5, 2.0, 2.5)
-    set_speedups(project / "reports/embedded/timing/fp16.json", 1.4, 1.9, 2.4)
+    set_speedup(project / "reports/embedded/timing/bf16.json", 2.0, 1.25)
+    set_speedup(project / "reports/embedded/timing/fp16.json", 1.9, 1.25)
     page = rendered()
     assert (
-        "That it is the fastest is not supported: the range of its speed-up, 1.50× to 2.50×, overlaps that of FP16."
-        in box(page)
+        "That it is the fastest is not supported: the 95 % interval of its speed-up, 1.60× to 2.50×, overlaps that of "
+        "FP16." in box(page)
     )
-    assert "Not faster: 1.90× against 2.00×, their ranges overlap." in words(page)
+    assert "Not faster: 1.90× against 2.00×, their intervals overlap." in words(page)
 
 
 def test_nothing_better_means_to_stay(project):
     for name in ("bf16", "fp16"):
-        set_speedups(project / f"reports/embedded/timing/{name}.json", 0.5, 0.6, 0.7)
+        set_speedup(project / f"reports/embedded/timing/{name}.json", 0.6, 1.1)
     said = box(rendered())
     assert "Which format? Stay with FP32" in said and "What is lost? Nothing: all 5 images are those of FP32." in said
 
@@ -172,7 +164,7 @@ def test_another_machine_s_gpu_answers_for_a_gpu(project):
     """Protects merged results from being ignored: same model, measured with images, on a GPU."""
     for name, ratio in (("fp32", 1.0), ("bf16", 3.0), ("fp16", 2.0)):
         folder = project / f"reports/machines/{OTHER}/embedded/{name}"
-        set_speedups(folder / "timing.json", ratio - 0.1, ratio, ratio + 0.1, "cuda")
+        set_speedup(folder / "timing.json", ratio, 1.03, device="cuda")
         shutil.copy(project / f"reports/embedded/quality/{name}.json", folder / "quality.json")
     given = row(rendered(with_machines=True), "recommendations", "Production on a GPU with 4")
     assert "BF16 (3.00×)" in given and "Invented GPU" in given and "FP16 (2.00×)" in given
@@ -184,7 +176,7 @@ def test_a_small_model_says_nothing_about_a_gpu(project):
     """Protects "GPU with 2 to 4 GB" from 74 MiB of a model of 8.9 million parameters: it fits into anything."""
     for name, ratio in (("fp32", 1.0), ("bf16", 3.0), ("fp16", 2.0)):
         folder = project / f"reports/machines/{OTHER}/embedded/{name}"
-        set_speedups(folder / "timing.json", ratio - 0.1, ratio, ratio + 0.1, "cuda")
+        set_speedup(folder / "timing.json", ratio, 1.03, device="cuda")
         shutil.copy(project / f"reports/embedded/quality/{name}.json", folder / "quality.json")
     published = {"parameters": 1_370_216_895}
     change(project / "reports/architectures.json", lambda found: found["architectures"][0].update(published))
@@ -209,7 +201,7 @@ def test_another_model_on_a_gpu_is_a_fact_and_no_advice(project):
         "per_image": [],
     }
     for name, ratio in (("fp32", 1.0), ("bf16", 3.0), ("fp16", 2.0)):
-        set_speedups(folder / f"big/{name}/timing.json", ratio, ratio, ratio, "cuda")
+        set_speedup(folder / f"big/{name}/timing.json", ratio, device="cuda")
         (folder / f"big/{name}/quality.json").write_text(json.dumps(unmeasured), encoding="utf-8")
     page = rendered(with_machines=True)
     assert "Not answered" in row(page, "recommendations", "Production on a GPU with 4")
@@ -218,8 +210,8 @@ def test_another_model_on_a_gpu_is_a_fact_and_no_advice(project):
 
 
 def test_dominated_variants_are_named_with_what_dominates_them(project):
-    set_speedups(project / "reports/embedded/timing/bf16.json", 1.9, 2.0, 2.1)
-    set_speedups(project / "reports/embedded/timing/fp16.json", 0.8, 0.9, 1.0)
+    set_speedup(project / "reports/embedded/timing/bf16.json", 2.0, 1.05)
+    set_speedup(project / "reports/embedded/timing/fp16.json", 0.9, 1.05)
     page = rendered()
     fp16 = row(page, "tradeoff", "FP16")
     assert re.search(r"front 0\.90× by FP32", fp16), fp16
@@ -231,13 +223,14 @@ def test_dominated_variants_are_named_with_what_dominates_them(project):
 
 def test_costs_follow_from_price_speed_and_the_share_of_acceptable_images(project):
     """BF16 is twice as fast, and four of its five images reach 0.95: half the price, a quarter more for the fifth."""
-    set_speedups(project / "reports/embedded/timing/bf16.json", 1.9, 2.0, 2.1)
+    set_speedup(project / "reports/embedded/timing/bf16.json", 2.0, 1.05)
 
     def assume(params: dict) -> None:
         params["cost"].update(price_per_hour=3.6, utilisation=1.0, currency="EUR")
 
     change(project / "params.yaml", assume)
-    latency_s = json.loads((project / "reports/embedded/timing/fp32.json").read_text(encoding="utf-8"))["latency_s"]
+    results = load_results(Path("reports"), Path("data/runs/embedded/images"), load_params())
+    latency_s = results.clock.reference_s
     found = row(page := rendered(), "costs", "BF16").split()
     assert float(found[1]) == pytest.approx(latency_s / 2, abs=0.001)
     assert "80 38 to 96" in " ".join(found)

@@ -13,6 +13,7 @@ from stages.lib.results.machines import FILES, compare_machines, load_machines
 from stages.lib.results.records import load_results
 from tests.pages import rendered
 from tests.results_folder import write_machine, write_project
+from tests.timings import set_speedup
 
 VARIANTS = {
     "fp32": {"label": "FP32", "backend": "torch", "weights": "float32"},
@@ -57,8 +58,11 @@ def test_an_edited_record_is_found_by_its_digest(project: Path):
 def test_speedups_are_each_machines_own(project: Path):
     """Protects the comparison: a machine twice as slow has the same ratio, and a simulated format has none."""
     timing = project / f"reports/machines/{OTHER}/embedded/bf16/timing.json"
-    change(timing, latency_s=9.0, speedup=3.5, device="cuda")
-    change(project / "reports/embedded/timing/bf16.json", latency_s=1.0, speedup=1.25)
+    there, here = (project / f"reports/{folder}" for folder in (f"machines/{OTHER}/embedded", "embedded"))
+    for path in (there / "fp32/timing.json", here / "timing/fp32.json"):
+        set_speedup(path, 1.0)
+    set_speedup(timing, 3.5, device="cuda")
+    set_speedup(here / "timing/bf16.json", 1.25)
     params = load_params()
     results = load_results(Path("reports"), Path("data/runs/embedded/images"), params)
     (comparison,) = compare_machines(load_machines(Path("reports/machines")), results, params.model)
@@ -66,8 +70,8 @@ def test_speedups_are_each_machines_own(project: Path):
     rows = dict(comparison.rows)
     assert list(rows) == ["FP32", "BF16"]
     assert rows["BF16"] == [
-        {"latency_s": 1.0, "speedup": 1.25, "device": "cpu"},
-        {"latency_s": 9.0, "speedup": 3.5, "device": "cuda"},
+        {"latency_s": 0.8, "speedup": pytest.approx(1.25), "device": "cpu"},
+        {"latency_s": pytest.approx(1 / 3.5), "speedup": pytest.approx(3.5), "device": "cuda"},
     ]
 
 

@@ -3,17 +3,16 @@
 import pytest
 
 from stages.lib.formats.shared.executed_work import ExecutedWork
-from stages.lib.project.measurement import Measurement
 from stages.lib.timing.prediction import Prediction, Run, runs, runtime_speedup
+from stages.lib.timing.ratios import Ratio
+from tests.timings import calls_of
 
 
 def timing(rows: dict[str, list[tuple[str, str, int, float]]], baseline_s: float, speedup: float) -> dict:
     """A report of one image: rows of (operator, dtype, multiply-accumulates, seconds per call), two calls each."""
-    measurements = {"baseline_latency_s": (baseline_s,), "speedup": (speedup,)}
     return {
-        "measurements": [
-            {"name": name, **Measurement("", samples).as_json()} for name, samples in measurements.items()
-        ],
+        "calls": calls_of([[speedup]], baseline_s),
+        "speedup": speedup,
         **{
             key: [ExecutedWork("unet", "main", *kind, 1, count, time_s, 2).as_json() for *kind, count, time_s in items]
             for key, items in rows.items()
@@ -51,7 +50,8 @@ def test_clocks_that_add_time_make_no_negative_rest():
     assert prediction.predicted == pytest.approx(2)
 
 
-def test_the_spread_of_a_quotient_holds_every_pair():
-    """Ratios of two benchmarks belong to no pairs: the bounds are over any two."""
-    found = runtime_speedup("fp32-x", Measurement("x", (2.5, 3.0, 3.8)), Measurement("x", (1.9, 2.0, 2.5)))
-    assert (found.alone, found.ratio, found.low, found.high) == (2.0, 1.5, 1.0, 2.0)
+def test_the_interval_of_a_quotient_holds_both_and_the_band():
+    """Ratios of two benchmarks belong to no pairs: the bounds are over any two, and wider by the baseline's own."""
+    found = runtime_speedup("fp32-x", Ratio(3.0, 2.5, 3.8, 3, 6), Ratio(2.0, 1.9, 2.5, 3, 6), (0.9, 1.1))
+    assert (found.alone, found.ratio) == (2.0, 1.5)
+    assert (found.low, found.high) == pytest.approx((0.9, 2.2))

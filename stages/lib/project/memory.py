@@ -106,6 +106,13 @@ class CudaMeter:
         torch.cuda.reset_peak_memory_stats()
 
 
+def resident_mib() -> float:
+    """The resident size of this process now."""
+    import psutil
+
+    return psutil.Process().memory_info().rss / MIB
+
+
 def kernel_can_reset() -> bool:
     """Whether the kernel keeps VmHWM and a reset takes effect; some sandboxes accept the write and do nothing."""
     try:

@@ -107,6 +107,7 @@ def _remedy(item: Any) -> str:
         "greater_than": f"write more than {limits.get('gt')}",
         "greater_than_equal": f"write {limits.get('ge')} or more",
         "less_than_equal": f"write {limits.get('le')} or less",
+        "multiple_of": f"write a multiple of {limits.get('multiple_of')}",
         "less_than": f"write less than {limits.get('lt')}",
         "invalid_key": "write a text as key",
         "literal_error": f"use {limits.get('expected')}",

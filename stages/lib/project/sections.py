@@ -177,15 +177,17 @@ class Benchmark(Section):
     """How a timing is taken."""
 
     prompt: Word
+    restarts: Annotated[int, Field(ge=1, le=1000, description=MORE_IMAGES)]
     warmup: Annotated[int, Field(ge=0, le=1000, description=MORE_IMAGES)]
-    repeats: Annotated[int, Field(ge=2, le=1000, description=MORE_IMAGES)]
+    pairs: Annotated[int, Field(ge=2, le=1000, multiple_of=2, description=MORE_IMAGES)]
+    precision: Annotated[Positive, Field(lt=1, description="a share of the ratio")]
+    limit_s: Annotated[Positive, Field(le=86400, description="a day for one format")]
     batch_sizes: Annotated[
         tuple[Annotated[int, Field(ge=2, le=1024)], ...],
         Field(max_length=20, strict=False, description="a batch is in memory at once"),
         EachOnce,
     ] = ()
     longest_image_s: Annotated[Positive, Field(le=86400, description="a day for one image")]
-    repeats_of_long: Annotated[int, Field(ge=2, le=1000, description=MORE_IMAGES)]
 
 
 class Quality(Section):

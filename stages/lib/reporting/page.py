@@ -27,9 +27,11 @@ from stages.lib.reporting.recommendations import advice, costs, main_cost, trade
 from stages.lib.reporting.words import quality_words
 from stages.lib.reporting.words.answer import answer
 from stages.lib.reporting.words.answer_box import answer_box
+from stages.lib.reporting.words.clock_words import disturbances, imprecise
 from stages.lib.reporting.words.coverage import coverage, coverage_sentence
 from stages.lib.reporting.words.explanation import explain, explained_variants
 from stages.lib.reporting.words.names import NAMES, names_of, translated
+from stages.lib.results.candidates import RUNTIME_MIB
 from stages.lib.results.machines import Machine, compare_machines, machine_title
 from stages.lib.results.records import Results
 
@@ -78,7 +80,11 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
         "comparisons_of_machines": comparisons,
         "metrics": {key: _in_words(metric, _) for key, metric in METRICS.items()},
         "instrumented": instrumented_images(results),
-        "timed_calls": results.baseline.measurement("latency_s").n,
+        "timed_pairs": len(results.baseline.timing["calls"]) // 2,
+        "suspect": results.clock.is_suspect,
+        "imprecise": imprecise(results, _),
+        "disturbances": disturbances(results.clock, _),
+        "runtime_mib": RUNTIME_MIB,
         "pairs": quality_tables.pair_rows(results, prompts),
         "kinds": Counter(prompt.kind for prompt in prompts),
         "coverage": {result.name: coverage(result.size, result.work) for result in results.variants},

@@ -1,32 +1,18 @@
-"""What one may choose from: the figures of a variant that advice rests on, from this machine or another one.
-
-Only ratios that were taken in alternation compare formats, so the time of an image is the baseline's divided by the
-paired speed-up, here and in everything that builds on it.
-"""
+"""What one may choose from: the figures of a variant that advice rests on, from this machine or another one."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from stages.lib.results.machines import Machine, MeasuredModel, machine_title
-from stages.lib.results.records import Results, VariantResult, measurement_of
+from stages.lib.results.records import Results, VariantResult
+from stages.lib.results.speeds import Range, speedup_of
 
-
-@dataclass(frozen=True)
-class Range:
-    """A value and the range that it may lie in; `low` and `high` are the value itself where no spread is known."""
-
-    value: float
-    low: float
-    high: float
-
-    def overlaps(self, other: "Range") -> bool:
-        """Whether the two ranges have a point in common."""
-        return self.low <= other.high and other.low <= self.high
+RUNTIME_MIB = 150  # what a small runtime takes besides the model; Python with PyTorch takes more
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One variant on one machine. Ranges: of the speed-up from the lowest to the highest paired ratio, of SSIM 95 %.
+    """One variant on one machine. Ranges are 95 % intervals. `peak_mib`: the model's share of the peak and RUNTIME_MIB.
 
     `speedup`, `time_s` and `peak_mib` are None where the variant was not timed, `ssim` where no image was compared;
     `psnr_db` also where all images are identical. `ssims` are those of single images.
@@ -70,8 +56,7 @@ class Source:
 
 def candidates_here(results: Results) -> tuple[Candidate, ...]:
     """Every variant that was made on this machine, in the declared order."""
-    reference_s = results.baseline.timing["latency_s"]
-    return tuple(candidate(item, item.is_baseline, item.generated["device"], reference_s) for item in results.variants)
+    return tuple(candidate(item, item.is_baseline, item.generated["device"]) for item in results.variants)
 
 
 def candidates_there(model: MeasuredModel) -> tuple[Candidate, ...]:
@@ -79,8 +64,7 @@ def candidates_there(model: MeasuredModel) -> tuple[Candidate, ...]:
     baseline = next((item for item in model.variants if item.variant.label == model.baseline and item.timed), None)
     if baseline is None:
         return ()
-    reference_s = baseline.timing["latency_s"]
-    return tuple(candidate(item, item is baseline, item.variant.device, reference_s) for item in model.variants)
+    return tuple(candidate(item, item is baseline, item.variant.device) for item in model.variants)
 
 
 def sources(results: Results, machines: tuple[Machine, ...], model: str, label: str) -> list[Source]:
@@ -96,11 +80,10 @@ def sources(results: Results, machines: tuple[Machine, ...], model: str, label: 
     return [here, *there]
 
 
-def candidate(item: VariantResult | Any, is_baseline: bool, device: str, reference_s: float) -> Candidate:
-    """The candidate of a VariantResult or a MeasuredVariant; `reference_s` is the baseline's latency."""
+def candidate(item: VariantResult | Any, is_baseline: bool, device: str) -> Candidate:
+    """The candidate of a VariantResult or a MeasuredVariant."""
     timing, quality = item.timing, item.quality
-    speedup = _speedup(timing, is_baseline) if timing["measured"] else None
-    time_s = Range(*(reference_s / value for value in (speedup.value, speedup.high, speedup.low))) if speedup else None
+    is_timed = timing["measured"]
     judged = quality.get("measured", True)
     return Candidate(
         name=item.variant.name,
@@ -111,22 +94,14 @@ def candidate(item: VariantResult | Any, is_baseline: bool, device: str, referen
         compression=item.compression,
         disk_mib=item.size["disk_mib"],
         making_s=item.size["quantize_s"],
-        speedup=speedup,
-        time_s=time_s,
-        peak_mib=timing["run_peak_mib"] if speedup else None,
-        extrapolated=bool(speedup and (timing["extrapolated"] or timing["baseline_extrapolated"])),
+        speedup=speedup_of(timing) if is_timed else None,
+        time_s=Range(timing["latency_s"], timing["latency_s_low"], timing["latency_s_high"]) if is_timed else None,
+        peak_mib=timing["model_peak_mib"] + RUNTIME_MIB if is_timed else None,
+        extrapolated=bool(is_timed and (timing["extrapolated"] or timing["baseline_extrapolated"])),
         ssim=_ssim(quality) if judged else None,
         psnr_db=quality["psnr_db"] if judged else None,
         ssims=tuple(image["ssim"] for image in quality["per_image"]) if judged else (),
     )
-
-
-def _speedup(timing: dict[str, Any], is_baseline: bool) -> Range:
-    """The median of the paired ratios and their range; exactly 1 for the baseline, whose own ratios are noise."""
-    if is_baseline:
-        return Range(1.0, 1.0, 1.0)
-    ratios = measurement_of(timing, "speedup")
-    return Range(ratios.median, ratios.minimum, ratios.maximum)
 
 
 def _ssim(quality: dict[str, Any]) -> Range:

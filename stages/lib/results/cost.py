@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
-from stages.lib.results.candidates import Candidate, Range
+from stages.lib.results.candidates import Candidate
+from stages.lib.results.speeds import Range
 
 CONFIDENCE = 0.95
 THOUSAND = 1000

@@ -4,12 +4,14 @@ import hashlib
 import json
 import math
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from stages.lib.models.inventory import disk_bytes
 from stages.lib.project.lock_file import LockedStage, digest, stale_inputs
 from stages.lib.project.measurement import Measurement
+from stages.lib.results.speeds import own_ratio
 
 TOLERANCE = 1e-5  # reports keep six significant digits
 MIB = 1024**2
@@ -58,6 +60,10 @@ def against_calls(timing: Mapping[str, Any]) -> Iterator[str]:
         calls = [call["latency_s"] for call in timing["calls"] if call["role"] == role]
         if key in named and named[key]["samples"] != calls:
             yield f"{key} has other samples than the calls of the {role}"
+    if "ratio" in timing:
+        for key, value in asdict(own_ratio(timing)).items():
+            if not _same(timing["ratio"][key], value):
+                yield f"ratio {key} is {timing['ratio'][key]} stated, {value:.6g} by the calls"
     for key in named.keys() & timing.keys():
         median = Measurement.from_json(named[key]).median
         if not _same(timing[key], median):

@@ -25,6 +25,7 @@ from stages.lib.project.params import AnyVariant, Variant, variant_of
 from stages.lib.project.params_errors import explain
 from stages.lib.results.evidence import seal
 from stages.lib.results.records import Results
+from stages.lib.results.speeds import stated
 
 FILES = ("size", "timing", "quality", "origin")
 # What two variants may differ in and still be the same format on two machines.
@@ -159,6 +160,7 @@ def _load_model(folder: Path, asked: list[str], failed: dict[str, Obstacle], fin
     origins = [item["origin"] for item in found.values()]
     baseline = origins[0]["baseline"]["name"] if origins else ""
     baseline_size = found[baseline]["size"] if baseline in found else None
+    timings, _clock = stated({name: item["timing"] for name, item in found.items()}, baseline)
     return MeasuredModel(
         name=folder.name,
         label=origins[0]["model_label"] if origins else folder.name,
@@ -167,7 +169,7 @@ def _load_model(folder: Path, asked: list[str], failed: dict[str, Obstacle], fin
             MeasuredVariant(
                 variant=_variant(item["origin"]["variant"], folder / name),
                 size=item["size"],
-                timing=item["timing"],
+                timing=timings[name],
                 quality=item["quality"],
                 compression=compression(baseline_size, item["size"]) if baseline_size else None,
                 commit=item["origin"].get("commit"),

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stages.lib.results.candidates import Candidate, Range
+from stages.lib.results.candidates import Candidate
+from stages.lib.results.speeds import Range
 
 
 @dataclass(frozen=True)

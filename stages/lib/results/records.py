@@ -14,6 +14,7 @@ from stages.lib.project.files import read_json
 from stages.lib.project.lineage import digests
 from stages.lib.project.measurement import Measurement
 from stages.lib.project.params import Params, Variant
+from stages.lib.results.speeds import Clock, stated
 from stages.lib.timing.prediction import RuntimeSpeedup
 
 SENSITIVITIES = ("components", "steps", "layers")
@@ -93,6 +94,7 @@ class Results:
     environment: dict[str, Any]
     variants: tuple[VariantResult, ...]
     pairs: tuple[dict[str, Any], ...]
+    clock: Clock | None = None
     architectures: tuple[dict[str, Any], ...] = ()
     comparisons: tuple[dict[str, Any], ...] = ()
     primary: tuple[dict[str, Any], ...] = ()
@@ -136,13 +138,14 @@ def load_results(reports: Path, images: Path, params: Params, quick: bool = Fals
     for name in params.variants:
         if name not in rows | missing:
             raise UserError(f"{own / 'summary.json'} has no variant '{name}': run `dvc repro` to measure it")
+    timings, clock = stated({name: read_json(own / "timing" / f"{name}.json") for name in rows}, params.baseline)
     variants = tuple(
         VariantResult(
             variant=variant,
             is_baseline=name == params.baseline,
             compression=rows[name]["compression"],
             size=read_json(own / "size" / f"{name}.json"),
-            timing=read_json(own / "timing" / f"{name}.json"),
+            timing=timings[name],
             quality=read_json(own / "quality" / f"{name}.json"),
             generated=read_json(images / name / "images.json"),
             appearance=read_json(own / "appearance" / f"{name}.json"),
@@ -166,6 +169,7 @@ def load_results(reports: Path, images: Path, params: Params, quick: bool = Fals
     return Results(
         environment=read_json(reports / "environment.json"),
         variants=variants,
+        clock=clock,
         pairs=pairs,
         architectures=tuple(read_json(reports / "architectures.json")["architectures"]),
         unavailable=unavailable,

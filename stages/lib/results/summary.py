@@ -9,17 +9,18 @@ from stages.lib.project import lineage
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import read_json
 from stages.lib.project.params import Params, Variant
-from stages.lib.results.records import measurement_of
+from stages.lib.results.speeds import own_ratio, stated
 from stages.lib.timing.prediction import runtime_speedup
 
 STAGE_OF = {"size": "quantize@V", "timing": "benchmark@V", "quality": "evaluate"}
 SIZE_KEYS = (*lineage.SIZES, "parameters_left_out")
 TIMING_KEYS = (*lineage.TIMES, "memory_kind", "extrapolated", "baseline_extrapolated")
+STATED_KEYS = ("latency_s", "speedup", "speedup_low", "speedup_high", "model_peak_mib")
 QUALITY_KEYS = (*lineage.IMAGES_COMPARED, "baseline_flagged")
 # What each report must hold before anything of it is joined; what was not measured holds a reason instead.
 REQUIRED_KEYS = {
     "size": ("backend", "weights", "stored_dtype", *SIZE_KEYS),
-    "timing": ("measured", "fingerprint", "measurements", "executed", "baseline_executed", *TIMING_KEYS),
+    "timing": ("measured", "fingerprint", "ratio", "executed", "baseline_executed", "calls", *TIMING_KEYS),
     "quality": ("measured", "baseline", "averages", "per_image", *QUALITY_KEYS),
 }
 
@@ -45,10 +46,13 @@ def variant_rows(params: Params, variants: list[Variant], environment: Path, rep
     fingerprint = read_json(environment)["fingerprint"]
     rows = []
     baseline_size = read_report(reports, "size", params.baseline)
+    timings = {variant.name: read_report(reports, "timing", variant.name) for variant in variants}
     for variant in variants:
-        size, timing, quality = (read_report(reports, kind, variant.name) for kind in STAGE_OF)
+        check_timing(timings[variant.name], variant, fingerprint, reports)
+    timings, _clock = stated(timings, params.baseline)
+    for variant in variants:
+        size, quality = (read_report(reports, kind, variant.name) for kind in ("size", "quality"))
         check_size(size, variant, reports)
-        check_timing(timing, variant, fingerprint, reports)
         if quality["measured"] and quality["baseline"] != params.baseline:
             raise UserError(
                 f"{reports}/quality/{variant.name}.json compares with '{quality['baseline']}', params.yaml has "
@@ -67,7 +71,7 @@ def variant_rows(params: Params, variants: list[Variant], environment: Path, rep
                 "compute": listing["compute"],
                 "compression": compression(baseline_size, size),
                 **{key: size[key] for key in SIZE_KEYS},
-                **timing_row(timing),
+                **timing_row(timings[variant.name]),
                 **quality_row(quality),
             }
         )
@@ -105,27 +109,25 @@ def read_pairs(reports: Path, variants: list[str]) -> list[dict]:
 def timing_row(timing: dict) -> dict:
     """The row's part that was timed: every figure, or None everywhere and the reason."""
     measured = timing["measured"]
-    spreads = {item["name"]: item for item in timing["measurements"]} if measured else {}
     return {
-        **{key: timing[key] if measured else None for key in TIMING_KEYS},
-        "latency_s_std": spreads["latency_s"]["std"] if measured else None,
-        "speedup_std": spreads["speedup"]["std"] if measured else None,
-        "timed_calls": spreads["latency_s"]["n"] if measured else None,
+        **{key: timing[key] if measured else None for key in (*TIMING_KEYS, *STATED_KEYS)},
+        "restarts": timing["ratio"]["restarts"] if measured else None,
         "timing_reason": None if measured else timing["reason"],
     }
 
 
 def runtime_speedups(variants: list[Variant], baseline: str, reports: Path) -> dict[str, dict]:
     """By variant: its speed-up over FP32 in its own runtime, where that is another of `variants` and timed."""
+    timings, clock = stated({item.name: read_report(reports, "timing", item.name) for item in variants}, baseline)
     found = {}
     for variant in variants:
         reference = runtime_reference(variants, baseline, variant)
         if reference is None:
             continue
-        timings = [read_report(reports, "timing", name) for name in (reference.name, variant.name)]
-        if all(timing["measured"] for timing in timings):
-            alone, own = (measurement_of(timing, "speedup") for timing in timings)
-            found[variant.name] = asdict(runtime_speedup(reference.name, own, alone))
+        alone, own = (timings[name] for name in (reference.name, variant.name))
+        if alone["measured"] and own["measured"]:
+            speedup = runtime_speedup(reference.name, own_ratio(own), own_ratio(alone), clock.band)
+            found[variant.name] = asdict(speedup)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from stages.lib.reporting.languages import number, numbers
 from stages.lib.reporting.words.names import names_of, reason
+from stages.lib.results.speeds import speedup_of
 from stages.lib.study.limits import BYTES, MIB, TOLERANCE, exact_parameters
 from stages.lib.study.sources import FORMATS, BesideVerdict, Line, Sources, changes, row, same_ratio
 
@@ -94,13 +95,13 @@ def performance(sources: Sources) -> list[Line]:
 def _time_line(sources: Sources, name: str) -> Line:
     _, said, result = sources._, sources.printed["table_6"][name], sources.counterparts[name]
     what = _("%(format)s, time and speed-up") % {"format": name}
-    pattern = _("%(seconds)s ± %(std)s s; %(speedup)s×")
-    printed = pattern % numbers(".2f", **{name: said[name] for name in ("seconds", "std", "speedup")})
+    printed = _("%(seconds)s ± %(std)s s; %(speedup)s×") % numbers(
+        ".2f", **{name: said[name] for name in ("seconds", "std", "speedup")}
+    )
     finding, here = sources.findings.get(f"time-{name}"), ""
     if result and result.timed:
-        latency, speedup = result.measurement("latency_s"), result.measurement("speedup")
-        seconds = numbers(".3f", seconds=latency.median, std=latency.std)
-        here = pattern % (seconds | numbers(".2f", speedup=speedup.median))
+        speedup, seconds = speedup_of(result.timing), numbers(".3f", seconds=result.timing["latency_s"])
+        here = _("%(seconds)s s; %(speedup)s×") % (seconds | numbers(".2f", speedup=speedup.value))
     if finding and finding.verdict != "agrees":
         return Line(what, printed, here, finding.verdict, finding.arithmetic)
     if result is None:
@@ -109,9 +110,9 @@ def _time_line(sources: Sources, name: str) -> Line:
         return Line(what, printed, here, "unmeasured", reason(result.timing["reason"], _))
     if result.is_baseline:
         return Line(what, printed, here, "incomparable", _("another model or machine; 1.00× by definition"))
-    within = speedup.minimum <= said["speedup"] <= speedup.maximum
-    off = numbers("+.2f", off=said["speedup"] - speedup.median)
-    span = numbers(".2f", low=speedup.minimum, high=speedup.maximum)
+    within = speedup.low <= said["speedup"] <= speedup.high
+    off = numbers("+.2f", off=said["speedup"] - speedup.value)
+    span = numbers(".2f", low=speedup.low, high=speedup.high)
     why = _("speed-up off by %(off)s×; measured from %(low)s to %(high)s") % (off | span)
     return Line(what, printed, here, "agrees" if within else "differs", why)
 

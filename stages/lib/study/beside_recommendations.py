@@ -99,4 +99,4 @@ def costs(sources: Sources) -> list[Line]:
 
 
 def _speedup(result: VariantResult) -> float:
-    return 1.0 if result.is_baseline else result.timing["speedup"]
+    return result.timing["speedup"]

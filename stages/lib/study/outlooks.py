@@ -4,9 +4,11 @@ from collections.abc import Iterator, Sequence
 
 from stages.lib.quality.metrics import rate_psnr
 from stages.lib.reporting.languages import number, numbers
+from stages.lib.reporting.words.answer import tied_words
 from stages.lib.reporting.words.names import translated
 from stages.lib.reporting.words.quality_words import worst_psnr_db
 from stages.lib.results.records import VariantResult
+from stages.lib.results.speeds import fastest
 from stages.lib.study.sources import Answer, Outlook, Sources
 
 PLATFORMS = {
@@ -108,9 +110,15 @@ def _activations(sources: Sources) -> Answer:
 
 
 def _timed(sources: Sources) -> list[VariantResult]:
-    """Formats with a speed-up, the fastest first."""
+    """Formats with a speed-up, the greatest first."""
     found = [result for result in sources.results.others if result.timed]
     return sorted(found, key=lambda result: -result.timing["speedup"])
+
+
+def _tied(timed: list[VariantResult], sources: Sources) -> list[str]:
+    """From which of the others the first cannot be told by speed, in a sentence or none."""
+    names = fastest({result.name: result.timing for result in timed})[1:]
+    return tied_words([result for result in timed if result.name in names], sources._)
 
 
 def _content(sources: Sources) -> Answer:
@@ -122,7 +130,7 @@ def _content(sources: Sources) -> Answer:
     )
     best = timed[0]
     values = {"label": best.label, **numbers(".2f", speedup=best.timing["speedup"], size=best.compression)}
-    return "measured", text % values, ("results-speed", "analysis-cost")
+    return "measured", " ".join([text % values, *_tied(timed, sources)]), ("results-speed", "analysis-cost")
 
 
 def _mobile(sources: Sources) -> Answer:
@@ -135,9 +143,9 @@ def _education(sources: Sources) -> Answer:
     _, timed = sources._, [result for result in sources.results.variants if result.timed]
     if not timed:
         return "no", _("Memory was not measured."), ("results-speed",)
-    least = min(timed, key=lambda result: result.timing["run_peak_mib"])
-    text = _("%(label)s needs the least memory: %(peak)s MiB at the peak, %(seconds)s s per image.")
-    values = numbers(",.0f", peak=least.timing["run_peak_mib"]) | numbers(".3f", seconds=least.timing["latency_s"])
+    least = min(timed, key=lambda result: result.timing["model_peak_mib"])
+    text = _("%(label)s needs the least memory: %(peak)s MiB of its own at the peak, %(seconds)s s per image.")
+    values = numbers(",.0f", peak=least.timing["model_peak_mib"]) | numbers(".3f", seconds=least.timing["latency_s"])
     return "measured", text % {"label": least.label, **values}, ("results-speed", "analysis-advice")
 
 
@@ -153,20 +161,21 @@ def _research(sources: Sources) -> Answer:
         "speed."
     )
     values = {"label": faithful[0].label, "speedup": number(faithful[0].timing["speedup"], ".2f")}
-    return "measured", text % values, ("results-quality",)
+    return "measured", " ".join([text % values, *_tied(faithful, sources)]), ("results-quality",)
 
 
 def _edge(sources: Sources) -> Answer:
     _, cores = sources._, sources.results.environment["machine"]["physical_cores"]
-    best = next((result for result in _timed(sources) if result.timing["device"] == "cpu"), None)
-    if best is None:
+    on_cpu = [result for result in _timed(sources) if result.timing["device"] == "cpu"]
+    if not on_cpu:
         return "no", _("Nothing was timed on a CPU."), ("results-speed",)
     text = _(
         "No such device was measured. On %(cores)s cores of a CPU without a GPU the fastest format, %(label)s, takes "
         "%(seconds)s s per image."
     )
+    best = on_cpu[0]
     values = {"cores": cores, "label": best.label, "seconds": number(best.timing["latency_s"], ".3f")}
-    return "partly", text % values, ("results-speed", "analysis-advice")
+    return "partly", " ".join([text % values, *_tied(on_cpu, sources)]), ("results-speed", "analysis-advice")
 
 
 def _cloud(sources: Sources) -> Answer:

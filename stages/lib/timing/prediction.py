@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from stages.lib.formats.shared.executed_work import work_of
-from stages.lib.project.measurement import Measurement
+from stages.lib.timing.ratios import Ratio
 
 
 @dataclass(frozen=True)
@@ -61,15 +62,14 @@ class Prediction:
 
 def runs(timing: Mapping[str, Any]) -> tuple[Run, Run]:
     """The baseline's run and the variant's, of one reports/M/timing/V.json."""
-    measured = {item["name"]: Measurement.from_json(item) for item in timing["measurements"]}
-    baseline_s = measured["baseline_latency_s"].median
+    baseline_s = median(call["latency_s"] for call in timing["calls"] if call["role"] == "baseline")
     multiplication = {
         key: sum(row.image_time_s for row in work_of(timing[key])) / baseline_s
         for key in ("baseline_executed", "executed")
     }
     return (
         Run(1.0, multiplication["baseline_executed"]),
-        Run(1 / measured["speedup"].median, multiplication["executed"]),
+        Run(1 / timing["speedup"], multiplication["executed"]),
     )
 
 
@@ -78,8 +78,8 @@ class RuntimeSpeedup:
     """A variant against FP32 in its own runtime: the quotient of two speed-ups over the same baseline.
 
     `reference` is the name of the variant with the runtime's FP32, `alone` its own speed-up. The two were measured in
-    different benchmarks, so no pair belongs together: `low` and `high` are the least and the greatest quotient of any
-    two of their paired ratios.
+    different benchmarks: `low` and `high` are the least and the greatest quotient of values in their intervals, widened
+    by the band of the baseline against itself.
     """
 
     reference: str
@@ -89,12 +89,12 @@ class RuntimeSpeedup:
     high: float
 
 
-def runtime_speedup(reference: str, own: Measurement, alone: Measurement) -> RuntimeSpeedup:
-    """The quotient of the medians of `own` and `alone`, paired speed-ups of a variant and of its runtime's FP32."""
+def runtime_speedup(reference: str, own: Ratio, alone: Ratio, band: tuple[float, float]) -> RuntimeSpeedup:
+    """The quotient of the speed-ups of a variant and of its runtime's FP32."""
     return RuntimeSpeedup(
         reference=reference,
-        alone=alone.median,
-        ratio=own.median / alone.median,
-        low=own.minimum / alone.maximum,
-        high=own.maximum / alone.minimum,
+        alone=alone.value,
+        ratio=own.value / alone.value,
+        low=own.low / alone.high * band[0],
+        high=own.high / alone.low * band[1],
     )

@@ -1,5 +1,6 @@
 """The parent's side of a timing worker: start it, ask it, pass on what went wrong, and leave none behind."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -19,11 +20,11 @@ SETTLE_S = 0.02
 class TimingProcess:
     """A worker process from entering the `with` block to leaving it. It imports libraries while others do.
 
-    `load` brings the model; `load_time_s` is what that took, libraries being there.
+    `begin_load` and `loaded` bring the model into a process of its own, which `end` ends. `libraries_mib` is what a
+    process takes without one.
     """
 
-    loaded: dict[str, Any]
-    load_time_s: float
+    libraries_mib: float
 
     def __init__(self, task: Task, folder: Path | None = None) -> None:
         """`folder`: where params.yaml is, if not in the working folder."""
@@ -51,13 +52,23 @@ class TimingProcess:
 
     def wait(self) -> None:
         """Until the libraries are imported."""
-        self._receive()
+        self.libraries_mib = self._receive()["libraries_mib"]
 
-    def load(self) -> None:
-        """Load the model."""
-        begin_s = time.perf_counter()
-        self.loaded = self.ask("load")
-        self.load_time_s = time.perf_counter() - begin_s - SETTLE_S
+    def begin_load(self, fork: bool) -> None:
+        """Begin to load the model, with `fork` in a forked process; another one may do so meanwhile."""
+        self._begin_s = time.perf_counter()
+        self._send(json.dumps({"do": "load", "fork": fork}))
+
+    def loaded(self) -> dict[str, float]:
+        """Until the model is there: how long that took, and the highest memory use, in MiB."""
+        answer = self._receive()
+        return {**answer, "load_time_s": time.perf_counter() - self._begin_s}
+
+    def end(self) -> None:
+        """End this restart; the model may be loaded anew."""
+        if self.ask("end")["again"]:
+            self._send(self._task.as_line())
+            self.wait()
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -68,13 +79,16 @@ class TimingProcess:
         return self._exchange(json.dumps({"do": action, **options}))
 
     def kill(self) -> None:
-        """End the process, whatever it does; who waits for its answer, in another thread, is told that it died."""
+        """End the process and its restart, whatever they do; who waits for an answer is told that it died."""
         self._process.kill()
+        with contextlib.suppress(OSError):  # what was not sent yet need not be
+            self._process.stdin.close()
 
     def close(self) -> None:
         """End the process, whatever it does, and let go of what belongs to it."""
         self.kill()
         self._process.wait()
+        self._process.stdout.read()  # to its end, which is that of the restart
         self._process.stdout.close()
         self._errors.close()
 

@@ -1,14 +1,21 @@
-"""A fresh process that times one variant, one call at a time, whenever its parent asks.
+"""A process that times one variant, one call at a time, whenever its parent asks, and starts anew as often as asked.
 
 An image that would take too long is not generated to its end: after a few steps the others are left out, and each is
 taken to last as long as the last TIMED_STEPS of those. The first image decides it for all.
 
 Both ways, one line is one JSON object. The parent first sends the fields of `Task`; the answer comes when libraries
-are imported. Then it sends {"do": "load"}, whose answer comes when the model is ready to generate, and {"do": "call"},
-{"do": "peak"}, {"do": "components"}, {"do": "batch", "size": 8} or {"do": "executed"}. A mistake of the user is
-answered with {"error": message}. When the parent goes, this process ends at once, also in the middle of a call.
+are imported, and says how much memory they take. Then it sends {"do": "load", "fork": true}, whose answer comes when
+the model is ready to generate, and {"do": "call"}, {"do": "peak"}, {"do": "components"}, {"do": "batch", "size": 8} or
+{"do": "executed"}; {"do": "end"} ends this restart, and "load" may come again. A mistake of the user is answered with
+{"error": message}. When the parent goes, this process ends at once, also in the middle of a call.
+
+A restart is a process with memory, threads and a model of its own. With `fork` it is forked from the one that has
+imported the libraries, which takes longer than all its calls. Without, where its memory is measured (a forked process
+shares pages and does not count them), on a GPU, or if a library has started threads, it is that process itself, which
+then becomes another one (`again` in the answer to "end") and has to be sent the task anew.
 """
 
+import gc
 import json
 import os
 import queue
@@ -25,18 +32,19 @@ from stages.lib.formats import BACKENDS
 from stages.lib.formats.shared.executed_work import ExecutedWork
 from stages.lib.models.kinds import kind_of
 from stages.lib.project.errors import UserError
-from stages.lib.project.memory import CudaMeter, PeakMeter, process_meter
+from stages.lib.project.memory import CudaMeter, PeakMeter, process_meter, resident_mib
 from stages.lib.project.params import load_params
+from stages.lib.project.worker_pool import running_threads
+from stages.lib.timing.disturbance import DisturbanceMeter
 
 if TYPE_CHECKING:
     import torch
     from diffusers import DiffusionPipeline
 
 # Images, and steps of each, in which multiplications are counted and timed one by one.
-COUNTED_IMAGES, COUNTED_STEPS = 3, 2
-
-
+COUNTED_IMAGES, COUNTED_STEPS = 2, 2
 TIMED_STEPS = 2
+END = b'{"do": "end"}\n'
 
 
 @dataclass(frozen=True)
@@ -80,9 +88,11 @@ class Worker:
         """
         ends_s: list[float] = []
         with self._cut_short(ends_s):
+            meter = DisturbanceMeter(self.task.threads)
             begin_s = self._now_s()
             image = self._generate(size, self.task.arguments)
             measured_s = self._now_s() - begin_s
+            disturbance = meter.read()
         self.is_long = bool(self.is_long)
         steps = len(self.pipeline.scheduler.timesteps)
         made = self.sampled_steps if self.is_long else steps
@@ -95,6 +105,7 @@ class Worker:
         return {
             "latency_s": measured_s + rest_s,
             "measured_s": measured_s,
+            "disturbance": disturbance.as_json(),
             "denoiser_steps": steps,
             "denoiser_steps_made": made,
             "height": image.shape[2],
@@ -210,7 +221,7 @@ def import_libraries(task: Task) -> None:
 
 
 def load(task: Task, meter: PeakMeter) -> tuple[Worker, dict[str, Any]]:
-    """The worker ready to generate, and the highest memory use so far. `meter` has counted since the process began."""
+    """The worker ready to generate, and the highest memory use so far. `meter` has counted since the restart began."""
     import torch
 
     from stages.lib.generation.noise import read_noise
@@ -238,18 +249,39 @@ def main() -> None:
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
         os.dup2(2, 1)
         try:
-            _serve(_requests(), answers)
+            _serve(answers)
         except UserError as error:
             _answer(answers, {"error": str(error)})
             sys.exit(1)
 
 
-def _serve(requests: Iterator[bytes], answers: TextIO) -> None:
-    task = Task(**json.loads(next(requests)))
-    meter = CudaMeter() if task.device == "cuda" else process_meter()
+def _serve(answers: TextIO) -> None:
+    task = Task(**json.loads(_line()))
     import_libraries(task)
-    _answer(answers, {})
-    next(requests)  # "load" is the only thing to do without a model
+    gc.freeze()
+    can_fork = task.device == "cpu" and sys.platform == "linux" and running_threads() == 1
+    _answer(answers, {"libraries_mib": 0.0 if task.device == "cuda" else resident_mib()})
+    while line := _line():  # "load" is the only thing to do without a model
+        is_forked = can_fork and json.loads(line)["fork"]
+        process = os.fork() if is_forked else 0
+        if not process:
+            _restart(task, answers)
+            _answer(answers, {"again": not is_forked})
+            if is_forked:
+                return
+            os.dup2(answers.fileno(), 1)
+            os.execv(sys.executable, [sys.executable, "-m", __spec__.name])
+        code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        if code < 0:
+            os.kill(os.getpid(), -code)  # so that the parent is told what ended it
+        elif code:
+            sys.exit(code)
+
+
+def _restart(task: Task, answers: TextIO) -> None:
+    """Load the model and answer requests to the end of this restart."""
+    meter = CudaMeter() if task.device == "cuda" else process_meter()
+    requests = _requests()
     worker, loaded = load(task, meter)
     _answer(answers, loaded)
     actions: dict[str, Callable[..., dict]] = {
@@ -260,24 +292,31 @@ def _serve(requests: Iterator[bytes], answers: TextIO) -> None:
         "batch": worker.batch,
     }
     for request in requests:
+        if request == END:
+            return
         options = json.loads(request)
         _answer(answers, actions[options.pop("do")](**options))
 
 
+def _line() -> bytes:
+    """The next line of standard input, nothing more: what comes after it is for the restart."""
+    with open(0, "rb", buffering=0, closefd=False) as stream:
+        return stream.readline()
+
+
 def _requests() -> Iterator[bytes]:
-    """The lines of standard input, read by a thread that ends the process when there are no more."""
+    """The lines of standard input to END, read by a thread that ends the process when there are no more."""
     lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     def read() -> None:
-        # Unbuffered: a thread that waits inside sys.stdin holds a lock that Python's exit needs.
-        with open(0, "rb", buffering=0, closefd=False) as stream:
-            for line in stream:
-                lines.put(line)
+        while line := _line():
+            lines.put(line)
+            if line == END:
+                return
         os._exit(1)
 
     threading.Thread(target=read, daemon=True).start()
-    while True:
-        yield lines.get()
+    return iter(lines.get, None)
 
 
 def _answer(answers: TextIO, value: dict[str, Any]) -> None:

@@ -33,8 +33,8 @@ FORMULAS = {
     r" \overline{\mathrm{SSIM}}$",
     "cost": r"$\mathrm{%(cost)s} = \dfrac{\mathrm{%(time)s}}{3600\,\mathrm{%(second)s}} \times"
     r" \dfrac{\mathrm{%(price)s}}{\mathrm{%(utilisation)s}}$",
-    "speedup": r"$\mathrm{%(speedup)s} = \mathrm{%(median)s}_k\, \dfrac{t_k^{\mathrm{%(baseline)s}}}"
-    r"{t_k^{\mathrm{%(variant)s}}}$",
+    "speedup": r"$\mathrm{%(speedup)s} = \exp\left(\dfrac{1}{J} \sum_{j=1}^{J} \dfrac{1}{K_j} \sum_{k=1}^{K_j}"
+    r" \ln \dfrac{t_{jk}^{\mathrm{%(baseline)s}}}{t_{jk}^{\mathrm{%(variant)s}}}\right)$",
 }
 PDF_FONTS = {"STIXGeneral": "Report Serif"}  # others are called as they are in stages.lib.reporting.pdf
 
@@ -55,7 +55,6 @@ def formula(name: str, _: Translate = str) -> Formula:
     words = {
         "bytes": _("theoretical bytes"),
         "speedup": _("speed-up"),
-        "median": _("median"),
         "baseline": _("baseline"),
         "variant": _("variant"),
         "size": _("size"),

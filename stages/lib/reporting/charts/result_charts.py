@@ -13,6 +13,7 @@ from stages.lib.reporting.words.names import names_of
 from stages.lib.results.candidates import Candidate
 from stages.lib.results.pareto import Standing
 from stages.lib.results.records import Results, VariantResult
+from stages.lib.timing.ratios import paired_ratios
 
 LEAST_LOSS = 1e-6  # a mean SSIM nearer to 1 than this is generated at the upper edge
 
@@ -50,16 +51,17 @@ def _note(value: str, sign: str, ratio: str) -> str:
 def _speed(results: Results, _: Translate) -> Chart:
     rows = []
     for result in results.variants:
-        latency = result.measurement("latency_s")
-        if latency is None:
+        if not result.timed:
             rows.append(Bar(result.label, (), _unmeasured(result, _)))
             continue
-        ratio = figure("speedup", result.timing["speedup"])
+        latency_s, ratio = result.timing["latency_s"], figure("speedup", result.timing["speedup"])
         about = "≈ " if result.timing["extrapolated"] else ""
-        note = about + _note(figure("latency_s", latency.median), "s", ratio)
-        rows.append(Bar(result.label, (latency.median,), note, result.is_baseline, latency.samples))
-    alt = charts.said(_("Bars from zero: median latency, and speed-up."), rows)
-    return Chart(charts.bars_with_samples(rows, _("latency, s/image"), _("a single call")), alt)
+        note = about + _note(figure("latency_s", latency_s), "s", ratio)
+        pairs = [value for restart in paired_ratios(result.timing["calls"]) for value in restart]
+        singles = tuple(results.clock.reference_s / value for value in pairs)
+        rows.append(Bar(result.label, (latency_s,), note, result.is_baseline, singles))
+    alt = charts.said(_("Bars from zero: latency, and speed-up."), rows)
+    return Chart(charts.bars_with_samples(rows, _("latency, s/image"), _("by a single pair of calls")), alt)
 
 
 def _unmeasured(result: VariantResult, _: Translate) -> str:

@@ -1,12 +1,14 @@
 """The answer in one paragraph: sentences that follow from the numbers, whatever the numbers and the variants are."""
 
+from collections.abc import Sequence
 from gettext import NullTranslations
 
-from stages.lib.reporting.languages import list_of
+from stages.lib.reporting.languages import Translate, list_of
 from stages.lib.reporting.numbers import figure, figures
 from stages.lib.reporting.words.names import reason
 from stages.lib.reporting.words.quality_words import rating_words
 from stages.lib.results.records import Results, VariantResult
+from stages.lib.results.speeds import fastest, is_distinguishable
 
 SAME_SIZE = 0.005  # sizes within half a percent count as equal
 
@@ -41,32 +43,44 @@ def _smallest(results: Results, translations: NullTranslations) -> str:
 
 def _fastest(results: Results, translations: NullTranslations) -> str:
     _, baseline = translations.gettext, results.baseline.label
-    timed = [(r, r.measurement("speedup"), r.measurement("baseline_latency_s")) for r in results.others if r.timed]
-    complete = [(r, speedup, reference) for r, speedup, reference in timed if speedup and reference]
-    if not complete:
+    timed = {result.name: result for result in results.others if result.timed}
+    if not timed:
         return _("No other format than %(baseline)s was timed.") % {"baseline": baseline}
-    best, speedup, reference = max(complete, key=lambda item: item[1].median)
-    extrapolated = best.timing["extrapolated"] or best.timing["baseline_extrapolated"]
-    how = _(", extrapolated from a few steps") if extrapolated else ""
-    values = {"label": best.label, "baseline": baseline, "n": speedup.n, "how": how}
-    values |= figures("speedup", speedup=speedup.median, low=speedup.minimum, high=speedup.maximum)
-    values |= figures("latency_s", own=best.timing["latency_s"], reference=reference.median)
-    if speedup.minimum > 1:
+    best, *tied = (timed[name] for name in fastest({name: result.timing for name, result in timed.items()}))
+    timing = best.timing
+    how = _(", extrapolated from a few steps") if timing["extrapolated"] or timing["baseline_extrapolated"] else ""
+    values = {"label": best.label, "baseline": baseline, "how": how}
+    values |= figures("speedup", speedup=timing["speedup"], low=timing["speedup_low"], high=timing["speedup_high"])
+    values |= figures("latency_s", own=timing["latency_s"], reference=results.clock.reference_s)
+    if not is_distinguishable(timing):
         text = _(
-            "%(label)s is the fastest: %(speedup)s times as fast as %(baseline)s on this machine (%(own)s s "
-            "against %(reference)s s per image%(how)s; n = %(n)d paired ratios, from %(low)s to %(high)s)."
+            "No format can be told from %(baseline)s by a greater speed on this machine: the best, %(label)s, has a "
+            "speed-up of %(speedup)s, but its 95 %% interval runs from %(low)s to %(high)s."
         )
-    elif speedup.median > 1:
+        return text % values
+    if timing["speedup"] < 1:
         text = _(
-            "No format is reliably faster than %(baseline)s on this machine: the best, %(label)s, has a median "
-            "speed-up of %(speedup)s, but its n = %(n)d paired ratios run from %(low)s to %(high)s."
+            "No format is faster than %(baseline)s on this machine: the next, %(label)s, generates at %(speedup)s "
+            "times its speed (%(own)s s against %(reference)s s per image%(how)s; 95 %% interval from %(low)s to "
+            "%(high)s)."
+        )
+    elif tied:
+        text = _(
+            "%(label)s has the greatest speed-up, %(speedup)s over %(baseline)s on this machine (%(own)s s against "
+            "%(reference)s s per image%(how)s; 95 %% interval from %(low)s to %(high)s)."
         )
     else:
         text = _(
-            "No format is faster than %(baseline)s on this machine: the next, %(label)s, generates at %(speedup)s "
-            "times its speed (%(own)s s against %(reference)s s per image%(how)s, n = %(n)d)."
+            "%(label)s is the fastest: %(speedup)s times as fast as %(baseline)s on this machine (%(own)s s against "
+            "%(reference)s s per image%(how)s; 95 %% interval from %(low)s to %(high)s)."
         )
-    return text % values
+    return " ".join([text % values, *tied_words(tied, _)])
+
+
+def tied_words(tied: Sequence[VariantResult], _: Translate) -> list[str]:
+    """From which formats the fastest cannot be told by speed, in a sentence; none if it can from all."""
+    text = _("By speed it cannot be told from %(labels)s.")
+    return [text % {"labels": list_of([item.label for item in tied])}] if tied else []
 
 
 def _most_faithful(results: Results, translations: NullTranslations) -> str:

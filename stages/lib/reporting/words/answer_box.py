@@ -7,9 +7,10 @@ from stages.lib.project.params import Params
 from stages.lib.reporting.languages import list_of, number
 from stages.lib.reporting.numbers import figure
 from stages.lib.reporting.recommendations import Advice
+from stages.lib.reporting.words.clock_words import trust
 from stages.lib.reporting.words.names import reason
 from stages.lib.reporting.words.quality_words import rating_words
-from stages.lib.results.candidates import Candidate
+from stages.lib.results.candidates import RUNTIME_MIB, Candidate
 from stages.lib.results.cost import CostRow, digits_of
 from stages.lib.results.records import Results
 from stages.lib.results.scenarios import OBSTACLES
@@ -32,7 +33,8 @@ def answer_box(
     which = _("Which format?")
     if not results.illustrated:
         text = _("Advice is withheld: without images no format can be held to a quality threshold (%(reason)s).")
-        return [(which, text % {"reason": reason(results.baseline.quality["reason"], _)})]
+        rows = [(which, text % {"reason": reason(results.baseline.quality["reason"], _)})]
+        return [*rows, (_("Are the speeds to be trusted?"), said)] if (said := trust(results, _)) else rows
     if main.decision.winner is None:
         return [(which, f"{main.label}: {main.unanswered}")]
     rows = [
@@ -40,6 +42,8 @@ def answer_box(
         (_("What is lost?"), _lost(main.decision.winner, results, _)),
         (_("How well is that supported?"), " ".join([*main.sure, *([main.tie] if main.tie else [])])),
     ]
+    if said := trust(results, _):
+        rows.append((_("Are the speeds to be trusted?"), said))
     if costs:
         rows.append((_("What does it cost?"), _cost(params, *costs, _)))
     if others := _others(main, _):
@@ -62,10 +66,12 @@ def _which(main: Advice, results: Results, _) -> str:
         "size": figure("disk_mib", winner.disk_mib),
         "ratio": figure("compression", winner.compression),
         "peak": figure("run_peak_mib", winner.peak_mib),
+        "runtime": RUNTIME_MIB,
     }
     text = _(
         "%(label)s, for: %(scenario)s (%(asked)s). On %(machine)s it generates %(speedup)s times as fast as "
-        "%(baseline)s, takes %(size)s MiB on disk (%(ratio)s times smaller) and %(peak)s MiB at its peak."
+        "%(baseline)s, takes %(size)s MiB on disk (%(ratio)s times smaller) and %(peak)s MiB of memory at its peak, "
+        "%(runtime)d of them a runtime's."
     )
     return text % values
 

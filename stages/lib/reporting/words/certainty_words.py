@@ -45,13 +45,10 @@ def _best(decision: Decision, _: Translate) -> str:
         return _("Sizes are exact.")
     span = {"low": quantity(winner.speedup.low, "speedup"), "high": quantity(winner.speedup.high, "speedup")}
     if not decision.tied:
-        text = _(
-            "In this run it is the fastest: the range of its speed-up, %(low)s to %(high)s, overlaps no other one. "
-            "Another run on a machine that is not quiet may rank close ones otherwise."
-        )
+        text = _("It is the fastest: the 95 %% interval of its speed-up, %(low)s to %(high)s, overlaps no other one.")
         return text % span
     text = _(
-        "That it is the fastest is not supported: the range of its speed-up, %(low)s to %(high)s, overlaps "
+        "That it is the fastest is not supported: the 95 %% interval of its speed-up, %(low)s to %(high)s, overlaps "
         "that of %(labels)s."
     )
     return text % {**span, "labels": list_of([item.label for item in decision.tied])}
@@ -129,6 +126,13 @@ def _minimised(decision: Decision, turn: Turn, _: Translate) -> str:
             "or if that of %(then)s fell below %(now)s."
         ),
     }
+    if turn.then in decision.tied and scenario.minimise == "time_s":
+        text = _("%(then)s would do as well, as far as can be told: %(at)s against %(now)s, their intervals overlap.")
+        return text % {
+            "then": turn.then.label,
+            "at": shown(scenario, decision.runner_up),
+            "now": shown(scenario, decision.winner),
+        }
     return sentences[scenario.minimise] % {
         "then": turn.then.label,
         "label": decision.winner.label,

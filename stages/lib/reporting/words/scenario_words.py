@@ -45,7 +45,7 @@ def why_not(decision: Decision, item: Candidate, _: Translate) -> str:
     tied = item in decision.tied
     sentences = {
         ("time_s", False): _("Slower: %(own)s against %(best)s."),
-        ("time_s", True): _("Not faster: %(own)s against %(best)s, their ranges overlap."),
+        ("time_s", True): _("Not faster: %(own)s against %(best)s, their intervals overlap."),
         ("disk_mib", False): _("Larger: %(own)s against %(best)s."),
         ("disk_mib", True): _("As large, and its SSIM of %(ssim)s is no higher."),
         ("peak_mib", False): _("Needs more memory: %(own)s against %(best)s."),

@@ -1,0 +1,65 @@
+"""Whether the speeds of a run are to be trusted, in sentences: what the baseline against itself says, and why."""
+
+from stages.lib.reporting.languages import Translate, number, percent_of
+from stages.lib.reporting.numbers import figure
+from stages.lib.results.records import Results
+from stages.lib.results.speeds import SUSPECT, Clock
+
+
+def trust(results: Results, _: Translate) -> str:
+    """What the first page says of the speeds; '' where the baseline was not timed against itself."""
+    clock = results.clock
+    if clock is None or clock.itself is None:
+        return ""
+    values = {
+        "baseline": results.baseline.label,
+        "itself": figure("speedup", clock.itself.value),
+        "low": figure("speedup", clock.itself.low),
+        "high": figure("speedup", clock.itself.high),
+        "restarts": clock.itself.restarts,
+        "limit": percent_of(SUSPECT, ".0f"),
+        "resolution": percent_of(clock.resolution, ".0f"),
+    }
+    if clock.is_suspect:
+        text = _(
+            "The speeds of this run are not to be trusted: %(baseline)s, timed against itself, came out %(itself)s "
+            "times as fast (95 %% interval %(low)s to %(high)s, %(restarts)d restarts), off by more than %(limit)s."
+        )
+        return " ".join([text % values, *disturbances(clock, _)])
+    text = _(
+        "%(baseline)s, timed against itself, came out %(itself)s times as fast (95 %% interval %(low)s to %(high)s, "
+        "%(restarts)d restarts): differences of speed below %(resolution)s cannot be told in this run."
+    )
+    return text % values
+
+
+def disturbances(clock: Clock, _: Translate) -> list[str]:
+    """What was recorded of the machine while it was timed, in sentences; none of a record without it."""
+    if clock.interruptions_per_s is None:
+        return []
+    text = _(
+        "Of %(pairs)d pairs of calls %(discarded)d were disturbed and discarded; threads were interrupted %(times)s "
+        "times a second (median)."
+    )
+    values = {"pairs": clock.pairs, "discarded": clock.discarded, "times": number(clock.interruptions_per_s, ".0f")}
+    found = [text % values]
+    if clock.steal is not None:
+        text = _("Others took up to %(steal)s of the processors' time below the operating system (steal).")
+        found.append(text % {"steal": percent_of(clock.steal, ".1f")})
+    if clock.mhz is not None:
+        low, high = (number(value / 1000, ".2f") for value in clock.mhz)
+        found.append(_("The processors' clock was at %(low)s to %(high)s GHz.") % {"low": low, "high": high})
+    return found
+
+
+def imprecise(results: Results, _: Translate) -> str:
+    """Of how many formats the interval did not get as narrow as it was to; '' if of none."""
+    timed = [result.timing for result in results.variants if result.timed]
+    wide = [timing for timing in timed if not timing.get("precise", True)]
+    if not wide:
+        return ""
+    text = _(
+        "Of %(wide)d of %(timed)d formats the interval did not get as narrow as asked within the time limit of "
+        "%(limit)s s."
+    )
+    return text % {"wide": len(wide), "timed": len(timed), "limit": number(wide[0]["limit_s"], ".0f")}
