@@ -29,7 +29,7 @@ def printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, *wor
 
 def test_every_variant_has_a_line_with_its_speed_up_and_spread(project: Path, monkeypatch, capsys) -> None:
     """Protects the command from changes of the stage whose parts it uses."""
-    lines = printed(monkeypatch, capsys, "--variants", "fp32,bf16", "--repeats", "2")
+    lines = printed(monkeypatch, capsys, "--variants", "fp32,bf16", "--restarts", "2")
     assert len(lines) == 3 and "over fp32" in lines[0]
     for line, label in zip(lines[1:], ("FP32", "BF16"), strict=True):
         assert re.fullmatch(rf"{label} +\d+\.\d{{3}}  \d+\.\d\dx \(\d+\.\d\d to \d+\.\d\d\) +the same", line), line

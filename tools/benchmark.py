@@ -1,7 +1,8 @@
 """How fast is every variant now? Fresh speed-ups over the baseline, and over FP32 in the variant's own runtime.
 
 `python -m tools.benchmark` times the models that `dvc repro` made, each against the baseline and against FP32 of its
-own runtime, two fresh processes in alternation as the stage `benchmark` does. Nothing is written.
+own runtime, two processes in alternation and in several restarts as the stage `benchmark` does. Intervals are 95 %, not
+widened by the band of the baseline against itself, which has a row of its own. Nothing is written.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import read_json
 from stages.lib.project.measurement import Measurement
 from stages.lib.project.params import Params, Variant, load_params
+from stages.lib.timing.ratios import Ratio
 from tools.pipeline_file import RUNS
 
 ENVIRONMENT = Path("reports/environment.json")
@@ -20,10 +22,12 @@ ENVIRONMENT = Path("reports/environment.json")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--variants", help="keys of `variants`, by comma; default: all that have a speed")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--restarts", type=int, help="at least so many; default: that of params.yaml")
     arguments = parser.parse_args()
     params = load_params()
-    settings = params.benchmark.model_copy(update={"repeats": arguments.repeats, "batch_sizes": []})
+    settings = params.benchmark.model_copy(
+        update={"batch_sizes": [], **({"restarts": arguments.restarts} if arguments.restarts else {})}
+    )
     params = params.model_copy(update={"benchmark": settings})
     names = arguments.variants.split(",") if arguments.variants else list(params.variants)
     variants = [params.variant(name) for name in names if not params.variant(name).simulated]
@@ -38,7 +42,7 @@ def main() -> None:
         shown = [f"{_spread(speedup):29}" for _, speedup in measured]
         if len(shown) == 1:
             shown.append("the same")
-        print(f"{variant.label:28}{measured[0][0].median:12.3f}  {''.join(shown)}", flush=True)
+        print(f"{variant.label:28}{measured[0][0]:12.3f}  {''.join(shown)}", flush=True)
 
 
 def own_float32(params: Params, variant: Variant) -> str:
@@ -50,8 +54,8 @@ def own_float32(params: Params, variant: Variant) -> str:
     return params.baseline
 
 
-def compare(params: Params, name: str, reference: str) -> tuple[Measurement, Measurement]:
-    """Seconds an image of the variant `name`, and its speed-ups over `reference`."""
+def compare(params: Params, name: str, reference: str) -> tuple[float, Ratio]:
+    """Seconds an image of the variant `name`, and its speed-up over `reference`."""
     environment, run = read_json(ENVIRONMENT), RUNS / params.model
     variants = {role: params.variant(key) for role, key in zip(ROLES, (name, reference), strict=True)}
     tasks = {
@@ -60,11 +64,11 @@ def compare(params: Params, name: str, reference: str) -> tuple[Measurement, Mea
     }
     timing = timing_report(params, variants, tasks, environment)
     found = {item["name"]: Measurement.from_json(item) for item in timing["measurements"]}
-    return found["latency_s"], found["speedup"]
+    return found["latency_s"].median, Ratio(**timing["ratio"])
 
 
-def _spread(speedup: Measurement) -> str:
-    return f"{speedup.median:.2f}x ({speedup.minimum:.2f} to {speedup.maximum:.2f})"
+def _spread(speedup: Ratio) -> str:
+    return f"{speedup.value:.2f}x ({speedup.low:.2f} to {speedup.high:.2f})"
 
 
 if __name__ == "__main__":
