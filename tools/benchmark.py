@@ -22,12 +22,10 @@ ENVIRONMENT = Path("reports/environment.json")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--variants", help="keys of `variants`, by comma; default: all that have a speed")
-    parser.add_argument("--restarts", type=int, help="at least so many; default: that of params.yaml")
+    parser.add_argument("--restarts", type=int, default=3, help="at least so many")
     arguments = parser.parse_args()
     params = load_params()
-    settings = params.benchmark.model_copy(
-        update={"batch_sizes": [], **({"restarts": arguments.restarts} if arguments.restarts else {})}
-    )
+    settings = params.benchmark.model_copy(update={"batch_sizes": [], "restarts": arguments.restarts})
     params = params.model_copy(update={"benchmark": settings})
     names = arguments.variants.split(",") if arguments.variants else list(params.variants)
     variants = [params.variant(name) for name in names if not params.variant(name).simulated]

@@ -13,7 +13,7 @@ from tests.conftest import PROJECT
 from tests.tiny_project import edit_json, write_json, write_settings
 
 QUALITY = {"ssim": 0.9, "averages": {"ms_ssim": {"mean": 0.95}}, "per_image": [{"id": "cat", "ssim": 0.8}]}
-TIMING = {"latency_s": 1.5, "fingerprint": "ffffffffffff", "components": [{"component": "unet", "median": 1.2}]}
+TIMING = {"load_time_s": 1.5, "fingerprint": "ffffffffffff", "components": [{"component": "unet", "median": 1.2}]}
 
 ROOM = "stages/lib/quality"
 
@@ -87,7 +87,9 @@ def test_a_figure_within_averages_rows_and_tables_is_found(project):
 
 
 def test_a_timing_of_another_machine_says_so(project):
-    assert "ffffffffffff, another one than that of reports" in run(project, "stages.trace", "bf16", "latency_s").stdout
+    assert (
+        "ffffffffffff, another one than that of reports" in run(project, "stages.trace", "bf16", "load_time_s").stdout
+    )
 
 
 def test_a_changed_file_is_told_and_the_exit_code_says_so(project):

@@ -33,8 +33,8 @@ FORMULAS = {
     r" \overline{\mathrm{SSIM}}$",
     "cost": r"$\mathrm{%(cost)s} = \dfrac{\mathrm{%(time)s}}{3600\,\mathrm{%(second)s}} \times"
     r" \dfrac{\mathrm{%(price)s}}{\mathrm{%(utilisation)s}}$",
-    "speedup": r"$\mathrm{%(speedup)s} = \exp\left(\dfrac{1}{J} \sum_{j=1}^{J} \dfrac{1}{K_j} \sum_{k=1}^{K_j}"
-    r" \ln \dfrac{t_{jk}^{\mathrm{%(baseline)s}}}{t_{jk}^{\mathrm{%(variant)s}}}\right)$",
+    "speedup": r"$\ln\, \mathrm{%(speedup)s} = \dfrac{1}{J} \sum_{j=1}^{J} \dfrac{1}{K_j} \sum_{k=1}^{K_j}"
+    r" \ln\, \dfrac{t_{jk}^{\mathrm{%(baseline)s}}}{t_{jk}^{\mathrm{%(variant)s}}}$",
 }
 PDF_FONTS = {"STIXGeneral": "Report Serif"}  # others are called as they are in stages.lib.reporting.pdf
 
