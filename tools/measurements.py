@@ -20,8 +20,8 @@ Any figure is traced down to the hashes in dvc.lock by `python -m stages.trace V
 it; a report shows that reason, never a zero.
 
 - **Size** is counted from the stored files and from the loaded tensors (`quantize`).
-- **Time and memory** are taken in alternation with the baseline in a second process, in several restarts of both, with raw
-  samples kept (`benchmark`).
+- **Time and memory** are taken in alternation with the baseline in a second process, in several restarts of both, with
+  raw samples kept (`benchmark`).
 - **Quality** compares each image with the baseline's image of the same prompt and the same noise (`evaluate`); the
   95 % intervals are bootstraps over prompts. `floor` says what a rerun alone changes, `controls` that wrong images
   are noticed; damage that shows without a reference is looked for as well (`evaluate`).
