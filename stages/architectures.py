@@ -4,7 +4,6 @@ Reads the configurations of params.yaml's `architectures`, builds their networks
 reports/architectures.json: parameters, operators and sizes of every network. Neither weights nor a network are needed.
 """
 
-import time
 from pathlib import Path
 
 from stages.lib.project.command_line import command_line
@@ -32,11 +31,10 @@ def describe_all(architectures: dict[str, Architecture]) -> list[dict]:
 def main() -> None:
     """Count, write, print one line."""
     arguments = command_line(__doc__, output="the JSON to write")
-    begin_s = time.perf_counter()
     found = describe_all(load_params().architectures)
     write_json(arguments.output, {"architectures": found})
     counts = ", ".join(f"{item['label']} {item['parameters']:,} parameters" for item in found)
-    print(f"architectures: {counts}, {time.perf_counter() - begin_s:.1f} s")
+    print(f"architectures: {counts}, {arguments.took}")
 
 
 if __name__ == "__main__":

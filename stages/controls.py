@@ -8,7 +8,6 @@ damage may be before nothing is said about it. A control that is not caught fail
 then.
 """
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,7 +139,6 @@ def _said(result: dict[str, Any]) -> str:
 def main() -> None:
     """Generate, judge, write, print one line; fail if something was not caught."""
     arguments = command_line(__doc__, "base", "models", "noise", "images", "output")
-    begin_s = time.perf_counter()
     params = load_params()
     baseline = params.variant(params.baseline)
     if reason := params.not_generated:
@@ -177,10 +175,7 @@ def main() -> None:
     }
     write_json(arguments.output, written)
     check_caught(results, arguments.output)
-    print(
-        f"controls: {sum(result['caught'] is True for result in results)} of {len(results)} caught, "
-        f"{time.perf_counter() - begin_s:.1f} s"
-    )
+    print(f"controls: {sum(result['caught'] is True for result in results)} of {len(results)} caught, {arguments.took}")
 
 
 if __name__ == "__main__":

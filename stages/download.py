@@ -3,8 +3,6 @@
 Of an architecture, which has no weights, make a model: every network at its true size, its weights drawn from a seed.
 """
 
-import time
-
 from stages.lib.models.bringing import make_from_architecture, size_text, write_base
 from stages.lib.models.hub import bring_from_hub
 from stages.lib.models.pipelines import source_folder
@@ -17,16 +15,15 @@ from stages.lib.project.sections import ArchitectureModel
 
 def main() -> None:
     """Bring, verify and check the model that params.yaml chooses."""
-    output = command_line(__doc__, output="pipeline folder to write").output
-    start = time.perf_counter()
+    arguments = command_line(__doc__, output="pipeline folder to write")
     params = load_params()
     model = params.chosen_model
     if isinstance(model, ArchitectureModel):
-        size_bytes = make_from_architecture(model, params.model, output)
+        size_bytes = make_from_architecture(model, params.model, arguments.output)
     else:
         bring = {"hub": bring_from_hub, "folder": source_folder, "file": source_file}[model.source]
-        size_bytes = write_base(model, params.model, bring(model, params.model), output)
-    print(f"download: {model.label}, {size_text(size_bytes)}, checked, {time.perf_counter() - start:.1f} s")
+        size_bytes = write_base(model, params.model, bring(model, params.model), arguments.output)
+    print(f"download: {model.label}, {size_text(size_bytes)}, checked, {arguments.took}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ two variants compared. What cannot be measured is given with its reason; where n
 false and `reason` says why.
 """
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,7 +33,6 @@ def main() -> None:
         appearance="the same",
         pairs="JSON file for every two variants",
     )
-    begin_s = time.perf_counter()
     params = load_params()
     generated = []
     for variant in params.variants.values():
@@ -62,7 +60,7 @@ def main() -> None:
     write_json(arguments.pairs, {"pairs": pairs})
     print(
         f"evaluate: {len(sets.ids)} images of {len(generated)} variants, {len(pairs)} pairs of variants, "
-        f"{time.perf_counter() - begin_s:.1f} s"
+        f"{arguments.took}"
     )
 
 

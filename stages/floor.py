@@ -6,7 +6,6 @@ how far those are from the stored images, in the same measures as every variant.
 is smaller than that of a rerun means anything; one that is as large as that of another seed has changed everything.
 """
 
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,7 +80,6 @@ def main() -> None:
     arguments = command_line(
         __doc__, "models", "images", "noise", "output", base="the base model, which may bring a CLIP"
     )
-    begin_s = time.perf_counter()
     params = load_params()
     settings, baseline = params.quality, params.variant(params.baseline)
     prompts = load_prompts(Path(params.prompts.file), params.prompts.sets)
@@ -108,7 +106,7 @@ def main() -> None:
     seeds = runs.pop("seeds")
     write_json(arguments.output, {**names, "measured": True, "device": device, "runs": runs, "seeds": seeds})
     identical = ", ".join(f"{name} {run['identical']} of {run['images']}" for name, run in runs.items())
-    print(f"floor: {baseline.label} generated again, identical: {identical}, {time.perf_counter() - begin_s:.1f} s")
+    print(f"floor: {baseline.label} generated again, identical: {identical}, {arguments.took}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ asked about each finished image and changes none. Of an architecture with random
 images.json says why.
 """
 
-import time
 from pathlib import Path
 
 from tqdm import tqdm
@@ -69,7 +68,6 @@ def main() -> None:
     arguments = command_line(
         __doc__, "variant", "noise", model="the variant's model folder", output="folder for the images"
     )
-    begin_s = time.perf_counter()
     params = load_params()
     variant = params.variant(arguments.variant)
     if passed_on("generate", variant, obstacle_left_in(arguments.model), arguments.output):
@@ -94,7 +92,7 @@ def main() -> None:
     flagged = sum(entry["flagged"] for entry in entries)
     print(
         f"generate: {variant.label}, {len(entries)} images on {device}, {flagged} flagged by the safety checker, "
-        f"{time.perf_counter() - begin_s:.1f} s"
+        f"{arguments.took}"
     )
 
 

@@ -3,7 +3,6 @@
 Their shape is the one that the pipeline itself prepares for an image with the arguments of params.yaml.
 """
 
-import time
 from pathlib import Path
 
 from stages.lib.project.command_line import command_line
@@ -31,7 +30,6 @@ def latent_shape(base: Path, params: Params) -> tuple[int, ...]:
 def main() -> None:
     """Write one FP32 tensor (...) per prompt id."""
     arguments = command_line(__doc__, "base", output="safetensors file to write")
-    start = time.perf_counter()
     params = load_params()
     prompts = load_prompts(Path(params.prompts.file), params.prompts.sets)
 
@@ -43,7 +41,7 @@ def main() -> None:
     shape = latent_shape(arguments.base, params)
     write_bytes(arguments.output, save({row.id: initial_latents(shape, row.seed)[0] for row in prompts}))
     size = " x ".join(str(length) for length in shape)
-    print(f"noise: {len(prompts)} images, latents {size}, {time.perf_counter() - start:.1f} s")
+    print(f"noise: {len(prompts)} images, latents {size}, {arguments.took}")
 
 
 if __name__ == "__main__":

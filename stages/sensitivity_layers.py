@@ -6,7 +6,6 @@ measurement chooses the layers of a variant with `mean_bits`.
 """
 
 import math
-import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -119,7 +118,6 @@ def layer_rows(noise: Mapping[str, "LayerNoise"], block_of: Callable, kind_of: C
 def main() -> None:
     """Round, predict, compare, write, print one line."""
     arguments = command_line(__doc__, "base", "calibration", "output")
-    begin_s = time.perf_counter()
     params = load_params()
     if reason := params.not_generated:
         write_json(arguments.output, {"measured": False, "reason": reason})
@@ -157,7 +155,7 @@ def main() -> None:
     worst = report["layers"][0]
     print(
         f"sensitivity_layers: {len(noise)} layers on {report['examples']} inputs, '{worst['layer']}' suffers most from "
-        f"4 bits ({-10 * math.log10(worst['noise_4_bits']):.1f} dB), {time.perf_counter() - begin_s:.1f} s"
+        f"4 bits ({-10 * math.log10(worst['noise_4_bits']):.1f} dB), {arguments.took}"
     )
 
 

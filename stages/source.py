@@ -5,7 +5,6 @@ architecture that of its configurations and the seed of its weights, for the Hub
 `download` depends on what it writes.
 """
 
-import time
 from pathlib import Path
 
 from stages.lib.models.adapters import adapter_files
@@ -50,10 +49,9 @@ def digests(paths: list[Path]) -> list[dict[str, str]]:
 
 def main() -> None:
     arguments = command_line(__doc__, output="the JSON to write")
-    start_s = time.perf_counter()
     params = load_params()
     write_json(arguments.output, describe(params.model, params.chosen_model))
-    print(f"source: {params.chosen_model.label}, {time.perf_counter() - start_s:.1f} s")
+    print(f"source: {params.chosen_model.label}, {arguments.took}")
 
 
 if __name__ == "__main__":

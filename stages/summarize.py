@@ -6,8 +6,6 @@ for `dvc plots show` the same rows in one file. Variants that cannot run here ar
 computed of them. A figure that belongs to another machine, baseline or format stops the stage: nothing stale is joined.
 """
 
-import time
-
 from stages.lib.project.command_line import command_line
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import whole_folder, write_json
@@ -38,7 +36,6 @@ def main() -> None:
         metrics="folder for one short row per variant",
         rows="file for these rows together, every key in each",
     )
-    begin_s = time.perf_counter()
     params = load_params()
     environment = arguments.reports / "environment.json"
     reports = arguments.reports / params.model
@@ -65,7 +62,7 @@ def main() -> None:
     write_json(arguments.rows, [{key: row[key] for key in METRICS_KEYS} for row in rows])
     print(
         f"summarize: {len(rows)} variants, {len(unavailable)} left out, {len(pairs)} pairs of "
-        f"{rows[0]['images'] or 0} images, {time.perf_counter() - begin_s:.1f} s"
+        f"{rows[0]['images'] or 0} images, {arguments.took}"
     )
 
 
