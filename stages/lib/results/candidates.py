@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.lib.results.machines import Machine, MeasuredModel, machine_title
-from stages.lib.results.records import Results, VariantResult
+from stages.lib.results.records import MeasuredVariant, Results
 from stages.lib.results.speeds import Range, speedup_of
 
 RUNTIME_MIB = 150  # what a small runtime takes besides the model; Python with PyTorch takes more
@@ -61,7 +61,7 @@ def candidates_here(results: Results) -> tuple[Candidate, ...]:
 
 def candidates_there(model: MeasuredModel) -> tuple[Candidate, ...]:
     """Every variant that another machine measured of one model; none if its baseline is missing there."""
-    baseline = next((item for item in model.variants if item.variant.label == model.baseline and item.timed), None)
+    baseline = next((item for item in model.variants if item.label == model.baseline and item.timed), None)
     if baseline is None:
         return ()
     return tuple(candidate(item, item is baseline, item.variant.device) for item in model.variants)
@@ -80,14 +80,14 @@ def sources(results: Results, machines: tuple[Machine, ...], model: str, label: 
     return [here, *there]
 
 
-def candidate(item: VariantResult | Any, is_baseline: bool, device: str) -> Candidate:
-    """The candidate of a VariantResult or a MeasuredVariant."""
+def candidate(item: MeasuredVariant, is_baseline: bool, device: str) -> Candidate:
+    """The candidate of a variant."""
     timing, quality = item.timing, item.quality
     is_timed = timing["measured"]
     judged = quality.get("measured", True)
     return Candidate(
-        name=item.variant.name,
-        label=item.variant.label,
+        name=item.name,
+        label=item.label,
         device=timing.get("device", device),
         simulated=item.variant.simulated,
         is_baseline=is_baseline,

@@ -20,45 +20,15 @@ from stages.lib.formats.shared.availability import Obstacle
 from stages.lib.models.inventory import compression
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import read_json
-from stages.lib.project.measurement import Measurement
 from stages.lib.project.params import AnyVariant, Variant, variant_of
 from stages.lib.project.params_errors import explain
 from stages.lib.results.evidence import seal
-from stages.lib.results.records import Results
+from stages.lib.results.records import MeasuredVariant, Results
 from stages.lib.results.speeds import stated
 
 FILES = ("size", "timing", "quality", "origin")
 # What two variants may differ in and still be the same format on two machines.
 NAMING = {"name", "label", "device"}
-
-
-@dataclass(frozen=True)
-class MeasuredVariant:
-    """One variant as another machine measured it."""
-
-    variant: Variant
-    size: dict[str, Any]
-    timing: dict[str, Any]
-    quality: dict[str, Any]
-    compression: float | None
-    commit: str | None
-
-    @property
-    def timed(self) -> bool:
-        """Whether its speed and memory were measured."""
-        return self.timing["measured"]
-
-    @property
-    def batches(self) -> list[dict[str, Any]]:
-        """Size, seconds an image and peak in MiB of each batch that was timed."""
-        return [
-            {
-                "batch_size": batch["batch_size"],
-                "latency_s": Measurement.from_json(batch["latency_per_image_s"]).median,
-                "run_peak_mib": batch["run_peak_mib"],
-            }
-            for batch in self.timing.get("batches", ())
-        ]
 
 
 @dataclass(frozen=True)
@@ -85,9 +55,7 @@ class MeasuredModel:
     @property
     def replayed(self) -> list[str]:
         """The labels of the variants whose batches replay what the GPU was asked to do once."""
-        return [
-            item.variant.label for item in self.variants if item.batches and isinstance(item.variant.compile_mode, str)
-        ]
+        return [item.label for item in self.variants if item.batches and isinstance(item.variant.compile_mode, str)]
 
     @property
     def commits(self) -> dict[str, list[str]]:
@@ -95,7 +63,7 @@ class MeasuredModel:
         found: dict[str, list[str]] = {}
         for item in self.variants:
             if item.commit:
-                found.setdefault(item.commit, []).append(item.variant.label)
+                found.setdefault(item.commit, []).append(item.label)
         return found
 
 
@@ -211,7 +179,7 @@ def compare_machines(machines: tuple[Machine, ...], results: Results, model: str
     A cell has `speedup`, over that machine's own baseline, `latency_s` and `device`. This machine, which measured
     `model`, has the first column of it.
     """
-    columns: dict[str, list[tuple[str, Sequence[Any]]]] = {
+    columns: dict[str, list[tuple[str, Sequence[MeasuredVariant]]]] = {
         model: [(machine_title(results.environment), results.variants)]
     }
     labels = {}
@@ -227,14 +195,14 @@ def compare_machines(machines: tuple[Machine, ...], results: Results, model: str
     return [comparison for comparison in comparisons if comparison.rows]
 
 
-def _rows(columns: list[Sequence[Any]]) -> list[tuple[str, list[dict[str, Any] | None]]]:
+def _rows(columns: list[Sequence[MeasuredVariant]]) -> list[tuple[str, list[dict[str, Any] | None]]]:
     """By format: its label and a cell for each column of variants."""
     cells: dict[str, dict[int, dict[str, Any]]] = {}
     labels: dict[str, str] = {}
     for number, items in enumerate(columns):
         for item in (item for item in items if item.timed):
             key = same_format(item.variant)
-            labels.setdefault(key, item.variant.label)
+            labels.setdefault(key, item.label)
             shown = {name: item.timing[name] for name in ("latency_s", "speedup", "device")}
             cells.setdefault(key, {})[number] = shown
     found = ((labels[key], row) for key, row in cells.items() if len(row) > 1)

@@ -20,19 +20,16 @@ from stages.lib.timing.prediction import RuntimeSpeedup
 SENSITIVITIES = ("components", "steps", "layers")
 
 
-@dataclass(frozen=True)
-class VariantResult:
-    """What was measured of one variant: the files of reports/M/*/V.json and of its images."""
+@dataclass(frozen=True, kw_only=True)
+class MeasuredVariant:
+    """What was measured of one variant, here or on another machine, there at `commit`, if that is known."""
 
     variant: Variant
-    is_baseline: bool
-    compression: float
+    compression: float | None
     size: dict[str, Any]
     timing: dict[str, Any]
     quality: dict[str, Any]
-    generated: dict[str, Any]
-    runtime: RuntimeSpeedup | None = None
-    appearance: dict[str, Any] = field(default_factory=dict)
+    commit: str | None = None
 
     @property
     def name(self) -> str:
@@ -44,6 +41,33 @@ class VariantResult:
         """The name in tables and charts."""
         return self.variant.label
 
+    @property
+    def timed(self) -> bool:
+        """Whether its speed and memory were measured."""
+        return self.timing["measured"]
+
+    @property
+    def batches(self) -> list[dict[str, Any]]:
+        """Size, seconds an image and peak in MiB of each batch that was timed."""
+        return [
+            {
+                "batch_size": batch["batch_size"],
+                "latency_s": Measurement.from_json(batch["latency_per_image_s"]).median,
+                "run_peak_mib": batch["run_peak_mib"],
+            }
+            for batch in self.timing.get("batches", ())
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantResult(MeasuredVariant):
+    """What was measured of one variant here: the files of reports/M/*/V.json and of its images."""
+
+    is_baseline: bool
+    generated: dict[str, Any]
+    runtime: RuntimeSpeedup | None = None
+    appearance: dict[str, Any] = field(default_factory=dict)
+
     def component_compression(self, number: int, baseline: "VariantResult") -> float:
         """Compression of the component that stands at `number` in the size report."""
         return compression(baseline.size["components"][number], self.size["components"][number])
@@ -52,11 +76,6 @@ class VariantResult:
         """The compression as a share of that which the bits per weight promise."""
         bits = self.size["theoretical_mib"] / self.size["parameters"]
         return 100 * self.compression * bits * baseline.size["parameters"] / baseline.size["theoretical_mib"]
-
-    @property
-    def timed(self) -> bool:
-        """Whether its speed and memory were measured."""
-        return self.timing["measured"]
 
     @property
     def work(self) -> list[ExecutedWork]:
