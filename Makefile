@@ -4,13 +4,15 @@
 # make benchmark  speed-ups of all variants, from fresh alternating runs: over the baseline, over FP32 in the same runtime
 # make memory   peak memory of every stage with 8 and with 64 prompts
 # make faults   60 kills of a run, each of which must go on, and 1,000 generated inputs for every parser
+# make referee  40 figures of the last run again, with numpy, scikit-image and scipy alone, without a line of stages/
 # All set everything up by themselves. PYTHON=... names an interpreter (3.11 or newer), PYTEST_ARGS=... goes to pytest,
-# BENCHMARK_ARGS=... to tools.benchmark, MEMORY_ARGS=... to tools.memory.
+# BENCHMARK_ARGS=... to tools.benchmark, MEMORY_ARGS=... to tools.memory,
+# REFEREE_ARGS=... to tests.referee (--seed, --figures, --root).
 export PYTHON
 unexport PYTHONSAFEPATH PYTHONOPTIMIZE
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: report test faults lint benchmark memory
+.PHONY: report test faults lint benchmark memory referee
 
 report: .venv/.installed
 	@python -m tools.run $(if $(QUICK),--quick)
@@ -29,6 +31,9 @@ benchmark: .venv/.installed
 
 memory: .venv/.installed
 	@python -m tools.memory $(MEMORY_ARGS)
+
+referee: .venv/.installed
+	@python -m tests.referee $(REFEREE_ARGS)
 
 lint: .venv/.installed
 	ruff check .

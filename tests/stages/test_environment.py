@@ -72,6 +72,24 @@ def test_another_number_of_threads_is_another_fingerprint(project):
     assert len(fingerprints) == 2
 
 
+def test_two_machines_of_the_same_name_have_two_fingerprints(tmp_path, monkeypatch):
+    """Protects from timings of another "AMD EPYC", which was half as fast; the identifier itself is nowhere."""
+    found = []
+    for identifier in ("3d1219c7", "4e2320d8"):
+        (tmp_path / identifier).write_text(f"{identifier}\n", encoding="ascii")
+        monkeypatch.setattr("stages.lib.timing.machine.MACHINE_ID", tmp_path / identifier)
+        found.append(describe())
+    assert found[0]["fingerprint"] != found[1]["fingerprint"] and "3d1219c7" not in json.dumps(found)
+    assert {**found[0]["machine"], "id": ""} == {**found[1]["machine"], "id": ""}
+
+
+def test_the_build_of_a_library_is_part_of_the_fingerprint():
+    """Protects from 500 MiB and another speed of a PyTorch with CUDA under the same version."""
+    import torch
+
+    assert describe()["software"]["torch"] == str(torch.__version__)
+
+
 @pytest.mark.parametrize("threads", ["", "1"])
 def test_the_threads_are_those_that_torch_uses(tmp_path, threads):
     """Protects the number in the report: it is computed without importing torch."""
@@ -97,6 +115,7 @@ def test_it_holds_the_fields_that_reports_show_and_no_others():
     assert {"python", "torch", "cuda", "diffusers", "transformers", "numpy"} <= set(content["software"])
     machine = content["machine"]
     assert set(machine) == {
+        "id",
         "cpu",
         "architecture",
         "physical_cores",

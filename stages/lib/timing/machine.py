@@ -7,6 +7,7 @@ import os
 import platform
 import runpy
 import subprocess
+import uuid
 from pathlib import Path
 
 import psutil
@@ -22,7 +23,7 @@ X86_SETS = ("avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw", "avx512_vn
 AMX_SETS = ("amx_tile", "amx_int8", "amx_bf16")
 ARM_SETS = ("asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2")
 INSTRUCTION_SETS = X86_SETS + AMX_SETS + ARM_SETS
-CPU_INFO = Path("/proc/cpuinfo")
+CPU_INFO, MACHINE_ID = Path("/proc/cpuinfo"), Path("/etc/machine-id")
 # The pipeline runs without these: tools.measure_machine needs no DVC.
 OPTIONAL_PACKAGES = ("dvc",)
 
@@ -34,6 +35,7 @@ def describe() -> dict:
     gpu, gpu_memory_gib, gpu_compute_capability = _gpu()
     physical, logical = cores_here()
     machine = {
+        "id": _machine_id(),
         "cpu": _cpu_name(fields),
         "architecture": platform.machine(),
         "physical_cores": physical,
@@ -48,6 +50,18 @@ def describe() -> dict:
     content = {"machine": machine, "software": _software(), "threads": thread_count(physical, os.environ)}
     text = json.dumps(content, sort_keys=True)
     return {"fingerprint": hashlib.sha256(text.encode()).hexdigest()[:12], **content}
+
+
+def _machine_id() -> str:
+    """A hash of the system's own identifier and the address of its network card: two machines may be called alike.
+
+    Salted, so that nothing of it can be looked up elsewhere.
+    """
+    own = MACHINE_ID.read_text(encoding="ascii").strip() if MACHINE_ID.exists() else ""
+    address = uuid.getnode()
+    if address >> 40 & 1:  # drawn by chance where there is no card
+        address = 0
+    return hashlib.sha256(f"quantized diffusion models, {own}, {address}".encode()).hexdigest()[:12]
 
 
 def _cpu_fields() -> dict[str, str]:
@@ -96,7 +110,8 @@ def _software() -> dict[str, str | None]:
         versions[package] = installed_version(package)
         if versions[package] is None and package not in OPTIONAL_PACKAGES:
             raise UserError(f"package '{package}' is not installed: run `pip install -r requirements.txt`")
-    # torch says in a file of constants which CUDA it was built for.
+    # torch says in a file of constants how it was built, +cpu or for which CUDA; its metadata need not.
     torch_folder = Path(importlib.util.find_spec("torch").origin).parent
-    versions["cuda"] = runpy.run_path(str(torch_folder / "version.py")).get("cuda")
+    build = runpy.run_path(str(torch_folder / "version.py"))
+    versions |= {"torch": build["__version__"], "cuda": build.get("cuda")}
     return versions
