@@ -87,7 +87,8 @@ def test_the_stage_times_two_fresh_processes_in_turns(project: Path, monkeypatch
     for number in range(2):
         names = [call["variant"] for call in timing["calls"] if call["restart"] == number]
         assert names == names[::-1] and set(names) == {"bf16", "fp32"}
-    assert (timing["restarts"], timing["precise"], timing["limit_s"]) == (2, False, 1.0)
+    ratio = timing["ratio"]
+    assert (ratio["restarts"], timing["limit_s"]) == (2, 1.0) and ratio["low"] <= ratio["value"] <= ratio["high"]
     assert all(call["interruptions_per_s"] >= 0 for call in timing["calls"])
     measured = {item["name"]: item for item in timing["measurements"]}
     for variant, name in (("bf16", "latency_s"), ("fp32", "baseline_latency_s")):
@@ -97,12 +98,10 @@ def test_the_stage_times_two_fresh_processes_in_turns(project: Path, monkeypatch
     kept = paired_ratios(timing["calls"])
     assert sum(map(len, kept)) + timing["discarded"] == 4  # other programs interrupt calls as they like
     everything = [{**call, "discarded": False} for call in timing["calls"]]
-    assert timing["speedup"] == pytest.approx(ratio_of(kept or paired_ratios(everything)).value, rel=1e-5)
-    assert timing["speedup_low"] <= timing["speedup"] <= timing["speedup_high"]
-    assert timing["latency_s"] == measured["latency_s"]["median"] > 0
+    assert ratio["value"] == pytest.approx(ratio_of(kept or paired_ratios(everything)).value, rel=1e-5)
     assert (measured["load_time_s"]["n"], measured["first_call_s"]["n"], measured["libraries_mib"]["n"]) == (1, 2, 1)
     assert 50 < timing["libraries_mib"] < timing["run_peak_mib"]
-    assert timing["load_time_s"] > 0 and timing["latency_s"] > 0
+    assert timing["load_time_s"] > 0
     assert timing["memory_kind"] == "rss" and 50 < timing["run_peak_mib"] < 3000
     assert timing["load_peak_mib"] > 50
     (batch,) = timing["batches"]
