@@ -47,6 +47,10 @@ class Run:
         found = {id: self.distances(self.baseline, name, id)[key] for id in self.ids(name)}
         return {id: value for id, value in found.items() if value is not None}
 
+    def recorded(self, key: str, name: str) -> dict[str, float]:
+        """The same with the digits of the records, of which the summary is made."""
+        return {id: float(f"{value:.6g}") for id, value in self.values(key, name).items()}
+
     def kinds(self) -> dict[str, list[Figure]]:
         """By kind of figure: every figure of this run of that kind."""
         kinds = (self.images, self.means, self.tails, self.shifts, self.pairs, self.comparisons, self.primary)
@@ -88,10 +92,16 @@ class Run:
         if np.ptp(values) == 0:
             return values[0], values[0]
         rng = np.random.default_rng(self.settings["seed"])
+        scale = np.abs(values).max()
+
+        def mean(drawn: np.ndarray, axis: int) -> np.ndarray:
+            """Of few values many resamples have the mean itself, but for rounding."""
+            return np.round(np.mean(drawn, axis=axis) / scale, 12) * scale
+
         options = {"n_resamples": self.settings["resamples"], "method": "BCa", "vectorized": True, "rng": rng}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return stats.bootstrap((values,), np.mean, confidence_level=confidence, **options).confidence_interval
+            return stats.bootstrap((values,), mean, confidence_level=confidence, **options).confidence_interval
 
     def tails(self) -> Iterator[Figure]:
         for name, key in product(self.others, MEASURES):
@@ -138,7 +148,7 @@ class Run:
                     yield where, stored, lambda o=one, v=other, k=key, p=part: self._comparison(o, v, k, p)
 
     def _comparison(self, one: str, other: str, key: str, part: str) -> float:
-        first, second = self.values(key, one), self.values(key, other)
+        first, second = self.recorded(key, one), self.recorded(key, other)
         found = [second[id] - first[id] for id in second if id in first]
         if part == "mean":
             return np.mean(found)
@@ -156,7 +166,7 @@ class Run:
         p = {}
         for row in self.summary["primary"]:
             own = row["variant"]
-            tests = {"ssim": (list(self.values("ssim", own).values()), 1 - self.settings["margins"]["ssim"])}
+            tests = {"ssim": (list(self.recorded("ssim", own).values()), 1 - self.settings["margins"]["ssim"])}
             changes = [image["clip_score_change"] for image in self.read(f"quality/{own}.json")["per_image"]]
             tests["clip_score_change"] = (changes, -self.settings["margins"]["clip_score"])
             p |= {(own, key): stats.ttest_1samp(*test).pvalue for key, test in tests.items() if key in row}

@@ -51,7 +51,8 @@ def bootstrap_means(rows: np.ndarray, counts: np.ndarray, confidence: float) -> 
     found = np.repeat(observed[:, None], 2, axis=1)
     for number in np.flatnonzero(np.ptp(rows, axis=1) > 0):
         ordered = means[:, number]
-        below = np.searchsorted(ordered, observed[number], "left") + np.searchsorted(ordered, observed[number], "right")
+        tie = 1e-12 * np.abs(rows[number]).max()  # of few values many resamples have the mean itself, but for rounding
+        below = np.searchsorted(ordered, observed[number] - tie) + np.searchsorted(ordered, observed[number] + tie)
         share = np.clip(below / (2 * len(ordered)), 0.5 / len(ordered), 1 - 0.5 / len(ordered))
         bias = normal.inv_cdf(share)
         spread = rows[number] - observed[number]
