@@ -5,6 +5,7 @@ An architecture with random weights generates one image in two steps: its number
 """
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,9 @@ def collect(
             kept = range(len(calls))
             if any(seen.step for seen in calls[:-1]):  # called in every step
                 kept = torch.randperm(len(calls), generator=choice)[:denoiser_calls].sort().values.tolist()
-            found.setdefault(name, []).extend(calls[number].call for number in kept)
+            found.setdefault(name, []).extend(
+                replace(calls[number].call, used=tuple(sorted(calls[number].used))) for number in kept
+            )
     return found
 
 

@@ -11,7 +11,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from stages.lib.formats import BACKENDS
-from stages.lib.formats.shared.availability import obstacle_of, passed_on
+from stages.lib.formats.shared.availability import CannotMake, obstacle_of, passed_on
 from stages.lib.formats.shared.choice import on_model
 from stages.lib.formats.shared.loaded_size import LoadingProcess, loaded_bytes
 from stages.lib.models.calibration import read_calls
@@ -47,21 +47,40 @@ def main() -> None:
         output="the folder to write",
         size="the size report (JSON) to write",
     )
-    meter = process_meter()
     start_s = time.perf_counter()
-    variant = load_params().variant(arguments.variant)
-    obstacle = obstacle_of(arguments.environment, variant)
-    if passed_on("quantize", variant, obstacle, arguments.output, arguments.size):
+    params = load_params()
+    variant, outputs = params.variant(arguments.variant), (arguments.output, arguments.size)
+    if passed_on("quantize", variant, obstacle_of(arguments.environment, variant), *outputs):
         return
-    entry, variant = BACKENDS[variant.backend], on_model(variant, arguments.base)
     parameters = base_parameters(arguments.base)
+    inputs = {"calibration": read_calls(arguments.calibration)} if variant.needs_calls else {}
+    try:
+        report = make(arguments.base, on_model(variant, arguments.base), arguments.output, parameters, inputs)
+    except CannotMake as error:
+        if variant.name == params.baseline:
+            raise
+        passed_on("quantize", variant, error.obstacle, *outputs)
+        return
+    write_json(arguments.size, report)
+    base = {"disk_mib": sum(disk_bytes(arguments.base).values()) / MIB, "parameters": sum(parameters.values())}
+    smaller = compression(base, report)
+    left_out = report["parameters_left_out"]
+    note = f", {left_out:,} parameters that generation does not need left out" if left_out else ""
+    print(
+        f"quantize: {variant.label}, {report['disk_mib']:.1f} MiB on disk ({smaller:.2f}x smaller{note}), "
+        f"peak {report['quantize_peak_mib']:,.0f} MiB, {time.perf_counter() - start_s:.1f} s"
+    )
+
+
+def make(base: Path, variant: Variant, out: Path, parameters: dict[str, int], inputs: dict) -> dict:
+    """Write the variant's folder; the content of its size report. `parameters` are those of each component."""
+    meter, entry = process_meter(), BACKENDS[variant.backend]
     peak = entry.calibrated_peak if variant.needs_calibration else entry.quantize_peak
     check_memory(peak * 4 * max(parameters.values()), f"making {variant.label}")
-    inputs = {"calibration": read_calls(arguments.calibration)} if variant.needs_calibration else {}
-    with LoadingProcess(variant.name) as process, whole_folder(arguments.output) as folder:
+    with LoadingProcess(variant.name) as process, whole_folder(out) as folder:
         backend = entry.load_module()
         begin_s = time.perf_counter()
-        backend.quantize(arguments.base, variant, folder, **inputs)
+        backend.quantize(base, variant, folder, **inputs)
         making = {"quantize_s": time.perf_counter() - begin_s, "quantize_peak_mib": meter.peak_mib()}
         tensors = backend.inventory(folder, variant)
         check_memory(loaded_bytes(folder, variant), f"loading {variant.label}")
@@ -75,15 +94,7 @@ def main() -> None:
             bits={component: _bits(folder, component, variant) for component in parameters},
             base_parameters=parameters,
         )
-    write_json(arguments.size, report | making)
-    base = {"disk_mib": sum(disk_bytes(arguments.base).values()) / MIB, "parameters": sum(parameters.values())}
-    smaller = compression(base, report)
-    left_out = report["parameters_left_out"]
-    note = f", {left_out:,} parameters that generation does not need left out" if left_out else ""
-    print(
-        f"quantize: {variant.label}, {report['disk_mib']:.1f} MiB on disk ({smaller:.2f}x smaller{note}), "
-        f"peak {making['quantize_peak_mib']:,.0f} MiB, {time.perf_counter() - start_s:.1f} s"
-    )
+    return report | making
 
 
 def base_parameters(base: Path) -> dict[str, int]:

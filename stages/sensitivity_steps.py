@@ -1,7 +1,7 @@
 """Which denoising steps may be quantized?
 
-The first prompts are generated with one window of consecutive U-Net calls in an integer format and all others in FP32,
-and once with every call in it; text encoder and VAE are FP32 throughout.
+The first prompts are generated with one window of consecutive calls of the denoiser in an integer format and all others
+in FP32, and once with every call in it; all other networks are FP32 throughout.
 """
 
 import time
@@ -31,7 +31,7 @@ def windows_of(calls: int, width: int) -> list[range]:
     return [range(start, min(start + width, calls)) for start in range(0, calls, width)]
 
 
-def window_row(window: range, timesteps: Sequence[int], noise: Sequence[float], pairs: "Sequence[tuple]") -> dict:
+def window_row(window: range, timesteps: Sequence[float], noise: Sequence[float], pairs: "Sequence[tuple]") -> dict:
     """One point of the curve, over images: `noise` of the latents, and `pairs` of images (reference, generated)."""
     from stages.lib.quality.metrics import psnr_db
 
@@ -62,36 +62,31 @@ def stepped_formats(formats: dict[str, Variant]) -> dict[str, Variant]:
 
 @dataclass(frozen=True)
 class Stepped:
-    """One prompt: the timesteps of its U-Net calls, and by format and window (the last one is every call) the noise of
-    the latents and the two images."""
+    """One prompt: the timesteps of the denoiser's calls, and by format and window (the last one is every call) the
+    noise of the latents and the two images."""
 
-    timesteps: "list[int]"
+    timesteps: "Sequence[float]"
     formats: "dict[str, list[tuple[float, tuple[np.ndarray, np.ndarray]]]]"
 
 
 def generate_prompt(studio: "Studio", width: int, opened: "Opened", prompt: "Prompt") -> Stepped:
     """One prompt in FP32, and in each format with each window of `width` calls, and every call, quantized."""
-    from stages.lib.generation.noise import read_noise
+    from stages.lib.models.kinds import kind_of
     from stages.lib.sensitivity.probe_points import noise_to_signal
-    from stages.lib.sensitivity.swapping import Recorder, Switching, decode, denoise, encode
+    from stages.lib.sensitivity.swapping import generate, generate_answered, in_window
 
-    pipeline, noise = opened.pipeline, read_noise(studio.noise, prompt.id)
-    steps, scale = studio.generation.steps, studio.generation.guidance_scale
-    unet, vae = pipeline.unet, pipeline.vae
-    text = encode(pipeline, pipeline.text_encoder, prompt.prompt, scale > 1)
-    recorder = Recorder(unet)
-    latents = denoise(pipeline, recorder, text, noise, steps, scale, "FP32")
-    image = decode(pipeline, vae, latents, "FP32")
-    calls = len(recorder.timesteps)
+    kind, plain = kind_of(studio.base), generate(studio, opened.pipeline, prompt)
+    denoiser = kind.of_role("denoiser")[0]
+    replayed = {part: plain.answers[part] for part in kind.of_role("text_encoders") if part in plain.answers}
+    calls = len(plain.timesteps)
     found: dict[str, list] = {}
     for name, networks in opened.networks.items():
         for window in [*windows_of(calls, width), range(calls)]:
-            switching = Switching(unet, networks["unet"], window, recorder.answers)
-            other = denoise(pipeline, switching, text, noise, steps, scale, name)
-            pair = image, decode(pipeline, vae, other, name)
-            found.setdefault(name, []).append((noise_to_signal(latents, other), pair))
-    pipeline.unet = unet
-    return Stepped(recorder.timesteps, found)
+            around = in_window(networks[denoiser], window, plain.answers[denoiser], denoiser, replayed)
+            run = generate_answered(studio, opened.pipeline, prompt, name, around)
+            found.setdefault(name, []).append((noise_to_signal(plain.latents, run.latents), (plain.image, run.image)))
+    timesteps = [int(time) if float(time).is_integer() else time for time in plain.timesteps]
+    return Stepped(timesteps, found)
 
 
 def main() -> None:
@@ -105,12 +100,15 @@ def main() -> None:
         return
 
     from stages.lib.formats.shared.devices import resolve_device
+    from stages.lib.models.call_arguments import arguments_of
+    from stages.lib.models.kinds import kind_of
     from stages.lib.sensitivity.swapping import Studio, sensitivity_prompts
 
     prompts, width = sensitivity_prompts(params), params.sensitivity.window
     formats = stepped_formats({name: item.variant(name) for name, item in params.sensitivity.formats.items()})
     device = resolve_device("auto", params.device)
-    studio = Studio(arguments.base, arguments.calibration, arguments.noise, device, params.generation, formats)
+    call = arguments_of(params, kind_of(arguments.base).pipeline_class())
+    studio = Studio(arguments.base, arguments.calibration, arguments.noise, device, call, formats)
     images = map_in_pool(studio.open, partial(generate_prompt, studio, width), prompts, studio.pool(len(prompts)))
     generated = list(tqdm(images, "sensitivity steps", len(prompts), unit="image", mininterval=1))
     timesteps = generated[0].timesteps
@@ -131,7 +129,7 @@ def main() -> None:
     }
     write_json(arguments.output, report)
     print(
-        f"sensitivity_steps: {len(windows)} windows of {len(timesteps)} U-Net calls, {len(prompts)} images, "
+        f"sensitivity_steps: {len(windows)} windows of {len(timesteps)} calls of the denoiser, {len(prompts)} images, "
         f"{len(rows)} formats, {time.perf_counter() - begin_s:.1f} s"
     )
 

@@ -1,5 +1,6 @@
 """Every kind of pipeline through the stages that make and use its networks, and every back end of PyTorch on it."""
 
+from collections import Counter
 from pathlib import Path
 
 import diffusers
@@ -9,11 +10,12 @@ import torch
 
 from stages.calibrate import collect
 from stages.lib.formats import BACKENDS
+from stages.lib.formats.shared.availability import CannotMake
 from stages.lib.formats.shared.choice import on_model
 from stages.lib.generation.noise import initial_latents
 from stages.lib.generation.sampling import generate_image
 from stages.lib.models.call_arguments import call_arguments, noise_shape
-from stages.lib.models.calls import run, tensors_in
+from stages.lib.models.calls import run, split
 from stages.lib.models.components import load_pipeline, use_current_names
 from stages.lib.models.kinds import kind_of
 from stages.lib.models.watch import networks_of
@@ -78,7 +80,9 @@ class Model:
 
 
 def answers(network: torch.nn.Module, call) -> list[torch.Tensor]:
-    return [tensor.double() for tensor in tensors_in(run(network, call)) if tensor.is_floating_point()]
+    found = split(run(network, call))[0]
+    looked_at = call.used or found.keys()
+    return [item.double() for name, item in found.items() if name in looked_at and item.is_floating_point()]
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -104,7 +108,7 @@ def test_every_format_of_pytorch_is_made_accounted_for_and_generates(model, name
     """Protects formats on models of any kind: every byte explained, every network near FP32 and not it, an image."""
     chosen, backend = on_model(variant(name), model.folder), BACKENDS[FORMATS[name]["backend"]]
     module = backend.load_module()
-    calibration = {"calibration": model.calls} if chosen.needs_calibration else {}
+    calibration = {"calibration": model.calls} if chosen.needs_calls else {}
     module.quantize(model.folder, variant(name), tmp_path, **calibration)
     tensors = module.inventory(tmp_path, chosen)
     explanations(tmp_path, chosen, tensors, backend.operators, backend.exact)
@@ -137,3 +141,56 @@ def test_work_is_the_same_in_every_format_of_pytorch(model, tmp_path):
             for component, operator in {(row.component, row.operator) for row in rows}
         }
     assert counted["fp32"] == counted["dynamic"]
+
+
+GRAPHS = {
+    name: {"backend": name.partition(" ")[0], "device": "cpu", "compute": "float32", **weights}
+    for name, weights in {
+        "openvino": {"weights": "float32"},
+        "openvino INT8": {"weights": "int8", "activations": "int8"},
+        "onnxruntime": {"weights": "float32"},
+        "onnxruntime INT8": {"weights": "int8", "activations": "int8"},
+    }.items()
+}
+
+
+@pytest.fixture(scope="module", params=["sdxl", "flux", "pixart-sigma"])
+def exported(request, tiny_kind) -> Model:
+    return Model(request.param, tiny_kind(request.param))
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_graph_of_any_network_is_that_network(exported, name, tmp_path):
+    """Protects graphs of models that nobody has written a line for: near FP32, accounted for, and as much work."""
+    chosen = variant_of(name="v", label="V", **GRAPHS[name])
+    backend = BACKENDS[chosen.backend]
+    for package in type(chosen).packages:
+        pytest.importorskip(package, reason="the back end's package is optional")
+    module = backend.load_module()
+    module.quantize(exported.folder, chosen, tmp_path, calibration=exported.calls)
+    tensors = module.inventory(tmp_path, on_model(chosen, exported.folder))
+    explanations(tmp_path, on_model(chosen, exported.folder), tensors, backend.operators, backend.exact)
+    pipeline = module.load(tmp_path, chosen, "cpu")
+    errors = exported.errors(pipeline)
+    assert max(errors.values()) < (0.1 if "INT8" in name else 1e-5), errors
+    assert np.abs(exported.image(pipeline) - exported.rgb).max() <= (255 if "INT8" in name else 2)
+    counter = WorkCounter()
+    with counter.watching(exported.pipeline):
+        exported.image(exported.pipeline)
+    counts: dict[str, Counter] = {"torch": Counter(), "graph": Counter()}
+    for row in counter.rows():
+        counts["torch"][row.component] += row.multiply_accumulates
+    for row in module.executed_work(tmp_path, chosen):
+        counts["graph"][row["component"]] += row["multiply_accumulates"]
+    assert counts["torch"] == pytest.approx(counts["graph"], rel=0.01)
+
+
+def test_what_a_runtime_cannot_do_is_a_reason_and_nothing_is_written(tiny_kind, tmp_path):
+    """Protects somebody whose model has an operation that a runtime lacks from a traceback, and from half a model."""
+    pytest.importorskip("onnxruntime", reason="the back end's package is optional")
+    model = Model("z-image", tiny_kind("z-image"))
+    chosen = variant_of(name="v", label="V", **GRAPHS["onnxruntime"])
+    with pytest.raises(CannotMake, match="leave that network out of `components`") as told:
+        BACKENDS["onnxruntime"].load_module().quantize(model.folder, chosen, tmp_path, calibration=model.calls)
+    assert told.value.obstacle["reason"] == "not_exportable"
+    assert told.value.obstacle["network"] == "ZImageTransformer2DModel"

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from stages.lib.formats.shared.graphs import packages, tracing
+from stages.lib.formats.shared.graphs import packages
 from stages.lib.models import components
 from stages.lib.models.inventory import GRAPH, GRAPH_CONSTANTS, disk_bytes, memory_bytes
 from stages.lib.project.errors import UserError
@@ -173,8 +173,8 @@ def test_a_schedule_spares_the_first_calls_over_the_same_weights(made):
     }
     for _ in range(2):
         scheduled.scheduler.set_timesteps(2)
-        calls = [scheduled.unet(**inputs).sample for _ in range(3)]
-        expected = plain.unet(**inputs).sample
+        calls = [scheduled.unet(**inputs, return_dict=False)[0] for _ in range(3)]
+        expected = plain.unet(**inputs, return_dict=False)[0]
         assert not torch.equal(calls[0], expected)
         assert torch.equal(calls[1], expected) and torch.equal(calls[2], expected)
     rows = executed_work(made["full"], full.model_copy(update={"schedule": ("none",)}))
@@ -184,10 +184,10 @@ def test_a_schedule_spares_the_first_calls_over_the_same_weights(made):
     assert torch.equal(_image(scheduled, 3), _image(scheduled, 3))
 
 
-def test_an_unchosen_component_stays_as_it_is(tiny_model, tmp_path):
+def test_an_unchosen_component_stays_as_it_is(tiny_model, calibration, tmp_path):
     """`components: [text_encoder]` leaves the bytes of the others, and the mixture draws."""
     variant = _variant(weights="int8", compute="float32", components=("text_encoder",))
-    quantize(tiny_model, variant, tmp_path)
+    quantize(tiny_model, variant, tmp_path, calibration=calibration)
     for component in ("unet", "vae", "safety_checker"):
         (base,), (made,) = (components.weight_files(part, component) for part in (tiny_model, tmp_path))
         with safe_open(base, "pt") as before, safe_open(made, "pt") as after:
@@ -254,12 +254,14 @@ def test_a_missing_package_is_told_with_the_command_that_installs_it(tiny_model,
         load(made["fp32"], _variant(**FORMATS["fp32"]), "cpu")
 
 
-def test_a_unet_with_other_inputs_is_refused(tiny_model):
+def test_a_call_that_is_not_the_traced_one_is_refused(made):
     """A condition that the graph would silently lose is an error."""
-    network = components.empty_component(tiny_model, "unet")
-    network.register_to_config(class_embed_type="timestep")
-    with pytest.raises(UserError, match="'class_embed_type' is not something back end 'openvino' can do"):
-        tracing.check_supported("openvino", "unet", network, tiny_model)
+    unet = load(made["fp32"], _variant(**FORMATS["fp32"]), "cpu").unet
+    inputs = {"sample": torch.randn(2, 4, 16, 16), "timestep": torch.tensor(5)}
+    inputs["encoder_hidden_states"] = torch.randn(2, 16, 32)
+    unet(**inputs, return_dict=False)
+    with pytest.raises(UserError, match="UNet2DConditionModel is called with other arguments than its graph was made"):
+        unet(**inputs, return_dict=False, added_cond_kwargs={"image_embeds": torch.randn(2, 8)})
 
 
 def test_another_batch_is_compiled_when_it_comes(made):

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from stages.lib.formats import BACKENDS
-from stages.lib.formats.shared.graphs.networks import OnCpu
 from stages.lib.generation.safety import compare_decisions, decide, margin_fields, read_decisions
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import variant_of
+from tests.reference import calibration_of
 from tests.tiny_project import images_of, write_images
 
 IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8))
@@ -30,7 +31,8 @@ def pipeline(request, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
         pytest.importorskip("openvino", reason="the back end's package is optional")
     variant = variant_of(name=name, label=name, device="cpu", **FORMATS[name])
     backend, folder = BACKENDS[variant.backend].load_module(), tmp_path_factory.mktemp(name)
-    backend.quantize(tiny_model, variant, folder)
+    inputs = {"calibration": calibration_of(tiny_model)} if variant.needs_calls else {}
+    backend.quantize(tiny_model, variant, folder, **inputs)
     return backend.load(folder, variant, "cpu")
 
 
@@ -76,7 +78,8 @@ def test_special_care_raises_the_margin_as_the_checker_does(pipeline):
 
 def test_a_checker_that_shows_no_embedding_has_no_margin_and_a_reason(pipeline, monkeypatch):
     """Protects against an invented margin."""
-    hidden = OnCpu(pipeline.safety_checker.config)
+    hidden = torch.nn.Module()
+    hidden.config = pipeline.safety_checker.config
     hidden.forward = lambda images, clip_input: (images, [True])
     monkeypatch.setattr(pipeline, "safety_checker", hidden)
     fields = margin_fields(decide(pipeline, IMAGE))

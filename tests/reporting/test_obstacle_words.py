@@ -26,6 +26,16 @@ OBSTACLES = {
         {"capability": 8.9, "dtype": "float8"},
         "cannot run here: float8 needs a GPU of compute capability 8.9 or more: run it on such a machine",
     ),
+    "not_exportable": (
+        {"network": "FluxTransformer2DModel", "operation": "aten::rms_norm"},
+        "cannot be made of this model: the runtime has no aten::rms_norm, which FluxTransformer2DModel needs: leave "
+        "that network out of `components`",
+    ),
+    "calls_differ": (
+        {"network": "QwenImageTransformer2DModel"},
+        "cannot be made of this model: calls of QwenImageTransformer2DModel differ in more than tensors, and a graph "
+        "is fixed: leave that network out of `components`",
+    ),
     "needs_instruction_set": (
         {"key": "compute", "value": "bfloat16", "sets": ["avx512_bf16", "amx_bf16"]},
         "cannot run here: compute bfloat16 needs a processor with AVX512_BF16 or AMX_BF16: use float32 in `compute`",

@@ -10,7 +10,7 @@ import torch
 from stages.lib.generation.safety import decide
 from stages.lib.models.components import load_pipeline
 from stages.lib.project.params import COMPONENTS
-from stages.lib.sensitivity.combinations import PROBE_POINTS, Generated, blame, damage, format_report
+from stages.lib.sensitivity.combinations import Generated, blame, damage, format_report, points_of
 from stages.lib.sensitivity.criticality import decision_effect, image_effect
 from stages.lib.sensitivity.probe_points import (
     cosine,
@@ -22,8 +22,10 @@ from stages.lib.sensitivity.probe_points import (
 )
 from stages.lib.sensitivity.shapley import subsets
 
+PLAYERS = dict(zip(("denoiser", "decoder", "text_encoders", "safety_checker"), COMPONENTS, strict=True))
 
-def generated(embedding: float = 0, latent: float = 0, level: int = 0, margin: float = -0.1) -> Generated:
+
+def generated(embedding: float = 0, latent: float = 0, level: int = 0, margin: float | None = -0.1) -> Generated:
     """What a prompt gave, with an error of so much at each tap."""
     embeddings = torch.tensor([[1.0, embedding]])
     latents = torch.tensor([3.0, 4.0 + latent])
@@ -67,7 +69,7 @@ def test_every_word_is_reached_and_worse_is_never_milder():
 
 
 def test_nothing_quantized_has_no_effect():
-    report = format_report([all_combinations({})] * 2, 200, 0)
+    report = format_report([all_combinations({})] * 2, PLAYERS, 200, 0)
     assert len(report["combinations"]) == 16
     for row in report["combinations"]:
         assert (row["psnr_db"], row["identical"], row["latent_snr_db"], row["flips"]) == (None, 2, None, 0)
@@ -83,8 +85,8 @@ def test_shares_add_up_at_every_tap_and_only_upstream_components_have_some():
         "vae": {"level": 4},
         "safety_checker": {"margin": 0.03},
     }
-    probe_points = format_report([all_combinations(effects)], 200, 0)["probe_points"]
-    for tap, players in PROBE_POINTS.items():
+    probe_points = format_report([all_combinations(effects)], PLAYERS, 200, 0)["probe_points"]
+    for tap, players in points_of(PLAYERS).items():
         rows = probe_points[tap]["components"]
         assert [row["component"] for row in rows] == list(players)
         assert sum(row["share"] for row in rows) == pytest.approx(1)
@@ -113,7 +115,7 @@ def test_a_share_is_the_ratio_of_sums_and_four_images_cannot_tell_it():
 def test_a_word_for_the_mean_stands_beside_the_worst_image():
     """Negligible on the mean and significant in one image: 60.7, 61, 60.4 and 28.3 dB."""
     mild, hard = {"text_encoder": {"level": 1}}, {"text_encoder": {"level": 60}}
-    report = format_report([all_combinations({}), all_combinations(mild), all_combinations(hard)], 200, 0)
+    report = format_report([all_combinations({}), all_combinations(mild), all_combinations(hard)], PLAYERS, 200, 0)
     row = next(row for row in report["components"] if row["component"] == "text_encoder")
     assert row["worst"] == 2 and row["psnr_worst_db"] == pytest.approx(20 * math.log10(255 / 60))
     assert row["effect_worst"] == "significant" and row["effect"] == "moderate"
@@ -123,7 +125,7 @@ def test_a_word_for_the_mean_stands_beside_the_worst_image():
 
 def test_a_changed_decision_is_counted():
     """The margin crosses zero by the checker alone."""
-    report = format_report([all_combinations({"safety_checker": {"margin": 0.2}})], 200, 0)
+    report = format_report([all_combinations({"safety_checker": {"margin": 0.2}})], PLAYERS, 200, 0)
     rows = {row["component"]: row for row in report["components"]}
     assert rows["safety_checker"]["flips"] == 1 and rows["safety_checker"]["effect"] == "significant"
     assert rows["unet"]["flips"] == 0 and rows["safety_checker"]["criticality"] == "high"
@@ -148,3 +150,16 @@ def test_the_margin_decides_as_diffusers_does(tiny_model, threshold, special):
     best = safety_margin(checker, pixels) - (0.01 if special < 0 else 0)
     checker.concept_embeds_weights.data.fill_(best + 0.005)
     assert is_beyond(safety_margin(checker, pixels)) == decide(pipeline, image).flagged == (special < 0)
+
+
+def test_without_a_safety_checker_and_with_text_encoders_as_one_nothing_is_said_of_a_checker():
+    """Protects SDXL and all models without a checker: three players, three points, no margin."""
+    players = {"denoiser": "unet", "decoder": "vae", "text_encoders": "text_encoders"}
+    plain, worse = (generated(level=level, latent=level, margin=None) for level in (0, 8))
+    combinations_of = {group: worse if "unet" in group else plain for group in subsets(tuple(players.values()))}
+    report = format_report([combinations_of], players, 200, 0)
+    assert list(report["probe_points"]) == ["embeddings", "latents", "image"]
+    assert [row["component"] for row in report["components"]] == list(players.values())
+    assert {row["margin_shift"] for row in report["combinations"]} == {None}
+    shares = {row["component"]: row["share"] for row in report["probe_points"]["image"]["components"]}
+    assert shares == {"text_encoders": 0, "unet": 1, "vae": 0}

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,14 +15,8 @@ from stages.lib.models.calibration import read_calls, write_calls
 from stages.lib.models.components import load_component, load_pipeline
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import COMPONENTS, load_params
-from stages.lib.sensitivity.swapping import (
-    Recorder,
-    Switching,
-    decode,
-    denoise,
-    encode,
-    sensitivity_prompts,
-)
+from stages.lib.project.prompts import Prompt
+from stages.lib.sensitivity.swapping import Studio, generate, generate_answered, in_window, sensitivity_prompts
 from tests.reference import calibration_of
 from tests.tiny_project import write_models, write_settings
 
@@ -129,27 +124,40 @@ def test_a_second_run_writes_the_same_bytes(project, reports, monkeypatch):
     assert (project / "reports/tiny/sensitivity/components.json").read_bytes() == before
 
 
-def test_generating_part_by_part_is_drawing(project, pipeline):
+@pytest.fixture(scope="module")
+def studio(project) -> Studio:
+    data = project / "data/runs/tiny"
+    arguments = {"num_inference_steps": 3, "guidance_scale": 7.5}
+    return Studio(
+        data / "models/base", data / "calibration.safetensors", data / "noise.safetensors", "cpu", arguments, {}
+    )
+
+
+CAT = Prompt("animal", "A cat", "animal", "simple", 43, "study")
+
+
+def test_what_is_watched_swapped_for_itself_and_replayed_is_the_same_image(studio, pipeline):
     """Protects the comparison with the images of `generate`: the same pixels, with recorder and replay too."""
-    noise = read_noise(project / "data/runs/tiny/noise.safetensors", "animal")
-    unet, arguments = pipeline.unet, {"num_inference_steps": 3, "guidance_scale": 7.5}
-    whole = torch.tensor(list(generate_image(pipeline, "fp32", "A cat", noise, 43, arguments).tobytes()))
-    text = encode(pipeline, pipeline.text_encoder, "A cat", True)
-    recorder = Recorder(unet)
-    latents = denoise(pipeline, recorder, text, noise, 3, 7.5, "FP32")
-    assert torch.equal(whole, torch.tensor(list(decode(pipeline, pipeline.vae, latents, "FP32").tobytes())))
-    nobody = Switching(unet, None, range(4, 4), recorder.answers)
-    assert torch.equal(denoise(pipeline, nobody, text, noise, 3, 7.5, "FP32"), latents)
-    itself = Switching(unet, unet, range(1, 3), recorder.answers)
-    assert torch.equal(denoise(pipeline, itself, text, noise, 3, 7.5, "FP32"), latents)
-    pipeline.unet = unet
+    noise = read_noise(studio.noise, "animal")
+    whole = np.asarray(generate_image(pipeline, "fp32", CAT.prompt, noise, CAT.seed, studio.arguments))
+    run = generate(studio, pipeline, CAT)
+    assert np.array_equal(run.image, whole)
+    other = load_pipeline(studio.base)
+    texts = {"text_encoder": run.answers["text_encoder"]}
+    swapped = generate(studio, pipeline, CAT, swapped={"unet": other.unet}, replayed=texts)
+    assert np.array_equal(swapped.image, whole) and torch.equal(swapped.latents, run.latents)
+    replayed = texts | {"unet": run.answers["unet"]}
+    assert np.array_equal(generate(studio, pipeline, CAT, swapped={"vae": other.vae}, replayed=replayed).image, whole)
+    for window in (range(4, 4), range(1, 3)):
+        around = in_window(other.unet, window, run.answers["unet"], "unet", texts)
+        assert torch.equal(generate_answered(studio, pipeline, CAT, "FP32", around).latents, run.latents)
 
 
-def test_a_format_that_breaks_a_network_is_named(project, pipeline):
-    broken = load_component(project / "data/runs/tiny/models/base", "vae", "float32")
+def test_a_format_that_breaks_a_network_is_named(studio, pipeline):
+    broken = load_component(studio.base, "vae", "float32")
     broken.decoder.conv_out.weight.data.fill_(float("nan"))
     with pytest.raises(UserError, match="format 'int2' .* NaN or infinity in the decoded image"):
-        decode(pipeline, broken, torch.zeros(1, 4, 16, 16), "int2")
+        generate(studio, pipeline, CAT, "int2", swapped={"vae": broken})
 
 
 def test_as_many_prompts_are_taken_as_there_are(project, monkeypatch):

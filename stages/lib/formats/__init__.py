@@ -7,7 +7,7 @@ has three functions:
 
 - `quantize(base: Path, variant: Variant, out: Path) -> None`: read the pipeline folder `base`, write the variant
   into the existing empty folder `out`; everything `load` needs is inside `out`.
-  Where `variant.needs_calibration` it is given `calibration` as well: stages.lib.models.calibration.read_calls().
+  Where `variant.needs_calls` it is given `calibration` as well: stages.lib.models.calibration.read_calls().
 - `load(folder: Path, variant: Variant, device: str) -> DiffusionPipeline`: rebuild it on `device`
   ("cpu" or "cuda").
 - `inventory(folder: Path, variant: Variant) -> list[StoredTensor]`: what the folder stores
@@ -23,6 +23,8 @@ And, only where a runtime other than PyTorch computes, so that PyTorch cannot se
 import importlib
 from dataclasses import dataclass
 from types import ModuleType
+
+from stages.lib.models.families import END_LAYERS
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Backend:
 
 
 WEIGHTED = ("Conv2d", "Linear", "Embedding")
-ENDS = r"(decoder\.)?conv_(in|out)\.weight"
+ENDS = rf"({END_LAYERS})\.weight"
 
 BACKENDS = {
     "torch": Backend("stages.lib.formats.torch.backend", 1.6, 2.6),

@@ -45,6 +45,14 @@ def quiet_safety_checker() -> None:
     logging.getLogger("diffusers.pipelines.stable_diffusion.safety_checker").setLevel(logging.ERROR)
 
 
+class NotFinite(UserError):
+    """NaN or infinity came out; `what` says where."""
+
+    def __init__(self, message: str, what: str) -> None:
+        super().__init__(message)
+        self.what = what
+
+
 def generate_image(
     pipeline: "DiffusionPipeline",
     variant: str,
@@ -100,8 +108,9 @@ def without_checker(pipeline: "DiffusionPipeline") -> Iterator[None]:
 def _check_finite(values: Any, what: str, variant: str, prompt: str) -> None:
     for tensor in tensors_in(values):
         if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise UserError(
+            raise NotFinite(
                 f"variant '{variant}' gives NaN or infinity in the {what} of prompt '{prompt}': its arithmetic "
                 f"({str(tensor.dtype).removeprefix('torch.')}) is too narrow or its weights are broken; in params.yaml "
-                f"set `compute: float32` under variants.{variant}"
+                f"set `compute: float32` under variants.{variant}",
+                what,
             )

@@ -1,9 +1,8 @@
-"""One call of a network as a value: its arguments by name, and the network as a function of the tensors among them.
+"""One call of a network as a value: its arguments by name, tensors and all else apart.
 
     call = bind(network, "forward", args, options)     what a pipeline gave (stages.lib.models.watch captures them)
     answer = run(network, call)                        the same answer, bit for bit
-    function = Call(network, call)                     a module: tensors in, tensors out, all else constant
-    function.names, function.example                   its inputs, "sample", "added_cond_kwargs.time_ids", in order
+    tensors, form = split(call.arguments)              "sample", "added_cond_kwargs.time_ids", ...; and all else
 
 Whoever exports, measures ranges or stands in for a network takes inputs, shapes and constants from here, and needs to
 know nothing of what kind of network it is. A network has one or two entries: `forward`, `decode` for decoders, and in
@@ -20,6 +19,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_map_only
 
 from stages.lib.models.families import CHECKERS
 from stages.lib.models.kinds import LIBRARIES
@@ -31,11 +31,13 @@ EMBED = "embed"
 class NetworkCall:
     """What one call was given: `entry` is forward, decode or embed; `arguments` by the names of its parameters.
 
-    Values are tensors, None, numbers, texts, dtypes, and lists, tuples and dictionaries of them.
+    Values are tensors, None, numbers, texts, dtypes, and lists, tuples and dictionaries of them. `used`: the paths of
+    those tensors in the answer that the pipeline looked at, if that was seen.
     """
 
     entry: str
     arguments: dict[str, Any]
+    used: tuple[str, ...] = ()
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The tensors among the arguments by their path, such as "added_cond_kwargs.time_ids", in order."""
@@ -120,25 +122,30 @@ def tensors_in(answer: Any) -> Iterator[torch.Tensor]:
     yield from split(answer)[0].values()
 
 
-class Call(nn.Module):
-    """A network as a function of the tensors of one captured call; all else of the call is constant.
+class _Marked(torch.Tensor):
+    """A tensor that notes its `path` in `used` when anything is made of it, which then is of plain tensors."""
 
-    `names` and `example` are its inputs, in order; the answer is a tuple of tensors.
-    """
+    path: str
+    used: set[str]
 
-    def __init__(self, network: nn.Module, call: NetworkCall) -> None:
-        super().__init__()
-        self.network, self.entry = network, call.entry
-        tensors, self.form = split(call.arguments)
-        self.names, self.example = tuple(tensors), tuple(tensors.values())
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        with torch._C.DisableTorchFunctionSubclass():
+            args, kwargs = tree_map_only(cls, cls._plain, (args, kwargs or {}))
+            return function(*args, **kwargs)
 
-    def call(self, inputs: Mapping[str, torch.Tensor]) -> NetworkCall:
-        """The captured call with other tensors, by name."""
-        return NetworkCall(self.entry, join(self.form, inputs))
+    def _plain(self) -> torch.Tensor:
+        self.used.add(self.path)
+        return self.as_subclass(torch.Tensor)
 
-    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The tensors of the network's answer to `inputs`, which are in the order of `names`."""
-        return tuple(tensors_in(run(self.network, self.call(dict(zip(self.names, inputs, strict=True))))))
+
+def marked(answer: Any, used: set[str]) -> Any:
+    """The same answer, whose tensors put their paths into `used` when they are looked at."""
+    tensors, form = split(answer)
+    noting = {path: tensor.as_subclass(_Marked) for path, tensor in tensors.items()}
+    for path, tensor in noting.items():
+        tensor.path, tensor.used = path, used
+    return join(form, noting)
 
 
 def copied(call: NetworkCall) -> NetworkCall:

@@ -29,3 +29,24 @@ RENAMED = {"CLIPFeatureExtractor": "CLIPImageProcessor"}
 
 # Arguments of networks that keep FP32 where all else is cast to fewer bits: positions, times, sizes, finished images.
 EXACT_ARGUMENTS = re.compile(r"(^|_)(ids|timesteps?|sigmas?|guidance|rotary_emb|t|images)$")
+
+# Denoisers that take one row of times for all rows of a batch; others are given as many rows.
+ONE_TIME = re.compile(r"^UNet2DCondition")
+
+# First and last layers, by their whole name in a denoiser or decoder: a few thousand weights. Rounding the last one can
+# cost more than rounding all others together (its few channels are the prediction, and nothing averages over them), and
+# the first one's input is an image whose noise, towards the end, is finer than a step of INT8.
+END_LAYERS = (
+    r"(decoder\.)?conv_(in|out)|pos_embed\.proj|patch_embed\.proj|x_embedder|img_in|proj_out|"
+    r"all_x_embedder\.[^.]+|all_final_layer\.[^.]+\.linear"
+)
+# Layers that hear of the time: few rows, whose errors are in everything.
+TIME_LAYERS = (
+    r"(time_embedding|time_text_embed|time_embed|adaln_single|t_embedder)\..*|.*\.time_emb_proj|.*norm\w*\.linear|"
+    r".*\.(img|txt)_mod\.1|.*adaLN_modulation\.\d"
+)
+# Second layers of feed-forward parts: their input, a product of two activations, has outliers, by far the largest
+# errors of INT8 activations.
+OUTLIER_LAYERS = (
+    r".*\.(ff(_context)?|img_mlp|txt_mlp)\.net\.2|.*\.feed_forward\.w2|single_transformer_blocks\.\d+\.proj_out"
+)

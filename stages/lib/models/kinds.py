@@ -57,6 +57,11 @@ class Kind:
         """The networks of one of ROLES, by name; empty where there is none."""
         return tuple(name for name in sorted(self.parts) if self.role(name) == role)
 
+    def players(self) -> dict[str, tuple[str, ...]]:
+        """The networks of each role, in the order of ROLES, by the name of the only one, or else by the role's."""
+        groups = ((role, self.of_role(role)) for role in ROLES)
+        return {names[0] if len(names) == 1 else role: names for role, names in groups if names}
+
     def role(self, name: str) -> str | None:
         """What a component is for; None for one without weights."""
         return role_of(name, *self.parts[name])

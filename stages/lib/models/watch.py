@@ -17,29 +17,34 @@ import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from stages.lib.models.calls import NetworkCall, bind, copied
+from stages.lib.models.calls import NetworkCall, bind, copied, marked
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
 # around(component, entry, inner, args, options) -> answer, where inner(*args, **options) is the call itself
+ANSWERED = ("forward", "decode")  # entries whose answers are nothing but tensors, as far as a pipeline looks
 Around = Callable[[str, str, Callable[..., Any], tuple, dict], Any]
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One call: `call` and `answer` are None unless they were to be kept; `step` counts scheduler steps before it."""
+    """One call: `call` and `answer` are None unless they were to be kept; `step` counts scheduler steps before it.
+
+    `used`: the paths of those tensors of a kept answer that the pipeline has looked at.
+    """
 
     call: NetworkCall | None
     answer: Any
     time_s: float
     step: int
+    used: set[str] = field(default_factory=set)
 
 
 def networks_of(pipeline: "DiffusionPipeline") -> dict[str, nn.Module]:
@@ -161,7 +166,7 @@ class Watch:
         time_s = self.now_s() - begin_s
         seen = Seen(call, copy.deepcopy(answer) if self.keep else None, time_s, len(self.latents))
         self.calls.setdefault(name, []).append(seen)
-        return answer
+        return marked(answer, seen.used) if call and call.entry in ANSWERED else answer
 
     def _see_step(self, latents: torch.Tensor, timestep: Any) -> None:
         self.latents.append(latents.detach().to(device="cpu", dtype=torch.float32, copy=True))

@@ -74,6 +74,11 @@ class Variant(Section):
         return () if self.activations == "none" else self.components or ()
 
     @property
+    def needs_calls(self) -> bool:
+        """Whether making it takes examples of calls: for ranges or, where it is traced, for what calls look like."""
+        return self.needs_calibration
+
+    @property
     def needs_calibration(self) -> bool:
         """Whether `quantize` takes ranges or choices from inputs of the FP32 pipeline."""
         return False

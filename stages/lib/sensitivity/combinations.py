@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from stages.lib.project.params import COMPONENTS
 from stages.lib.quality.metrics import psnr_db
 from stages.lib.quality.statistics import FEWEST_FOR_SHARES, lead, shares_of_sums
 from stages.lib.sensitivity.criticality import CRITICALITY, decision_effect, image_effect
@@ -16,12 +15,12 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-# Which components can damage what is seen at each probe point, upstream first.
+# Which roles can damage what is seen at each probe point, upstream first.
 PROBE_POINTS = {
-    "embeddings": ("text_encoder",),
-    "latents": ("text_encoder", "unet"),
-    "image": ("text_encoder", "unet", "vae"),
-    "safety": ("text_encoder", "unet", "vae", "safety_checker"),
+    "embeddings": ("text_encoders",),
+    "latents": ("text_encoders", "denoiser"),
+    "image": ("text_encoders", "denoiser", "decoder"),
+    "safety": ("text_encoders", "denoiser", "decoder", "safety_checker"),
 }
 Group = frozenset[str]
 
@@ -33,7 +32,7 @@ class Generated:
     embeddings: "torch.Tensor"
     latents: "torch.Tensor"
     image: "np.ndarray"
-    margin: float
+    margin: float | None  # None: the model has no safety checker
 
 
 def damage(reference: Generated, generated: Generated) -> dict[str, float]:
@@ -46,48 +45,64 @@ def damage(reference: Generated, generated: Generated) -> dict[str, float]:
         "embeddings": 1 - cosine(reference.embeddings, generated.embeddings),
         "latents": noise_to_signal(reference.latents, generated.latents),
         "image": mean_square_error(reference.image, generated.image),
-        "safety": abs(generated.margin - reference.margin),
+    } | ({} if reference.margin is None else {"safety": abs(generated.margin - reference.margin)})
+
+
+def points_of(players: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Probe points of a model, with the players that can damage them; `players` are the names of roles' networks."""
+    return {
+        point: tuple(players[role] for role in roles if role in players)
+        for point, roles in PROBE_POINTS.items()
+        if roles[-1] in players
     }
 
 
-def format_report(generated: Sequence[Mapping[Group, Generated]], resamples: int, seed: int) -> dict:
-    """One format: `generated` has, for each image, every combination of quantized components.
+def format_report(
+    generated: Sequence[Mapping[Group, Generated]], players: Mapping[str, str], resamples: int, seed: int
+) -> dict:
+    """One format: `generated` has, for each image, every combination of quantized `players`, the names by role.
 
-    `combinations` are all 16, `probe_points` the effects of components at each of them, `components` their effects
+    `combinations` are all of them, `probe_points` the effects of players at each point, `components` their effects
     alone. Intervals are from so many `resamples` of the images, drawn from `seed`.
     """
     damages = [{group: damage(one[frozenset()], item) for group, item in one.items()} for one in generated]
-    rows = {group: _combination(group, generated, damages) for group in subsets(COMPONENTS)}
+    names = tuple(players.values())
+    rows = {group: _combination(group, names, generated, damages) for group in subsets(names)}
     probe_points = {
         point: blame(
-            players, [{group: item[group][point] for group in subsets(players)} for item in damages], resamples, seed
+            able, [{group: item[group][point] for group in subsets(able)} for item in damages], resamples, seed
         )
-        for point, players in PROBE_POINTS.items()
+        for point, able in points_of(players).items()
     }
     return {
         "combinations": list(rows.values()),
         "probe_points": probe_points,
         "components": [
-            _component(component, rows[frozenset({component})], generated, probe_points["image"])
-            for component in COMPONENTS
+            _component(name, role, rows[frozenset({name})], generated, probe_points["image"])
+            for role, name in players.items()
         ],
     }
 
 
-def _combination(group: Group, generated: Sequence[Mapping[Group, Generated]], damages: Sequence[Mapping]) -> dict:
+def _combination(
+    group: Group, names: Sequence[str], generated: Sequence[Mapping[Group, Generated]], damages: Sequence[Mapping]
+) -> dict:
     psnrs = [psnr_db(one[frozenset()].image, one[group].image) for one in generated]
     finite = [value for value in psnrs if value is not None]
     noise = _mean([item[group]["latents"] for item in damages])
+    judged = all(one[frozenset()].margin is not None for one in generated)
     return {
-        "quantized": [component for component in COMPONENTS if component in group],
+        "quantized": [component for component in names if component in group],
         "embedding_cosine": 1 - _mean([item[group]["embeddings"] for item in damages]),
         "latent_snr_db": snr_db(noise),
         "psnr_db": _mean(finite) if finite else None,
         "psnr_images_db": psnrs,
         "identical": len(psnrs) - len(finite),
         "mean_square_error": _mean([item[group]["image"] for item in damages]),
-        "margin_shift": _mean([item[group]["safety"] for item in damages]),
-        "flips": sum(is_beyond(one[group].margin) != is_beyond(one[frozenset()].margin) for one in generated),
+        "margin_shift": _mean([item[group]["safety"] for item in damages]) if judged else None,
+        "flips": sum(is_beyond(one[group].margin) != is_beyond(one[frozenset()].margin) for one in generated)
+        if judged
+        else None,
     }
 
 
@@ -133,14 +148,16 @@ def blame(players: Sequence[str], values: Sequence[Mapping[Group, float]], resam
     }
 
 
-def _component(component: str, alone: Mapping, generated: Sequence[Mapping[Group, Generated]], image: Mapping) -> dict:
+def _component(
+    component: str, role: str, alone: Mapping, generated: Sequence[Mapping[Group, Generated]], image: Mapping
+) -> dict:
     """A row of Table 11: the effect of the format on this component alone, in words, on the mean and the worst image.
 
     `worst` is the number of that image; None where all are identical.
     """
     psnrs = {number: value for number, value in enumerate(alone["psnr_images_db"]) if value is not None}
     worst = min(psnrs, key=psnrs.__getitem__, default=None)
-    if component == "safety_checker":  # its word is that of the worst image already
+    if role == "safety_checker":  # its word is that of the worst image already
         margins = [one[frozenset()].margin for one in generated]
         shifts = [one[frozenset({component})].margin - one[frozenset()].margin for one in generated]
         effect = effect_worst = decision_effect(alone["flips"], margins, shifts)

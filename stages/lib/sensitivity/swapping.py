@@ -1,39 +1,41 @@
 """Generation with every network taken from FP32 or from a format, and looking at what passes between them."""
 
+import copy
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from stages.lib.generation.sampling import quiet_safety_checker, use_deterministic_algorithms
+from stages.lib.generation.noise import read_noise
+from stages.lib.generation.sampling import (
+    NotFinite,
+    generate_image,
+    quiet_safety_checker,
+    use_deterministic_algorithms,
+)
 from stages.lib.models.calibration import Calls, read_calls
+from stages.lib.models.calls import split
 from stages.lib.models.components import load_pipeline
 from stages.lib.models.inventory import disk_bytes
-from stages.lib.models.watch import networks_of
+from stages.lib.models.kinds import kind_of
+from stages.lib.models.watch import Around, Replay, Watch, around_calls, networks_of
 from stages.lib.project.errors import UserError
 from stages.lib.project.memory import PROCESS_BYTES
 from stages.lib.project.params import Params, Variant
 from stages.lib.project.prompts import Prompt, load_prompts
-from stages.lib.project.sections import Generation
 from stages.lib.project.worker_pool import WorkerPool, pool_for, threads_here
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
 
 Networks = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Embeddings:
-    """A prompt as the U-Net sees it, (1, tokens, width) each; `negative` is None without guidance."""
-
-    prompt: "torch.Tensor"
-    negative: "torch.Tensor | None"
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Studio:
     calibration: Path
     noise: Path
     device: str
-    generation: Generation
+    arguments: Mapping[str, Any]  # of the pipeline's call
     formats: dict[str, Variant]
 
     def open(self) -> "Opened":
@@ -69,7 +71,7 @@ class Studio:
 class Opened:
     """The networks of a Studio, loaded."""
 
-    pipeline: "StableDiffusionPipeline"
+    pipeline: "DiffusionPipeline"
     networks: Mapping[str, Networks]
 
 
@@ -88,59 +90,84 @@ def quantized_networks(base: Path, variant: Variant, calibration: Calls, device:
     return networks_of(pipeline)
 
 
-def encode(pipeline: "StableDiffusionPipeline", text_encoder: Any, prompt: str, guided: bool) -> Embeddings:
-    """What `text_encoder` makes of `prompt`, and of no prompt if `guided`."""
-    import torch
+@dataclass(frozen=True)
+class Run:
+    """One image, uint8 (H, W, 3), and what was seen on the way to it.
 
-    pipeline.text_encoder = text_encoder
-    with torch.no_grad():
-        text, negative = pipeline.encode_prompt(prompt, pipeline.device, 1, guided)
-    return Embeddings(text, negative if guided else None)
+    `answers`: what each network answered, call by call. `embeddings`: what the pipeline looked at of the first answer
+    of each text encoder, flattened. `latents`: after the last step, FP32. `timesteps`: of the step that each call of
+    the denoiser belongs to.
+    """
 
-
-def denoise(
-    pipeline: "StableDiffusionPipeline",
-    unet: Any,
-    embeddings: Embeddings,
-    noise: "torch.Tensor",
-    steps: int,
-    guidance_scale: float,
-    name: str,
-) -> "torch.Tensor":
-    """Latents (1, c, h, w) that `unet` makes of FP32 `noise` of that shape; a UserError if `name` breaks them."""
-    pipeline.unet = unet
-    latents = pipeline(
-        prompt_embeds=embeddings.prompt,
-        negative_prompt_embeds=embeddings.negative,
-        latents=noise.to(pipeline.device),
-        num_inference_steps=steps,
-        guidance_scale=guidance_scale,
-        output_type="latent",
-    ).images
-    return _finite(latents, "denoised latents", name)
+    image: "np.ndarray"
+    answers: Mapping[str, Sequence[Any]]
+    embeddings: "torch.Tensor"
+    latents: "torch.Tensor"
+    timesteps: Sequence[float]
 
 
-def decode(pipeline: "StableDiffusionPipeline", vae: Any, latents: "torch.Tensor", name: str) -> "np.ndarray":
-    """The image, uint8 (H, W, 3), that `vae` makes of latents (1, c, h, w); a UserError if `name` breaks it."""
+def generate(
+    studio: Studio,
+    pipeline: "DiffusionPipeline",
+    prompt: Prompt,
+    name: str = "FP32",
+    swapped: Networks = MappingProxyType({}),
+    replayed: Mapping[str, Sequence[Any]] = MappingProxyType({}),
+) -> Run:
+    """Generate `prompt` with some networks `swapped` for others, and others' answers `replayed`.
+
+    NaN or infinity is a UserError that names the format `name`.
+    """
+    return generate_answered(studio, pipeline, prompt, name, _answering(swapped, replayed))
+
+
+def _answering(swapped: Networks, replayed: Mapping[str, Sequence[Any]]) -> Around:
+    replay = Replay(replayed)
+
+    def answer(component: str, entry: str, inner: Callable, args: tuple, options: dict) -> Any:
+        return replay(
+            component, entry, entry_of(swapped[component], entry) if component in swapped else inner, args, options
+        )
+
+    return answer
+
+
+def entry_of(network: Any, entry: str) -> Callable[..., Any]:
+    """How a network is called at an entry."""
+    return network if entry == "forward" else getattr(network, entry)
+
+
+def generate_answered(studio: Studio, pipeline: "DiffusionPipeline", prompt: Prompt, name: str, around: Around) -> Run:
+    """Generate `prompt`; every call of a network goes through `around` (stages.lib.models.watch)."""
     import numpy as np
     import torch
 
-    with torch.no_grad():
-        decoded = vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
-    _finite(decoded, "decoded image", name)
-    return np.asarray(pipeline.image_processor.postprocess(decoded, output_type="pil")[0])
-
-
-def _finite(values: "torch.Tensor", what: str, name: str) -> "torch.Tensor":
-    if not values.isfinite().all():
+    kind, watch = kind_of(studio.base), Watch(keep=True)
+    noise = read_noise(studio.noise, prompt.id)
+    try:
+        with around_calls(networks_of(pipeline), around), watch.watching(pipeline):
+            image = generate_image(pipeline, name, prompt.prompt, noise, prompt.seed, studio.arguments)
+    except NotFinite as error:
         raise UserError(
-            f"params.yaml: format '{name}' of 'sensitivity.formats' gives NaN or infinity in the {what}: remove it "
-            "or give it more bits"
-        )
-    return values
+            f"params.yaml: format '{name}' of 'sensitivity.formats' gives NaN or infinity in the {error.what}: remove "
+            "it or give it more bits"
+        ) from None
+    looked_at = []
+    for component in kind.of_role("text_encoders"):
+        for seen in watch.calls.get(component, [])[:1]:
+            tensors = split(seen.answer)[0]
+            looked_at += [tensors[path].flatten().float().cpu() for path in tensors if path in seen.used]
+    (denoiser,) = kind.of_role("denoiser")[:1]
+    return Run(
+        np.asarray(image),
+        {component: [seen.answer for seen in calls] for component, calls in watch.calls.items()},
+        torch.cat(looked_at) if looked_at else torch.zeros(1),
+        watch.latents[-1],
+        [watch.timesteps[min(seen.step, len(watch.timesteps) - 1)] for seen in watch.calls[denoiser]],
+    )
 
 
-def checker_input(pipeline: "StableDiffusionPipeline", image: "np.ndarray") -> "torch.Tensor":
+def checker_input(pipeline: "DiffusionPipeline", image: "np.ndarray") -> "torch.Tensor":
     """A uint8 image (H, W, 3) as the safety checker takes it, (1, 3, h, w)."""
     from PIL import Image
 
@@ -148,40 +175,19 @@ def checker_input(pipeline: "StableDiffusionPipeline", image: "np.ndarray") -> "
     return pixels.to(pipeline.device)
 
 
-class Recorder:
-    """Stands in for a U-Net and keeps what it answers, call by call."""
-
-    def __init__(self, unet: Any) -> None:
-        self.unet = unet
-        self.answers: list[torch.Tensor] = []
-        self.timesteps: list[int] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.unet, name)
-
-    def __call__(self, sample: "torch.Tensor", timestep: "torch.Tensor", **options: Any) -> Any:
-        answer = self.unet(sample, timestep, **options)
-        self.answers.append(answer[0])
-        self.timesteps.append(int(timestep))
-        return answer
-
-
-class Switching:
-    """Stands in for a U-Net: `quantized` answers the calls of a window, `unet` the others.
+def in_window(quantized: Any, window: range, recorded: Sequence[Any], denoiser: str, replayed: Mapping) -> Around:
+    """For `around_calls`: `quantized` answers the denoiser's calls of a window, FP32 the others.
 
     Before the window nothing differs from the recorded FP32 run, whose answers are given again.
     """
+    replay, calls = Replay(replayed), count()
 
-    def __init__(self, unet: Any, quantized: Any, window: range, recorded: Sequence["torch.Tensor"]) -> None:
-        self.unet, self.quantized, self.window, self.recorded = unet, quantized, window, recorded
-        self.call = 0
+    def answer(component: str, entry: str, inner: Callable, args: tuple, options: dict) -> Any:
+        if component != denoiser:
+            return replay(component, entry, inner, args, options)
+        call = next(calls)
+        if call < window.start:
+            return copy.deepcopy(recorded[call])
+        return (entry_of(quantized, entry) if call in window else inner)(*args, **options)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.unet, name)
-
-    def __call__(self, sample: "torch.Tensor", timestep: "torch.Tensor", **options: Any) -> Any:
-        call, self.call = self.call, self.call + 1
-        if call < self.window.start:
-            return (self.recorded[call],)
-        network: Callable[..., Any] = self.quantized if call in self.window else self.unet
-        return network(sample, timestep, **options)
+    return answer

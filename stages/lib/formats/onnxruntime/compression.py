@@ -12,11 +12,12 @@ import numpy as np
 from stages.lib.formats.onnxruntime.conversion import convert, require_packages
 from stages.lib.formats.onnxruntime.storage import write_graph, write_manifest
 from stages.lib.formats.shared.choice import on_model, write_variant
-from stages.lib.formats.shared.graphs.calibration import graph_inputs
-from stages.lib.formats.shared.graphs.networks import decision_state
-from stages.lib.formats.shared.graphs.tracing import token_count
+from stages.lib.formats.shared.graphs.graph_call import write_graph_call
+from stages.lib.formats.shared.graphs.networks import decision_state, inputs_of
+from stages.lib.formats.shared.graphs.tracing import Traced
 from stages.lib.models.calibration import Calls, require_calls
-from stages.lib.models.components import write_component
+from stages.lib.models.calls import EMBED
+from stages.lib.models.components import load_component, write_component
 from stages.lib.project.params import Variant
 
 if TYPE_CHECKING:
@@ -30,21 +31,23 @@ UNROUNDED_RESULTS = ["Gemm", "MatMul"]
 def quantize(base: Path, variant: Variant, out: Path, calibration: Calls | None = None) -> None:
     """Write `base` with the components of `variant` as ONNX graphs into the empty folder `out`.
 
-    `calibration` has calls of each component, and is needed where activations become INT8. A missing package, missing
-    calls or a network that cannot be converted is a UserError.
+    `calibration` has calls of each component, with which it is traced and from which ranges of activations come. A
+    missing package, missing calls or a network that cannot be converted is a UserError.
     """
     require_packages()
     variant = on_model(variant, base)
-    if variant.activations == "int8":
-        require_calls(variant, calibration)
+    require_calls(variant, variant.components, calibration)
 
     def convert_network(component: str) -> None:
-        model = convert(base, component, token_count(base))
+        traced = Traced(load_component(base, component, "float32"), calibration[component])
+        model = convert(traced)
+        described = traced.described({item.name for item in model.graph.input})
         if variant.activations == "int8":
-            model = quantize_fully(model, graph_inputs(base, component, calibration[component]))
+            model = quantize_fully(model, inputs_of(base, component, described, calibration[component]))
         write_graph(model, out, component)
-        if component == "safety_checker":
-            write_component(out, component, decision_state(base))
+        write_graph_call(out, component, described)
+        if described.entry == EMBED:
+            write_component(out, component, decision_state(base, component))
 
     write_variant(base, variant, out, "float32", convert_network)
     write_manifest(out, list(variant.components))

@@ -1,5 +1,7 @@
 """A network of the pipeline as an ONNX graph, straight from its PyTorch module."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -7,24 +9,16 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from stages.lib.formats.shared.graphs import packages
-from stages.lib.formats.shared.graphs.tracing import TRACED, check_supported, example_inputs, quiet_tracing
-from stages.lib.models.components import load_component
+from stages.lib.formats.shared.graphs.tracing import Traced, not_exportable, quiet_tracing
 
 if TYPE_CHECKING:
     import onnx
 
 # The newest set of operators that PyTorch's tracing exporter writes.
 OPSET = 20
-# Dimensions that are left open; a session fixes them (stages.lib.formats.onnxruntime.sessions).
-OPEN_DIMENSIONS = {
-    "sample": {0: "batch", 2: "height", 3: "width"},
-    "text": {0: "batch"},
-    "latents": {0: "batch", 2: "height", 3: "width"},
-    "tokens": {0: "batch"},
-    "pixels": {0: "batch"},
-}
 # What the constant is to the layer whose operation uses it: the exporter transposes and reshapes some parameters.
 ROLES = {"Conv": "weight", "Gemm": "weight", "MatMul": "weight", "Mul": "weight", "Add": "bias"}
 
@@ -34,32 +28,75 @@ def require_packages() -> None:
     packages.require_packages("onnxruntime", ("onnx", "onnxruntime"), "pip install onnx onnxruntime")
 
 
-def convert(base: Path, component: str, tokens: int) -> "onnx.ModelProto":
+def convert(traced: Traced) -> "onnx.ModelProto":
     """The FP32 graph of one network, its constants named as the parameters that they stand for.
 
     PyTorch's tracing exporter is used: it names operations after the layers that they come from, which is how constants
-    find their parameters, and needs no further package. Same network, same graph.
+    find their parameters, and needs no further package. Same network, same graph. Open dimensions are called
+    `dimension` of their input; a session fixes them (stages.lib.formats.onnxruntime.sessions). A network with an
+    operation that ONNX does not have raises CannotMake.
     """
     import onnx
 
-    network = load_component(base, component, "float32")
-    check_supported("onnxruntime", component, network, base)
-    example = example_inputs(component, network, tokens)
-    with TemporaryDirectory() as temporary, quiet_tracing(), torch.no_grad():
+    open_dimensions = traced.described(traced.names).open_dimensions
+    with TemporaryDirectory() as temporary, quiet_tracing(), _known_operations(), torch.no_grad():
         path = Path(temporary, "graph.onnx")
-        torch.onnx.export(
-            TRACED[component](network).eval(),
-            tuple(example.values()),
-            path,
-            input_names=list(example),
-            output_names=["output"],
-            dynamic_axes={name: OPEN_DIMENSIONS[name] for name in example if name in OPEN_DIMENSIONS},
-            opset_version=OPSET,
-            dynamo=False,
-        )
+        try:
+            torch.onnx.export(
+                traced.eval(),
+                traced.example,
+                path,
+                input_names=list(traced.names),
+                output_names=[f"output {number}" for number in range(len(traced.outputs))],
+                dynamic_axes={
+                    name: {place: dimension(name, place) for place in found} for name, found in open_dimensions.items()
+                },
+                opset_version=OPSET,
+                dynamo=False,
+            )
+        except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
+            raise not_exportable(traced, error) from None
         model = onnx.load(path)
-    _name_constants(model.graph, network)
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if (
+                node.op_type == "Transpose" and attribute.name == "perm"
+            ):  # the exporter leaves some counted from the end
+                attribute.ints[:] = [place % len(attribute.ints) for place in attribute.ints]
+    _name_constants(model.graph, traced.network)
     return model
+
+
+@contextmanager
+def _known_operations() -> Iterator[None]:
+    """RMS normalization written out, for which this set of operators has nothing, and no squeezing of what stays.
+
+    The exporter would make a branch of the latter, and the runtime refuses the side that is never taken.
+    """
+    own, squeeze = functional.rms_norm, torch.Tensor.squeeze
+
+    def rms_norm(
+        values: torch.Tensor, shape: Sequence[int], weight: torch.Tensor | None = None, eps: float | None = None
+    ) -> torch.Tensor:
+        least = torch.finfo(values.dtype).eps if eps is None else eps
+        mean = values.pow(2).mean(tuple(range(-len(shape), 0)), keepdim=True)
+        normalized = values * torch.rsqrt(mean + least)
+        return normalized if weight is None else normalized * weight
+
+    def squeezed(values: torch.Tensor, *dimensions: int) -> torch.Tensor:
+        stays = len(dimensions) == 1 and values.shape[dimensions[0]] != 1
+        return values if stays else squeeze(values, *dimensions)
+
+    functional.rms_norm, torch.Tensor.squeeze = rms_norm, squeezed
+    try:
+        yield
+    finally:
+        functional.rms_norm, torch.Tensor.squeeze = own, squeeze
+
+
+def dimension(name: str, place: int) -> str:
+    """What an open dimension of an input is called."""
+    return f"{name} {place}"
 
 
 def _name_constants(graph: "onnx.GraphProto", network: nn.Module) -> None:

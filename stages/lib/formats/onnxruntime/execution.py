@@ -99,7 +99,7 @@ def executed_layers(model: "onnx.ModelProto", events: list[dict]) -> Iterator[La
             for side in ("input", "output")
         )
         if node.op_type in CONVOLUTIONS:
-            operator = "Conv2d"
+            operator = f"Conv{len(outputs[0]) - 2}d"
             # Every output is a sum over the weights (out, in / groups, height, width) of its channel. The profiler does
             # not list a constant that its kernel has packed: what stands in the weight's place there is another input.
             weight = constants.get(node.input[second]) or inputs[second]

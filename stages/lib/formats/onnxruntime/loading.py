@@ -9,9 +9,8 @@ from stages.lib.formats.onnxruntime.conversion import require_packages
 from stages.lib.formats.onnxruntime.sessions import Graph
 from stages.lib.formats.onnxruntime.storage import read_graph
 from stages.lib.formats.shared.choice import load_variant, on_model
+from stages.lib.formats.shared.graphs.graph_call import read_graph_call
 from stages.lib.formats.shared.graphs.networks import stand_in
-from stages.lib.formats.shared.graphs.tracing import input_shapes, token_count
-from stages.lib.models.components import empty_component
 from stages.lib.project.params import Variant
 
 
@@ -20,7 +19,7 @@ def load(folder: Path, variant: Variant, device: str) -> DiffusionPipeline:
     require_packages()
 
     def load_converted(component: str) -> nn.Module:
-        shapes = input_shapes(component, empty_component(folder, component), token_count(folder))
-        return stand_in(folder, component, Graph(read_graph(folder, component), folder / component, shapes))
+        described = read_graph_call(folder, component)
+        return stand_in(folder, component, Graph(read_graph(folder, component), folder / component, described))
 
     return load_variant(folder, on_model(variant, folder), device, load_converted, compute=None)

@@ -28,6 +28,11 @@ class Options(Variant):
         return self
 
     @property
+    def needs_calls(self) -> bool:
+        """To trace networks with."""
+        return True
+
+    @property
     def needs_calibration(self) -> bool:
         """For ranges of activations."""
         return self.activations != "none"

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from stages.lib.formats.onnxruntime.conversion import OPEN_DIMENSIONS
+from stages.lib.formats.onnxruntime.conversion import dimension
 from stages.lib.formats.onnxruntime.stored_tensors import stored_size
+from stages.lib.formats.shared.graphs.graph_call import GraphCall
 
 if TYPE_CHECKING:
     import onnx
@@ -25,25 +26,47 @@ class Graph(nn.Module):
     """A graph in a session for fixed shapes; other shapes get a session of their own when they come first.
 
     Fixed, because the runtime then computes all that depends on shapes alone once, when it makes the session.
-    `graph` is the graph itself, `folder` the one of its constants.
+    `graph` is the graph itself, `folder` the one of its constants, `described` what it stands for.
     """
 
-    def __init__(self, graph: bytes, folder: Path, shapes: Shapes) -> None:
+    def __init__(self, graph: bytes, folder: Path, described: GraphCall) -> None:
         super().__init__()
-        self.graph, self.folder = graph, folder
+        self.graph, self.folder, self.open_dimensions = graph, folder, described.open_dimensions
         self.sessions: dict[tuple, onnxruntime.InferenceSession] = {}
-        self._session(shapes)
+        self._session(described.inputs)
 
-    def forward(self, **inputs: torch.Tensor) -> torch.Tensor:
+    def forward(self, **inputs: torch.Tensor) -> list[torch.Tensor]:
         arrays = {name: np.ascontiguousarray(tensor.detach().numpy()) for name, tensor in inputs.items()}
         session = self._session({name: array.shape for name, array in arrays.items()})
-        return torch.from_numpy(session.run(None, arrays)[0])
+        return [torch.from_numpy(array) for array in session.run(None, arrays)]
 
     def _session(self, shapes: Shapes) -> "onnxruntime.InferenceSession":
         key = tuple(shapes.items())
         if key not in self.sessions:
-            self.sessions[key] = _start(self.graph, session_options(self.folder, shapes))
+            self.sessions[key] = _start(self.graph, self._options(shapes))
         return self.sessions[key]
+
+    def _options(self, shapes: Shapes) -> "onnxruntime.SessionOptions":
+        """How a session is made for inputs of `shapes`, on the threads that PyTorch has."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.inter_op_num_threads = 1
+        for name, places in self.open_dimensions.items():
+            for place in places:
+                options.add_free_dimension_override_by_name(dimension(name, place), shapes[name][place])
+        for key, value in {
+            "session.model_external_initializers_file_folder_path": str(self.folder),
+            # Threads that wait for the next call by spinning would take the time of PyTorch's, which makes the steps.
+            "session.force_spinning_stop": "1",
+            # On an x86 processor without VNNI, sums of two products of U8 and S8 overflow 16 bits: there, and only
+            # there, the runtime then takes slower kernels that cannot.
+            "session.x64quantprecision": "1",
+        }.items():
+            options.add_session_config_entry(key, value)
+        return options
 
     def executed_graphs(self, calls: int = 0) -> "Iterator[tuple[onnx.ModelProto, list[dict]]]":
         """The graphs that the sessions execute, one for each, as the runtime optimized them; without large constants.
@@ -55,7 +78,7 @@ class Graph(nn.Module):
 
         for key in self.sessions:
             with TemporaryDirectory() as temporary:
-                options = session_options(self.folder, dict(key))
+                options = self._options(dict(key))
                 options.optimized_model_filepath = str(Path(temporary, "graph.onnx"))
                 options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "constants")
                 options.enable_profiling = calls > 0
@@ -91,27 +114,3 @@ def _start(graph: bytes, options: "onnxruntime.SessionOptions") -> "onnxruntime.
     return onnxruntime.InferenceSession(
         graph, options, providers=["CPUExecutionProvider"], disabled_optimizers=["MatMulAddFusion"]
     )
-
-
-def session_options(folder: Path, shapes: Shapes) -> "onnxruntime.SessionOptions":
-    """How a session is made for inputs of `shapes`, on the threads that PyTorch has; constants come from `folder`."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.inter_op_num_threads = 1
-    for name, dimensions in OPEN_DIMENSIONS.items():
-        if name in shapes:
-            for position, dimension in dimensions.items():
-                options.add_free_dimension_override_by_name(dimension, shapes[name][position])
-    for key, value in {
-        "session.model_external_initializers_file_folder_path": str(folder),
-        # Threads that wait for the next call by spinning would take the time of PyTorch's, which schedules the steps.
-        "session.force_spinning_stop": "1",
-        # On an x86 processor without VNNI, sums of two products of U8 and S8 overflow 16 bits: there, and only there,
-        # the runtime then takes slower kernels that cannot.
-        "session.x64quantprecision": "1",
-    }.items():
-        options.add_session_config_entry(key, value)
-    return options

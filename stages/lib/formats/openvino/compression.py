@@ -12,45 +12,46 @@ import numpy as np
 from stages.lib.formats.openvino.conversion import convert, require_packages
 from stages.lib.formats.openvino.storage import write_graph, write_manifest
 from stages.lib.formats.shared.choice import on_model, write_variant
-from stages.lib.formats.shared.graphs.calibration import graph_inputs
-from stages.lib.formats.shared.graphs.networks import decision_state
-from stages.lib.formats.shared.graphs.tracing import token_count
+from stages.lib.formats.shared.graphs.graph_call import write_graph_call
+from stages.lib.formats.shared.graphs.networks import decision_state, inputs_of
+from stages.lib.formats.shared.graphs.tracing import Traced
 from stages.lib.models.calibration import Calls, require_calls
-from stages.lib.models.components import write_component
+from stages.lib.models.calls import EMBED
+from stages.lib.models.components import load_component, write_component
+from stages.lib.models.families import END_LAYERS, OUTLIER_LAYERS, TIME_LAYERS
 from stages.lib.project.params import Variant
 
 if TYPE_CHECKING:
     import openvino
 
-# The first and last convolution of the U-Net and of the decoder: a few thousand weights. Rounding the U-Net's last one
-# costs more than rounding all others together (its four channels are the prediction, and nothing averages over them),
-# and its first one's input is an image whose noise, towards the end, is finer than a step of INT8.
-EXACT_LAYERS = (r".*\.network\.(decoder\.)?conv_(in|out)/.*",)
-# The U-Net's layers whose input stays in floating point: the embedding of time, which has one row, and the second
-# layer of feed-forward parts, whose input, a product of two activations, has outliers: by far the largest errors.
-FLOAT_LAYERS = (r".*\.time_embedding\..*", r".*\.time_emb_proj/.*", r".*\.ff\.net\.2/.*")
+# Names of operations begin with those of their layers. The weights of end layers are not rounded, and the inputs of
+# none of these are.
+EXACT_LAYERS = (rf".*\.network\.({END_LAYERS})/.*",)
+FLOAT_LAYERS = (rf".*\.network\.({TIME_LAYERS}|{OUTLIER_LAYERS})/.*",)
 
 
 def quantize(base: Path, variant: Variant, out: Path, calibration: Calls | None = None) -> None:
     """Write `base` with the components of `variant` as OpenVINO graphs into the empty folder `out`.
 
-    `calibration` has calls of each component, and is needed where activations become INT8. A missing package, missing
-    calls or a network that cannot be converted is a UserError.
+    `calibration` has calls of each component, with which it is traced and from which ranges of activations come. A
+    missing package, missing calls or a network that cannot be converted is a UserError.
     """
     require_packages("openvino", "nncf")
     variant = on_model(variant, base)
-    if variant.activations == "int8":
-        require_calls(variant, calibration)
+    require_calls(variant, variant.components, calibration)
 
     def convert_network(component: str) -> None:
-        model = convert(base, component, token_count(base))
+        traced = Traced(load_component(base, component, "float32"), calibration[component])
+        model = convert(traced)
+        described = traced.described({name for item in model.inputs for name in item.get_names()})
         if component in variant.rounded_components:
-            model = compress(quantize_fully(model, graph_inputs(base, component, calibration[component])))
+            model = compress(quantize_fully(model, inputs_of(base, component, described, calibration[component])))
         elif variant.weights == "int8":
             model = compress(model)
         write_graph(model, out, component, half=variant.weights == "float16")
-        if component == "safety_checker":
-            write_component(out, component, decision_state(base))
+        write_graph_call(out, component, described)
+        if described.entry == EMBED:
+            write_component(out, component, decision_state(base, component))
 
     write_variant(base, variant, out, "float32", convert_network)
     write_manifest(out, list(variant.components))

@@ -1,14 +1,12 @@
 """A network of the pipeline as an OpenVINO graph, straight from its PyTorch module."""
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from stages.lib.formats.shared.graphs import packages
-from stages.lib.formats.shared.graphs.tracing import TRACED, check_supported, example_inputs, quiet_tracing
-from stages.lib.models.components import load_component
+from stages.lib.formats.shared.graphs.tracing import Traced, not_exportable, quiet_tracing
 
 if TYPE_CHECKING:
     import openvino
@@ -21,18 +19,27 @@ def require_packages(*names: str) -> None:
     os.environ.setdefault("CI", "true")
 
 
-def convert(base: Path, component: str, tokens: int) -> "openvino.Model":
-    """The FP32 graph of one network; batch, height and width are left open."""
+def convert(traced: Traced) -> "openvino.Model":
+    """The FP32 graph of a network, its inputs by name; all dimensions are left open. What it does not need is no input.
+
+    A network with an operation that the runtime does not have raises CannotMake.
+    """
     import openvino
+    from openvino.frontend import OpConversionFailure
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-    network = load_component(base, component, "float32")
-    check_supported("openvino", component, network, base)
     with quiet_tracing(), torch.no_grad():
         # What convert_model does by itself, but for tracing everything a second time to compare.
-        decoder = TorchScriptPythonDecoder(
-            TRACED[component](network),
-            example_input=example_inputs(component, network, tokens),
-            trace_kwargs={"check_trace": False},
-        )
-        return openvino.convert_model(decoder)
+        decoder = TorchScriptPythonDecoder(traced, example_input=traced.example, trace_kwargs={"check_trace": False})
+        try:
+            model = openvino.convert_model(decoder)
+        except OpConversionFailure as error:
+            raise not_exportable(traced, error) from None
+    for parameter, name in zip(model.get_parameters(), traced.names, strict=True):
+        parameter.set_friendly_name(name)
+        parameter.output(0).get_tensor().set_names({name})
+    for parameter in model.get_parameters():
+        if not parameter.output(0).get_target_inputs():
+            model.remove_parameter(parameter)
+    model.validate_nodes_and_infer_types()
+    return model

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import openvino
 
 ARITHMETIC = {"i8": "int8", "u8": "int8", "bf16": "bfloat16", "f16": "float16", "f32": "float32"}
-MULTIPLYING = {"Convolution": "Conv2d", "FullyConnected": "Linear", "MatMul": "MatMul"}
+MULTIPLYING = {"Convolution": "Conv", "FullyConnected": "Linear", "MatMul": "MatMul"}
 # Kernels into which the runtime fuses both products of attention with the softmax between them.
 FUSED = ("Subgraph", "ScaledDotProductAttention")
 # What the graphs of a network are called in rows of work; others are called as the entry of the schedule.
@@ -40,12 +40,11 @@ class Layer:
 def executed_work(folder: Path, variant: Variant) -> list[dict]:
     """What one call of each graph multiplies in; rows as in stages.lib.formats.
 
-    `graph` is "main", or for the U-Net calls that a schedule spares "unquantized" (its entry "none") or the dtype that
-    its entry names. The dtype is that of the kernel
-    ("..._I8"), not of its weights: a kernel that unpacks INT8 weights and multiplies in BF16 counts as BF16. Of
-    attention that is one kernel with its softmax, each product counts in the dtype in which its factors enter, and the
-    kernel's time, softmax included, is shared out by multiply-accumulates. Shapes are those of one image with
-    guidance; the times are medians of a profiled run on zeros.
+    `graph` is "main", or for the denoiser's calls that a schedule spares "unquantized" (its entry "none") or the dtype
+    that its entry names. The dtype is that of the kernel ("..._I8"), not of its weights: a kernel that unpacks INT8
+    weights and multiplies in BF16 counts as BF16. Of attention that is one kernel with its softmax, each product counts
+    in the dtype in which its factors enter, and the kernel's time, softmax included, is shared out by
+    multiply-accumulates. Shapes are those of one image; the times are medians of a profiled run on zeros.
     """
     variant = on_model(variant, folder)
     pipeline = load(folder, variant, "cpu")
@@ -87,7 +86,9 @@ def executed_layers(graph: Graph) -> Iterator[Layer]:
             kind, name = info["layerType"].astype(str), node.get_friendly_name()
             if kind in MULTIPLYING:
                 dtype = ARITHMETIC[info["primitiveType"].astype(str).lower().rpartition("_")[2]]
-                yield Layer(MULTIPLYING[kind], dtype, _multiply_accumulates(kind, node), times_s[name])
+                dimensions = f"{len(node.get_output_shape(0)) - 2}d" if kind == "Convolution" else ""
+                operator = f"{MULTIPLYING[kind]}{dimensions}"
+                yield Layer(operator, dtype, _multiply_accumulates(kind, node), times_s[name])
             elif kind in FUSED:
                 originals = info["originalLayersNames"].astype(str).split(",")
                 for attention in attentions.keys() & set(originals):

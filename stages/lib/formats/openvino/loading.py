@@ -1,6 +1,7 @@
 """Rebuilding the pipeline from the stored graphs."""
 
 import functools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,9 @@ from stages.lib.formats.openvino.networks import Graph
 from stages.lib.formats.openvino.precision import mixed_precision, without_activation_rounding
 from stages.lib.formats.openvino.storage import let_go_of_constants, read_graph
 from stages.lib.formats.shared.choice import load_variant, on_model
-from stages.lib.formats.shared.graphs.networks import UNet, stand_in
-from stages.lib.formats.shared.graphs.tracing import input_shapes, token_count
-from stages.lib.models.components import empty_component
+from stages.lib.formats.shared.graphs.graph_call import read_graph_call
+from stages.lib.formats.shared.graphs.networks import stand_in
+from stages.lib.models.kinds import kind_of
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import PARAMS_FILE, Variant
 
@@ -32,8 +33,8 @@ def load(folder: Path, variant: Variant, device: str) -> DiffusionPipeline:
         return network
 
     pipeline = load_variant(folder, variant, device, load_converted, compute=None)
-    if variant.schedule:
-        _announce_images(pipeline)
+    for component in kind_of(folder).of_role("denoiser") if variant.schedule else ():
+        _announce_images(pipeline, getattr(pipeline, component))
     return pipeline
 
 
@@ -55,48 +56,46 @@ def cpu_core(variant: Variant) -> "openvino.Core":
 
 
 def _network(core: "openvino.Core", folder: Path, component: str, variant: Variant) -> nn.Module:
-    network = empty_component(folder, component)
-    model = read_graph(core, folder, component)
-    shapes = input_shapes(component, network, token_count(folder))
-    graph = compiled(core, model, component, variant.compute, shapes, component in variant.rounded_components)
-    if component != "unet":
-        return stand_in(folder, component, graph)
+    model, role = read_graph(core, folder, component), kind_of(folder).role(component)
+    shapes = read_graph_call(folder, component).inputs
+    graph = compiled(core, model, role, variant.compute, shapes, component in variant.rounded_components)
+    entries = sorted(set(variant.schedule) - {"int8"}) if role == "denoiser" else []
     scheduled = {
-        entry: compiled(core, model, "unet", variant.compute if entry == "none" else entry, shapes, rounded=False)
-        for entry in sorted(set(variant.schedule) - {"int8"})
+        entry: compiled(core, model, role, variant.compute if entry == "none" else entry, shapes, rounded=False)
+        for entry in entries
     }
-    return UNet(network, graph, scheduled, variant.schedule)
+    return stand_in(folder, component, graph, scheduled, variant.schedule if scheduled else ())
 
 
 def compiled(
     core: "openvino.Core",
     model: "openvino.Model",
-    component: str,
+    role: str,
     compute: str,
-    shapes: dict[str, tuple[int, ...]],
+    shapes: Mapping[str, Sequence[int]],
     rounded: bool,
 ) -> Graph:
-    """The stored graph `model` of a component for arithmetic in `compute`; `rounded`: with INT8 activations, if any.
+    """The stored graph `model` of a network for arithmetic in `compute`; `rounded`: with INT8 activations, if any.
 
-    "mixed" is FP32 around BF16 products in the U-Net, or around INT8 ones where it is `rounded`: it is called many
-    times, and what BF16 loses adds up. The decoder and the safety checker, called once, compute in BF16, the small text
-    encoder in FP32.
+    "mixed" is FP32 around BF16 products in the denoiser, or around INT8 ones where it is `rounded`: it is called many
+    times, and what BF16 loses adds up. The decoder and the safety checker, called once, compute in BF16, text encoders
+    in FP32.
     """
     if not rounded:
         model = without_activation_rounding(model)
     if compute == "mixed":
-        compute = {"unet": "float32", "text_encoder": "float32"}.get(component, "bfloat16")
-        model = mixed_precision(model) if component == "unet" and not rounded else model
+        compute = "float32" if role in ("denoiser", "text_encoders") else "bfloat16"
+        model = mixed_precision(model) if role == "denoiser" and not rounded else model
     return Graph(core, model, compute, shapes)
 
 
-def _announce_images(pipeline: DiffusionPipeline) -> None:
-    """Tell the U-Net when an image begins: then, and only then, the pipeline sets its scheduler's timesteps."""
+def _announce_images(pipeline: DiffusionPipeline, denoiser: nn.Module) -> None:
+    """Tell the denoiser when an image begins: then, and only then, the pipeline sets its scheduler's timesteps."""
     set_timesteps = pipeline.scheduler.set_timesteps
 
     @functools.wraps(set_timesteps)
     def announced(*arguments: Any, **options: Any) -> None:
-        pipeline.unet.begin_image()
+        denoiser.begin_image()
         return set_timesteps(*arguments, **options)
 
     pipeline.scheduler.set_timesteps = announced

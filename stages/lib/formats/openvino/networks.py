@@ -26,10 +26,11 @@ class Graph(nn.Module):
         self.compiled: dict[tuple, tuple[openvino.CompiledModel, openvino.InferRequest]] = {}
         self._request(shapes)
 
-    def forward(self, **inputs: torch.Tensor) -> torch.Tensor:
+    def forward(self, **inputs: torch.Tensor) -> list[torch.Tensor]:
         arrays = {name: np.ascontiguousarray(tensor.detach().numpy()) for name, tensor in inputs.items()}
         request = self._request({name: array.shape for name, array in arrays.items()})
-        return torch.from_numpy(request.infer(arrays, share_inputs=True)[0])
+        answer = request.infer(arrays, share_inputs=True)
+        return [torch.from_numpy(answer[place]) for place in range(len(answer))]
 
     def _request(self, shapes: dict[str, tuple[int, ...]]) -> "openvino.InferRequest":
         key = tuple(shapes.items())

@@ -65,6 +65,11 @@ class Options(Variant):
         return super().rounded_components if self.activation_components is None else self.activation_components
 
     @property
+    def needs_calls(self) -> bool:
+        """To trace networks with."""
+        return True
+
+    @property
     def needs_calibration(self) -> bool:
         """For ranges of activations."""
         return self.activations != "none"

@@ -3,12 +3,14 @@
 import re
 from typing import TYPE_CHECKING
 
+from stages.lib.models.families import END_LAYERS, TIME_LAYERS
+
 if TYPE_CHECKING:
     import openvino
 
 PRODUCTS = ("Convolution", "MatMul", "ScaledDotProductAttention")
-# The U-Net's first and last convolution and the embedding of time: little work, and an error in them is in everything.
-SENSITIVE = re.compile(r"\.network\.(conv_in|conv_out|time_embedding)[./]|\.time_emb_proj[./]")
+# First and last layers and those that hear of the time: little work, and an error in them is in everything.
+SENSITIVE = re.compile(rf"\.network\.({END_LAYERS}|{TIME_LAYERS})[./]")
 
 
 def without_activation_rounding(model: "openvino.Model") -> "openvino.Model":

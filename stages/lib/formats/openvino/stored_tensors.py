@@ -16,6 +16,7 @@ from stages.lib.models.kinds import kind_of
 from stages.lib.project.params import Variant
 
 DTYPES = {
+    "f64": "float64",
     "f32": "float32",
     "f16": "float16",
     "bf16": "bfloat16",

@@ -22,6 +22,16 @@ COMPUTING_PACKAGES = ("diffusers", "torch", "transformers")  # another version o
 Obstacle = dict[str, Any]
 
 
+class CannotMake(UserError):
+    """A model that a variant cannot be made of, found before anything of it is written; `obstacle` says why."""
+
+    def __init__(self, obstacle: Obstacle) -> None:
+        super().__init__(
+            f"it cannot be made of this model ({in_short(obstacle)}): leave that network out of `components`"
+        )
+        self.obstacle = obstacle
+
+
 def find_obstacle(
     variant: Variant, default_device: str, machine: Mapping[str, Any], packages: Mapping[str, str | None]
 ) -> Obstacle | None:

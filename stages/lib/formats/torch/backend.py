@@ -31,7 +31,7 @@ def quantize(base: Path, variant: Variant, out: Path, calibration: Calls | None 
     """
     variant = on_model(variant, base)
     if variant.activations != "none":
-        require_calls(variant, calibration)
+        require_calls(variant, variant.rounded_components, calibration)
     strange = [name for name in variant.components if kind_of(base).role(name) != "denoiser"]
     if variant.mean_bits is not None and strange:
         raise UserError(

@@ -43,7 +43,7 @@ def quantize(base: Path, variant: Variant, out: Path, calibration: Calls | None 
     if variant.weights == "float8":
         require_float8(variant, quantizing_device(variant))
     if variant.activations == "int8":
-        require_calls(variant, calibration)
+        require_calls(variant, variant.rounded_components, calibration)
     reduce_range = variant.activations == "int8" and variant.device != "cuda" and integer_sums_overflow()
 
     def convert(component: str) -> None:

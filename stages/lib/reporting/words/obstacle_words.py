@@ -20,6 +20,14 @@ WORDS = {
         N_("cannot run here: %(key)s %(value)s needs a processor with %(sets)s"),
         N_("use float32 in `%(key)s`"),
     ),
+    "not_exportable": (
+        N_("cannot be made of this model: the runtime has no %(operation)s, which %(network)s needs"),
+        N_("leave that network out of `components`"),
+    ),
+    "calls_differ": (
+        N_("cannot be made of this model: calls of %(network)s differ in more than tensors, and a graph is fixed"),
+        N_("leave that network out of `components`"),
+    ),
     "failed": (N_("it was not measured"), "%(message)s"),  # on another machine
 }
 

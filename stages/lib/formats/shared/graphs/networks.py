@@ -1,128 +1,86 @@
-"""Graphs as networks of a StableDiffusionPipeline: thin modules that diffusers cannot tell from its own.
+"""Graphs as networks of a pipeline: the network itself without weights, each call of which a graph answers.
 
-Each takes `graph`, a module that is called with the named inputs of stages.lib.formats.shared.graphs.tracing and gives
-one tensor.
+`graph` is a module that is called with the inputs of a GraphCall by name and gives a list of tensors.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from diffusers.models.autoencoders.vae import DecoderOutput
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from safetensors.torch import load_file
 from torch import nn
 
-from stages.lib.formats.shared.graphs.tracing import time_embedding
+from stages.lib.formats.shared.graphs.graph_call import GraphCall, read_graph_call
+from stages.lib.models.calls import EMBED, NetworkCall, bind
 from stages.lib.models.components import empty_component, load_component, weight_files
+from stages.lib.models.watch import set_doors
 
 
-def decision_state(base: Path) -> dict[str, torch.Tensor]:
+def decision_state(base: Path, component: str) -> dict[str, torch.Tensor]:
     """The safety checker's concept vectors and thresholds, which PyTorch compares embeddings with."""
-    state = load_component(base, "safety_checker", "float32").state_dict()
+    state = load_component(base, component, "float32").state_dict()
     return {name: tensor for name, tensor in state.items() if "." not in name}
 
 
-def stand_in(folder: Path, component: str, graph: nn.Module) -> nn.Module:
-    """The module that stands for `component`: its graph and, for a safety checker, its thresholds in `folder`."""
-    network = empty_component(folder, component)
-    if component != "safety_checker":
-        return {"unet": UNet, "vae": Decoder, "text_encoder": TextEncoder}[component](network, graph)
-    network.vision_model, network.visual_projection = Vision(network, graph), nn.Identity()
-    state = {}
-    for path in weight_files(folder, component):
-        state.update(load_file(path))
-    network.load_state_dict(state, assign=True)
-    return network.eval().requires_grad_(False)
+def inputs_of(
+    base: Path, component: str, described: GraphCall, calls: Sequence[NetworkCall]
+) -> list[dict[str, np.ndarray]]:
+    """What a graph is given for each of `calls`."""
+    network = empty_component(base, component)
+    return [{name: item.numpy() for name, item in described.given(network, call).items()} for call in calls]
 
 
-class OnCpu(nn.Module):
-    """What diffusers asks of a network: where it is, what it takes, how it was made."""
+def stand_in(
+    folder: Path,
+    component: str,
+    graph: nn.Module,
+    scheduled: Mapping[str, nn.Module] | None = None,
+    schedule: Sequence[str] = (),
+) -> nn.Module:
+    """The module that stands for `component` of `folder`.
 
-    dtype = torch.float32
-    device = torch.device("cpu")
-
-    def __init__(self, config: Any) -> None:
-        super().__init__()
-        self.config = config
-
-
-class UNet(OnCpu):
-    """Predicts the noise.
-
-    `schedule` names, per call of an image, which graph is called: one of `scheduled`, else `graph`; later calls are
-    those of `graph`.
+    `schedule` names, per call of an image, which graph answers: one of `scheduled`, else `graph`, as in later calls.
+    `begin_image` of the module says that the next call is the first of an image.
     """
-
-    def __init__(
-        self,
-        network: nn.Module,
-        graph: nn.Module,
-        scheduled: dict[str, nn.Module] | None = None,
-        schedule: tuple[str, ...] = (),
-    ) -> None:
-        super().__init__(network.config)
-        self.time_proj, self.graph, self.schedule = network.time_proj, graph, schedule
-        # With a suffix, because a module may not be called as a method is, such as `bfloat16`.
-        self.scheduled = nn.ModuleDict({f"{entry}_calls": module for entry, module in (scheduled or {}).items()})
-        self.calls = 0
-
-    def begin_image(self) -> None:
-        """The next call is the first of an image."""
-        self.calls = 0
-
-    def forward(
-        self,
-        sample: torch.Tensor,
-        timestep: Any,
-        encoder_hidden_states: torch.Tensor,
-        timestep_cond: None = None,
-        cross_attention_kwargs: None = None,
-        added_cond_kwargs: None = None,
-        return_dict: bool = True,
-    ) -> Any:
-        extras = (timestep_cond, cross_attention_kwargs, added_cond_kwargs)
-        if any(extra is not None for extra in extras):
-            raise ValueError("this U-Net takes a sample, a timestep and a text, and nothing else")
-        entry = self.schedule[self.calls] if self.calls < len(self.schedule) else ""
-        graph = getattr(self.scheduled, f"{entry}_calls", self.graph)
-        self.calls += 1
-        noise = graph(sample=sample, time=time_embedding(self, timestep), text=encoder_hidden_states)
-        return UNet2DConditionOutput(sample=noise) if return_dict else (noise,)
+    network, described = empty_component(folder, component), read_graph_call(folder, component)
+    if described.entry == EMBED:
+        network.vision_model, network.visual_projection = Vision(network, graph), nn.Identity()
+        state = {}
+        for path in weight_files(folder, component):
+            state.update(load_file(path))
+        network.load_state_dict(state, assign=True)
+        return network.eval().requires_grad_(False)
+    for module in network.modules():
+        module._parameters.clear()
+        module._buffers.clear()
+    network.graph = graph
+    # With a suffix, because a module may not be called as a method is, such as `bfloat16`.
+    network.scheduled = nn.ModuleDict({f"{entry}_calls": module for entry, module in (scheduled or {}).items()})
+    _answer_by_graph(network, described, tuple(schedule))
+    return network
 
 
-class Decoder(OnCpu):
-    """The VAE without its encoder."""
+def _answer_by_graph(network: nn.Module, described: GraphCall, schedule: tuple[str, ...]) -> None:
+    calls = [0]
 
-    def __init__(self, network: nn.Module, graph: nn.Module) -> None:
-        super().__init__(network.config)
-        self.graph = graph
+    def around(entry: str, inner: Callable, args: tuple, options: dict) -> Any:
+        precision = schedule[calls[0]] if calls[0] < len(schedule) else ""
+        graph = getattr(network.scheduled, f"{precision}_calls", network.graph)
+        calls[0] += 1
+        return described.answered(graph(**described.given(network, bind(network, entry, args, options))))
 
-    def decode(self, z: torch.Tensor, return_dict: bool = True, generator: None = None) -> Any:
-        """Latents (n, c, h, w) to an image (n, 3, H, W) in [-1, 1], FP32."""
-        image = self.graph(latents=z)
-        return DecoderOutput(sample=image) if return_dict else (image,)
-
-
-class TextEncoder(OnCpu):
-    """Tokens to the hidden states of the last layer."""
-
-    def __init__(self, network: nn.Module, graph: nn.Module) -> None:
-        super().__init__(network.config)
-        self.graph = graph
-
-    def forward(self, input_ids: torch.Tensor, attention_mask: None = None) -> tuple[torch.Tensor]:
-        if attention_mask is not None:
-            raise ValueError("this text encoder takes no attention mask")
-        return (self.graph(tokens=input_ids),)
+    on_cpu = {"dtype": torch.float32, "device": torch.device("cpu")}
+    set_doors(network, around, **on_cpu, begin_image=lambda _: calls.__setitem__(0, 0))
 
 
-class Vision(OnCpu):
+class Vision(nn.Module):
     """Pixels to the embedding that the safety checker compares; stands for its vision model and projection."""
 
     def __init__(self, network: nn.Module, graph: nn.Module) -> None:
-        super().__init__(network.config.vision_config)
-        self.graph = graph
+        super().__init__()
+        self.config, self.graph = network.config.vision_config, graph
 
     def forward(self, pixels: torch.Tensor) -> tuple[None, torch.Tensor]:
-        return None, self.graph(pixels=pixels)
+        return None, self.graph(clip_input=pixels)[0]

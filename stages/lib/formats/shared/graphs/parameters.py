@@ -3,6 +3,8 @@
 from collections import Counter
 from pathlib import Path
 
+from stages.lib.formats.shared.graphs.graph_call import read_graph_call
+from stages.lib.models.calls import EMBED
 from stages.lib.models.components import empty_component, headers
 from stages.lib.models.inventory import StoredTensor, operator_of
 
@@ -17,9 +19,10 @@ class ParameterAccounting:
     def __init__(self, folder: Path, component: str) -> None:
         network = empty_component(folder, component)
         self.folder, self.component = folder, component
-        self.wanted = {
-            name: item.numel() for name, item in network.named_parameters() if not _is_left_out(component, name)
-        }
+        described = read_graph_call(folder, component)
+        self.has_rest = described.entry == EMBED
+        left_out = tuple(f"{module}." for module in described.left_out)
+        self.wanted = {name: item.numel() for name, item in network.named_parameters() if not name.startswith(left_out)}
         self.operators = {name: operator_of(module) for name, module in network.named_modules()}
         self.missing: Counter[str] = Counter()
         for name, elements in self.wanted.items():
@@ -43,7 +46,7 @@ class ParameterAccounting:
     def rest(self) -> list[StoredTensor]:
         """The safety checker's thresholds, which lie beside the graph, and what the graph folded or dropped."""
         rows = []
-        if self.component == "safety_checker":
+        if self.has_rest:
             for header in headers(self.folder, self.component):
                 self.missing["Other"] -= header.elements
                 name, elements, stored = header.name, header.elements, header.stored_bytes
@@ -53,8 +56,3 @@ class ParameterAccounting:
             for operator, count in sorted(self.missing.items())
             if count
         ]
-
-
-def _is_left_out(component: str, name: str) -> bool:
-    """The VAE's encoder, which nothing in generation an image needs."""
-    return component == "vae" and name.startswith(("encoder.", "quant_conv."))

@@ -1,123 +1,161 @@
-"""The networks of a pipeline in the form in which they are traced: tensors in, one tensor out."""
+"""A network in the form in which it is traced: tensors in, tensors out, all else of a captured call constant.
 
+    traced = Traced(network, calls)            calls that a pipeline made of it
+    traced.names, traced.example               its inputs, in order
+    traced.described(kept)                     its GraphCall, if the graph has `kept` of its inputs
+
+The sines that diffusers' networks make of times (modules `Timesteps`, without weights) are made outside and are inputs:
+in BF16, inside the graph, a time would lose its low digits.
+"""
+
+import re
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import product
+from types import SimpleNamespace
 
 import torch
+from diffusers.models.embeddings import Timesteps
 from torch import nn
 
-from stages.lib.project.errors import UserError
+from stages.lib.formats.shared.availability import CannotMake
+from stages.lib.formats.shared.graphs.graph_call import GraphCall, Time, essential, sines
+from stages.lib.models.calls import NetworkCall, join, run, split
+from stages.lib.models.families import ONE_TIME
 
-# What the U-Net of a pipeline may take besides image, time and text; a graph is given none of it.
-UNET_EXTRAS = (
-    "class_embed_type",
-    "num_class_embeds",
-    "addition_embed_type",
-    "encoder_hid_dim",
-    "encoder_hid_dim_type",
-    "time_cond_proj_dim",
-)
+OPERATION = re.compile(r"aten::\w+|Complex")
+FACTORS = (1, 1000)  # pipelines hand times over as steps of 1000, or as fractions
 
 
-class _UNet(nn.Module):
-    """Takes the sinusoidal embedding of the timestep: in BF16, inside the graph, it would lose its low digits."""
+class Traced(nn.Module):
+    """See the module. Calls that differ in more than their tensors raise CannotMake."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, calls: Sequence[NetworkCall]) -> None:
         super().__init__()
-        self.network = network
-        network.get_time_embed = lambda sample, timestep: timestep
+        self.network, self.calls, kind = network, tuple(calls), type(network).__name__
+        tensors, self.form = split(calls[0].arguments)
+        if hasattr(network.config, "use_cache"):
+            network.config.use_cache = False  # what a language model keeps for the next word
+        if any(essential(split(call.arguments)[1]) != essential(self.form) for call in calls):
+            raise CannotMake({"reason": "calls_differ", "network": kind})
+        first, last = (_look(network, call) for call in (calls[0], calls[-1]))
+        self.times, self.answer, self.left_out = _times([first, last]), first.answer, first.left_out
+        looked_at = {name for call in calls for name in call.used or first.outputs}
+        self.outputs = tuple(name for name in first.outputs if name in looked_at)
+        makers = {time.module: network.get_submodule(time.module) for time in self.times.values()}
+        made = {name: sines(makers[time.module], time, tensors) for name, time in self.times.items()}
+        self.names, self.example = (*tensors, *made), (*tensors.values(), *made.values())
+        self.given = SimpleNamespace()
+        for module in makers:
+            names = [name for name, time in self.times.items() if time.module == module]
+            network.set_submodule(module, _Given(self.given, names, ONE_TIME.search(kind) is None))
 
-    def forward(self, sample: torch.Tensor, time: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-        return self.network(sample, time, text, return_dict=False)[0]
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The outputs, in order, for `inputs` in the order of `names`."""
+        named = dict(zip(self.names, inputs, strict=True))
+        self.given.sines, self.given.rows, self.given.calls = named, inputs[0].shape[0], defaultdict(int)
+        answer = split(run(self.network, NetworkCall(self.calls[0].entry, join(self.form, named))))[0]
+        return tuple(answer[name] for name in self.outputs)
 
-
-class _Decoder(nn.Module):
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, latents: torch.Tensor) -> torch.Tensor:
-        if self.network.post_quant_conv is not None:
-            latents = self.network.post_quant_conv(latents)
-        return self.network.decoder(latents)
-
-
-class _TextEncoder(nn.Module):
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        return self.network(tokens, return_dict=False)[0]
-
-
-class _Vision(nn.Module):
-    """The part of the safety checker that has weights: pixels to an embedding."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.network.visual_projection(self.network.vision_model(pixels)[1])
-
-
-TRACED = {"unet": _UNet, "vae": _Decoder, "text_encoder": _TextEncoder, "safety_checker": _Vision}
-
-
-def token_count(folder: Path) -> int:
-    """How many tokens a text has."""
-    from transformers import CLIPTextConfig
-
-    return CLIPTextConfig.from_pretrained(folder / "text_encoder", local_files_only=True).max_position_embeddings
-
-
-def input_shapes(component: str, network: nn.Module, tokens: int) -> dict[str, tuple[int, ...]]:
-    """The shape of each input for one image with guidance; `tokens` is the length of a text."""
-    config = network.config
-    if component == "unet":
-        size = config.sample_size
-        height, width = (size, size) if isinstance(size, int) else size
-        return {
-            "sample": (2, config.in_channels, height, width),
-            "time": (1, config.block_out_channels[0]),
-            "text": (2, tokens, config.cross_attention_dim),
-        }
-    if component == "vae":
-        size = config.sample_size // 2 ** (len(config.block_out_channels) - 1)
-        return {"latents": (1, config.latent_channels, size, size)}
-    if component == "text_encoder":
-        return {"tokens": (1, tokens)}
-    vision = config.vision_config
-    return {"pixels": (1, 3, vision.image_size, vision.image_size)}
-
-
-def example_inputs(component: str, network: nn.Module, tokens: int) -> dict[str, torch.Tensor]:
-    """Inputs of the shapes of `input_shapes` to trace with: the same numbers each time."""
-    generator = torch.Generator().manual_seed(0)
-    return {
-        name: torch.zeros(shape, dtype=torch.long) if name == "tokens" else torch.randn(shape, generator=generator)
-        for name, shape in input_shapes(component, network, tokens).items()
-    }
-
-
-def time_embedding(unet: nn.Module, timestep: object) -> torch.Tensor:
-    """The sinusoidal embedding of one timestep, FP32 (1, channels); `unet` needs no weights for it."""
-    return unet.time_proj(torch.as_tensor(timestep).reshape(1)).float()
-
-
-def check_supported(backend: str, component: str, network: nn.Module, folder: Path) -> None:
-    """Raise a UserError for a U-Net that takes more than an image, a time and a text."""
-    extras = [key for key in UNET_EXTRAS if component == "unet" and getattr(network.config, key, None) is not None]
-    if component == "unet" and network.config.time_embedding_type != "positional":
-        extras.append("time_embedding_type")
-    if extras:
-        raise UserError(
-            f"{folder / component / 'config.json'}: '{extras[0]}' is not something back end '{backend}' can do: "
-            "leave 'unet' out of `components`"
+    def described(self, kept: Collection[str]) -> GraphCall:
+        """What a pipeline must know of the graph."""
+        inputs = {name: tuple(item.shape) for name, item in zip(self.names, self.example, strict=True) if name in kept}
+        return GraphCall(
+            entry=self.calls[0].entry,
+            arguments=self.form,
+            answer=self.answer,
+            inputs=inputs,
+            open_dimensions={name: self._open(name) for name in inputs},
+            times={name: time for name, time in self.times.items() if name in kept},
+            outputs=self.outputs,
+            left_out=self.left_out,
         )
+
+    def _open(self, name: str) -> tuple[int, ...]:
+        """The dimensions of an input that are left open: that of the batch, and whatever differs."""
+        shape = self.example[self.names.index(name)].shape
+        shapes = [shape] if name in self.times else [call.tensors()[name].shape for call in self.calls]
+        differing = {place for place in range(len(shape)) if len({other[place] for other in shapes}) > 1}
+        if shape and shape[0] == self.example[0].shape[0]:
+            differing.add(0)
+        return tuple(sorted(differing))
+
+
+class _Given(nn.Module):
+    """In the place of a maker of sines: gives those that the graph is given, in the order of its calls."""
+
+    def __init__(self, given: SimpleNamespace, names: Sequence[str], spread: bool) -> None:
+        super().__init__()
+        self.given, self.names, self.spread = given, tuple(names), spread
+
+    def forward(self, _times: torch.Tensor) -> torch.Tensor:
+        number = self.given.calls[self.names[0]]
+        self.given.calls[self.names[0]] += 1
+        found = self.given.sines[self.names[number]]
+        return found.expand(self.given.rows, -1) if self.spread and found.shape[0] == 1 else found
+
+
+def _look(network: nn.Module, call: NetworkCall) -> SimpleNamespace:
+    """Run `call` and see the form of the answer, the times that sines are made of, and which modules are not called."""
+    times: dict[str, list[torch.Tensor]] = defaultdict(list)
+    called = set()
+    with ExitStack() as stack, torch.no_grad():
+        for name, module in network.named_modules():
+            hook = module.register_forward_pre_hook(lambda _module, given, name=name: called.add(name))
+            stack.callback(hook.remove)
+            if isinstance(module, Timesteps):
+                hook = module.register_forward_pre_hook(
+                    lambda _module, given, name=name: times[name].append(given[0].reshape(-1).float())
+                )
+                stack.callback(hook.remove)
+        outputs, answer = split(run(network, call))
+    return SimpleNamespace(
+        call=call, times=times, outputs=tuple(outputs), answer=answer, left_out=_left_out(network, called)
+    )
+
+
+def _left_out(network: nn.Module, called: Collection[str]) -> tuple[str, ...]:
+    """The outermost modules of which nothing was called, nor what they are part of: a decoder's encoder."""
+    found: list[str] = []
+    for name, module in network.named_modules():
+        above = {name.rsplit(".", depth)[0] for depth in range(1, name.count(".") + 1)}
+        around = name in called or above & {*called, *found} or any(other.startswith(f"{name}.") for other in called)
+        if name and not around and next(module.parameters(), None) is not None:
+            found.append(name)
+    return tuple(found)
+
+
+def _times(looks: Sequence[SimpleNamespace]) -> dict[str, Time]:
+    """Which argument each of the times comes from, by the name that the graph's input for it gets.
+
+    A time that is no argument, and no multiple of one, stays inside.
+    """
+    found: dict[str, Time] = {}
+    for module, seen in looks[0].times.items():
+        sources = [_source(looks, module, number) for number in range(len(seen))]
+        if None not in sources:
+            found |= {f"{module}.{number}" if number else module: time for number, time in enumerate(sources)}
+    return found
+
+
+def _source(looks: Sequence[SimpleNamespace], module: str, number: int) -> Time | None:
+    values = [look.times[module][number] for look in looks]
+    alike = all(bool((value == value[0]).all()) for value in values)
+    rows = 1 if alike else None
+    for argument, factor in product(looks[0].call.tensors(), FACTORS):
+        given = [look.call.tensors()[argument].reshape(-1).float() * factor for look in looks]
+        if all(torch.equal(mine[:rows], other[:rows]) for mine, other in zip(values, given, strict=True)):
+            return Time(module, argument, factor, alike)
+    return None
+
+
+def not_exportable(traced: Traced, error: Exception) -> CannotMake:
+    """What to raise where an exporter says that it cannot: with the operation that it names."""
+    found = OPERATION.search(str(error))
+    named = {"reason": "not_exportable", "network": type(traced.network).__name__}
+    return CannotMake(named | {"operation": found[0] if found else type(error).__name__})
 
 
 @contextmanager
