@@ -35,7 +35,7 @@ def write_calls(path: Path, calls: Calls) -> None:
             found, form = split(call.arguments)
             tensors |= {f"{component}/{number:04}/{name}": tensor.contiguous() for name, tensor in found.items()}
             forms.setdefault(component, []).append({"entry": call.entry, "arguments": form, "used": call.used})
-    write_bytes(path, save(tensors, metadata={FORMS: json.dumps(forms, sort_keys=True)}))
+    write_bytes(path, save(tensors, metadata={FORMS: json.dumps(forms)}))
 
 
 def read_calls(path: Path) -> dict[str, list[NetworkCall]]:
