@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from stages.lib.models.kinds import kind_of
 from stages.lib.project.errors import UserError
 
 LARGEST = 127  # the largest integer of symmetric INT8
@@ -35,23 +36,25 @@ class RoundedWeight:
 
 
 def largest_convolution(folder: Path) -> "tuple[str, np.ndarray]":
-    """Name and FP32 values (out, in, h, w) of the U-Net's largest convolution weight in the pipeline `folder`.
+    """Name and FP32 values (out, in, h, w) of the denoiser's largest convolution weight in the pipeline `folder`.
 
-    Of several equally large ones, the first by name.
+    Of several equally large ones, the first by name. Without convolutions, the largest matrix (out, in).
     """
     from safetensors import safe_open
 
-    found: list[tuple[int, str, Path, str]] = []
-    for path in sorted((folder / "unet").glob("*.safetensors")):
+    found: list[tuple[bool, int, str, Path, str]] = []
+    denoiser = folder / kind_of(folder).of_role("denoiser")[0]
+    for path in sorted(denoiser.glob("*.safetensors")):
         with safe_open(path, framework="np") as file:
             for name in file.keys():  # noqa: SIM118 (a safe_open handle is no dictionary)
                 part = file.get_slice(name)
                 shape = part.get_shape()
-                if len(shape) == 4 and shape[2] * shape[3] > 1:
-                    found.append((-prod(shape), name, path, part.get_dtype()))
+                convolves = len(shape) == 4 and shape[2] * shape[3] > 1
+                if convolves or len(shape) == 2:
+                    found.append((not convolves, -prod(shape), name, path, part.get_dtype()))
     if not found:
-        raise UserError(f"{folder / 'unet'} has no convolution weight in safetensors: run `dvc repro download`")
-    _, name, path, dtype = min(found)
+        raise UserError(f"{denoiser} has no weight in safetensors: run `dvc repro download`")
+    _, _, name, path, dtype = min(found)
     if dtype == "BF16":  # NumPy has no such numbers
         with safe_open(path, framework="pt") as file:
             return name, file.get_tensor(name).float().numpy()
@@ -62,7 +65,7 @@ def largest_convolution(folder: Path) -> "tuple[str, np.ndarray]":
 def round_weight(name: str, weight: np.ndarray) -> RoundedWeight:
     """Round to symmetric INT8 with one scale for the tensor; the ratio in dB also with one scale per output channel."""
     if not weight.any():
-        raise UserError(f"weight '{name}' of the U-Net is zero everywhere: the base model is not trained")
+        raise UserError(f"weight '{name}' of the denoiser is zero everywhere: the base model is not trained")
     restored, scale = _rounded(weight, abs(weight).max())
     channels = abs(weight).max(axis=tuple(range(1, weight.ndim)), keepdims=True)
     per_channel, _scales = _rounded(weight, channels)

@@ -84,7 +84,7 @@ def _shares(report: Mapping[str, Any], _: Translate) -> Chart:
         {row["component"]: row["share"] for row in item["probe_points"]["image"]["components"]} for item in formats
     ]
     rows = []
-    for component in ("unet", "vae", "text_encoder"):
+    for component in [row["component"] for row in formats[-1]["components"] if row["component"] in shares[-1]]:
         values = [None if share[component] is None else 100 * share[component] for share in shares]
         last = values[-1]
         rows.append(Bar(names[component], values, "" if last is None else _percent(last)))
@@ -103,7 +103,7 @@ def _steps(report: Mapping[str, Any], _: Translate) -> Chart:
     ]
     windows = report["formats"][0]["windows"] if report["formats"] else []
     places = [(window["first"] + window["last"]) / 2 + 1 for window in windows]
-    svg = curves(lines, places, (_("U-Net call (middle of the window)"), _("RMS difference, levels")))
+    svg = curves(lines, places, (_("call of the denoiser (middle of the window)"), _("RMS difference, levels")))
     rows = [
         Bar(name, medians, "; ".join(number(value, ".2f") for value in medians)) for name, medians, _samples in lines
     ]
@@ -123,7 +123,7 @@ def _blocks(report: Mapping[str, Any], _: Translate) -> Chart:
             note = " / ".join("–" if item is None else _percent(item) for item in values)
             rows.append(Bar(kinds.get(row["name"], row["name"]), values, note))
     names = (_("weights, 4 bits"), _("weights, 8 bits"), _("inputs, 8 bits"))
-    svg = grouped_bars(rows, names, _("relative error of the U-Net's prediction, %"))
+    svg = grouped_bars(rows, names, _("relative error of the denoiser's prediction, %"))
     return Chart(svg, said(_("Bars from zero: error with one block, or one kind of layer, rounded."), rows))
 
 
@@ -132,5 +132,5 @@ def _layers(report: Mapping[str, Any], _: Translate) -> Chart:
     for row in report["layers"][:SHOWN_LAYERS]:
         values = _errors(row, ("noise_4_bits", "noise_8_bits"))
         rows.append(Bar(row["layer"], values, " / ".join(map(_percent, values))))
-    svg = grouped_bars(rows, (_("4 bits"), _("8 bits")), _("relative error of the U-Net's prediction, %"))
+    svg = grouped_bars(rows, (_("4 bits"), _("8 bits")), _("relative error of the denoiser's prediction, %"))
     return Chart(svg, said(_("Bars from zero: error with one layer rounded."), rows))

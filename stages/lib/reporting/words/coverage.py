@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.lib.formats.shared.executed_work import ExecutedWork, by_operator, shares
-from stages.lib.project.params import COMPONENTS
 from stages.lib.reporting.languages import Translate, list_of
 from stages.lib.reporting.numbers import dtype_name, percent
 from stages.lib.reporting.words.names import names_of
@@ -39,7 +38,7 @@ def coverage(size: Mapping[str, Any], work: Sequence[ExecutedWork]) -> list[Cove
 
     `size` is reports/M/size/V.json; without `work`, nothing is known to be executed.
     """
-    rows = [_coverage(component, size, work) for component in COMPONENTS]
+    rows = [_coverage(component, size, work) for component in dict.fromkeys(row["component"] for row in size["operators"])]
     whole = _coverage(None, size, work)
     return [whole] if all(row.shown == whole.shown for row in rows) else [*rows, whole]
 

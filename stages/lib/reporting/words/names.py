@@ -69,7 +69,8 @@ NAMES = {
         "text_encoder_3": N_("Text encoder 3"),
         "other": N_("Other"),
     },
-    "operator": {"Conv2d": N_("convolutions"), "Linear": N_("linear layers"), "MatMul": N_("attention")},
+    "operator": dict.fromkeys(("Conv1d", "Conv2d", "Conv3d"), N_("convolutions"))
+    | {"Linear": N_("linear layers"), "MatMul": N_("attention")},
     "probe_point": {  # where damage is looked for
         "embeddings": N_("embeddings"),
         "latents": N_("latents"),
