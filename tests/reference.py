@@ -9,6 +9,8 @@ from stages.calibrate import collect
 from stages.lib.models.calls import NetworkCall
 from stages.lib.project.prompts import Prompt
 
+COMPONENTS = ("unet", "vae", "text_encoder", "safety_checker")  # of the tiny model, in the order of the records
+
 
 def reference_pipeline(folder: Path) -> StableDiffusionPipeline:
     """The pipeline of `folder` in FP32 on the CPU, from safetensors alone."""

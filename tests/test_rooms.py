@@ -1,5 +1,7 @@
 """The rooms of stages/lib: imports run one way, none is large, and dvc.yaml names just those that a stage uses."""
 
+import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -71,3 +73,25 @@ def test_every_stage_depends_on_the_rooms_that_it_uses_and_on_no_other(stages):
         assert not missing, f"{stage.addressing} depends on no folder of {sorted(map(str, missing))}"
         idle = {path for path in declared if not any(path in (file, *file.parents) for file in files)}
         assert not idle, f"{stage.addressing} does not use {sorted(map(str, idle))}"
+
+
+# Where names of a family's components may stand: tables of names, and the study, which is of one model.
+NAMED = ("stages/lib/models", "stages/lib/study", "stages/lib/reporting/words/names.py")
+NAMES = re.compile(r"unet|transformer|vae|text_encoder(_[23])?|(UNet|SD3|Flux|StableDiffusion|Autoencoder)\w*")
+
+
+def names_in(path: Path) -> set[str]:
+    """The names of components and classes of one family that a module has as a text or asks an object for."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    asked = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    return {name for name in texts | asked if NAMES.fullmatch(name)}
+
+
+def test_no_module_knows_the_components_of_one_family():
+    """Protects models that nobody has thought of: what a network is for says its role, not its name."""
+    modules = [path for path in (PROJECT / "stages").rglob("*.py")]
+    others = [path for path in modules if not str(path.relative_to(PROJECT)).startswith(NAMED)]
+    assert len(others) > 100
+    assert {str(path.relative_to(PROJECT)): names_in(path) for path in others if names_in(path)} == {}
+    assert names_in(PROJECT / "stages/lib/reporting/words/names.py") >= {"unet", "transformer", "text_encoder_2"}

@@ -18,9 +18,9 @@ from stages.lib.models.calibration import write_calls
 from stages.lib.models.inventory import ONNX_CONSTANTS, ONNX_GRAPH, disk_bytes, memory_bytes
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import sha256
-from stages.lib.project.params import COMPONENTS, Variant, variant_of
+from stages.lib.project.params import Variant, variant_of
 from tests.conftest import PROJECT
-from tests.reference import calibration_of, generated, reference_pipeline
+from tests.reference import COMPONENTS, calibration_of, generated, reference_pipeline
 
 onnx = pytest.importorskip("onnx", reason="the back end's package is optional")
 pytest.importorskip("onnxruntime", reason="the back end's package is optional")

@@ -16,7 +16,7 @@ from stages.lib.models import components
 from stages.lib.models.inventory import GRAPH, GRAPH_CONSTANTS, disk_bytes, memory_bytes
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import sha256
-from stages.lib.project.params import COMPONENTS, Variant, variant_of
+from stages.lib.project.params import Variant, variant_of
 from stages.lib.timing.work_counter import WorkCounter
 
 pytest.importorskip("openvino", reason="the back end's package is optional")
@@ -24,7 +24,7 @@ pytest.importorskip("nncf", reason="the back end's package is optional")
 
 from stages.lib.formats.openvino import networks  # noqa: E402 - they need the packages
 from stages.lib.formats.openvino.backend import executed_work, inventory, load, quantize  # noqa: E402
-from tests.reference import calibration_of, reference_pipeline  # noqa: E402
+from tests.reference import COMPONENTS, calibration_of, reference_pipeline  # noqa: E402
 
 FORMATS = {
     "fp32": {"weights": "float32", "compute": "float32"},

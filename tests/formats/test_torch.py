@@ -16,8 +16,8 @@ from stages.lib.models import components
 from stages.lib.models.inventory import memory_bytes
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import sha256
-from stages.lib.project.params import COMPONENTS, Variant, variant_of
-from tests.reference import generated, reference_pipeline
+from stages.lib.project.params import Variant, variant_of
+from tests.reference import COMPONENTS, generated, reference_pipeline
 
 
 def _variant(weights: str, **keys) -> Variant:

@@ -16,8 +16,8 @@ from stages.lib.models.components import ACTIVATIONS_FILE
 from stages.lib.models.inventory import disk_bytes
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import sha256
-from stages.lib.project.params import COMPONENTS, Variant, variant_of
-from tests.reference import calibration_of, generated, reference_pipeline
+from stages.lib.project.params import Variant, variant_of
+from tests.reference import COMPONENTS, calibration_of, generated, reference_pipeline
 
 
 def _variant(**keys) -> Variant:

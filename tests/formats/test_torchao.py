@@ -21,10 +21,10 @@ from stages.lib.models.inventory import disk_bytes, memory_bytes
 from stages.lib.models.watch import around_calls
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import read_json, sha256
-from stages.lib.project.params import COMPONENTS, Variant, variant_of
+from stages.lib.project.params import Variant, variant_of
 from stages.lib.timing.work_counter import WorkCounter
 from tests.conftest import PROJECT
-from tests.reference import calibration_of, generated, reference_pipeline
+from tests.reference import COMPONENTS, calibration_of, generated, reference_pipeline
 
 pytest.importorskip("torchao")
 FORMATS = {

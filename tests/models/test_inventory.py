@@ -21,8 +21,7 @@ from stages.lib.models.inventory import (
     stored_tensors,
 )
 from stages.lib.project.errors import UserError
-from stages.lib.project.params import COMPONENTS
-from tests.reference import reference_pipeline
+from tests.reference import COMPONENTS, reference_pipeline
 
 
 def test_the_inventory_accounts_for_every_parameter_and_byte(tiny_model):

@@ -7,8 +7,8 @@ import torch
 
 from stages.lib.models.components import empty_component
 from stages.lib.models.random_weights import random_state
-from stages.lib.project.params import COMPONENTS
 from tests.conftest import PROJECT
+from tests.reference import COMPONENTS
 
 # Of seed 0, kernel conv_in.weight of a U-Net with four input channels and 16 output channels.
 KNOWN = [0.007589905522763729, 0.2187637835741043, -0.15832273662090302]

@@ -9,7 +9,8 @@ from stages.lib.models import components
 from stages.lib.models.inventory import StoredTensor, container_bytes, disk_bytes, stored_tensors
 from stages.lib.models.reconciliation import check_complete, explain
 from stages.lib.project.errors import UserError
-from stages.lib.project.params import COMPONENTS, variant_of
+from stages.lib.project.params import variant_of
+from tests.reference import COMPONENTS
 
 WEIGHT = StoredTensor("unet", "a.weight", "Linear", 1000, 1000, "int8", 1000)
 SCALE = StoredTensor("unet", "a.weight_scale", "Linear", 10, 0, "float32", 40)

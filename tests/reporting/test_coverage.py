@@ -1,9 +1,9 @@
 """What INT8 covers: shares and sentences worked out by hand."""
 
 from stages.lib.formats.shared.executed_work import ExecutedWork
-from stages.lib.project.params import COMPONENTS
 from stages.lib.reporting.numbers import percent
 from stages.lib.reporting.words.coverage import coverage, coverage_sentence
+from tests.reference import COMPONENTS
 
 
 def size(**stored: str) -> dict:

@@ -9,7 +9,6 @@ import torch
 
 from stages.lib.generation.safety import decide
 from stages.lib.models.components import load_pipeline
-from stages.lib.project.params import COMPONENTS
 from stages.lib.sensitivity.combinations import Generated, blame, damage, format_report, points_of
 from stages.lib.sensitivity.criticality import decision_effect, image_effect
 from stages.lib.sensitivity.probe_points import (
@@ -21,6 +20,7 @@ from stages.lib.sensitivity.probe_points import (
     snr_db,
 )
 from stages.lib.sensitivity.shapley import subsets
+from tests.reference import COMPONENTS
 
 PLAYERS = dict(zip(("denoiser", "decoder", "text_encoders", "safety_checker"), COMPONENTS, strict=True))
 

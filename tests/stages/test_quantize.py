@@ -14,8 +14,8 @@ from stages import quantize
 from stages.lib.models.calibration import write_calls
 from stages.lib.models.components import write_component
 from stages.lib.project.errors import UserError, run_stage
-from stages.lib.project.params import COMPONENTS, load_params
-from tests.reference import calibration_of
+from stages.lib.project.params import load_params
+from tests.reference import COMPONENTS, calibration_of
 
 PROJECT = Path(__file__).resolve().parents[2]
 # Beside the shipped variants.

@@ -14,10 +14,10 @@ from stages.lib.generation.sampling import generate_image
 from stages.lib.models.calibration import read_calls, write_calls
 from stages.lib.models.components import load_component, load_pipeline
 from stages.lib.project.errors import UserError
-from stages.lib.project.params import COMPONENTS, load_params
+from stages.lib.project.params import load_params
 from stages.lib.project.prompts import Prompt
 from stages.lib.sensitivity.swapping import Studio, generate, generate_answered, in_window, sensitivity_prompts
-from tests.reference import calibration_of
+from tests.reference import COMPONENTS, calibration_of
 from tests.tiny_project import write_models, write_settings
 
 STAGES = {

@@ -28,9 +28,9 @@ from stages.lib.project.sections import (
     Report,
     Scenario,
 )
-from stages.lib.project.variant import COMPONENTS, FLOATS, Device, Label, Section, Variant
+from stages.lib.project.variant import FLOATS, Device, Label, Section, Variant
 
-__all__ = ["COMPONENTS", "OPTIONS", "PARAMS_FILE", "RANDOM_WEIGHTS", "Params", "Variant", "load_params", "variant_of"]
+__all__ = ["OPTIONS", "PARAMS_FILE", "RANDOM_WEIGHTS", "Params", "Variant", "load_params", "variant_of"]
 
 PARAMS_FILE = Path("params.yaml")
 FORMATS = Path(__file__).parents[1] / "formats"

@@ -5,7 +5,6 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-COMPONENTS = ("unet", "vae", "text_encoder", "safety_checker")
 DTYPE_BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "float8": 8, "int8": 8, "int6": 6, "int4": 4}
 FLOATS = ("float32", "float16", "bfloat16")
 GROUP_SCALE_BITS = 16

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
     import torch
-    from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
+    from torch import nn
 
 
 def cosine(reference: "torch.Tensor", other: "torch.Tensor") -> float:
@@ -39,7 +39,7 @@ def mean_square_error(reference: "np.ndarray", image: "np.ndarray") -> float:
     return float((difference**2).mean())
 
 
-def safety_margin(checker: "StableDiffusionSafetyChecker", pixels: "torch.Tensor") -> float:
+def safety_margin(checker: "nn.Module", pixels: "torch.Tensor") -> float:
     """How far an image is beyond the checker's nearest threshold, as a difference of cosines.
 
     Positive: the image is flagged (diffusers rounds to three decimals first); negative: it passes with that much to

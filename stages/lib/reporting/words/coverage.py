@@ -38,7 +38,9 @@ def coverage(size: Mapping[str, Any], work: Sequence[ExecutedWork]) -> list[Cove
 
     `size` is reports/M/size/V.json; without `work`, nothing is known to be executed.
     """
-    rows = [_coverage(component, size, work) for component in dict.fromkeys(row["component"] for row in size["operators"])]
+    rows = [
+        _coverage(component, size, work) for component in dict.fromkeys(row["component"] for row in size["operators"])
+    ]
     whole = _coverage(None, size, work)
     return [whole] if all(row.shown == whole.shown for row in rows) else [*rows, whole]
 

@@ -51,8 +51,13 @@ def reason(code: str, _: Translate) -> str:
 
 
 def names_of(kind: str, _: Translate) -> dict[str, str]:
-    """What readers are told of every code of that kind, a key of NAMES."""
-    return {code: _(name) for code, name in NAMES[kind].items()}
+    """What readers are told of every code of that kind, a key of NAMES; a component without a name by its own."""
+    return _Named({code: _(name) for code, name in NAMES[kind].items()})
+
+
+class _Named(dict[str, str]):
+    def __missing__(self, code: str) -> str:
+        return code
 
 
 NAMES = {
