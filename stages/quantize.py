@@ -16,6 +16,7 @@ from stages.lib.formats.shared.choice import on_model
 from stages.lib.formats.shared.loaded_size import LoadingProcess, loaded_bytes
 from stages.lib.models.calibration import read_calls
 from stages.lib.models.components import stored_float_dtype
+from stages.lib.models.families import END_LAYERS
 from stages.lib.models.inventory import (
     StoredTensor,
     compression,
@@ -89,7 +90,7 @@ def make(base: Path, variant: Variant, out: Path, parameters: dict[str, int], in
             tensors=tensors,
             disk=disk_bytes(folder),
             runtime=runtime_bytes(folder),
-            explained=explanations(folder, variant, tensors, entry.operators, entry.exact),
+            explained=explanations(folder, variant, tensors, entry.operators, entry.spares_ends),
             loaded=process.loaded_size(folder, "cuda" if variant.needs_gpu else "cpu"),
             bits={component: _bits(folder, component, variant) for component in parameters},
             base_parameters=parameters,
@@ -107,13 +108,14 @@ def base_parameters(base: Path) -> dict[str, int]:
 
 
 def explanations(
-    folder: Path, variant: Variant, tensors: list[StoredTensor], operators: tuple[str, ...], exact: str
+    folder: Path, variant: Variant, tensors: list[StoredTensor], operators: tuple[str, ...], spares_ends: bool
 ) -> dict[str, Explanation]:
     """What each component's bytes on disk consist of. A tensor that is missing, or should not be there, is a UserError.
 
-    `operators` are those whose weights the back end always converts, but for those whose names match `exact`.
+    `operators` are those whose weights the back end always converts, but where it `spares_ends`.
     """
     disk, container = disk_bytes(folder), container_bytes(folder)
+    exact = rf"({END_LAYERS})\.weight" if spares_ends else ""
     found = {}
     for component in kind_of(folder).networks:
         where = f"variant '{variant.name}', {component}"

@@ -111,7 +111,7 @@ def test_every_format_of_pytorch_is_made_accounted_for_and_generates(model, name
     calibration = {"calibration": model.calls} if chosen.needs_calls else {}
     module.quantize(model.folder, variant(name), tmp_path, **calibration)
     tensors = module.inventory(tmp_path, chosen)
-    explanations(tmp_path, chosen, tensors, backend.operators, backend.exact)
+    explanations(tmp_path, chosen, tensors, backend.operators, backend.spares_ends)
     parameters = base_parameters(model.folder)
     assert sum(tensor.parameters for tensor in tensors) == sum(parameters.values())
     pipeline = module.load(tmp_path, variant(name), "cpu")
@@ -169,7 +169,7 @@ def test_a_graph_of_any_network_is_that_network(exported, name, tmp_path):
     module = backend.load_module()
     module.quantize(exported.folder, chosen, tmp_path, calibration=exported.calls)
     tensors = module.inventory(tmp_path, on_model(chosen, exported.folder))
-    explanations(tmp_path, on_model(chosen, exported.folder), tensors, backend.operators, backend.exact)
+    explanations(tmp_path, on_model(chosen, exported.folder), tensors, backend.operators, backend.spares_ends)
     pipeline = module.load(tmp_path, chosen, "cpu")
     errors = exported.errors(pipeline)
     assert max(errors.values()) < (0.1 if "INT8" in name else 1e-5), errors

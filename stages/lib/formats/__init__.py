@@ -24,15 +24,13 @@ import importlib
 from dataclasses import dataclass
 from types import ModuleType
 
-from stages.lib.models.families import END_LAYERS
-
 
 @dataclass(frozen=True)
 class Backend:
     """What stages must know of a back end before it runs.
 
     `operators`: those whose weights always get an integer format, and are checked for it; others are counted as stored.
-    `exact`: a regular expression of the weights of those that stay as they are all the same.
+    `spares_ends`: weights of first and last layers stay as they are all the same.
 
     Memory, for stages.lib.project.memory.check_memory, with some room over what was measured with Stable Diffusion
     v1.5's architecture: `quantize_peak` is what is in memory at most while a variant is made, in FP32 bytes of the
@@ -45,7 +43,7 @@ class Backend:
     calibrated_peak: float = 0.0
     load_peak: float = 1.0
     operators: tuple[str, ...] = ()
-    exact: str = ""
+    spares_ends: bool = False
 
     def load_module(self) -> ModuleType:
         """Import the module that implements this back end."""
@@ -53,12 +51,11 @@ class Backend:
 
 
 WEIGHTED = ("Conv2d", "Linear", "Embedding")
-ENDS = rf"({END_LAYERS})\.weight"
 
 BACKENDS = {
     "torch": Backend("stages.lib.formats.torch.backend", 1.6, 2.6),
     "torch_dynamic": Backend("stages.lib.formats.torch_dynamic.backend", 1.3, operators=("Linear",)),
-    "openvino": Backend("stages.lib.formats.openvino.backend", 2.0, 4.5, operators=WEIGHTED, exact=ENDS),
+    "openvino": Backend("stages.lib.formats.openvino.backend", 2.0, 4.5, operators=WEIGHTED, spares_ends=True),
     "onnxruntime": Backend("stages.lib.formats.onnxruntime.backend", 2.0, 4.5, operators=WEIGHTED),
     "torchao": Backend("stages.lib.formats.torchao.backend", 1.6, 1.6),
 }
