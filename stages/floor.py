@@ -90,9 +90,6 @@ def main() -> None:
         print(f"floor: {baseline.label} is not generated again ({reason})")
         return
     listing, images, latents = read_listing(folder), read_images(folder), read_trajectories(folder)
-    from stages.lib.quality.clip_features import find_clip
-
-    clip = find_clip(arguments.base)
     device = resolve_device(baseline.device, params.device)
     model = arguments.models / baseline.name
     call = arguments_of(params, kind_of(model).pipeline_class())
@@ -100,6 +97,9 @@ def main() -> None:
     chosen = sample_of(prompts, settings.floor_prompts, settings.trajectory_prompts)
     pool = WorkerPool(listing["processes"], listing["threads"])
     runs = draw_again(recipe, chosen, sample_of(prompts, settings.floor_seeds), pool)
+    from stages.lib.quality.clip_features import find_clip
+
+    clip = find_clip(arguments.base)  # now: it leaves threads, beside which no process is forked
     runs["seeds"]["false_alarms"] = alarms_of(runs["seeds"]["generated"], images, settings)
     for run in runs.values():
         run |= figures_of(run.pop("generated"), images, latents, clip, settings)
