@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import psutil
 
+from stages.lib.project.lock_file import read_lock
 from tests.clone import Clone, make_clone, yaml
 from tests.conftest import write_tiny_model
 from tests.processes import HANGING_S, is_gone
@@ -99,13 +101,14 @@ class Campaign:
     def take_away(self, stages: list[str]) -> None:
         """The results of `stages`, their entries in the ledger, and what could bring them back."""
         path = self.folder / "dvc.lock"
-        ledger = yaml.load(path)
+        ledger, text = read_lock(path), path.read_text(encoding="utf-8")
         for name in stages:
-            for item in ledger["stages"].pop(name)["outs"]:
-                out = self.folder / item["path"]
+            for item in ledger[name].outs:
+                out = self.folder / item
                 shutil.rmtree(out) if out.is_dir() else out.unlink()
-        yaml.dump(ledger, path)
-        shutil.rmtree(self.folder / ".dvc/cache", ignore_errors=True)
+            text = re.sub(rf"(?m)^  {name}:\n(    .*\n)+", "", text)
+        path.write_text(text, encoding="utf-8")
+        shutil.rmtree(self.folder / ".dvc/cache/runs", ignore_errors=True)
 
     def start(self, kind: str, token: str, **variables: str) -> subprocess.Popen:
         """The command in a group of its own, which stands for a terminal."""
