@@ -185,7 +185,10 @@ class Campaign:
         if measuring:
             changed = [name for name in changed if name.startswith("data/")]
         assert not changed, f"{what}: {changed[:5]} of {len(changed)} differ"
-        litter = [*self.temporary.iterdir(), *Path("/dev/shm").glob("sem.stages-*"), *self.folder.rglob("*.partial")]
+        semaphores = [path for path in Path("/dev/shm").glob("sem.stages-*") if is_gone(int(path.name.split("-")[1]))]
+        # PyTorch makes an empty folder of a fixed name in whatever process imports it
+        temporary = [path for path in self.temporary.iterdir() if not path.name.startswith("torchinductor_")]
+        litter = [*temporary, *semaphores, *self.folder.rglob("*.partial")]
         litter += [*(self.folder / ".dvc/tmp/run/temporary").iterdir(), *(self.folder / ".dvc/cache").rglob(".*.tmp")]
         assert not litter, f"{what}: {litter[:5]} lie about"
 
