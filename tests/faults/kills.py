@@ -187,9 +187,10 @@ class Campaign:
         assert not changed, f"{what}: {changed[:5]} of {len(changed)} differ"
         semaphores = [path for path in Path("/dev/shm").glob("sem.stages-*") if is_gone(int(path.name.split("-")[1]))]
         # PyTorch makes an empty folder of a fixed name in whatever process imports it
-        temporary = [path for path in self.temporary.iterdir() if not path.name.startswith("torchinductor_")]
+        temporary = [*self.temporary.iterdir(), *(self.folder / ".dvc/tmp/run/temporary").iterdir()]
+        temporary = [path for path in temporary if not path.name.startswith("torchinductor_")]
         litter = [*temporary, *semaphores, *self.folder.rglob("*.partial")]
-        litter += [*(self.folder / ".dvc/tmp/run/temporary").iterdir(), *(self.folder / ".dvc/cache").rglob(".*.tmp")]
+        litter += (self.folder / ".dvc/cache").rglob(".*.tmp")
         assert not litter, f"{what}: {litter[:5]} lie about"
 
 
