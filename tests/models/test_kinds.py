@@ -1,6 +1,7 @@
 """Any pipeline: loaded as diffusers loads it, seen from outside, and each network again from what was seen of it."""
 
 import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -155,3 +156,25 @@ def test_components_are_chosen_by_role_or_by_name():
         with pytest.raises(UserError, match=said):
             kind.chosen(names)
     assert set(ROLES) == {"denoiser", "decoder", "text_encoders", "safety_checker"}
+
+
+def test_every_name_in_the_tables_of_layers_is_that_of_a_layer(tiny_kind):
+    """Protects layers that shall be spared: a pattern that matches no layer of any family spares nothing."""
+    from stages.lib.formats.torch.layers import kind_of as kind_of_layer
+    from stages.lib.formats.torch.layers import weight_layers
+    from stages.lib.models.components import empty_component
+    from stages.lib.models.families import END_LAYERS, OUTLIER_LAYERS, TIME_LAYERS
+
+    layers, kinds = set(), {}
+    for name in ("sd15", "sdxl", "sd3", "flux", "pixart-sigma", "sana", "qwen-image", "z-image"):
+        folder = tiny_kind(name)
+        kind = kind_of(folder)
+        for network in (*kind.of_role("denoiser"), *kind.of_role("decoder")):
+            found = set(weight_layers(empty_component(folder, network)))
+            layers |= found
+            if kind.role(network) == "denoiser":
+                kinds[name] = {kind_of_layer(layer) for layer in found}
+    for table in (END_LAYERS, TIME_LAYERS, OUTLIER_LAYERS):
+        assert any(re.fullmatch(table, layer) for layer in layers)
+    for name, found in kinds.items():
+        assert {"first and last", "time"} <= found, name

@@ -6,6 +6,7 @@ al., "HAWQ-V2", NeurIPS 2020, make the same assumption of their second-order mea
 """
 
 import copy
+import re
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ from stages.lib.formats.shared.quantization import (
     quantize_weight,
 )
 from stages.lib.models.calls import NetworkCall, join, run, split, tensors_in
+from stages.lib.models.families import END_LAYERS, TIME_LAYERS
 from stages.lib.project.errors import UserError
 from stages.lib.project.worker_pool import WorkerPool, pool_for
 
@@ -36,11 +38,10 @@ EXAMPLES = 3
 # Guidance magnifies what differs between the two halves of a batch and leaves alone what they share: without it, layers
 # that hear the prompt look harmless. The usual scale: a model is made without knowing how it will be generated with.
 GUIDANCE_SCALE = 7.5
-# Kinds of layer by what their names contain; the first that fits.
+# Kinds of layer by what their names contain; the first that fits. First and last layers and those of the time are what
+# tables of models say they are.
+FIRST_AND_LAST, TIME = "first and last", "time"
 KINDS = {
-    "conv_in": "first and last",
-    "conv_out": "first and last",
-    "time_emb": "time",
     "attn1": "self-attention",
     "attn2": "cross-attention",
     ".ff.": "feed-forward",
@@ -48,6 +49,14 @@ KINDS = {
     "sampler": "resampling",
     "shortcut": "shortcut",
     "resnet": "convolution",
+    "mlp.": "feed-forward",
+    "ff_context": "feed-forward",
+    "feed_forward": "feed-forward",
+    "attn": "attention",
+    "attention": "attention",
+    "embed": "embeddings",
+    "caption_projection": "embeddings",
+    "txt_in": "embeddings",
 }
 Outputs = dict[str, list]  # of modules, by name, one for each call of a batch
 Item, Result = TypeVar("Item"), TypeVar("Result")
@@ -65,7 +74,11 @@ def block_of(layer: str) -> str:
 
 
 def kind_of(layer: str) -> str:
-    """What a layer of a U-Net is for, one of the values of KINDS, or 'other'."""
+    """What a layer of a denoiser is for: one of the values of KINDS, FIRST_AND_LAST, TIME or 'other'."""
+    if re.fullmatch(END_LAYERS, layer):
+        return FIRST_AND_LAST
+    if re.fullmatch(TIME_LAYERS, layer):
+        return TIME
     return next((kind for part, kind in KINDS.items() if part in layer), "other")
 
 

@@ -82,11 +82,13 @@ NAMES = {
         "image": N_("image"),
         "safety": N_("safety margin"),
     },
-    "layer_kind": {  # what a layer of a U-Net is for, by stages.lib.formats.torch.layers.KINDS
+    "layer_kind": {  # what a layer of a denoiser is for, by stages.lib.formats.torch.layers.KINDS
         "first and last": N_("first and last"),
         "time": N_("time"),
         "self-attention": N_("self-attention"),
         "cross-attention": N_("cross-attention"),
+        "attention": N_("attention"),
+        "embeddings": N_("embeddings"),
         "feed-forward": N_("feed-forward"),
         "projection": N_("projection"),
         "resampling": N_("resampling"),
