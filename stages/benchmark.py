@@ -39,7 +39,7 @@ from stages.lib.project.params import Params, Variant, load_params
 from stages.lib.project.prompts import timed_prompt
 from stages.lib.project.sections import Benchmark
 from stages.lib.timing.process import TimingProcess
-from stages.lib.timing.ratios import paired_ratios, ratio_of
+from stages.lib.timing.ratios import paired_ratios, ratio_of_calls
 from stages.lib.timing.worker import Task
 
 ROLES = ("variant", "baseline")
@@ -161,7 +161,7 @@ def measure(
                 for call in restart["calls"]
             ]
             kept = paired_ratios(calls)
-            ratio = ratio_of(kept or paired_ratios([{**call, "discarded": False} for call in calls]))
+            ratio = ratio_of_calls(calls)
             precise = len(kept) >= settings.restarts and ratio.half_width <= settings.precision
             spent_s = time.monotonic() - begin_s
             late = spent_s * (len(restarts) + 1) / len(restarts) > settings.limit_s

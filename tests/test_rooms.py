@@ -25,7 +25,7 @@ def room_of(path: Path) -> str:
 
 
 def test_the_rooms_are_those_of_the_order():
-    assert sorted(ROOMS) == sorted(path.name for path in LIB.iterdir() if path.is_dir() and path.name != "__pycache__")
+    assert sorted(ROOMS) == sorted(path.name for path in LIB.iterdir() if (path / "__init__.py").is_file()), "ROOMS"
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path not in FREE], ids=lambda path: str(path)[-40:])

@@ -23,7 +23,7 @@ FOLDER = Path(".quick")
 FORMATS = ("fp16", "int8-cpu", "int8-simulated")  # of the study, by their keys in params.yaml
 FEW = 3  # formats and prompts, where those of the study are not there
 LESS = {
-    "benchmark": {"limit_s": 1},
+    "benchmark": {"restarts": 1, "limit_s": 1},
     "calibration": {"images": 1},
     "quality": {"trajectory_prompts": 1, "resamples": 500},
 }

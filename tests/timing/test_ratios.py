@@ -51,7 +51,8 @@ def test_widened_by_the_reference_s_own_band_it_holds_the_truth() -> None:
 
 
 @pytest.mark.parametrize(
-    ("steal", "interruptions", "discarded"), [(0.0, 5, False), (None, 5, False), (0.03, 5, True), (0.0, 60, True)]
+    ("steal", "interruptions", "discarded"),
+    [(0.0, 5, False), (None, 5, False), (0.03, 5, True), (0.0, 60, False), (0.0, 120, True)],
 )
 def test_a_call_is_discarded_by_its_causes_alone(steal, interruptions, discarded) -> None:
     """Protects from choosing calls by what they measured."""

@@ -13,6 +13,9 @@ has three functions:
 - `inventory(folder: Path, variant: Variant) -> list[StoredTensor]`: what the folder stores
   (stages.lib.models.inventory).
 
+A back end usually begins with `shared.choice` (which networks a variant is of, `write_variant`, `load_variant`).
+Weights that are neither float32, float16 nor bfloat16 are stored with their scales beside them as `NAME.weight_scale`.
+
 And, only where a runtime other than PyTorch computes, so that PyTorch cannot see what it multiplies, a fourth:
 
 - `executed_work(folder: Path, variant: Variant) -> list[dict]`: what the loaded networks multiply in, per component,

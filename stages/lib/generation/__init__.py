@@ -1,5 +1,5 @@
 """From a prompt and stored noise to pixels: sampling, folders of images, step latents, the safety checker's decision.
 
-The stages that generate use it, and `quality` and `sensitivity` read its folders. A change of what is computed here
-changes every image: the tests that compare bytes must be looked at; how work is spread may be changed freely.
+A change of what is computed here changes every image: the tests that compare bytes must be looked at; how work is
+spread may be changed freely.
 """

@@ -1,5 +1,6 @@
 """How far images are from a reference, what they show, what damaged them: metrics, statistics, known damage.
 
-Pure functions of pixels and features, used by `evaluate`, `inspect`, `controls` and `floor`. A new metric is a
-function here and one line of metrics.csv, which report, README and gates read; nothing else has to know of it.
+A new measure of a pair is a function, a field of `Distances` and its call in full_reference.py, a key of
+`figures.AVERAGED`, a line of metrics.csv and a key of `AVERAGES` in stages.lib.project.lineage; then
+`python -m tools.measurements` and `python -m tools.catalogue`. A table that shows it names its key (distances.html.j2).
 """

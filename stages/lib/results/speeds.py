@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from stages.lib.timing.ratios import Ratio, paired_ratios, ratio_of
+from stages.lib.timing.ratios import Ratio, paired_ratios, ratio_of_calls
 
 SUSPECT = 0.05  # off by more against itself, the baseline says that no speed of the run is to be trusted
 
@@ -91,9 +91,8 @@ def _stated(timing: Mapping[str, Any], is_baseline: bool, clock: Clock) -> dict[
 
 
 def own_ratio(timing: Mapping[str, Any]) -> Ratio:
-    """The ratio of one file of reports/M/timing, not widened; if all its pairs were discarded, of all of them."""
-    everything = [{**call, "discarded": False} for call in timing["calls"]]
-    return ratio_of(paired_ratios(timing["calls"]) or paired_ratios(everything))
+    """The ratio of one file of reports/M/timing, not widened."""
+    return ratio_of_calls(timing["calls"])
 
 
 def speedup_of(timing: Mapping[str, Any]) -> Range:

@@ -1,5 +1,5 @@
 """Seconds and bytes: timed processes in turns, memory meters, counting of executed work, predicted speed-up.
 
-The stages `benchmark` and `quantize` and the tool that measures on other machines use it. What a clock encloses is
-part of every published figure; how results are put into records may be changed with the stage that writes them.
+What a clock encloses is part of every published figure; how results are put into records may be changed with the stage
+that writes them.
 """

@@ -43,6 +43,12 @@ def paired_ratios(calls: Sequence[Mapping[str, Any]]) -> list[list[float]]:
     return list(found.values())
 
 
+def ratio_of_calls(calls: Sequence[Mapping[str, Any]]) -> Ratio:
+    """The ratio of the pairs of `calls` that were not discarded; of all, where only one of several restarts is left."""
+    kept, everything = paired_ratios(calls), paired_ratios([{**call, "discarded": False} for call in calls])
+    return ratio_of(kept if len(kept) >= min(2, len(everything)) else everything)
+
+
 def ratio_of(restarts: Sequence[Sequence[float]], seed: int = 0) -> Ratio:
     """The ratio of `restarts`, lists of paired ratios, one at least: bootstrap over restarts and over pairs in each.
 

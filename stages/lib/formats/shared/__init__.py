@@ -1,5 +1,4 @@
 """What several back ends share: rounding, devices, availability, counting of executed work, exported graphs.
 
-Only back ends, and the rooms after `formats`, import it. A back end's own peculiarity does not belong here: with one
-user, a function moves into that back end's package.
+A back end's own peculiarity does not belong here: with one user, a function moves into that back end's package.
 """
