@@ -168,6 +168,8 @@ def _write(path: Path, value: object) -> None:
 
 def _write_base(folder: Path) -> None:
     folder.mkdir(parents=True)
+    index = {"_class_name": "StableDiffusionPipeline", folder.name: ["diffusers", "UNet2DConditionModel"]}
+    _write(folder.parent / "model_index.json", index)
     weight = np.random.default_rng(0).laplace(0, 0.03, (32, 16, 3, 3)).astype(np.float32)
     save_file({"mid_block.resnets.0.conv1.weight": weight}, folder / "diffusion_pytorch_model.safetensors")
 

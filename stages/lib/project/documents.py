@@ -2,7 +2,7 @@
 
 import json
 import re
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -13,6 +13,7 @@ YAML_MOST_BYTES = 2**16  # five times the shipped params.yaml; ruamel's parser r
 YAML_MOST_VALUES = 5_000  # aliases of aliases make millions of a few lines
 YAML_MOST_CHARACTERS = 2_000
 JSON_MOST_BYTES = 2**26  # the largest tokenizers in use have half of it
+UNLIMITED = "lambda_min_clipped"  # diffusers' DPM schedulers write -Infinity here, for no limit
 MOST_DIGITS = 40  # transformers writes 10^30 for a length without a limit
 # No UTF-8 file can hold a surrogate; HTML, PDF and file names have no control characters but tab and line end.
 UNWRITABLE = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
@@ -44,7 +45,7 @@ def parse_yaml(data: bytes) -> Any:
 
 
 def parse_json(data: bytes) -> Any:
-    """The value of a JSON file in UTF-8; NaN and Infinity are no numbers."""
+    """The value of a JSON file in UTF-8; NaN and infinity are no numbers, but where diffusers means no limit."""
     if len(data) > JSON_MOST_BYTES:
         raise ValueError(f"it has {len(data)} bytes, more than {JSON_MOST_BYTES}")
     try:
@@ -60,6 +61,8 @@ def _check(document: Any, forbidden: re.Pattern, most_values: int, most_characte
     while waiting:
         keys, value = waiting.pop()
         count += 1
+        if keys and keys[-1] == UNLIMITED and value == -inf:
+            continue
         if reason := _reason(value, forbidden, most_characters):
             place = ".".join(keys).encode("ascii", "backslashreplace").decode()
             raise ValueError(f"'{place}' {reason}" if keys else f"it {reason}")
