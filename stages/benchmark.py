@@ -28,8 +28,6 @@ from stages.lib.formats.shared.availability import obstacle_left_in, passed_on
 from stages.lib.formats.shared.devices import compute_dtype, resolve_device
 from stages.lib.formats.shared.executed_work import image_calls, work_of
 from stages.lib.formats.shared.loaded_size import loaded_bytes
-from stages.lib.models.call_arguments import arguments_of
-from stages.lib.models.kinds import kind_of
 from stages.lib.project.command_line import command_line
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import read_json, write_json
@@ -123,7 +121,6 @@ def task_of(params: Params, name: str, models: Path, noise: Path, threads: int) 
         prompt_id=prompt.id,
         seed=prompt.seed,
         noise=str(noise),
-        arguments=arguments_of(params, kind_of(models / name).pipeline_class()),
         longest_image_s=params.benchmark.longest_image_s,
     )
 

@@ -24,12 +24,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from stages.lib.formats import BACKENDS
 from stages.lib.formats.shared.executed_work import ExecutedWork
+from stages.lib.models.call_arguments import arguments_of
 from stages.lib.models.kinds import kind_of
 from stages.lib.project.errors import UserError
 from stages.lib.project.memory import CudaMeter, PeakMeter, process_meter, resident_mib
@@ -59,8 +60,8 @@ class Task:
     prompt_id: str
     seed: int
     noise: str
-    arguments: dict[str, Any]  # of the pipeline's call
     longest_image_s: float
+    arguments: dict[str, Any] | None = None  # of the pipeline's call; None: as params.yaml says
 
     def as_line(self) -> str:
         """The line that starts the work."""
@@ -227,7 +228,8 @@ def load(task: Task, meter: PeakMeter) -> tuple[Worker, dict[str, Any]]:
     from stages.lib.generation.noise import read_noise
     from stages.lib.generation.sampling import quiet_safety_checker, use_exact_float32
 
-    variant = load_params().variant(task.variant)
+    params = load_params()
+    variant = params.variant(task.variant)
     backend = BACKENDS[variant.backend].load_module()
     torch.set_num_threads(task.threads)
     use_exact_float32()
@@ -240,6 +242,8 @@ def load(task: Task, meter: PeakMeter) -> tuple[Worker, dict[str, Any]]:
     meter.reset()
     sampled_steps = 1 + len(variant.call_precisions) + TIMED_STEPS
     denoisers = kind_of(Path(task.folder)).of_role("denoiser")
+    if task.arguments is None:
+        task = replace(task, arguments=arguments_of(params, type(pipeline)))
     return Worker(task, pipeline, noise, meter, denoisers, sampled_steps), answer
 
 
