@@ -1,5 +1,6 @@
 """Charts: the same bytes for the same numbers, bars from zero, nothing that only colour tells apart."""
 
+import json
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -129,13 +130,20 @@ def test_rounding_is_that_of_the_formats():
     assert rounded.signal_to_noise_per_channel_db == pytest.approx(10 * np.log10(error), rel=1e-9)
 
 
+def denoiser_folder(model: Path) -> Path:
+    """The empty folder of the denoiser of a model that has nothing else."""
+    index = {"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"]}
+    (model / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
+    (model / "unet").mkdir()
+    return model / "unet"
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_figure_2_reads_weights_of_any_format(dtype, tmp_path):
     from safetensors.torch import save_file as save_torch_file
 
     weight = torch.linspace(-1, 1, 72).reshape(2, 4, 3, 3).to(dtype)
-    (tmp_path / "unet").mkdir()
-    save_torch_file({"conv.weight": weight}, tmp_path / "unet/model.safetensors")
+    save_torch_file({"conv.weight": weight}, denoiser_folder(tmp_path) / "model.safetensors")
     name, values = largest_convolution(tmp_path)
     assert name == "conv.weight" and values.dtype == np.float32
     assert np.array_equal(values, weight.float().numpy())
@@ -146,8 +154,15 @@ def test_figure_2_takes_the_largest_convolution_of_the_real_model(tiny_model):
     assert name.endswith(".weight") and values.ndim == 4 and values.shape[2:] == (3, 3)
 
 
-def test_a_model_without_convolutions_is_named(tmp_path: Path):
-    (tmp_path / "unet").mkdir()
-    save_file({"linear.weight": np.ones((2, 2), np.float32)}, tmp_path / "unet" / "model.safetensors")
-    with pytest.raises(UserError, match="has no convolution weight"):
+def test_a_model_without_convolutions_shows_its_largest_matrix(tmp_path: Path):
+    """Protects Figure 2 of a transformer."""
+    matrices = {"small.weight": np.ones((2, 2), np.float32), "linear.weight": np.ones((3, 2), np.float32)}
+    save_file(matrices, denoiser_folder(tmp_path) / "model.safetensors")
+    name, values = largest_convolution(tmp_path)
+    assert name == "linear.weight" and values.shape == (3, 2)
+
+
+def test_a_model_without_weights_is_named(tmp_path: Path):
+    denoiser_folder(tmp_path)
+    with pytest.raises(UserError, match="has no weight in safetensors"):
         largest_convolution(tmp_path)

@@ -15,7 +15,10 @@ def results(itself: float, factor: float = 1.01, precise: bool = True, **disturb
     timing = {"measured": True, "calls": calls, "run_peak_mib": 500.0, "precise": precise, "limit_s": 17.0}
     timings, clock = stated({"fp32": timing}, "fp32")
     fp32 = variant_of(name="fp32", label="FP32", backend="torch", weights="float32")
-    return Results({}, (VariantResult(fp32, True, 1.0, {}, timings["fp32"], {}, {}),), (), clock)
+    only = VariantResult(
+        variant=fp32, is_baseline=True, compression=1.0, size={}, timing=timings["fp32"], quality={}, generated={}
+    )
+    return Results({}, (only,), (), clock)
 
 
 def said_of(found: Results) -> str:

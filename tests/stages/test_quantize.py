@@ -102,6 +102,7 @@ def test_compression_is_what_the_format_really_gives(monkeypatch, tiny_model, tm
 def test_what_a_back_end_leaves_out_is_said(monkeypatch, tiny_model, tmp_path, capsys):
     """A graph of the VAE's decoder is not smaller by magic: the report counts the encoder's parameters apart."""
     pytest.importorskip("nncf", reason="the back end's package is optional")
+    write_calls(tmp_path / "calibration.safetensors", calibration_of(tiny_model, denoiser_calls=1))
     report = _run(monkeypatch, tiny_model, tmp_path, "int8-openvino-weights")
     left_out = {row["component"]: row["parameters_left_out"] for row in report["components"]}
     encoder = report["parameters_left_out"]
