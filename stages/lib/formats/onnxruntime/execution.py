@@ -35,6 +35,20 @@ MULTIPLICATIONS = {
     "QGemm": (0, 3, "int8"),
     "QLinearMatMul": (0, 3, "int8"),
 }
+# Operations whose results have the channels of what they read.
+KEEP_CHANNELS = {
+    "Add",
+    "Sum",
+    "Mul",
+    "Relu",
+    "Sigmoid",
+    "Tanh",
+    "LeakyRelu",
+    "Clip",
+    "MaxPool",
+    "AveragePool",
+    "Upsample",
+}
 KERNEL = "_kernel_time"
 # The first call takes memory and does not count.
 PROFILED_CALLS = 4
@@ -78,13 +92,7 @@ def executed_layers(model: "onnx.ModelProto", events: list[dict]) -> Iterator[La
     `events` are those of the runtime's profiler, whose shapes count and whose times are in microseconds.
     """
     constants = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-    # What a convolution in blocks of channels gives is filled up with zeros to whole blocks until it is reordered.
-    channels = {
-        node.input[0]: attribute.i
-        for node in model.graph.node
-        for attribute in node.attribute
-        if node.op_type == "ReorderOutput" and attribute.name == "channels"
-    }
+    channels = _true_channels(model)
     kernels: dict[str, list[dict]] = defaultdict(list)
     for event in events:
         if event["cat"] == "Node" and event["name"].endswith(KERNEL):
@@ -109,6 +117,23 @@ def executed_layers(model: "onnx.ModelProto", events: list[dict]) -> Iterator[La
             operator = "Linear" if node.input[second] in constants else "MatMul"
             count = prod(outputs[0]) * _inner(node, inputs[first])
         yield operator, dtype, count, median(event["dur"] for event in runs[1:]) / 1e6
+
+
+def _true_channels(model: "onnx.ModelProto") -> dict[str, int]:
+    """The channels of tensors in blocks, which are filled up with zeros to whole blocks until they are reordered.
+
+    A tensor that only meets another one on the way, as the sum of a residual block, has as many channels as that one.
+    """
+    found: dict[str, int] = {}
+    for node in reversed(model.graph.node):  # readers before what they read
+        known = found.get(node.output[0])
+        if node.op_type == "ReorderOutput":
+            found[node.input[0]] = next(item.i for item in node.attribute if item.name == "channels")
+        elif known and node.op_type in CONVOLUTIONS:
+            found.update(dict.fromkeys(node.input[3:4], known))  # what the kernel adds to its result
+        elif known and node.op_type in KEEP_CHANNELS:
+            found.update(dict.fromkeys(node.input, known))
+    return found
 
 
 def _inner(node: "onnx.NodeProto", shape: tuple[int, ...]) -> int:
