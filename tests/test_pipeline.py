@@ -166,6 +166,27 @@ def test_a_missing_package_is_a_row_and_installing_it_runs_just_its_variant(rest
     assert "latency_s" in restored.json("reports/local/metrics/later.json")
 
 
+def test_another_model_overwrites_nothing_and_the_way_back_makes_nothing(restored):
+    """Protects the results of one model from those of another; on the way back the run cache has everything.
+
+    It comes before the test that throws the cache away.
+    """
+    restored.repro()
+    shutil.copytree(restored.folder / "data/local", restored.folder / "data/other")
+    before = restored.results()
+    params = yaml.load(restored.folder / "params.yaml")
+    params["models"]["other"] = {"label": "Other model", "source": "folder", "path": "data/other"}
+    params["model"] = "other"
+    yaml.dump(params, restored.folder / "params.yaml")
+    assert {"download", "generate@fp32", "benchmark@fp32", "evaluate", "floor", "report"} <= restored.ran()
+    assert "Other model" in (restored.folder / "reports/other/report.html").read_text(encoding="utf-8")
+    assert restored.results() == before
+    params["model"] = "local"
+    yaml.dump(params, restored.folder / "params.yaml")
+    assert restored.ran() == set()
+    assert restored.results() == before
+
+
 def test_a_killed_run_goes_on_and_gives_the_same_images(restored, tmp_path):
     restored.repro()
     before = restored.images()
@@ -222,21 +243,3 @@ def test_editing_a_back_end_reruns_its_variants_and_what_their_timings_are_in(re
         assert restored.ran() == own | {"summarize", "report"}
     finally:
         module.write_bytes(saved)
-
-
-def test_another_model_overwrites_nothing_and_the_way_back_makes_nothing(restored):
-    """Protects the results of one model from those of another; on the way back the run cache has everything."""
-    restored.repro()
-    shutil.copytree(restored.folder / "data/local", restored.folder / "data/other")
-    before = restored.results()
-    params = yaml.load(restored.folder / "params.yaml")
-    params["models"]["other"] = {"label": "Other model", "source": "folder", "path": "data/other"}
-    params["model"] = "other"
-    yaml.dump(params, restored.folder / "params.yaml")
-    assert {"download", "generate@fp32", "benchmark@fp32", "evaluate", "floor", "report"} <= restored.ran()
-    assert "Other model" in (restored.folder / "reports/other/report.html").read_text(encoding="utf-8")
-    assert restored.results() == before
-    params["model"] = "local"
-    yaml.dump(params, restored.folder / "params.yaml")
-    assert restored.ran() == set()
-    assert restored.results() == before
