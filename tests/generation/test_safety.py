@@ -79,7 +79,7 @@ def test_special_care_raises_the_margin_as_the_checker_does(pipeline):
 def test_a_checker_that_shows_no_embedding_has_no_margin_and_a_reason(pipeline, monkeypatch):
     """Protects against an invented margin."""
     hidden = torch.nn.Module()
-    hidden.config = pipeline.safety_checker.config
+    hidden.config, hidden.device = pipeline.safety_checker.config, pipeline.device
     hidden.forward = lambda images, clip_input: (images, [True])
     monkeypatch.setattr(pipeline, "safety_checker", hidden)
     fields = margin_fields(decide(pipeline, IMAGE))
