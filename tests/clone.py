@@ -57,6 +57,11 @@ class Clone:
         assert "Traceback" not in output, output
         return output
 
+    def make(self) -> set[str]:
+        """The stages that `make report` runs, which is quicker than `dvc repro`, those aside that always run."""
+        lines = self.run("python", "-m", "tools.run").splitlines()
+        return {line.partition("] ")[2].split()[0].strip(":,") for line in lines if line.startswith("[")} - ALWAYS
+
     def repro(self, fails: bool = False) -> str:
         return self.run("dvc", "repro", fails=fails)
 
@@ -76,9 +81,9 @@ class Clone:
         return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.png"))}
 
     def results(self) -> dict[str, bytes]:
-        """Every file of the first model's results, and its images."""
-        folder = self.folder / "reports/local"
-        return self.images() | {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+        """Every file of the first model's results but the times of stages, and its images."""
+        files = [path for path in sorted((self.folder / "reports/local").rglob("*")) if path.is_file()]
+        return self.images() | {str(path): path.read_bytes() for path in files if path.name != "stage_times.json"}
 
     def json(self, name: str):
         return json.loads((self.folder / name).read_text(encoding="utf-8"))

@@ -1,5 +1,6 @@
 """Every kind of pipeline through the stages that make and use its networks, and every back end of PyTorch on it."""
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -42,6 +43,15 @@ FORMATS = {
 ERRORS = {"fp32": (0, 0), "fp16": (1e-5, 2e-3), "bf16": (1e-3, 0.03), "w8a8": (1e-3, 0.08), "mixed": (1e-3, 0.1)} | {
     "dynamic": (1e-5, 0.1), "torchao": (0, 0.06), "torchao-weights": (1e-4, 0.06),
 }  # fmt: skip
+
+
+OTHERS = [name for name in FORMATS if name != "w8a8"]
+# Every kind in W8A8 and in two of the other formats by turns; with EVERY_PAIR=1 in all of them, in minutes more.
+PAIRS = [
+    (kind, name)
+    for turn, kind in enumerate(KINDS)
+    for name in (FORMATS if "EVERY_PAIR" in os.environ else ("w8a8", *(OTHERS[(2 * turn + i) % 7] for i in (0, 1))))
+]
 
 
 def variant(name: str) -> Variant:
@@ -103,7 +113,7 @@ def test_an_image_is_diffusers_own_bit_for_bit(model):
     assert np.array_equal(np.asarray(expected).astype(int), model.rgb)
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize(("model", "name"), PAIRS, indirect=["model"])
 def test_every_format_of_pytorch_is_made_accounted_for_and_generates(model, name, tmp_path):
     """Protects formats on models of any kind: every byte explained, every network near FP32 and not it, an image."""
     chosen, backend = on_model(variant(name), model.folder), BACKENDS[FORMATS[name]["backend"]]

@@ -106,17 +106,17 @@ def test_editing_one_variant_reruns_only_it(restored):
 
 
 def test_editing_a_template_reruns_only_the_report(restored):
-    restored.repro()
+    restored.make()
     template = restored.folder / "stages/lib/reporting/templates/report.html.j2"
     template.write_text(template.read_text(encoding="utf-8") + "{# edited #}\n", encoding="utf-8")
-    assert restored.ran() == {"report"}
+    assert restored.make() == {"report"}
 
 
 def test_a_removed_variant_leaves_the_report(restored):
     params = yaml.load(restored.folder / "params.yaml")
     del params["variants"]["int8-cpu"]
     yaml.dump(params, restored.folder / "params.yaml")
-    assert restored.ran() == {"evaluate", "summarize", "report"}
+    assert restored.make() == {"evaluate", "summarize", "report"}
     assert {row["variant"] for row in restored.json("reports/local/summary.json")["variants"]} == {
         "fp32",
         "int8-simulated",
@@ -131,11 +131,11 @@ def test_another_machine_measures_timings_again_and_generates_nothing(restored):
     The floor is generated again on another processor only: it has the threads that the stored images were generated
     with.
     """
-    restored.repro()
+    restored.make()
     lock = (restored.folder / "dvc.lock").read_bytes()
     restored.environment["OMP_NUM_THREADS"] = "2"
     try:
-        assert restored.ran() == {
+        assert restored.make() == {
             "benchmark@fp32", "benchmark@int8-cpu", "benchmark@int8-simulated", "summarize", "report",
         }  # fmt: skip
     finally:
@@ -145,21 +145,21 @@ def test_another_machine_measures_timings_again_and_generates_nothing(restored):
 
 def test_a_missing_package_is_a_row_and_installing_it_runs_just_its_variant(restored):
     """One format that cannot run here does not stop the others; later nothing but it is made."""
-    restored.repro()
+    restored.make()
     params, installed = yaml.load(restored.folder / "params.yaml"), restored.folder / "invented_package-1.0.dist-info"
     params["variants"]["later"] = {"label": "Later", "backend": "invented", "weights": "float16"}
     yaml.dump(params, restored.folder / "params.yaml")
     own = {f"{stage}@later" for stage in ("quantize", "generate", "benchmark")}
     own |= {"evaluate", "summarize", "report"}
-    assert restored.ran() == own
+    assert restored.make() == own
     report, reason = restored.folder / "reports/local/report.html", "invented-package: not installed: pip install"
     assert reason in report.read_text(encoding="utf-8") and len(restored.images()) == 9
     assert not (restored.folder / "reports/local/metrics/later.json").exists()
-    assert restored.ran() == set()
+    assert restored.make() == set()
     installed.mkdir()
     try:
         (installed / "METADATA").write_text("Name: invented-package\nVersion: 1.0\n", encoding="utf-8")
-        assert restored.ran() == own
+        assert restored.make() == own
     finally:
         shutil.rmtree(installed)
     assert reason not in report.read_text(encoding="utf-8") and len(restored.images()) == 12
@@ -171,24 +171,24 @@ def test_another_model_overwrites_nothing_and_the_way_back_makes_nothing(restore
 
     It comes before the test that throws the cache away.
     """
-    restored.repro()
+    restored.make()
     shutil.copytree(restored.folder / "data/local", restored.folder / "data/other")
     before = restored.results()
     params = yaml.load(restored.folder / "params.yaml")
     params["models"]["other"] = {"label": "Other model", "source": "folder", "path": "data/other"}
     params["model"] = "other"
     yaml.dump(params, restored.folder / "params.yaml")
-    assert {"download", "generate@fp32", "benchmark@fp32", "evaluate", "floor", "report"} <= restored.ran()
+    assert {"download", "generate@fp32", "benchmark@fp32", "evaluate", "floor", "report"} <= restored.make()
     assert "Other model" in (restored.folder / "reports/other/report.html").read_text(encoding="utf-8")
     assert restored.results() == before
     params["model"] = "local"
     yaml.dump(params, restored.folder / "params.yaml")
-    assert restored.ran() == set()
+    assert restored.make() == set()
     assert restored.results() == before
 
 
 def test_a_killed_run_goes_on_and_gives_the_same_images(restored, tmp_path):
-    restored.repro()
+    restored.make()
     before = restored.images()
     shutil.rmtree(restored.folder / "data/runs/local/images/int8-cpu")
     shutil.rmtree(restored.folder / ".dvc/cache")
@@ -207,7 +207,7 @@ def test_a_killed_run_goes_on_and_gives_the_same_images(restored, tmp_path):
     images = restored.folder / "data/runs/local/images"
     assert list(images.glob(".int8-cpu.*/*.png"))
     assert not (restored.folder / "data/runs/local/images/int8-cpu").exists()
-    restored.repro()
+    restored.make()
     assert restored.images() == before
     assert not list(images.glob(".*"))
 
@@ -234,12 +234,12 @@ def test_a_mistake_in_params_is_one_clear_message(restored, old, new, says):
 
 def test_editing_a_back_end_reruns_its_variants_and_what_their_timings_are_in(restored):
     """The images come out the same: nothing is compared again."""
-    restored.repro()
+    restored.make()
     module = restored.folder / "stages/lib/formats/torch_dynamic/backend.py"
     saved = module.read_bytes()
     module.write_bytes(saved + b"# edited\n")
     try:
         own = {"quantize@int8-cpu", "generate@int8-cpu", "benchmark@int8-cpu"}
-        assert restored.ran() == own | {"summarize", "report"}
+        assert restored.make() == own | {"summarize", "report"}
     finally:
         module.write_bytes(saved)

@@ -147,7 +147,9 @@ def test_the_same_inputs_give_the_same_bytes(tiny_model, calibration, made, tmp_
 
 def test_missing_calibration_inputs_are_one_message(tiny_model, calibration, tmp_path):
     """Protects against ranges that were never measured."""
-    with pytest.raises(UserError, match="'v' is made from examples of calls, but there are no calibration calls of 'vae'"):
+    with pytest.raises(
+        UserError, match="'v' is made from examples of calls, but there are no calibration calls of 'vae'"
+    ):
         quantize(tiny_model, _variant(activations="int4"), tmp_path, calibration | {"vae": []})
 
 
