@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -59,8 +60,7 @@ class Clone:
 
     def make(self) -> set[str]:
         """The stages that `make report` runs, which is quicker than `dvc repro`, those aside that always run."""
-        lines = self.run("python", "-m", "tools.run").splitlines()
-        return {line.partition("] ")[2].split()[0].strip(":,") for line in lines if line.startswith("[")} - ALWAYS
+        return set(re.findall(r"^\[\d+/\d+\] ([^\s,]+)", self.run("python", "-m", "tools.run"), re.MULTILINE)) - ALWAYS
 
     def repro(self, fails: bool = False) -> str:
         return self.run("dvc", "repro", fails=fails)

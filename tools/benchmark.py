@@ -1,19 +1,22 @@
 """How fast is every variant now? Fresh speed-ups over the baseline, and over FP32 in the variant's own runtime.
 
 `python -m tools.benchmark` times the models that `dvc repro` made, each against the baseline and against FP32 of its
-own runtime, two processes in alternation and in several restarts as the stage `benchmark` does. Intervals are 95 %, not
-widened by the band of the baseline against itself, which has a row of its own. Nothing is written.
+own runtime, two processes in alternation and in several restarts as the stage `benchmark` does, the baseline against
+itself before and after all others. Intervals are 95 %, widened by the band of the baseline against itself as those of
+the report are. Nothing is written.
 """
 
 import argparse
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 from stages.benchmark import ROLES, task_of, timing_report
 from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import read_json
-from stages.lib.project.measurement import Measurement
 from stages.lib.project.params import Params, Variant, load_params
-from stages.lib.timing.ratios import Ratio
+from stages.lib.results.speeds import Range, widened
+from stages.lib.timing.ratios import Ratio, paired_ratios, ratio_of, ratio_of_calls
 from tools.pipeline_file import RUNS
 
 ENVIRONMENT = Path("reports/environment.json")
@@ -28,19 +31,26 @@ def main() -> None:
     settings = params.benchmark.model_copy(update={"batch_sizes": [], "restarts": arguments.restarts})
     params = params.model_copy(update={"benchmark": settings})
     names = arguments.variants.split(",") if arguments.variants else list(params.variants)
-    variants = [params.variant(name) for name in names if not params.variant(name).simulated]
+    chosen = [params.variant(name) for name in names if name != params.baseline]
+    variants = [variant for variant in chosen if not variant.simulated]
     run = RUNS / params.model
-    for path in (run / "noise.safetensors", ENVIRONMENT, *(run / "models" / variant.name for variant in variants)):
+    for path in (run / "noise.safetensors", ENVIRONMENT, *(run / "models" / name for name in names)):
         if not path.exists():
             raise UserError(f"{path} is missing: run `dvc repro` first")
+    bands = [compare(params, params.baseline, params.baseline)]
+    timed = [
+        [compare(params, variant.name, name) for name in dict.fromkeys([params.baseline, own_float32(params, variant)])]
+        for variant in variants
+    ]
+    bands.append(compare(params, params.baseline, params.baseline))
+    itself = ratio_of([pairs for calls in bands for pairs in paired_ratios(calls)])
     print(f"{'variant':28}{'s an image':>12}  over {params.baseline:24}over FP32 of its runtime")
-    for variant in variants:
-        references = dict.fromkeys([params.baseline, own_float32(params, variant)])
-        measured = [compare(params, variant.name, reference) for reference in references]
-        shown = [f"{_spread(speedup):29}" for _, speedup in measured]
-        if len(shown) == 1:
-            shown.append("the same")
-        print(f"{variant.label:28}{measured[0][0]:12.3f}  {''.join(shown)}", flush=True)
+    print(f"{params.variant(params.baseline).label:28}{latency(sum(bands, [])):12.3f}  {_spread(itself)}, itself")
+    for variant, measured in zip(variants, timed, strict=True):
+        shown = [f"{_spread(widened(ratio_of_calls(calls), itself)):29}" for calls in measured]
+        print(
+            f"{variant.label:28}{latency(measured[0]):12.3f}  {''.join(shown) if shown[1:] else shown[0] + 'the same'}"
+        )
 
 
 def own_float32(params: Params, variant: Variant) -> str:
@@ -52,20 +62,24 @@ def own_float32(params: Params, variant: Variant) -> str:
     return params.baseline
 
 
-def compare(params: Params, name: str, reference: str) -> tuple[float, Ratio]:
-    """Seconds an image of the variant `name`, and its speed-up over `reference`."""
+def compare(params: Params, name: str, reference: str) -> list[dict[str, Any]]:
+    """The calls of the variant `name` and of `reference` in turns, as reports/M/timing has them."""
     environment, run = read_json(ENVIRONMENT), RUNS / params.model
     variants = {role: params.variant(key) for role, key in zip(ROLES, (name, reference), strict=True)}
     tasks = {
         role: task_of(params, item.name, run / "models", run / "noise.safetensors", environment["threads"])
         for role, item in variants.items()
     }
-    timing = timing_report(params, variants, tasks, environment)
-    found = {item["name"]: Measurement.from_json(item) for item in timing["measurements"]}
-    return found["latency_s"].median, Ratio(**timing["ratio"])
+    return timing_report(params, variants, tasks, environment)["calls"]
 
 
-def _spread(speedup: Ratio) -> str:
+def latency(calls: list[dict[str, Any]]) -> float:
+    """The median of the variant's seconds an image, of calls that were not discarded where there are any."""
+    own = [call for call in calls if call["role"] == "variant"]
+    return median(call["latency_s"] for call in [call for call in own if not call.get("discarded")] or own)
+
+
+def _spread(speedup: Ratio | Range) -> str:
     return f"{speedup.value:.2f}x ({speedup.low:.2f} to {speedup.high:.2f})"
 
 

@@ -47,7 +47,7 @@ class Clock:
     @property
     def band(self) -> tuple[float, float]:
         """The least and the greatest ratio of the baseline to itself: what lies inside is no difference."""
-        return (min(1.0, self.itself.low), max(1.0, self.itself.high)) if self.itself else (1.0, 1.0)
+        return band_of(self.itself)
 
     @property
     def resolution(self) -> float:
@@ -74,11 +74,21 @@ def stated(timings: Mapping[str, Mapping[str, Any]], baseline: str) -> tuple[dic
     return {name: {**timing, **_stated(timing, name == baseline, clock)} for name, timing in timings.items()}, clock
 
 
+def band_of(itself: Ratio | None) -> tuple[float, float]:
+    """From 1 to the ends of the interval of the baseline's ratio to itself; nothing but 1 where it was not timed."""
+    return (min(1.0, itself.low), max(1.0, itself.high)) if itself else (1.0, 1.0)
+
+
+def widened(ratio: Ratio, itself: Ratio | None) -> Range:
+    """A ratio, its interval widened by the band of the baseline against itself."""
+    low, high = band_of(itself)
+    return Range(ratio.value, ratio.low * low, ratio.high * high)
+
+
 def _stated(timing: Mapping[str, Any], is_baseline: bool, clock: Clock) -> dict[str, Any]:
     if not timing["measured"]:
         return {}
-    ratio, (low, high) = own_ratio(timing), clock.band
-    speedup = Range(1.0, 1.0, 1.0) if is_baseline else Range(ratio.value, ratio.low * low, ratio.high * high)
+    speedup = Range(1.0, 1.0, 1.0) if is_baseline else widened(own_ratio(timing), clock.itself)
     return {
         "speedup": speedup.value,
         "speedup_low": speedup.low,
