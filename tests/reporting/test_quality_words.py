@@ -9,7 +9,13 @@ from stages.lib.quality.appearance import MEASURES
 from stages.lib.quality.statistics import FEWEST_FOR_SHARES
 from stages.lib.reporting.quality_tables import comparison_counts, interval_counts
 from stages.lib.reporting.words.answer import _least_faithful, _most_faithful, _smallest
-from stages.lib.reporting.words.quality_words import blame_words, rating_words, steps_words, unmoved_words
+from stages.lib.reporting.words.quality_words import (
+    blame_words,
+    budget_words,
+    rating_words,
+    steps_words,
+    unmoved_words,
+)
 
 
 def rated(psnr_db: float | None, worst: float | None) -> dict:
@@ -121,3 +127,21 @@ def test_intervals_are_counted_and_those_of_primary_answers_apart():
     )
     assert interval_counts(found) == {"primary": 1, "exploratory": 42}
     assert comparison_counts(found) == {"intervals": 40, "chance": 2}
+
+
+def test_6_bits_below_5_are_explained_by_the_one_layer_behind_it_or_not_at_all():
+    """6 bits throughout are worse than a mixture of 5, which reproduces: conv_out alone causes it."""
+
+    def budget(kind: str, bits: float, noise: float) -> dict:
+        return {"kind": kind, "mean_bits": bits, "noise": noise}
+
+    def layers(conv_out: float) -> list[dict]:
+        return [{"layer": "conv_out", "noise_4_bits": conv_out}, {"layer": "conv_in", "noise_4_bits": 0.01}]
+
+    worse = [budget("mixed", 4.995, 0.0014), budget("uniform", 6.0, 0.0079), budget("uniform", 8.0, 0.0001)]
+    said = budget_words(layers(0.03), worse, str).replace("\N{NO-BREAK SPACE}", " ")
+    assert said.startswith("6 bits throughout are worse than a mixture of 5.00 bits in the mean. They do not spare")
+    assert "conv_out, which alone causes 75 %" in said
+    assert "conv_out" not in budget_words(layers(0.01), worse, str), "one of two equal layers"
+    better = [budget("mixed", 5.0, 0.008), budget("uniform", 6.0, 0.0079), budget("mixed", 6.0, 0.0001)]
+    assert budget_words(layers(0.03), better, str) == ""

@@ -19,7 +19,7 @@ from stages.lib.results.records import load_results
 from tests.pages import subject
 from tests.results_folder import write_machine, write_project
 from tests.stages.test_report import Text, table
-from tests.timings import set_speedup
+from tests.timings import calls_of, set_speedup, spread
 
 VARIANTS = {
     "fp32": {"label": "FP32", "backend": "torch", "weights": "float32"},
@@ -132,6 +132,32 @@ def test_a_tie_in_time_is_not_called_the_fastest(project):
         "FP16." in box(page)
     )
     assert "Not faster: 1.90× against 2.00×, their intervals overlap." in words(page)
+
+
+.mark.parametrize("answered", [True, False])
+def test_a_noisy_reference_takes_the_speeds_their_trust_on_the_first_page(project, answered):
+    """Protects from 0.88 without a consequence, also where no format can be recommended."""
+    set_speedup(project / "reports/embedded/timing/fp32.json", 0.88, 1.02)
+    if not answered:
+        change(project / "reports/embedded/quality/fp32.json", lambda quality: _set_ssim(quality, 0.9))
+        change(project / "params.yaml", lambda params: params["scenarios"]["cpu-only"].update(ssim_threshold=1.0))
+    said = box(rendered())
+    assert ("No measured format serves this." in said) != answered
+    assert "Are the speeds to be trusted? The speeds of this run are not to be trusted: FP32, timed against" in said
+
+
+def test_one_latency_of_the_reference_stands_everywhere(project):
+    """Protects from 1.296 s in a table and 1.041 s in a text, and from costs divided one by a ratio from the other."""
+    for name, reference_s, ratio in (("fp32", 1.296, 1.0), ("bf16", 1.041, 2.0), ("fp16", 1.1, 1.25)):
+        calls = calls_of(spread(ratio, 1.01), reference_s)
+        change(project / f"reports/embedded/timing/{name}.json", lambda timing, calls=calls: timing.update(calls=calls))
+    change(project / "params.yaml", lambda params: params["cost"].update(price_per_hour=3.6, utilisation=1.0))
+    page = rendered()
+    glance = page.partition("figures glance")[2].partition("</table>")[0]
+    for name, latency_s in (("FP32", "1.100"), ("BF16", "0.550"), ("FP16", "0.880")):
+        assert latency_s in words("<p>" + glance.partition(f">{name}")[2].partition("</tr>")[0])
+        assert row(page, "costs", name).split()[1] == latency_s
+    assert "A thousand images cost 0.550 USD, with FP32 1.100 USD" in box(page)
 
 
 def test_nothing_better_means_to_stay(project):

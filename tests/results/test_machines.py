@@ -75,6 +75,17 @@ def test_speedups_are_each_machines_own(project: Path):
     ]
 
 
+def test_a_noisy_reference_of_another_machine_has_a_consequence(project: Path):
+    """Protects a reader from 0.88 (0.77 to 1.02) on another machine without a word."""
+    reference = project / f"reports/machines/{OTHER}/embedded/fp32/timing.json"
+    set_speedup(reference, 0.98, 1.01)
+    (model,) = load_machines(project / "reports/machines")[0].models
+    assert not model.clock.is_suspect
+    set_speedup(reference, 0.88, 1.1)
+    part = rendered().partition("<b>Invented GPU, Embedded.</b>")[2].partition("</p>")[0]
+    assert "The speeds of this run are not to be trusted: FP32, timed against itself, came out 0.88" in part
+
+
 def test_a_variant_of_another_format_is_not_compared(project: Path):
     """Protects against a ratio of two formats that only share a name; another device is the same format."""
     change(project / "params.yaml", variants=VARIANTS | {"bf16": VARIANTS["bf16"] | {"compute": "float32"}})

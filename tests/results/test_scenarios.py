@@ -1,12 +1,16 @@
 """Decisions: the recommended variant is the best of those that may be, and every turning point turns."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from stages.lib.project.sections import Scenario
+from stages.lib.results.candidates import candidate as candidate_of
 from stages.lib.results.scenarios import Decision, Turn, decide, obstacles, turns, value
+from stages.lib.results.speeds import stated
 from tests.candidates import candidate, some
+from tests.timings import calls_of, spread
 
 AIMS = ("time_s", "disk_mib", "peak_mib")
 SEEDS = range(60)
@@ -118,3 +122,23 @@ def test_any_device_is_any():
 def test_a_variant_without_images_is_not_recommended():
     found = decide(scenario(), [candidate("a", ssim=None)])
     assert found.winner is None and found.excluded[0][1] == ("unjudged",)
+
+
+@pytest.mark.parametrize(("peak_mib", "libraries_mib"), [(609.0, 480.0), (968.0, 839.0)])
+def test_a_memory_limit_is_held_against_the_model_s_share_and_a_stated_runtime(peak_mib, libraries_mib):
+    """Protects the advice from the build of PyTorch: 609 MiB of a process with one, 968 with another, 129 the model's."""
+    timing = {"measured": True, "calls": calls_of(spread(1.0)), "extrapolated": False, "baseline_extrapolated": False}
+    timing |= {"run_peak_mib": peak_mib, "libraries_mib": libraries_mib}
+    item = SimpleNamespace(
+        name="fp32",
+        label="FP32",
+        variant=SimpleNamespace(simulated=False),
+        compression=1.0,
+        size={"disk_mib": 33.0, "quantize_s": 0.0},
+        timing=stated({"fp32": timing}, "fp32")[0]["fp32"],
+        quality={"ssim": 1.0, "psnr_db": None, "per_image": [{"ssim": 1.0}]},
+    )
+    found = candidate_of(item, True, "cpu")
+    assert found.peak_mib == 129 + 150
+    assert decide(scenario(limit=279), [found]).winner == found
+    assert decide(scenario(limit=278), [found]).excluded == ((found, ("memory",)),)

@@ -517,6 +517,20 @@ def test_shares_and_budgets_stand_in_tables(html):
     assert "all 6 bits" in budgets and "1 of 4 bits, 1 of 8, 0 of 16" in budgets
 
 
+def test_a_compressed_graph_is_told_with_both_sizes(copy, html):
+    """Protects a reader from 0.07 MiB of a graph that a runtime loads as 1.39."""
+    change(copy / "reports/embedded/size/bf16.json", lambda size: size.update(disk_mib=20.07, runtime_mib=21.39))
+    found = table(rendered(), "overhead")
+    assert "20.07" in found and "21.39 unpacked" in found
+    assert found.count("unpacked") == table(html, "overhead").count("unpacked") + 1
+
+
+def test_a_fid_of_few_images_is_called_meaningless_and_not_missing(html):
+    """It exists, also of singular covariances; at this n it says nothing."""
+    said = " ".join(" ".join(Text(html).words).split())
+    assert "FID is not given: it can be computed from n = 5 images, but below n = 10,000 it says nothing" in said and "No FID" not in said
+
+
 def test_no_damage_is_said_in_words(copy):
     """A format that changes nothing has no shares."""
 

@@ -57,3 +57,12 @@ def test_widened_by_the_reference_s_own_band_it_holds_the_truth() -> None:
 def test_a_call_is_discarded_by_its_causes_alone(steal, interruptions, discarded) -> None:
     """Protects from choosing calls by what they measured."""
     assert Disturbance(steal, interruptions, 3000.0).as_json()["discarded"] is discarded
+
+
+@pytest.mark.parametrize(("deviation", "pairs"), [(0.10, 43), (0.03, 4)])
+def test_3_percent_need_as_many_pairs_as_their_spread_asks_for(deviation, pairs) -> None:
+    """Protects from a fixed number of pairs: (1.96 * 0.10 / 0.03)^2 = 43, and 4 where they differ by 0.03."""
+    logs = np.random.default_rng(1).normal(0, 1, pairs)
+    logs = deviation * (logs - logs.mean()) / logs.std()
+    assert ratio_of([np.exp(logs)]).half_width == pytest.approx(0.03, abs=0.003)
+    assert ratio_of([np.exp(logs[: pairs // 2])]).half_width > 0.03

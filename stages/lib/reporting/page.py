@@ -27,7 +27,7 @@ from stages.lib.reporting.recommendations import advice, costs, main_cost, trade
 from stages.lib.reporting.words import quality_words
 from stages.lib.reporting.words.answer import answer
 from stages.lib.reporting.words.answer_box import answer_box
-from stages.lib.reporting.words.clock_words import disturbances, imprecise
+from stages.lib.reporting.words.clock_words import disturbances, imprecise, trust
 from stages.lib.reporting.words.coverage import coverage, coverage_sentence
 from stages.lib.reporting.words.explanation import explain, explained_variants
 from stages.lib.reporting.words.names import NAMES, names_of, translated
@@ -82,6 +82,7 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
         "instrumented": instrumented_images(results),
         "timed_pairs": len(results.baseline.timing["calls"]) // 2,
         "suspect": results.clock.is_suspect,
+        "trust_of": lambda model: trust(model.clock, model.baseline, _),
         "imprecise": imprecise(results, _),
         "disturbances": disturbances(results.clock, _),
         "runtime_mib": RUNTIME_MIB,
@@ -160,6 +161,7 @@ def appearance_values(results: Results, _: Translate) -> dict[str, Any]:
 def further_values(results: Results, _: Translate) -> dict[str, Any]:
     """What the further measurements of quality show besides the rows of the variants."""
     tables, steps, places = quality_tables, results.sensitivity["steps"], results.sensitivity["components"]["formats"]
+    layers = results.sensitivity["layers"]
     blame = (quality_words.blame_words(item["probe_points"]["image"], item["label"], _) for item in places)
     return {
         "comparison_rows": tables.comparison_rows(results),
@@ -169,6 +171,7 @@ def further_values(results: Results, _: Translate) -> dict[str, Any]:
         "comparison_counts": tables.comparison_counts(results),
         "blame_words": [sentence for sentence in blame if sentence],
         "steps_words": [quality_words.steps_words(item, steps["calls"], _) for item in steps["formats"]],
+        "budget_words": quality_words.budget_words(layers["layers"], layers["budgets"], _),
     }
 
 

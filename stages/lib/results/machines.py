@@ -24,7 +24,7 @@ from stages.lib.project.params import AnyVariant, Variant, variant_of
 from stages.lib.project.params_errors import explain
 from stages.lib.results.evidence import seal
 from stages.lib.results.records import MeasuredVariant, Results
-from stages.lib.results.speeds import stated
+from stages.lib.results.speeds import Clock, stated
 
 FILES = ("size", "timing", "quality", "origin")
 # What two variants may differ in and still be the same format on two machines.
@@ -38,6 +38,7 @@ class MeasuredModel:
     name: str
     label: str
     baseline: str
+    clock: Clock | None
     variants: tuple[MeasuredVariant, ...]
     missing: dict[str, Obstacle | None]
 
@@ -128,11 +129,12 @@ def _load_model(folder: Path, asked: list[str], failed: dict[str, Obstacle], fin
     origins = [item["origin"] for item in found.values()]
     baseline = origins[0]["baseline"]["name"] if origins else ""
     baseline_size = found[baseline]["size"] if baseline in found else None
-    timings, _clock = stated({name: item["timing"] for name, item in found.items()}, baseline)
+    timings, clock = stated({name: item["timing"] for name, item in found.items()}, baseline)
     return MeasuredModel(
         name=folder.name,
         label=origins[0]["model_label"] if origins else folder.name,
         baseline=origins[0]["baseline"]["label"] if origins else "",
+        clock=clock,
         variants=tuple(
             MeasuredVariant(
                 variant=_variant(item["origin"]["variant"], folder / name),

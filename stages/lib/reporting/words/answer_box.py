@@ -30,20 +30,19 @@ def answer_box(
     `costs` are those of the recommended variant and of the baseline, None where this machine did not measure it.
     """
     _ = translations.gettext
-    which = _("Which format?")
+    which, said = _("Which format?"), trust(results.clock, results.baseline.label, _)
+    trusted = [(_("Are the speeds to be trusted?"), said)] if said else []
     if not results.illustrated:
         text = _("Advice is withheld: without images no format can be held to a quality threshold (%(reason)s).")
-        rows = [(which, text % {"reason": reason(results.baseline.quality["reason"], _)})]
-        return [*rows, (_("Are the speeds to be trusted?"), said)] if (said := trust(results, _)) else rows
+        return [(which, text % {"reason": reason(results.baseline.quality["reason"], _)}), *trusted]
     if main.decision.winner is None:
-        return [(which, f"{main.label}: {main.unanswered}")]
+        return [(which, f"{main.label}: {main.unanswered}"), *trusted]
     rows = [
         (which, _which(main, results, _)),
         (_("What is lost?"), _lost(main.decision.winner, results, _)),
         (_("How well is that supported?"), " ".join([*main.sure, *([main.tie] if main.tie else [])])),
+        *trusted,
     ]
-    if said := trust(results, _):
-        rows.append((_("Are the speeds to be trusted?"), said))
     if costs:
         rows.append((_("What does it cost?"), _cost(params, *costs, _)))
     if others := _others(main, _):

@@ -6,13 +6,12 @@ from stages.lib.results.records import Results
 from stages.lib.results.speeds import SUSPECT, Clock
 
 
-def trust(results: Results, _: Translate) -> str:
-    """What the first page says of the speeds; '' where the baseline was not timed against itself."""
-    clock = results.clock
+def trust(clock: Clock | None, baseline: str, _: Translate) -> str:
+    """What is said of the speeds of one run; '' where the baseline, of that label, was not timed against itself."""
     if clock is None or clock.itself is None:
         return ""
     values = {
-        "baseline": results.baseline.label,
+        "baseline": baseline,
         "itself": figure("speedup", clock.itself.value),
         "low": figure("speedup", clock.itself.low),
         "high": figure("speedup", clock.itself.high),

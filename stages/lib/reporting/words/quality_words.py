@@ -1,6 +1,6 @@
 """What readers are told of quality beyond a mean: the worst image, damage, who is to blame, which steps."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stages.lib.quality.appearance import GRADES, MEASURES
@@ -127,4 +127,33 @@ def steps_words(item: Mapping[str, Any], calls: int, _: Translate) -> str:
     found = text % values
     if 2 * own <= len(largest):
         found += " " + _("So which calls hurt most, these images do not tell.")
+    return found
+
+
+def budget_words(layers: Sequence[Mapping[str, Any]], budgets: Sequence[Mapping[str, Any]], _: Translate) -> str:
+    """That equal bits throughout are worse than a mixture with fewer, and the one layer behind it; '' if they are not.
+
+    The layer is named where it alone causes most of the noise variance that single layers add up to at 4 bits.
+    """
+    pairs = [
+        (row["mean_bits"], other["mean_bits"])
+        for row in budgets
+        for other in budgets
+        if (row["kind"], other["kind"]) == ("uniform", "mixed")
+        and other["mean_bits"] < row["mean_bits"]
+        and other["noise"] < row["noise"]
+    ]
+    if not pairs:
+        return ""
+    uniform, mixed = min(pairs)
+    text = _("%(uniform)s bits throughout are worse than a mixture of %(mixed)s bits in the mean.")
+    found = text % {"uniform": number(uniform, ".0f"), "mixed": number(mixed, ".2f")}
+    noise = {row["layer"]: row["noise_4_bits"] for row in layers}
+    worst = max(noise, key=noise.__getitem__)
+    if (share := noise[worst] / sum(noise.values())) > 0.5:
+        text = _(
+            "They do not spare %(layer)s, which alone causes %(share)s of the noise variance that single layers add up "
+            "to at 4 bits."
+        )
+        found += " " + text % {"layer": worst, "share": percent_of(share, ".0f")}
     return found
