@@ -126,7 +126,7 @@ def test_a_variant_without_images_is_not_recommended():
 
 @pytest.mark.parametrize(("peak_mib", "libraries_mib"), [(609.0, 480.0), (968.0, 839.0)])
 def test_a_memory_limit_is_held_against_the_model_s_share_and_a_stated_runtime(peak_mib, libraries_mib):
-    """Protects the advice from the build of PyTorch: 609 MiB of a process with one, 968 with another, 129 the model's."""
+    """Protects the advice from the build of PyTorch: processes of 609 and 968 MiB, of which 129 are the model's."""
     timing = {"measured": True, "calls": calls_of(spread(1.0)), "extrapolated": False, "baseline_extrapolated": False}
     timing |= {"run_peak_mib": peak_mib, "libraries_mib": libraries_mib}
     item = SimpleNamespace(
