@@ -1,8 +1,11 @@
 """A tiny, complete, random StableDiffusionPipeline folder that tests share, and a deterministic torch."""
 
+import ctypes
+import gc
 import json
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,15 @@ limits = {"deadline": None, "database": None, "suppress_health_check": list(Heal
 settings.register_profile("tests", max_examples=50, derandomize=True, **limits)
 settings.register_profile("faults", max_examples=1000, **limits)
 settings.load_profile("tests")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def memory_given_back() -> Iterator[None]:
+    """What a module's models took goes back to the system, which has it for the processes of other tests."""
+    yield
+    gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture(scope="session")
