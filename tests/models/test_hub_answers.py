@@ -133,10 +133,10 @@ def test_a_body_that_takes_for_ever_is_given_up(hub, monkeypatch):
     """Protects from a wait of weeks: each answer has the time that its size takes on a slow line."""
     from stages.lib.models import hub_answers
 
-    monkeypatch.setattr(hub_answers, "PATIENCE_S", 1)
+    monkeypatch.setattr(hub_answers, "PATIENCE_S", 8)  # for the description too, however busy the machine
     monkeypatch.setattr(hub_answers, "LEAST_BYTES_PER_S", 10**9)
     hub.drip = {"model_index.json"}
-    assert "has not sent model_index.json within 1 s: check network" in message(hub)
+    assert "has not sent model_index.json within 8 s: check network" in message(hub)
 
 
 def test_a_complete_cache_needs_no_network(hub, monkeypatch):
