@@ -16,7 +16,7 @@ from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import read_json
 from stages.lib.project.params import Params, Variant, load_params
 from stages.lib.results.speeds import Range, widened
-from stages.lib.timing.ratios import Ratio, paired_ratios, ratio_of, ratio_of_calls
+from stages.lib.timing.ratios import Ratio, ratio_of_calls
 from tools.pipeline_file import RUNS
 
 ENVIRONMENT = Path("reports/environment.json")
@@ -43,7 +43,9 @@ def main() -> None:
         for variant in variants
     ]
     bands.append(compare(params, params.baseline, params.baseline))
-    itself = ratio_of([pairs for calls in bands for pairs in paired_ratios(calls)])
+    itself = ratio_of_calls(
+        [{**call, "restart": (place, call["restart"])} for place, calls in enumerate(bands) for call in calls]
+    )
     print(f"{'variant':28}{'s an image':>12}  over {params.baseline:24}over FP32 of its runtime")
     print(f"{params.variant(params.baseline).label:28}{latency(sum(bands, [])):12.3f}  {_spread(itself)}, itself")
     for variant, measured in zip(variants, timed, strict=True):
