@@ -18,7 +18,7 @@ report: .venv/.installed
 	@python -m tools.run $(if $(QUICK),--quick)
 
 test: .venv/.installed
-	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 python -m pytest -n 2 --max-worker-restart 0 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 faults: .venv/.installed
 	OMP_NUM_THREADS=1 python -m pytest -q --hypothesis-profile=faults -k any $(wildcard tests/*/test_any_*.py) \
