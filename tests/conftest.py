@@ -10,9 +10,14 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from matplotlib.mathtext import MathTextParser
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+# Formulas that one test has parsed keep open fonts, whose place in the file a process that another test forks would
+# share with this one: both then read glyphs from where the other left it. The stage parses only in what it forks.
+os.register_at_fork(after_in_child=MathTextParser._parse_cached.cache_clear)
 
 PROJECT = Path(__file__).resolve().parents[1]
 

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from itertools import cycle, islice
 from pathlib import Path
 
 import diffusers
@@ -50,7 +51,7 @@ OTHERS = [name for name in FORMATS if name != "w8a8"]
 PAIRS = [
     (kind, name)
     for turn, kind in enumerate(KINDS)
-    for name in (FORMATS if "EVERY_PAIR" in os.environ else ("w8a8", *(OTHERS[(2 * turn + i) % 7] for i in (0, 1))))
+    for name in (FORMATS if "EVERY_PAIR" in os.environ else ("w8a8", *islice(cycle(OTHERS), 2 * turn, 2 * turn + 2)))
 ]
 
 

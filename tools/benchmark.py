@@ -2,21 +2,20 @@
 
 `python -m tools.benchmark` times the models that `dvc repro` made, each against the baseline and against FP32 of its
 own runtime, two processes in alternation and in several restarts as the stage `benchmark` does, the baseline against
-itself before and after all others. Intervals are 95 %, widened by the band of the baseline against itself as those of
-the report are. Nothing is written.
+itself before and after all others. Latencies and intervals are stated as the report states them (results.speeds).
+Nothing is written.
 """
 
 import argparse
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from stages.benchmark import ROLES, task_of, timing_report
 from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import read_json
 from stages.lib.project.params import Params, Variant, load_params
-from stages.lib.results.speeds import Range, widened
-from stages.lib.timing.ratios import Ratio, ratio_of_calls
+from stages.lib.results.speeds import Range, own_ratio, stated, widened
+from stages.lib.timing.ratios import Ratio
 from tools.pipeline_file import RUNS
 
 ENVIRONMENT = Path("reports/environment.json")
@@ -34,25 +33,33 @@ def main() -> None:
     chosen = [params.variant(name) for name in names if name != params.baseline]
     variants = [variant for variant in chosen if not variant.simulated]
     run = RUNS / params.model
-    for path in (run / "noise.safetensors", ENVIRONMENT, *(run / "models" / name for name in names)):
+    models = (run / "models" / name for name in (params.baseline, *(variant.name for variant in variants)))
+    for path in (run / "noise.safetensors", ENVIRONMENT, *models):
         if not path.exists():
             raise UserError(f"{path} is missing: run `dvc repro` first")
-    bands = [compare(params, params.baseline, params.baseline)]
-    timed = [
-        [compare(params, variant.name, name) for name in dict.fromkeys([params.baseline, own_float32(params, variant)])]
+    before = compare(params, params.baseline, params.baseline)
+    timed = {
+        variant.name: {
+            name: compare(params, variant.name, name)
+            for name in dict.fromkeys([params.baseline, own_float32(params, variant)])
+        }
         for variant in variants
+    }
+    after = compare(params, params.baseline, params.baseline)
+    restarted = [
+        {**call, "restart": (place, call["restart"])}
+        for place, timing in enumerate((before, after))
+        for call in timing["calls"]
     ]
-    bands.append(compare(params, params.baseline, params.baseline))
-    itself = ratio_of_calls(
-        [{**call, "restart": (place, call["restart"])} for place, calls in enumerate(bands) for call in calls]
-    )
+    over_baseline = {name: found[params.baseline] for name, found in timed.items()}
+    found, clock = stated({params.baseline: {**before, "calls": restarted}, **over_baseline}, params.baseline)
     print(f"{'variant':28}{'s an image':>12}  over {params.baseline:24}over FP32 of its runtime")
-    print(f"{params.variant(params.baseline).label:28}{latency(sum(bands, [])):12.3f}  {_spread(itself)}, itself")
-    for variant, measured in zip(variants, timed, strict=True):
-        shown = [f"{_spread(widened(ratio_of_calls(calls), itself)):29}" for calls in measured]
-        print(
-            f"{variant.label:28}{latency(measured[0]):12.3f}  {''.join(shown) if shown[1:] else shown[0] + 'the same'}"
-        )
+    label = params.variant(params.baseline).label
+    print(f"{label:28}{clock.reference_s:12.3f}  {_spread(clock.itself)}, itself")
+    for variant in variants:
+        shown = [f"{_spread(widened(own_ratio(timing), clock.itself)):29}" for timing in timed[variant.name].values()]
+        own = shown[1] if shown[1:] else "the same"
+        print(f"{variant.label:28}{found[variant.name]['latency_s']:12.3f}  {shown[0]}{own}")
 
 
 def own_float32(params: Params, variant: Variant) -> str:
@@ -64,21 +71,15 @@ def own_float32(params: Params, variant: Variant) -> str:
     return params.baseline
 
 
-def compare(params: Params, name: str, reference: str) -> list[dict[str, Any]]:
-    """The calls of the variant `name` and of `reference` in turns, as reports/M/timing has them."""
+def compare(params: Params, name: str, reference: str) -> dict[str, Any]:
+    """What reports/M/timing would say of the variant `name` beside `reference`."""
     environment, run = read_json(ENVIRONMENT), RUNS / params.model
     variants = {role: params.variant(key) for role, key in zip(ROLES, (name, reference), strict=True)}
     tasks = {
         role: task_of(params, item.name, run / "models", run / "noise.safetensors", environment["threads"])
         for role, item in variants.items()
     }
-    return timing_report(params, variants, tasks, environment)["calls"]
-
-
-def latency(calls: list[dict[str, Any]]) -> float:
-    """The median of the variant's seconds an image, of calls that were not discarded where there are any."""
-    own = [call for call in calls if call["role"] == "variant"]
-    return median(call["latency_s"] for call in [call for call in own if not call.get("discarded")] or own)
+    return timing_report(params, variants, tasks, environment)
 
 
 def _spread(speedup: Ratio | Range) -> str:

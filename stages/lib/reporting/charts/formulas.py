@@ -1,18 +1,12 @@
 """The formulas as SVGs: of letters for paper, since a PDF carries their fonts, of outlines for the screen."""
 
-import os
 from html import escape
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.mathtext import MathTextParser
 
 from stages.lib.reporting.charts.canvas import INK, SETTINGS
 from stages.lib.reporting.languages import Translate
-
-# Parsed formulas keep fonts, each with an open file, whose place a forked process would share with its parent: both
-# then read glyphs from where the other has left it ("invalid outline"). matplotlib itself forgets its other fonts.
-os.register_at_fork(after_in_child=MathTextParser._parse_cached.cache_clear)
 
 FORMULA_SIZE_PT, MARGIN_PT = 11, 1.44
 # Mathtext of the formulas that the report uses, by name.

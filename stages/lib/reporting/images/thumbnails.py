@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 TEXT_WIDTH_IN = 6.69  # of the PDF's pages
-PAPER_DPI, PAPER_QUALITY = 150, 75  # of images at the size at which they are printed
+PAPER_DPI, PAPER_QUALITY = 150, 70  # of images at the size at which they are printed
 MAP_DPI, MAP_QUALITY = 110, 60
 SCREEN_DETAIL_QUALITY, SCREEN_MAP_QUALITY, SCREEN_MAP_SIDE = 90, 60, 128  # WebP
 SATURATED_SHARE = 0.01  # at most this share of a map's pixels may be cut off at full darkness
