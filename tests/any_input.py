@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from stages.lib.project.errors import UserError
+from stages.lib.project.errors import LONGEST_MESSAGE, UserError
 
 MOST_MIB = 200
 MOST_S = 2  # of computing: the machine may be busy otherwise
@@ -40,7 +40,7 @@ def one_message(read: Callable[[], Any]) -> None:
     try:
         read()
     except UserError as error:
-        assert str(error).encode("utf-8") and len(str(error)) < 20_000
+        assert str(error).encode("utf-8") and len(str(error)) <= LONGEST_MESSAGE
 
 
 @st.composite

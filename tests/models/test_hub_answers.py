@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -158,6 +159,16 @@ def test_a_body_that_takes_for_ever_is_given_up(hub, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "has not sent model_index.json within 5 s: check network" in done.stdout
+
+
+def test_an_alarm_that_comes_late_ends_nothing(hub):
+    """Protects the process, which the system ends at an alarm that nobody heeds."""
+    before = signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    try:
+        bring_from_hub(MODEL, "someone")
+        signal.raise_signal(signal.SIGALRM)
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_a_complete_cache_needs_no_network(hub, monkeypatch):

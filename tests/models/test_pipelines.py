@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from stages.lib.models.kinds import kind_of, kind_of_index
 from stages.lib.models.pipelines import adapters_beside, check_pipeline_folder, copy_needed, listed_files, needed_files
-from stages.lib.project.errors import UserError
+from stages.lib.project.errors import LONGEST_MESSAGE, UserError
 from tests.conftest import PROJECT
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -214,6 +214,15 @@ def test_a_pipeline_that_diffusers_does_not_have_is_refused_by_its_name(model, n
     index = json.loads(path.read_text(encoding="utf-8")) | {"_class_name": name}
     path.write_text(json.dumps(index), encoding="utf-8")
     assert "'_class_name' is " in message(model)
+
+
+def test_an_endless_name_is_shown_in_part(model):
+    """Protects the reader of a message, whose beginning says where and whose end says what to do."""
+    path = model / "model_index.json"
+    path.write_text(json.dumps({"_class_name": "é" * 25_000}), encoding="utf-8")
+    told = message(model)
+    assert len(told) <= LONGEST_MESSAGE
+    assert "'_class_name' is 'éé" in told and told.endswith("install a version that has it, or choose another model")
 
 
 def test_a_pipeline_without_a_prompt_is_refused(model):

@@ -38,8 +38,18 @@ NO_NEWS = {
 }
 
 
+# A longer message quotes something endless, such as a class name of 25,000 characters; its middle is left out.
+LONGEST_MESSAGE, LAST_SHOWN = 3000, 1000
+
+
 class UserError(Exception):
     """Something the user can mend. The message names the file, the key, the value and the remedy."""
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        if len(text) <= LONGEST_MESSAGE:
+            return text
+        return f"{text[: LONGEST_MESSAGE - LAST_SHOWN - 5]} ... {text[-LAST_SHOWN:]}"
 
 
 def run_stage(main: Callable[[], None]) -> None:
