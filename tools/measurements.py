@@ -1,14 +1,12 @@
 """Write docs/measurements.md, how every figure is measured: `python -m tools.measurements`.
 
-What a figure is, its unit, its paper and what to beware of stand in stages/lib/quality/metrics.csv, its file in
-stages/lib/project/lineage.py.
+All that is said of a figure stands in stages/lib/quality/metrics.csv.
 """
 
 from pathlib import Path
 
 from stages.lib.project.files import write_text
-from stages.lib.project.lineage import METRIC_SOURCES
-from stages.lib.quality.metrics import METRICS
+from stages.lib.quality.metrics import METRIC_SOURCES, METRICS
 
 PAGE = Path("docs/measurements.md")
 INTRODUCTION = """\

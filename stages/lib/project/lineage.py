@@ -117,25 +117,6 @@ SOURCES: dict[str, tuple[Source, ...]] = {
     "chart-calls": (TIMING,),
 }
 
-SIZES = ("parameters", "theoretical_mib", "disk_mib", "runtime_mib", "memory_mib", "load_growth_mib")
-SIZES += ("overhead_percent", "quantize_s", "quantize_peak_mib")
-TIMES = ("load_time_s", "first_call_s", "load_peak_mib", "run_peak_mib")
-IMAGES_COMPARED = ("psnr_db", "psnr_db_std", "ssim", "ssim_std", "ssim_minimum", "images", "identical", "flagged")
-AVERAGES = ("ms_ssim", "ciede2000", "ciede2000_p95", "gmsd", "st_lpips", "flip", "feature_cosine", "clip_score")
-AVERAGES += ("clip_score_change", "attributes_right", "attributes_right_change")
-# Every metric of stages/lib/quality/metrics.csv: its file, and its place in that file.
-METRIC_SOURCES: dict[str, tuple[Source, str]] = {
-    **{key: (SIZE, key) for key in SIZES},
-    **{key: (SUMMARY, f"variants.V.{key}") for key in ("compression", "latency_s", "speedup")},
-    **{key: (TIMING, key) for key in TIMES},
-    **{key: (QUALITY, key) for key in IMAGES_COMPARED},
-    **{key: (QUALITY, f"averages.{key}.mean") for key in AVERAGES},
-    "kid": (QUALITY, "distribution.kid.mean"),
-    "cmmd": (QUALITY, "distribution.cmmd.mean"),
-    "fid": (QUALITY, "distribution.fid"),
-    "latent_snr_db": (QUALITY, "trajectory.mean_snr_db"),
-}
-
 
 def sources_of(key: str, model: str) -> tuple[Source, ...]:
     """What a table, figure or chart is made of; those of other machines, which are numbered, come from their folder."""

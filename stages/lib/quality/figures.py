@@ -4,7 +4,7 @@ import math
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from stages.lib.quality.clip_features import Clip
 
 BATCH_SIZE = 8  # pairs in memory at a time
-AVERAGED = ("psnr_db", "ssim", "ms_ssim", "ciede2000", "ciede2000_p95", "gmsd", "st_lpips", "flip")
+OF_SAMPLE = tuple(field.name for field in fields(Perceived))
+AVERAGED = (*(field.name for field in fields(Distances)), *OF_SAMPLE)
 OF_FEATURES = ("feature_cosine", "clip_score", "clip_score_change", "attributes_right", "attributes_right_change")
 # Why something was not measured, as codes.
 NO_CLIP, NOT_SAMPLED, TOO_SMALL = "no_clip", "not_sampled", "small_images"
@@ -117,8 +118,8 @@ def paired_figures(pairs: list[Pair], features: Features | None, settings: Quali
     rows = image_rows(pairs, features)
     samples = {key: [row[key] for row in rows if row[key] is not None] for key in (*AVERAGED, *OF_FEATURES)}
     reasons = {}
-    if not samples["st_lpips"]:
-        reasons |= {"st_lpips": NOT_SAMPLED, "flip": NOT_SAMPLED}
+    if not any(pair.perceived for pair in pairs):
+        reasons |= dict.fromkeys(OF_SAMPLE, NOT_SAMPLED)
     if not samples["ms_ssim"]:
         reasons["ms_ssim"] = TOO_SMALL
     if features is None:
@@ -167,7 +168,7 @@ def image_rows(pairs: list[Pair], features: Features | None) -> list[dict]:
             "id": pair.image.id,
             "kind": pair.image.kind,
             **asdict(pair.distances),
-            **(asdict(pair.perceived) if pair.perceived else {"st_lpips": None, "flip": None}),
+            **(asdict(pair.perceived) if pair.perceived else dict.fromkeys(OF_SAMPLE)),
             "identical": pair.distances.psnr_db is None,
             **dict.fromkeys((*OF_FEATURES, "baseline_clip_score", "attributes")),
         }

@@ -8,6 +8,8 @@ from typing import Literal
 
 import numpy as np
 
+from stages.lib.project.lineage import OF_VARIANTS, SUMMARY, Source
+
 MAXIMUM = 255  # the largest value of an 8-bit channel
 
 # The bands of the study, from the best down: an image belongs to the first band whose bound it reaches.
@@ -16,7 +18,10 @@ PSNR_BANDS = (("excellent", 40.0), ("good", 30.0), ("fair", 20.0))
 
 @dataclass(frozen=True)
 class Metric:
-    """One row of metrics.csv. `format` is a format specification for `format(value, metric.format)`."""
+    """One row of metrics.csv. `format` is a format specification for `format(value, metric.format)`.
+
+    `file` is where the figure is, as lineage names it, and `place` its dotted path in there.
+    """
 
     key: str
     name: str
@@ -26,6 +31,8 @@ class Metric:
     sentence: str
     reference: str
     caveat: str
+    file: str
+    place: str
 
 
 def psnr_db(reference: np.ndarray, image: np.ndarray) -> float | None:
@@ -62,3 +69,8 @@ def _read() -> dict[str, Metric]:
 
 
 METRICS = _read()
+# By key: the file of each metric, and its place in that file.
+METRIC_SOURCES: dict[str, tuple[Source, str]] = {
+    key: ({source.file: source for source in (*OF_VARIANTS, SUMMARY)}[metric.file], metric.place)
+    for key, metric in METRICS.items()
+}

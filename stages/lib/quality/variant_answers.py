@@ -10,6 +10,7 @@ from itertools import combinations
 import numpy as np
 
 from stages.lib.project.sections import Quality
+from stages.lib.quality.figures import AVERAGED
 from stages.lib.quality.metrics import METRICS
 from stages.lib.quality.statistics import FEWEST, compare_paired, holm, student_p
 
@@ -17,7 +18,8 @@ SIGNIFICANT = 0.05
 # The primary comparison of a format with the baseline: the measure, its value without any loss, and its margin.
 QUESTIONS = {"ssim": (1.0, "ssim"), "clip_score_change": (0.0, "clip_score")}
 COMPARED = ("psnr_db", "ssim", "clip_score")
-RANKED = ("psnr_db", "ssim", "ms_ssim", "ciede2000", "gmsd", "st_lpips", "flip", "feature_cosine", "clip_score_change")
+# The measures whose agreement is looked at: each once, so not the same one at another percentile.
+RANKED = (*(key for key in AVERAGED if key != "ciede2000_p95"), "feature_cosine", "clip_score_change")
 
 
 def primary(qualities: dict[str, dict], baseline: str, settings: Quality) -> list[dict]:

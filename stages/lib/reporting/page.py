@@ -12,6 +12,7 @@ from stages.lib.formats.shared.executed_work import EXECUTED_DTYPES, by_operator
 from stages.lib.project import lineage
 from stages.lib.project.params import Params
 from stages.lib.project.prompts import Prompt
+from stages.lib.quality.figures import AVERAGED
 from stages.lib.quality.metrics import METRICS, Metric
 from stages.lib.quality.variant_answers import QUESTIONS
 from stages.lib.reporting import outline, quality_tables
@@ -167,6 +168,7 @@ def further_values(results: Results, _: Translate) -> dict[str, Any]:
         "comparison_rows": tables.comparison_rows(results),
         "sets_rows": tables.sets_rows(results, _),
         "floor_runs": tables.floor_runs(results, _),
+        "distances": (*AVERAGED, "feature_cosine"),
         "below_rerun": {result.name: tables.below_rerun_db(result.quality, results.floor) for result in results.others},
         "comparison_counts": tables.comparison_counts(results),
         "blame_words": [sentence for sentence in blame if sentence],

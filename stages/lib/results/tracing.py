@@ -12,9 +12,10 @@ from typing import Any
 
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import git, read_json
-from stages.lib.project.lineage import METRIC_SOURCES, OF_VARIANTS, SINGLE, SOURCES, Source
+from stages.lib.project.lineage import OF_VARIANTS, SINGLE, SOURCES, Source
 from stages.lib.project.lock_file import LockedStage, digest, makers_of, stale_inputs, upstream
 from stages.lib.project.params import Params
+from stages.lib.quality.metrics import METRIC_SOURCES
 
 LOCK = Path("dvc.lock")
 # What rows of a list are called by, where it tells them apart.
