@@ -9,14 +9,22 @@ from stages.lib.project import lineage
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import read_json
 from stages.lib.project.params import Params, Variant
+from stages.lib.quality.metrics import METRIC_SOURCES
 from stages.lib.results.speeds import own_ratio, stated
 from stages.lib.timing.prediction import runtime_speedup
 
 STAGE_OF = {"size": "quantize@V", "timing": "benchmark@V", "quality": "evaluate"}
-SIZE_KEYS = (*lineage.SIZES, "parameters_left_out")
-TIMING_KEYS = (*lineage.TIMES, "memory_kind", "extrapolated", "baseline_extrapolated")
+
+
+def _own(source: lineage.Source) -> tuple[str, ...]:
+    """The metrics that a record of that kind holds under their own names."""
+    return tuple(key for key, (file, place) in METRIC_SOURCES.items() if file is source and place == key)
+
+
+SIZE_KEYS = (*_own(lineage.SIZE), "parameters_left_out")
+TIMING_KEYS = (*_own(lineage.TIMING), "memory_kind", "extrapolated", "baseline_extrapolated")
 STATED_KEYS = ("latency_s", "speedup", "speedup_low", "speedup_high", "model_peak_mib")
-QUALITY_KEYS = (*lineage.IMAGES_COMPARED, "baseline_flagged")
+QUALITY_KEYS = (*_own(lineage.QUALITY), "baseline_flagged")
 # What each report must hold before anything of it is joined; what was not measured holds a reason instead.
 REQUIRED_KEYS = {
     "size": ("backend", "weights", "stored_dtype", *SIZE_KEYS),
