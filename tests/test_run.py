@@ -47,7 +47,8 @@ import os, subprocess, sys, time
 import stages
 if len(sys.argv) < 2:
     child = subprocess.Popen([sys.executable, "-c", open("wait.py").read(), "child"])
-    open("data/.half.1.partial", "w").close()
+    for path in ("data/.half.1.partial", ".dvc.lock.1.partial"):
+        open(path, "w").close()
     open(os.environ["TMPDIR"] + "/litter", "w").close()
     open("started", "w").write(f"{os.getpid()} {child.pid}")
 time.sleep(3600)
@@ -166,7 +167,8 @@ def test_a_killed_run_leaves_no_process_and_the_next_one_clears_up(project: Path
     process.send_signal(signal.SIGKILL)
     process.wait()
     wait_until(lambda: all(is_gone(number) for number in started), "the end of the stage and of what it started")
-    litter = [project / "data/.half.1.partial", project / ".dvc/tmp/run/temporary/litter"]
+    half = ("data/.half.1.partial", ".dvc.lock.1.partial", ".dvc/tmp/run/temporary/litter")
+    litter = [project / name for name in half]
     if Path("/dev/shm").is_dir():
         litter.append(Path(f"/dev/shm/sem.stages-{started[0]}-abc"))
         litter[-1].touch()

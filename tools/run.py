@@ -32,6 +32,7 @@ from tools.warm import WarmProcess
 
 LOCK = Path("dvc.lock")
 OWN = Path(".dvc/tmp/run").absolute()  # DVC's own folder, which Git ignores
+HALF_WRITTEN = (".*.partial", "data/**/.*.partial", "docs/.*.partial", "reports/**/.*.partial")
 PATIENCE_S = 5
 
 
@@ -91,9 +92,8 @@ def clear_leftovers() -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     os.environ["TMPDIR"] = str(temporary)
-    for folder in (Path("data"), Path("reports")):
-        for path in folder.rglob(".*.partial"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in [path for pattern in HALF_WRITTEN for path in Path().glob(pattern)]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     for path in Path("/dev/shm").glob(f"sem.{SEMAPHORES}*"):  # Linux
         if not _lives(path.name.removeprefix(f"sem.{SEMAPHORES}").partition("-")[0]):
             path.unlink()

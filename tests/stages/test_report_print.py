@@ -48,6 +48,14 @@ def printed(body: str, style: str = "") -> list[str]:
     return pages_of(pdf_of(f'<html lang="en"><title>t</title><style>{css}{style}</style><body>{body}</body></html>', 0))
 
 
+def test_a_process_that_ends_at_once_leaves_no_folder_of_fonts(tmp_path):
+    """Protects the temporary folder: those that lay out a PDF are forked, and collect no garbage at their end."""
+    body = '<html lang="en"><title>t</title><p style="font-family: Report Serif">t'
+    program = "import gc, os; from stages.lib.reporting.pdf import pdf_of; gc.disable(); "
+    run(tmp_path, f"{program}pdf_of({body!r}, 0); os._exit(0)", TMPDIR=str(tmp_path))
+    assert not list(tmp_path.glob("weasyprint*"))
+
+
 def render(folder: Path, name: str, **environment: str) -> None:
     """The report in every language, as the stage makes it: name.en.html, name.en.pdf and so on."""
     words = [

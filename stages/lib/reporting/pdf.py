@@ -47,13 +47,16 @@ def pdf_of(html: str, epoch: int) -> bytes:
         fonts = weasyprint.text.fonts.FontConfiguration()
         style = weasyprint.CSS(string=_font_faces(), font_config=fonts, url_fetcher=fetcher)
         document = weasyprint.HTML(string=html, url_fetcher=fetcher)
-        return document.write_pdf(
-            stylesheets=[style],
-            font_config=fonts,
-            pdf_variant="pdf/ua-1",
-            pdf_identifier=b"quantization-report",
-            finisher=_merge_spans,
-        )
+        try:
+            return document.write_pdf(
+                stylesheets=[style],
+                font_config=fonts,
+                pdf_variant="pdf/ua-1",
+                pdf_identifier=b"quantization-report",
+                finisher=_merge_spans,
+            )
+        finally:  # its temporary folder, which stays where a process ends before garbage is collected
+            fonts.__del__()
 
 
 def _merge_spans(_document: Any, pdf: Any) -> None:
