@@ -49,19 +49,33 @@ def test_any_cells_in_prompts(rows):
 
 
 BOMB = "\n".join(["a0: &a0 [1, 1]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9))])
+# Merge keys are copied while the document is constructed.
+MERGES = "\n".join(["a0: &a0 {b: 1}", *(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}" for n in range(1, 9))])
+
+
+@pytest.mark.parametrize("read_file", [load_params, lambda path: load_prompts(path, None)])
+def test_a_file_without_an_end_is_one_message(tmp_path, read_file):
+    """Protects memory from what is larger than any such file, before its size is known."""
+    (tmp_path / "file").symlink_to("/dev/zero")
+    with within_limits(), pytest.raises(UserError, match="has more than"):
+        read_file(tmp_path / "file")
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a: " + "9" * 5000, "value has 5000 digits"),
-        ("a: 0x" + "9" * 5000, "'a' has more than 40 digits"),
+        ("a: " + "9" * 5000, "line 1 has a value of 5000 characters: write at most 2000"),
+        ("a: 0x" + "9" * 1900, "'a' has more than 40 digits"),
         ("a: " + "[" * 5000 + "]" * 5000, "nested more than 50 deep"),
         ("- " * 5000, "nested more than 50 deep"),
         ("a: &a [*a]", "nested more than 50 deep"),
         (BOMB, "more than 5000 values"),
-        ("a: " + "x" * 70_000, "bytes, more than 65536"),
-        ("a: " + "x" * 3_000, "'a' has 3000 characters: write at most 2000"),
+        (MERGES, "line 5: it has more than 5000 values"),
+        ("a: &a {<<: *a}", "nested more than 50 deep"),
+        ("a: *b", "found undefined alias 'b'"),
+        ("a: " + "x" * 70_000, "more than 65536 bytes: shorten it"),
+        ("a: " + "x" * 3_000, "line 1 has a value of 3000 characters: write at most 2000"),
+        ('a: "\\x9b"', "'a' holds the character U+009B"),
         ('a: "b\\0"', "'a' holds the character U+0000"),
         ('a: "\\ud800"', "'a' holds the character U+D800"),
         ("a: !!python/name:os.system x", "line 1 has the tag tag:yaml.org,2002:python/name:os.system: remove it"),

@@ -3,10 +3,11 @@
 import json
 import re
 from math import inf, isfinite
+from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent, NodeEvent
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, NodeEvent, ScalarEvent
 
 DEEPEST = 50
 YAML_MOST_BYTES = 2**16  # five times the shipped params.yaml; ruamel's parser reads some 40 kB a second
@@ -16,9 +17,15 @@ JSON_MOST_BYTES = 2**26  # the largest tokenizers in use have half of it
 UNLIMITED = "lambda_min_clipped"  # diffusers' DPM schedulers write -Infinity here, for no limit
 MOST_DIGITS = 40  # transformers writes 10^30 for a length without a limit
 # No UTF-8 file can hold a surrogate; HTML, PDF and file names have no control characters but tab and line end.
-UNWRITABLE = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+UNWRITABLE = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 SURROGATE = re.compile(r"[\ud800-\udfff]")
 TOO_MUCH = f"it has more than {{}} values, or is nested more than {DEEPEST} deep"
+
+
+def read_at_most(path: Path, most_bytes: int) -> bytes:
+    """The content of a file that may be of any size, but no more than one byte above `most_bytes` of it."""
+    with path.open("rb") as file:
+        return file.read(most_bytes + 1)
 
 
 def parse_yaml(data: bytes) -> Any:
@@ -27,16 +34,31 @@ def parse_yaml(data: bytes) -> Any:
     ruamel's own YAMLError tells of what is no YAML.
     """
     if len(data) > YAML_MOST_BYTES:
-        raise ValueError(f"it has {len(data)} bytes, more than {YAML_MOST_BYTES}")
-    text, depth, values = data.decode("utf-8"), 0, 0
+        raise ValueError(f"it has more than {YAML_MOST_BYTES} bytes: shorten it")
+    text = data.decode("utf-8")
+    # Constructing recurses, heeds tags, converts digits and copies what a merge key (<<) names, so that is looked at
+    # before: `values` counts every alias as all that it stands for, `open_at` has the anchor and count of what is open.
+    open_at, sizes, values = [], {}, 0
     try:
-        for event in YAML(typ="safe", pure=True).parse(text):  # constructing recurses, and heeds tags
-            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
-            values += isinstance(event, NodeEvent)
-            if depth > DEEPEST or values > YAML_MOST_VALUES:
-                raise ValueError(TOO_MUCH.format(YAML_MOST_VALUES))
+        for event in YAML(typ="safe", pure=True).parse(text):
+            line = f"line {event.start_mark.line + 1}"
+            if isinstance(event, CollectionEndEvent):
+                anchor, before = open_at.pop()
+                sizes[anchor] = values - before
+            if isinstance(event, NodeEvent):
+                values += sizes.get(event.anchor, 1) if isinstance(event, AliasEvent) else 1
+                sizes |= {event.anchor: 1} if isinstance(event, ScalarEvent) else {}
+            if isinstance(event, CollectionStartEvent):
+                open_at.append((event.anchor, values))
+                sizes[event.anchor] = YAML_MOST_VALUES  # an alias of what it stands in has no end
+            if len(open_at) > DEEPEST or values > YAML_MOST_VALUES:
+                raise ValueError(f"{line}: {TOO_MUCH.format(YAML_MOST_VALUES)}: shorten it")
+            if isinstance(event, ScalarEvent) and len(event.value) > YAML_MOST_CHARACTERS:
+                raise ValueError(
+                    f"{line} has a value of {len(event.value)} characters: write at most {YAML_MOST_CHARACTERS}"
+                )
             if getattr(event, "tag", None):
-                raise ValueError(f"line {event.start_mark.line + 1} has the tag {event.tag}: remove it")
+                raise ValueError(f"{line} has the tag {event.tag}: remove it")
         value = YAML(typ="safe", pure=True).load(text)
     except OverflowError:
         raise ValueError("it names a character by a number that none has") from None

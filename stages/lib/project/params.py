@@ -11,7 +11,7 @@ from typing import Annotated, Any, Union
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from stages.lib.project.documents import parse_yaml
+from stages.lib.project.documents import YAML_MOST_BYTES, parse_yaml, read_at_most
 from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.params_errors import explain
 from stages.lib.project.sections import (
@@ -202,7 +202,7 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
 def read_yaml(path: Path) -> dict[str, Any]:
     """The sections of `path` as they are written. What is no such file is a UserError."""
     try:
-        document = parse_yaml(path.read_bytes())
+        document = parse_yaml(read_at_most(path, YAML_MOST_BYTES))
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run from the top of the project") from None
     except UnicodeDecodeError as error:

@@ -4,18 +4,18 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import zip_longest
 from pathlib import Path
 from typing import TypeVar
 
-from stages.lib.project.documents import UNWRITABLE
+from stages.lib.project.documents import UNWRITABLE, read_at_most
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import PARAMS_FILE, Params
 from stages.lib.project.sections import safe_name
 
 COLUMNS = ("id", "prompt", "kind", "complexity", "seed", "set")
 SEED_LIMIT = 2**63
-MOST_BYTES = 2**24
+MOST_BYTES = 2**23  # a row of commas alone takes ten times its size in memory
 MOST_ROWS = 100_000  # each is an image to generate
 MOST_CHARACTERS = 2_000  # no text encoder reads so many
 Item = TypeVar("Item")
@@ -80,10 +80,12 @@ def timed_prompt(params: Params) -> Prompt:
 
 
 def _rows(path: Path) -> list[tuple[int, dict]]:
-    """Line number and cells of every row; the cells are checked one by one elsewhere."""
+    """The line that each row begins on, and its cells; the cells are checked one by one elsewhere."""
     try:
         # A spreadsheet may put a byte order mark in front of UTF-8.
-        data = path.read_bytes()
+        data = read_at_most(path, MOST_BYTES)
+        if len(data) > MOST_BYTES:
+            raise UserError(f"{path} has more than {MOST_BYTES} bytes: split it")
         text = data.decode("utf-8-sig")
     except FileNotFoundError:
         raise UserError(
@@ -94,28 +96,33 @@ def _rows(path: Path) -> list[tuple[int, dict]]:
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise UserError(f"{path}, line {line} is not UTF-8: save the file as CSV in UTF-8") from None
-    if len(data) > MOST_BYTES:
-        raise UserError(f"{path} has {len(data)} bytes: split it, more than {MOST_BYTES} are not read")
     if not text.strip():
         raise UserError(f"{path} is empty: its first line must be {','.join(COLUMNS)}")
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    reader, line = csv.reader(io.StringIO(text, newline=""), strict=True), 1
+    rows: list[tuple[int, dict]] = []
     try:
-        missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+        names = next(reader)
+        missing = [column for column in COLUMNS if column not in names]
         if missing:
             raise UserError(
                 f"{path}, line 1: column {', '.join(missing)} is missing: the first line must be {','.join(COLUMNS)}"
             )
-        twice = [column for column in COLUMNS if (reader.fieldnames or ()).count(column) > 1]
+        twice = [column for column in COLUMNS if names.count(column) > 1]
         if twice:
             raise UserError(f"{path}, line 1: column {', '.join(twice)} stands there twice: rename or remove one")
-        rows = [(reader.line_num, row) for row in islice(reader, MOST_ROWS + 1)]
+        line = reader.line_num + 1
+        for cells in reader:
+            if cells:
+                rest = {None: cells[len(names) :]} if len(cells) > len(names) else {}
+                rows.append((line, dict(zip_longest(names, cells[: len(names)])) | rest))
+            if len(rows) > MOST_ROWS:
+                raise UserError(f"{path} has more than {MOST_ROWS} rows: split it")
+            line = reader.line_num + 1
     except csv.Error as error:
         raise UserError(
-            f"{path}, line {reader.line_num} is not valid CSV ({error}): "
+            f"{path}: the row that begins in line {line} is not valid CSV ({error}): "
             'put a text that holds commas or quotes into double quotes, and write " inside it as ""'
         ) from None
-    if len(rows) > MOST_ROWS:
-        raise UserError(f"{path} has more than {MOST_ROWS} rows: split it")
     return rows
 
 

@@ -51,14 +51,18 @@ def _relative_path(path: str) -> str:
 
 
 def _argument(value: Any) -> Any:
-    for item in value if isinstance(value, list) else [value]:
-        if isinstance(item, int | float) and abs(item) > MOST_PIXELS:
-            raise ValueError(f"write {MOST_PIXELS} or less: no side of an image is longer, no argument larger")
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            _argument(item)
+    elif isinstance(value, int | float) and abs(value) > MOST_PIXELS:
+        raise ValueError(f"write {MOST_PIXELS} or less: no side of an image is longer, no argument larger")
+    elif not isinstance(value, int | float | str | None):  # a date of YAML
+        raise ValueError("write a number, a text, true, false, null, or a list or mapping of them")
     return value
 
 
 def _repository(name: str) -> str:
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name, re.ASCII):
+    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name, re.ASCII):
         raise ValueError("write the owner and the name of a Hugging Face repository, such as owner/name")
     return name
 
@@ -72,7 +76,7 @@ def _commit_hash(revision: str) -> str:
 Name = Annotated[str, AfterValidator(_key_name)]
 AnyPath = Annotated[str, Field(min_length=1, max_length=1000, description="systems end there"), AfterValidator(_path)]
 ProjectPath = Annotated[AnyPath, AfterValidator(_relative_path)]
-Positive = Annotated[float, Field(gt=0, strict=False, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**63, description="PyTorch's generators take no other seed")]
 Word = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
 TitleText = Annotated[str, Field(max_length=300, description="the title page has no room for more")]
@@ -85,7 +89,7 @@ class Adapter(Section):
 
     path: ProjectPath
     weight: Annotated[
-        float, Field(ge=-100, le=100, strict=False, allow_inf_nan=False, description="images are noise long before")
+        float, Field(ge=-100, le=100, allow_inf_nan=False, description="images are noise long before")
     ] = 1.0
 
 
@@ -152,7 +156,7 @@ class Generation(Section):
 
     steps: Annotated[int, Field(ge=1, le=MOST_STEPS, description="models are trained for so many noise levels")]
     guidance_scale: Annotated[
-        float, Field(ge=0, le=100, strict=False, allow_inf_nan=False, description="images are saturated long before")
+        float, Field(ge=0, le=100, allow_inf_nan=False, description="images are saturated long before")
     ]
 
 
@@ -202,7 +206,7 @@ class Quality(Section):
     seed: Seed
     margins: Margins
     fid_images: Annotated[int, Field(ge=2, le=1_000_000, description="sets of images in use have fewer")]
-    perceptual_prompts: Annotated[int, Field(ge=0)]
+    perceptual_prompts: Annotated[int, Field(ge=0, le=100_000, description="a prompts file has no more rows")]
 
 
 class Scenario(Section):
@@ -214,7 +218,7 @@ class Scenario(Section):
     label: Label
     device: Literal["any", "cpu", "cuda", "mobile"]
     memory_limit_mib: Annotated[Positive | None, Field(le=2**30, description="leave it out where there is none")] = None
-    ssim_threshold: Annotated[float, Field(ge=0, le=1, strict=False, allow_inf_nan=False)]
+    ssim_threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
     minimise: Literal["time_s", "disk_mib", "peak_mib"]
 
 
@@ -223,7 +227,7 @@ class Cost(Section):
 
     currency: Label
     price_per_hour: Annotated[Positive, Field(le=1e9, description="tables have no room for more")]
-    utilisation: Annotated[float, Field(gt=0, le=1, strict=False, allow_inf_nan=False)]
+    utilisation: Annotated[float, Field(ge=1e-6, le=1, allow_inf_nan=False)]
 
 
 class Report(Section):
