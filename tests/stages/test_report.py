@@ -696,7 +696,7 @@ def test_an_extrapolated_time_is_marked_wherever_it_stands(copy):
         change(copy / f"reports/embedded/timing/{name}.json", lambda timing: timing.update(edit))
     page = rendered()
     assert "from 3 of 21 denoising steps" in table(page, "performance")
-    assert "3 of 21 calls of the U-Net were made" in page
+    assert "3 of 21 calls of the denoiser were made" in page
     assert ", extrapolated from a few steps" in page
     assert len(re.findall(r"<td>≈ ", page)) == 8
 

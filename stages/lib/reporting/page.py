@@ -22,6 +22,7 @@ from stages.lib.reporting.charts.formulas import FORMULAS, formula
 from stages.lib.reporting.charts.result_charts import result_charts
 from stages.lib.reporting.charts.rounded_weight import largest_convolution, round_weight
 from stages.lib.reporting.charts.sensitivity_charts import sensitivity_charts
+from stages.lib.reporting.denoising import denoising_values
 from stages.lib.reporting.languages import Language, Translate
 from stages.lib.reporting.origin import Origin
 from stages.lib.reporting.recommendations import advice, costs, main_cost, tradeoff
@@ -77,6 +78,7 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
         "files_of_variants": lineage.OF_VARIANTS,
         "single_files": [source.of(params.model) for source in lineage.SINGLE],
         **{f"{kind}_names": names_of(kind, _) for kind in NAMES},
+        **denoising_values(subject.base, params),
         "machines": machines,
         "comparisons_of_machines": comparisons,
         "metrics": {key: _in_words(metric, _) for key, metric in METRICS.items()},

@@ -81,14 +81,15 @@ def prompts(sources: Sources) -> list[Line]:
 
 
 def _generation(sources: Sources) -> Line:
-    _, said, own = sources._, sources.printed["generation"], sources.params.generation
+    _, said, params = sources._, sources.printed["generation"], sources.params
+    own = params.general_arguments | dict(params.chosen_model.arguments)
     generated = sources.results.baseline.timing
     text, here = (
         _("%(steps)s steps, guidance %(scale)s, %(width)s × %(height)s pixels")
         % {"steps": steps, "scale": number(scale, "g"), "width": size["width"], "height": size["height"]}
         for steps, scale, size in (
             (said["steps"], said["guidance_scale"], said),
-            (own.steps, own.guidance_scale, generated),
+            (params.steps, own["guidance_scale"], generated),
         )
     )
     return Line(_("Generation (section 3.6)"), text, here, "agrees" if text == here else "differs")

@@ -19,8 +19,10 @@ FORMULAS = {
     "forward": r"$q(x_t \mid x_{t-1}) = \mathcal{N}\left(x_t;\; \sqrt{1 - \beta_t}\; x_{t-1},\; \beta_t I\right)$",
     "reverse": r"$p_\theta(x_{t-1} \mid x_t) ="
     r" \mathcal{N}\left(x_{t-1};\; \mu_\theta(x_t, t),\; \Sigma_\theta(x_t, t)\right)$",
-    "guidance": r"$\hat\epsilon = \epsilon_\theta(x_t, t)"
-    r" + w\left(\epsilon_\theta(x_t, t, c) - \epsilon_\theta(x_t, t)\right)$",
+    "velocity": r"$v = \sqrt{\bar\alpha_t}\; \epsilon - \sqrt{1 - \bar\alpha_t}\; x_0$",
+    "forward-flow": r"$x_t = (1 - t)\, x_0 + t\, \epsilon$",
+    "reverse-flow": r"$x_{t-\Delta} = x_t - \Delta\, v_\theta(x_t, t, c)$",
+    "guidance": r"$\hat{f} = f_\theta(x_t, t) + w\left(f_\theta(x_t, t, c) - f_\theta(x_t, t)\right)$",
     "psnr": r"$\mathrm{PSNR} = 10 \log_{10} \dfrac{255^2}{\mathrm{MSE}}, \quad"
     r" \mathrm{MSE} = \dfrac{1}{3HW} \sum_{i=1}^{3HW} (a_i - b_i)^2$",
     "ssim": r"$\mathrm{SSIM}(x, y) = \dfrac{(2\mu_x\mu_y + C_1)(2\sigma_{xy} + C_2)}"

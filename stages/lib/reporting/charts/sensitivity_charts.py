@@ -1,4 +1,4 @@
-"""Charts of where damage comes from: by component, by U-Net call, by block and by layer. Bars begin at zero."""
+"""Charts of where damage comes from: by component, call of the denoiser, block and layer. Bars begin at zero."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -128,7 +128,7 @@ NAMES = {
         "rerun": N_("The baseline under another name"),
         "seeds": N_("Shuffled seeds"),
         "prompts": N_("Swapped prompts"),
-        "int2": N_("U-Net weights rounded to INT2"),
+        "int2": N_("Denoiser's weights rounded to INT2"),
         "nan": N_("One weight that is not a number"),
     },
     "expectation": {  # of a control

@@ -120,9 +120,9 @@ def steps_words(item: Mapping[str, Any], calls: int, _: Translate) -> str:
         "own": own,
     }
     text = _(
-        "With the U-Net in %(label)s, calls %(first)d to %(last)d of %(calls)d change an image most by the median of "
-        "n = %(n)d images: by %(rms)s levels (root mean square), all calls together by %(whole)s. In %(own)d of these "
-        "images they are the worst."
+        "With the denoiser in %(label)s, calls %(first)d to %(last)d of %(calls)d change an image most by the median "
+        "of n = %(n)d images: by %(rms)s levels (root mean square), all calls together by %(whole)s. In %(own)d of "
+        "these images they are the worst."
     )
     found = text % values
     if 2 * own <= len(largest):
