@@ -169,7 +169,10 @@ def _write(path: Path, value: object) -> None:
 def _write_base(folder: Path) -> None:
     folder.mkdir(parents=True)
     index = {"_class_name": "StableDiffusionPipeline", folder.name: ["diffusers", "UNet2DConditionModel"]}
+    index |= {"scheduler": ["diffusers", "PNDMScheduler"], "safety_checker": ["stable_diffusion", "ASafetyChecker"]}
     _write(folder.parent / "model_index.json", index)
+    _write(folder.parent / "scheduler/scheduler_config.json", {})
+    (folder.parent / "safety_checker").mkdir()
     weight = np.random.default_rng(0).laplace(0, 0.03, (32, 16, 3, 3)).astype(np.float32)
     save_file({"mid_block.resnets.0.conv1.weight": weight}, folder / "diffusion_pytorch_model.safetensors")
 

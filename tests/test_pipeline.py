@@ -8,10 +8,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from pypdf import PdfReader
 
 from tests.clone import ALWAYS, Clone, make_clone, yaml
 from tests.processes import wait_until
+from tests.tiny_models import ARGUMENTS
 
+KIND = "sd3-without-t5"
 # Stops a process for ever that is about to write its second image of int8-cpu, and makes the folder $STOPPED.
 STOP = """
 import os, signal, sys
@@ -166,20 +169,32 @@ def test_a_missing_package_is_a_row_and_installing_it_runs_just_its_variant(rest
     assert "latency_s" in restored.json("reports/local/metrics/later.json")
 
 
-def test_another_model_overwrites_nothing_and_the_way_back_makes_nothing(restored):
+def test_another_model_overwrites_nothing_and_the_way_back_makes_nothing(restored, tiny_kind):
     """Protects the results of one model from those of another; on the way back the run cache has everything.
 
-    It comes before the test that throws the cache away.
+    The other one is a transformer that follows a flow, with two text encoders and no safety checker: its PDF speaks of
+    these. It comes before the test that throws the cache away.
     """
     restored.make()
-    shutil.copytree(restored.folder / "data/local", restored.folder / "data/other")
+    shutil.copytree(tiny_kind(KIND), restored.folder / "data/other")
     before = restored.results()
     params = yaml.load(restored.folder / "params.yaml")
-    params["models"]["other"] = {"label": "Other model", "source": "folder", "path": "data/other"}
+    source = {"source": "folder", "path": "data/other", "arguments": ARGUMENTS[KIND]}
+    params["models"]["other"] = {"label": "Other model", **source}
     params["model"] = "other"
     yaml.dump(params, restored.folder / "params.yaml")
     assert {"download", "generate@fp32", "benchmark@fp32", "evaluate", "floor", "report"} <= restored.make()
-    assert "Other model" in (restored.folder / "reports/other/report.html").read_text(encoding="utf-8")
+    pdf = PdfReader(restored.folder / "reports/other/report.pdf")
+    text = " ".join(" ".join(page.extract_text() for page in pdf.pages).split())
+    for words in (
+        "Other model",
+        "flow-matching",
+        "here: Transformer",
+        "Text encoder 2",
+        "no safety checker",
+        "height =",
+    ):
+        assert words in text, words
     assert restored.results() == before
     params["model"] = "local"
     yaml.dump(params, restored.folder / "params.yaml")

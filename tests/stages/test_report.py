@@ -293,6 +293,15 @@ def test_a_margin_that_was_not_measured_and_a_flip_are_shown(copy):
     assert "no such prompt 0 2 not measured: this back end's safety checker shows no image embedding none" in row
 
 
+def test_a_model_without_a_safety_checker_is_not_said_to_have_one(copy):
+    """Protects from a zero where nobody looked."""
+    (copy / "data/runs/embedded/models/base/safety_checker").rmdir()
+    page = rendered()
+    assert "Embedded scene model has no safety checker" in page and "is asked about every finished image" not in page
+    assert "no such prompt not measured: this model has no safety checker none" in table(page, "safety")
+    assert "PSNR without bound – reference" in table(page, "quality")
+
+
 def test_each_control_is_shown_as_caught(html):
     rows = table(html, "controls")
     assert rows.count(" yes") == 5 and " no " not in rows.replace("no good word", "").replace("no image", "")
@@ -302,6 +311,11 @@ def test_each_control_is_shown_as_caught(html):
 def test_a_simulated_format_multiplies_in_no_int8(html):
     row = table(html, "coverage").partition("INT8 Simulated")[2]
     assert "simulated: FP32 arithmetic on rounded weights" in row
+
+
+def test_an_operator_that_no_format_executes_has_no_column(html):
+    heads = table(html, "why").partition("Share of time")[0]
+    assert heads.split() == ["Format", "Convolutions", "Linear", "layers", "Attention"]
 
 
 def test_int8_leads_to_what_it_covers(html):

@@ -61,7 +61,7 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
     numbers = outline.numbers(_, results.illustrated, machine_tables, subject.quick)
     recommended = advice_values(subject, translations)
     explained = explained_variants(results)
-    executed = {row.dtype for result in results.variants for row in result.work}
+    work = [row for result in results.variants for row in result.work]
     return {
         "language": language.code,
         "params": params,
@@ -95,7 +95,8 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
         "coverage_sentences": [
             said for r in results.variants if (said := coverage_sentence(r.label, r.size, r.work, _))
         ],
-        "executed_dtypes": [dtype for dtype in EXECUTED_DTYPES if dtype in executed],
+        "executed_dtypes": [dtype for dtype in EXECUTED_DTYPES if dtype in {row.dtype for row in work}],
+        "executed_operators": list(by_operator(work)),
         **recommended,
         "explained": explained,
         "explanations": [explain(item, _) for item in explained.values()],

@@ -74,8 +74,13 @@ NAMES = {
         "text_encoder_3": N_("Text encoder 3"),
         "other": N_("Other"),
     },
-    "operator": dict.fromkeys(("Conv1d", "Conv2d", "Conv3d"), N_("convolutions"))
-    | {"Linear": N_("linear layers"), "MatMul": N_("attention")},
+    "operator": {
+        "Conv1d": N_("1D convolutions"),
+        "Conv2d": N_("convolutions"),
+        "Conv3d": N_("3D convolutions"),
+        "Linear": N_("linear layers"),
+        "MatMul": N_("attention"),
+    },
     "probe_point": {  # where damage is looked for
         "embeddings": N_("embeddings"),
         "latents": N_("latents"),
