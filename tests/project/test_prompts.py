@@ -59,6 +59,7 @@ def test_columns_may_stand_in_any_order_beside_others(file):
         (HEADER, "has no prompts"),
         (HEADER + CAT + "cat,another,animal,low,2,study\n", "line 3: id 'cat' stands there twice"),
         (HEADER + CAT + "Cat,another,animal,low,2,study\n", "line 3: id 'Cat' stands there twice"),
+        (HEADER + CAT + CAT.replace("cat,", "dog,", 1), "line 3: prompt and seed are those of line 2"),
         ("id,prompt,kind,complexity,set\n", "column seed is missing"),
         (HEADER + "cat,,animal,low,1,study\n", "line 2: column 'prompt' is empty"),
         (HEADER + "cat,a cat,animal\n", "line 2: column 'complexity' is empty"),

@@ -40,6 +40,7 @@ def load_prompts(path: Path, sets: tuple[str, ...] | None) -> list[Prompt]:
     and remedy.
     """
     prompts: dict[str, Prompt] = {}
+    images: dict[tuple[str, int], int] = {}  # the line of each
     for line, row in _rows(path):
         prompt = _prompt(path, line, row)
         # Two ids that differ in case alone are one file where the file system ignores case.
@@ -49,6 +50,12 @@ def load_prompts(path: Path, sets: tuple[str, ...] | None) -> list[Prompt]:
                 "give every row an id of its own"
             )
         prompts[prompt.id.casefold()] = prompt
+        first = images.setdefault((same_text(prompt.prompt), prompt.seed), line)
+        if first != line:
+            raise UserError(
+                f"{path}, line {line}: prompt and seed are those of line {first}, '{prompt.prompt}' and {prompt.seed}: "
+                "the same image twice makes intervals too narrow, so give one of them another seed or delete it"
+            )
     if not prompts:
         raise UserError(f"{path} has no prompts: add rows with the columns {', '.join(COLUMNS)}")
     known = list(dict.fromkeys(prompt.set for prompt in prompts.values()))
