@@ -86,6 +86,13 @@ def test_noise_has_the_pipelines_own_shape_without_the_weights_of_the_denoiser(t
         assert noise_shape(pipeline, arguments) == shape
 
 
+@pytest.mark.parametrize(("height", "says"), [(33, "divisible by 8 but are 33"), ("tall", "height='tall'")])
+def test_a_value_that_the_pipeline_refuses_is_one_message(height, says, tiny_kind):
+    """Protects a user from a traceback of diffusers, also where a class needs an image besides the prompt."""
+    with pytest.raises(UserError, match=f"does not generate from a prompt .*{says}"):
+        noise_shape(loaded(tiny_kind("sd15-unchecked")), {"height": height, "width": 32})
+
+
 def test_a_call_is_named_by_the_parameters_of_the_network():
     """Protects graphs and files, whose inputs have these names."""
     from tests.tiny_models import unet

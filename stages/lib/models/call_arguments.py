@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from stages.lib.project.errors import UserError
+from stages.lib.project.errors import UserError, first_line
 from stages.lib.project.params import PARAMS_FILE, Params
 
 if TYPE_CHECKING:
@@ -75,8 +75,15 @@ def noise_shape(pipeline: "DiffusionPipeline", arguments: Mapping[str, Any]) -> 
     """
     shapes: list[tuple[int, ...]] = []
     if hasattr(pipeline, "prepare_latents"):
-        with _stopped_at_noise(pipeline, shapes):
-            pipeline(prompt="", **arguments)
+        try:
+            with _stopped_at_noise(pipeline, shapes):
+                pipeline(prompt="", **arguments)
+        except (TypeError, ValueError, AttributeError) as error:  # an argument's value, or an image that it needs
+            said = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+            raise UserError(
+                f"a {type(pipeline).__name__} does not generate from a prompt and {said} ({first_line(error)[:200]}): "
+                f"change these in {PARAMS_FILE}, `arguments` of the model, or choose a text-to-image model, key 'model'"
+            ) from None
     if not shapes:
         raise UserError(
             f"a {type(pipeline).__name__} prepares no noise of its own, so that formats could not be compared on the "
