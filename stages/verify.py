@@ -27,13 +27,16 @@ from tqdm import tqdm
 from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import read_json
 from stages.lib.project.lock_file import read_lock
-from stages.lib.results.evidence import TOLERANCE, against_calls, against_files, against_ledger
+from stages.lib.results.evidence import TOLERANCE, against_calls, against_files, against_ledger, unsealed
 from stages.lib.results.machines import load_machines
 
 RECOMPUTED = ("evaluate", "summarize")
 GENERATING = ("floor", "controls", "sensitivity_components", "sensitivity_steps", "sensitivity_layers")
 SHOWN = 20
-NOT_CHECKED = "not checked: whether times and memory would come out so again, and who edited dvc.lock along with a file"
+NOT_CHECKED = (
+    "not checked: whether times and memory would come out so again, who edited dvc.lock along with a file, and what "
+    "another machine was asked for (asked.json)"
+)
 GENERATED_NOT = "; floor, controls and sensitivity only against dvc.lock (--all generates them again, in minutes)"
 
 
@@ -66,16 +69,20 @@ def against_what_is_there(items: list[Recomputation], project: Path) -> Iterator
     """A line for each record that does not agree with the ledger, the model's files or its own measurements."""
     lock = read_lock(project / "dvc.lock")
     load_machines(project / "reports/machines")  # one that was edited is a UserError
+    yield from unsealed(project / "reports/machines")
     yield from against_ledger([item.name for item in items], lock, project)
     for item in items:
         kind, _, variant = item.name.partition("@")
         for file in (output for output in item.outputs if output.endswith(f"/{variant}.json")):
             record = read_json(project / file)
-            if kind == "benchmark" and record["measured"]:
-                yield from (f"{file}: {line}" for line in against_calls(record))
-            elif kind == "quantize" and "disk_mib" in record:
-                folder = project / next(output for output in item.outputs if output.endswith(f"/models/{variant}"))
-                yield from (f"{file}: {line}" for line in against_files(record, folder))
+            try:
+                if kind == "benchmark" and record["measured"]:
+                    yield from (f"{file}: {line}" for line in against_calls(record))
+                elif kind == "quantize" and "disk_mib" in record:
+                    folder = project / next(output for output in item.outputs if output.endswith(f"/models/{variant}"))
+                    yield from (f"{file}: {line}" for line in against_files(record, folder))
+            except (KeyError, TypeError, AttributeError, ValueError) as error:
+                yield f"{file} is no record as {kind} writes it ({type(error).__name__}: {error})"
 
 
 def recompute(item: Recomputation, project: Path, folder: Path) -> list[str]:

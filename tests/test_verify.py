@@ -135,6 +135,16 @@ def test_a_record_agrees_with_its_calls_and_files_even_if_the_ledger_was_edited_
     assert [said in line for line in against_what_is_there(stages, project)] == [True]
 
 
+@pytest.mark.parametrize("path", ["timing", "size"])
+@pytest.mark.parametrize(
+    "content", ["{}", "[]", '{"measured": true, "disk_mib": 1}', '{"disk_mib": 1, "components": [1]}']
+)
+def test_a_record_of_another_form_is_a_line(project, path, content):
+    (project / f"reports/tiny/{path}/bf16.json").write_text(content, encoding="utf-8")
+    lines = list(against_what_is_there(stages_of(project), project))
+    assert all(line.startswith(f"reports/tiny/{path}/bf16.json is no") for line in lines) and lines
+
+
 @pytest.mark.parametrize(
     "path", ["images/bf16/latents.safetensors", "images/bf16/cat.png", "models/bf16/unet/config.json"]
 )

@@ -8,9 +8,10 @@ import pytest
 
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import load_params
-from stages.lib.results.evidence import seal
+from stages.lib.results.evidence import seal, unsealed
 from stages.lib.results.machines import FILES, compare_machines, load_machines
 from stages.lib.results.records import load_results
+from tests.conftest import PROJECT
 from tests.pages import rendered
 from tests.results_folder import write_machine, write_project
 from tests.timings import set_speedup
@@ -53,6 +54,42 @@ def test_an_edited_record_is_found_by_its_digest(project: Path):
     change(folder / "timing.json", speedup=9.0)
     with pytest.raises(UserError, match="embedded/bf16 was edited after it was measured"):
         load_machines(project / "reports/machines")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("environment.json", "{}"),
+        ("environment.json", "[]"),
+        ("environment.json", f'{{"fingerprint": "{OTHER}"}}'),
+        ("asked.json", "{}"),
+        ("asked.json", '{"models": [], "failed": {}}'),
+        ("asked.json", "<<<<<<< HEAD"),
+        ("embedded/bf16/timing.json", "{}"),
+        ("embedded/bf16/origin.json", "{}"),
+        ("embedded/bf16/origin.json", "[]"),
+        ("embedded/bf16/size.json", "1"),
+        ("embedded/bf16/quality.json", '{"measured": NaN}'),
+    ],
+)
+def test_a_record_of_another_form_is_one_message_that_names_where_it_comes_from(project: Path, name: str, content: str):
+    (project / "reports/machines" / OTHER / name).write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match=f"{OTHER}.* (delete|bring)"):
+        load_machines(project / "reports/machines")
+
+
+def test_a_description_that_was_edited_and_a_digest_that_was_taken_away_are_named(project: Path):
+    """Protects from another machine's name over figures, and from records that were edited without their digest."""
+    assert list(unsealed(PROJECT / "reports/machines")) == []
+    folder = shutil.copytree(PROJECT / "reports/machines", project / "copied")
+    environment = next(folder.glob("*/environment.json"))
+    change(environment, threads=9)
+    assert [line.partition(" ")[0] for line in unsealed(folder)] == [str(environment)]
+    origin = next(environment.parent.glob("*/*/origin.json"))
+    record = json.loads(origin.read_text(encoding="utf-8"))
+    del record["sha256"]
+    origin.write_text(json.dumps(record), encoding="utf-8")
+    assert [line.partition(" ")[0] for line in unsealed(folder)] == [str(environment), str(origin)]
 
 
 def test_speedups_are_each_machines_own(project: Path):

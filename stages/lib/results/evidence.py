@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from stages.lib.models.inventory import disk_bytes
+from stages.lib.project.files import read_json
 from stages.lib.project.lock_file import LockedStage, digest, stale_inputs
 from stages.lib.project.measurement import Measurement
 from stages.lib.results.speeds import own_ratio
+from stages.lib.timing.machine import fingerprint_of
 
 TOLERANCE = 1e-5  # reports keep six significant digits
 MIB = 1024**2
@@ -89,3 +91,14 @@ def _measurements(value: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]
 def seal(records: Mapping[str, Any]) -> str:
     """SHA-256 of the records of another machine: what was edited since has another one."""
     return hashlib.sha256(json.dumps(records, sort_keys=True).encode()).hexdigest()
+
+
+def unsealed(machines: Path) -> Iterator[str]:
+    """A line for each machine in that folder that was described otherwise, and each of its records without a seal."""
+    for path in sorted(machines.glob("*/environment.json")):
+        content = read_json(path)
+        if content.pop("fingerprint") != fingerprint_of(content):
+            yield f"{path} was edited: it describes the machine {fingerprint_of(content)}"
+        for origin in sorted(path.parent.glob("*/*/origin.json")):
+            if "sha256" not in read_json(origin):
+                yield f"{origin} has no 'sha256': nothing tells whether the records beside it were edited"

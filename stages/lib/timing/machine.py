@@ -8,7 +8,9 @@ import platform
 import runpy
 import subprocess
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -48,8 +50,12 @@ def describe() -> dict:
         "operating_system": _operating_system(),
     }
     content = {"machine": machine, "software": _software(), "threads": thread_count(physical, os.environ)}
-    text = json.dumps(content, sort_keys=True)
-    return {"fingerprint": hashlib.sha256(text.encode()).hexdigest()[:12], **content}
+    return {"fingerprint": fingerprint_of(content), **content}
+
+
+def fingerprint_of(content: Mapping[str, Any]) -> str:
+    """What a description of a machine, its software and threads is called by; another one has another name."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _machine_id() -> str:
