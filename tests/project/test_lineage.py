@@ -8,10 +8,12 @@ import pytest
 from dvc.repo import Repo
 
 from stages.lib.project import lineage
+from stages.lib.project.errors import UserError
 from stages.lib.project.lock_file import digest, read_lock
 from stages.lib.quality.metrics import METRIC_SOURCES
 from stages.lib.reporting import outline
 from stages.lib.results.tracing import find
+from tests.any_input import within_limits
 from tests.conftest import PROJECT
 
 MODEL = "embedded"
@@ -48,6 +50,22 @@ def test_each_metric_is_where_its_source_says():
             pytest.skip("the project has not been measured")
         content = json.loads(file.read_text(encoding="utf-8"))
         assert find(content, path.replace(".V.", ".fp16."), str(file))[0], key
+
+
+def test_a_lock_file_that_would_fill_the_memory_is_damaged(tmp_path):
+    """Protects the machine from eleven lines of merge keys that stand for 60^10 entries."""
+    lines = ["schema: '2.0'", "a0: &a0 {b: c}"]
+    lines += [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 60)}]}}" for n in range(1, 11)]
+    path = tmp_path / "dvc.lock"
+    path.write_text("\n".join([*lines, "stages: {}", ""]), encoding="utf-8")
+    with within_limits(), pytest.raises(UserError, match="is damaged"):
+        read_lock(path)
+
+
+def test_a_command_may_be_a_list(tmp_path):
+    path = tmp_path / "dvc.lock"
+    path.write_text("schema: '2.0'\nstages:\n  one:\n    cmd: [echo 1, echo 2]\n", encoding="utf-8")
+    assert read_lock(path)["one"].command == "echo 1 && echo 2"
 
 
 def test_digests_are_those_that_md5sum_prints(tmp_path):

@@ -36,34 +36,39 @@ def parse_yaml(data: bytes) -> Any:
     if len(data) > YAML_MOST_BYTES:
         raise ValueError(f"it has more than {YAML_MOST_BYTES} bytes: shorten it")
     text = data.decode("utf-8")
-    # Constructing recurses, heeds tags, converts digits and copies what a merge key (<<) names, so that is looked at
-    # before: `values` counts every alias as all that it stands for, `open_at` has the anchor and count of what is open.
-    open_at, sizes, values = [], {}, 0
     try:
-        for event in YAML(typ="safe", pure=True).parse(text):
-            line = f"line {event.start_mark.line + 1}"
-            if isinstance(event, CollectionEndEvent):
-                anchor, before = open_at.pop()
-                sizes[anchor] = values - before
-            if isinstance(event, NodeEvent):
-                values += sizes.get(event.anchor, 1) if isinstance(event, AliasEvent) else 1
-                sizes |= {event.anchor: 1} if isinstance(event, ScalarEvent) else {}
-            if isinstance(event, CollectionStartEvent):
-                open_at.append((event.anchor, values))
-                sizes[event.anchor] = YAML_MOST_VALUES  # an alias of what it stands in has no end
-            if len(open_at) > DEEPEST or values > YAML_MOST_VALUES:
-                raise ValueError(f"{line}: {TOO_MUCH.format(YAML_MOST_VALUES)}: shorten it")
-            if isinstance(event, ScalarEvent) and len(event.value) > YAML_MOST_CHARACTERS:
-                raise ValueError(
-                    f"{line} has a value of {len(event.value)} characters: write at most {YAML_MOST_CHARACTERS}"
-                )
-            if getattr(event, "tag", None):
-                raise ValueError(f"{line} has the tag {event.tag}: remove it")
+        check_expansion(text, YAML_MOST_VALUES, YAML_MOST_CHARACTERS)
         value = YAML(typ="safe", pure=True).load(text)
     except OverflowError:
         raise ValueError("it names a character by a number that none has") from None
     _check(value, UNWRITABLE, YAML_MOST_VALUES, YAML_MOST_CHARACTERS)
     return value
+
+
+def check_expansion(text: str, most_values: int, most_characters: int) -> None:
+    """Refuse YAML that would be large, deep or tagged once constructed, before it is: a ValueError names the line.
+
+    Constructing recurses, heeds tags, converts digits and copies what a merge key (<<) names.
+    """
+    # `values` counts every alias as all that it stands for, `open_at` has the anchor and count of what is open.
+    open_at, sizes, values = [], {}, 0
+    for event in YAML(typ="safe", pure=True).parse(text):
+        line = f"line {event.start_mark.line + 1}"
+        if isinstance(event, CollectionEndEvent):
+            anchor, before = open_at.pop()
+            sizes[anchor] = values - before
+        if isinstance(event, NodeEvent):
+            values += sizes.get(event.anchor, 1) if isinstance(event, AliasEvent) else 1
+            sizes |= {event.anchor: 1} if isinstance(event, ScalarEvent) else {}
+        if isinstance(event, CollectionStartEvent):
+            open_at.append((event.anchor, values))
+            sizes[event.anchor] = most_values  # an alias of what it stands in has no end
+        if len(open_at) > DEEPEST or values > most_values:
+            raise ValueError(f"{line}: {TOO_MUCH.format(most_values)}: shorten it")
+        if isinstance(event, ScalarEvent) and len(event.value) > most_characters:
+            raise ValueError(f"{line} has a value of {len(event.value)} characters: write at most {most_characters}")
+        if getattr(event, "tag", None):
+            raise ValueError(f"{line} has the tag {event.tag}: remove it")
 
 
 def parse_json(data: bytes) -> Any:
