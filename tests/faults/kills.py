@@ -163,8 +163,8 @@ class Campaign:
         if target == "group":
             os.killpg(main.pid, what)
         else:
-            found = sorted(processes(token), key=lambda one: one.pid)
-            victim = psutil.Process(main.pid) if target == "dvc" else chance.choice(found)
+            found = sorted(processes(token), key=lambda one: one.pid)  # none, when it has just begun
+            victim = psutil.Process(main.pid) if target == "dvc" or not found else chance.choice(found)
             where += f", {'the main one' if victim.pid == main.pid else ' '.join(victim.cmdline()[1:4])[:60]}"
             victim.send_signal(what)
         shutil.rmtree(self.stopped, ignore_errors=True)
