@@ -95,6 +95,19 @@ def test_each_stage_that_runs_is_told_with_its_number_and_nothing_else_is(projec
     ]  # fmt: skip
 
 
+def test_another_model_is_one_word(project: Path) -> None:
+    """Protects params.yaml, of which one word changes, and its reader, who is told what there is."""
+    path = project / "params.yaml"
+    before = path.read_text(encoding="utf-8")
+    wrong = run(project, "tools.run", "--model", "embeded")
+    assert wrong.returncode == 1 and path.read_text(encoding="utf-8") == before
+    assert wrong.stderr.startswith("error: params.yaml has no 'models.embeded': add it, or use one of embedded, ")
+    done = run(project, "tools.run", "--model", "embedded-transformer")
+    assert "The report: reports/embedded-transformer/report.pdf" in done.stdout, done.stderr
+    after = path.read_text(encoding="utf-8")
+    assert after == before.replace("\nmodel: embedded\n", "\nmodel: embedded-transformer\n") != before
+
+
 def test_the_rest_is_scaled_by_what_was_measured() -> None:
     """Protects the estimate on another machine: each kind of stage has its own factor, others that of all."""
     last = {"generate@a": 10.0, "generate@b": 20.0, "evaluate@a": 3.0, "report": 4.0}

@@ -25,7 +25,7 @@ import psutil
 from stages.lib.project.errors import UserError, limit_reached, run_stage
 from stages.lib.project.files import read_json, write_json, write_text
 from stages.lib.project.lock_file import read_lock
-from stages.lib.project.params import load_params
+from stages.lib.project.params import PARAMS_FILE, Params, load_params
 from stages.lib.project.parent import RUN_LOCK, end_with_parent
 from stages.lib.project.worker_pool import SEMAPHORES
 from tools.progress import Progress
@@ -43,13 +43,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("stages", nargs="*", help="only these and what they need; default: all")
     parser.add_argument("--quick", action="store_true", help="a first look in minutes, in a folder of its own")
+    parser.add_argument("--model", default="", help="write `model: KEY` into params.yaml first")
     arguments = parser.parse_args()
     warm = WarmProcess() if sys.platform == "linux" else None
     if "MAKELEVEL" in os.environ:  # below make, whose end would otherwise leave this process and its stage behind
         end_with_parent()
     params = load_params()
-    reports = Path("reports", params.model)
     with only_run():
+        if arguments.model:
+            params = with_model(params, arguments.model)
+        reports = Path("reports", params.model)
         if arguments.quick:
             os.chdir(prepare(params))
         if LOCK.is_file():
@@ -60,6 +63,15 @@ def main() -> None:
     if not arguments.stages:
         where = FOLDER / reports if arguments.quick else reports
         print(f"The report: {where}/report.pdf, and {where}/report.html for the screen.")
+
+
+def with_model(params: Params, key: str) -> Params:
+    """What params.yaml says once it names that model, which is written into it; a model it lacks is a UserError."""
+    if key not in params.models:
+        raise UserError(f"{PARAMS_FILE} has no 'models.{key}': add it, or use one of {', '.join(params.models)}")
+    path = Path(PARAMS_FILE)
+    write_text(path, re.sub(r"(?m)^(model:\s*)[^\s#]+", rf"\g<1>{key}", path.read_text(encoding="utf-8"), count=1))
+    return load_params()
 
 
 @contextmanager
