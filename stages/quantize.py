@@ -12,9 +12,7 @@ from pathlib import Path
 
 from stages.lib.formats import BACKENDS
 from stages.lib.formats.shared.availability import CannotMake, obstacle_of, passed_on
-from stages.lib.formats.shared.choice import on_model
 from stages.lib.formats.shared.loaded_size import LoadingProcess, loaded_bytes
-from stages.lib.models.calibration import read_calls
 from stages.lib.models.components import stored_float_dtype
 from stages.lib.models.families import END_LAYERS
 from stages.lib.models.inventory import (
@@ -54,9 +52,9 @@ def main() -> None:
     if passed_on("quantize", variant, obstacle_of(arguments.environment, variant), *outputs):
         return
     parameters = base_parameters(arguments.base)
-    inputs = {"calibration": read_calls(arguments.calibration)} if variant.needs_calls else {}
     try:
-        report = make(arguments.base, on_model(variant, arguments.base), arguments.output, parameters, inputs)
+        with LoadingProcess(variant.name) as process:
+            report = make(arguments.base, variant, arguments.output, parameters, arguments.calibration, process)
     except CannotMake as error:
         if variant.name == params.baseline:
             raise
@@ -73,12 +71,19 @@ def main() -> None:
     )
 
 
-def make(base: Path, variant: Variant, out: Path, parameters: dict[str, int], inputs: dict) -> dict:
+def make(
+    base: Path, variant: Variant, out: Path, parameters: dict[str, int], calibration: Path, process: LoadingProcess
+) -> dict:
     """Write the variant's folder; the content of its size report. `parameters` are those of each component."""
-    meter, entry = process_meter(), BACKENDS[variant.backend]
+    # Both take seconds to import, as what `process` imports meanwhile does.
+    from stages.lib.formats.shared.choice import on_model
+    from stages.lib.models.calibration import read_calls
+
+    variant, meter, entry = on_model(variant, base), process_meter(), BACKENDS[variant.backend]
+    inputs = {"calibration": read_calls(calibration)} if variant.needs_calls else {}
     peak = entry.calibrated_peak if variant.needs_calibration else entry.quantize_peak
     check_memory(peak * 4 * max(parameters.values()), f"making {variant.label}")
-    with LoadingProcess(variant.name) as process, whole_folder(out) as folder:
+    with whole_folder(out) as folder:
         backend = entry.load_module()
         begin_s = time.perf_counter()
         backend.quantize(base, variant, folder, **inputs)
