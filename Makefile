@@ -1,5 +1,6 @@
 # make report   from a fresh clone to reports/MODEL/report.pdf
 #               MODEL=KEY: of that model of params.yaml, which it writes there as `model`
+#               SET=all: all formats, also those with `default: false`
 #               QUICK=1: fewer formats and prompts, in minutes, to .quick/reports/MODEL/report.pdf
 # make test     the tests
 # make benchmark  speed-ups of all variants, from fresh alternating runs: over the baseline, over FP32 in the same runtime
@@ -16,7 +17,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .PHONY: report test faults lint benchmark memory referee
 
 report: .venv/.installed
-	@python -m tools.run $(if $(QUICK),--quick) $(if $(MODEL),--model '$(MODEL)')
+	@python -m tools.run --set '$(or $(SET),default)' $(if $(QUICK),--quick) $(if $(MODEL),--model '$(MODEL)')
 
 test: .venv/.installed
 	OMP_NUM_THREADS=1 python -m pytest -n 2 --max-worker-restart 0 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)

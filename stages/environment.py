@@ -2,7 +2,10 @@
 
 `fingerprint` covers `machine`, `software` and `threads`: what every timing depends on. `packages` are the versions of
 what each back end needs besides, None where it is not installed; `obstacles` has why a variant is left out, or None.
+With VARIANT_SET=default in the environment, as `make report` has it, those are left out that say `default: false`.
 """
+
+import os
 
 from stages.lib.formats.shared.availability import find_obstacles, libraries_here
 from stages.lib.project.command_line import command_line
@@ -21,7 +24,7 @@ def available(params: Params, machine: dict, software: dict[str, str | None]) ->
     A baseline that cannot run is a UserError.
     """
     packages, libraries = libraries_here(software)
-    obstacles = find_obstacles(params, machine, packages)
+    obstacles = find_obstacles(params, machine, packages, os.environ.get("VARIANT_SET") == "default")
     if obstacles[params.baseline]:
         raise UserError(
             f"params.yaml: baseline '{params.baseline}', with which everything is compared, is not available here. "
@@ -45,9 +48,12 @@ def main() -> None:
         f"{machine['memory_gib']} GiB, {machine['gpu'] or 'no GPU'}, torch {environment['software']['torch']}, "
         f"fingerprint {environment['fingerprint']}"
     )
+    left_out: dict[str, list[str]] = {}
     for name, obstacle in environment["obstacles"].items():
         if obstacle:
-            print(f"environment: {params.variants[name].label} is left out ({obstacle_words(obstacle, str)})")
+            left_out.setdefault(obstacle_words(obstacle, str), []).append(params.variants[name].label)
+    for reason, labels in left_out.items():
+        print(f"environment: left out are {', '.join(labels)} ({reason})")
 
 
 if __name__ == "__main__":

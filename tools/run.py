@@ -44,7 +44,9 @@ def main() -> None:
     parser.add_argument("stages", nargs="*", help="only these and what they need; default: all")
     parser.add_argument("--quick", action="store_true", help="a first look in minutes, in a folder of its own")
     parser.add_argument("--model", default="", help="write `model: KEY` into params.yaml first")
+    parser.add_argument("--set", choices=("default", "all"), default="all", help="which of `variants`; default: all")
     arguments = parser.parse_args()
+    os.environ["VARIANT_SET"] = "all" if arguments.quick else arguments.set  # a quick look has a choice of its own
     warm = WarmProcess() if sys.platform == "linux" else None
     if "MAKELEVEL" in os.environ:  # below make, whose end would otherwise leave this process and its stage behind
         end_with_parent()

@@ -154,6 +154,22 @@ def test_a_missing_optional_package_concerns_only_its_back_end(monkeypatch):
     assert left_out == {name for name, variant in params.variants.items() if variant.backend == "openvino"}
 
 
+def test_make_report_leaves_out_what_is_not_in_the_default_set(monkeypatch):
+    """Protects a first run from taking as long as all formats do, and the baseline from being left out."""
+    params, machine = load_params(PROJECT / "params.yaml"), environment.describe()
+    params.variants["fp32"] = params.variants["fp32"].model_copy(update={"default": False})
+    others = {name for name, variant in params.variants.items() if not variant.default} - {"fp32"}
+    for chosen, expected in {"default": others, "all": set()}.items():
+        monkeypatch.setenv("VARIANT_SET", chosen)
+        obstacles = environment.available(params, machine["machine"], machine["software"])["obstacles"]
+        assert {name for name, found in obstacles.items() if found == {"reason": "not_in_set"}} == expected
+    assert others
+    for chosen, word in {"": "default", "all": "all"}.items():
+        command = ["make", "-n", "report", *([f"SET={chosen}"] if chosen else [])]
+        told = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+        assert f"tools.run --set '{word}'" in told
+
+
 def test_torch_is_imported_only_where_a_gpu_driver_is(tmp_path):
     """Protects the stage that runs on every `dvc repro` from taking seconds."""
     code = (

@@ -58,6 +58,7 @@ class Variant(Section):
     components: SomeComponents | None = None
     device: Device = "auto"
     compute: str = "auto"
+    default: bool = True
     simulated: Literal[False] = False
 
     @model_validator(mode="after")

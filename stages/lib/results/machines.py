@@ -28,7 +28,7 @@ from stages.lib.results.speeds import Clock, stated
 
 FILES = ("size", "timing", "quality", "origin")
 # What two variants may differ in and still be the same format on two machines.
-NAMING = {"name", "label", "device"}
+NAMING = {"default", "name", "label", "device"}
 
 
 @dataclass(frozen=True)

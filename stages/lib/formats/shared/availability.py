@@ -50,12 +50,20 @@ def find_obstacle(
 
 
 def find_obstacles(
-    params: Params, machine: Mapping[str, Any], packages: Mapping[str, Mapping[str, str | None]]
+    params: Params,
+    machine: Mapping[str, Any],
+    packages: Mapping[str, Mapping[str, str | None]],
+    only_default: bool = False,
 ) -> dict[str, Obstacle | None]:
-    """The obstacle of every declared variant, by its name; `packages` by the name of the back end."""
+    """The obstacle of every declared variant, by its name; `packages` by the name of the back end.
+
+    With `only_default`, variants that say `default: false` are left out, but for the baseline.
+    """
     return {
-        variant.name: find_obstacle(variant, params.device, machine, packages[variant.backend])
-        for variant in params.variants.values()
+        name: {"reason": "not_in_set"}
+        if only_default and not variant.default and name != params.baseline
+        else find_obstacle(variant, params.device, machine, packages[variant.backend])
+        for name, variant in params.variants.items()
     }
 
 

@@ -7,6 +7,7 @@ from stages.lib.reporting.languages import N_, Translate, list_of
 
 # By code, the reason and the remedy; the values are those of the obstacle's record.
 WORDS = {
+    "not_in_set": (N_("not in the default set of formats"), "make report SET=all"),
     "not_installed": (N_("%(packages)s: not installed"), "pip install %(names)s"),
     "no_cuda": (
         N_("cannot run here: PyTorch finds no CUDA device"),
