@@ -5,7 +5,8 @@ Reads models/BASELINE, models/base, the noise, the prompts and the baseline's im
 reports/M/controls.json: the baseline under another name (must be identical), shuffled seeds, swapped prompts, a
 denoiser rounded to INT2 (must get no good word) and NaN in its weights (must stop the generation); and how weak known
 damage may be before nothing is said about it. A control that is not caught fails the run: no figure can be trusted
-then.
+then. One whose images hardly differ, because the model hardly reads its prompt, say, shows nothing and gives that as
+its `reason`.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -175,7 +176,11 @@ def main() -> None:
     }
     write_json(arguments.output, written)
     check_caught(results, arguments.output)
-    print(f"controls: {sum(result['caught'] is True for result in results)} of {len(results)} caught, {arguments.took}")
+    caught, silent = (
+        sum(result["caught"] is True for result in results),
+        sum(bool(result["reason"]) for result in results),
+    )
+    print(f"controls: {caught} of {len(results)} caught, {silent} that say nothing of this model, {arguments.took}")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from stages.lib.models.families import END_LAYERS
 from stages.lib.models.inventory import (
     StoredTensor,
     compression,
+    compression_text,
     container_bytes,
     disk_bytes,
     runtime_bytes,
@@ -62,11 +63,11 @@ def main() -> None:
         return
     write_json(arguments.size, report)
     base = {"disk_mib": sum(disk_bytes(arguments.base).values()) / MIB, "parameters": sum(parameters.values())}
-    smaller = compression(base, report)
+    ratio = compression(base, report)
     left_out = report["parameters_left_out"]
     note = f", {left_out:,} parameters that generation does not need left out" if left_out else ""
     print(
-        f"quantize: {variant.label}, {report['disk_mib']:.1f} MiB on disk ({smaller:.2f}x smaller{note}), "
+        f"quantize: {variant.label}, {report['disk_mib']:.1f} MiB on disk ({compression_text(ratio)}{note}), "
         f"peak {report['quantize_peak_mib']:,.0f} MiB, {time.perf_counter() - start_s:.1f} s"
     )
 

@@ -74,8 +74,11 @@ def test_columns_may_stand_in_any_order_beside_others(file):
         (HEADER + f"cat,a cat,animal,low,{2**63},study\n", f"seed '{2**63}'"),
         (HEADER + f"cat,a cat,animal,low,{'9' * 1500},study\n", "is not a whole number"),
         ("id,seed," + HEADER + "1,2," + CAT, "line 1: column id, seed stands there twice: rename or remove one"),
-        (HEADER + f"cat,{'a' * 2001},animal,low,1,study\n", "'prompt' holds a control character, or more than 2000"),
-        (HEADER + "cat,a\x07 cat,animal,low,1,study\n", "line 2: column 'prompt' holds a control character"),
+        (HEADER + f"cat,{'a' * 2001},animal,low,1,study\n", "'prompt' has 2001 characters: write at most 2000"),
+        (HEADER + "cat,a\x07 cat,animal,low,1,study\n", "line 2: column 'prompt' holds the character U+0007"),
+        (HEADER + "cat,a\u202e cat,animal,low,1,study\n", "'prompt' holds the character U+202E, which no text here"),
+        (HEADER + "cat,a c\u200bat,animal,low,1,study\n", "'prompt' holds the character U+200B"),
+        (HEADER + "cat,a c\u200dat,animal,low,1,study\n", "'prompt' holds the character U+200D"),
         (HEADER + "aux,a cat,animal,low,1,study\n", "id 'aux': a name becomes a folder name, and Windows keeps this"),
         (HEADER.encode() + b"cat,a c\xe4t,animal,low,1,study\n", "line 2 is not UTF-8"),
     ],
@@ -89,6 +92,19 @@ def test_the_largest_seed_is_allowed(file):
     """Protects the upper end of the range."""
     file.write_text(HEADER + f"cat,a cat,animal,low,{2**63 - 1},study\n", encoding="utf-8")
     assert load_prompts(file, None)[0].seed == 2**63 - 1
+
+
+def test_scripts_and_emoji_that_join_by_what_is_not_seen_are_prompts(file):
+    """Protects Persian, Hindi and families of emoji from the rule against characters that nobody sees."""
+    prompts = (
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+        "\u0915\u094d\u200d\u0937",
+        "\U0001f468\u200d\U0001f469",
+    )
+    file.write_text(
+        HEADER + "".join(f"p{n},{text},x,low,{n},study\n" for n, text in enumerate(prompts)), encoding="utf-8"
+    )
+    assert tuple(prompt.prompt for prompt in load_prompts(file, None)) == prompts
 
 
 def test_an_unknown_set_lists_the_known_ones(file):

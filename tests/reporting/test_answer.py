@@ -5,8 +5,9 @@ from gettext import NullTranslations
 
 import pytest
 
+from stages.lib.models.inventory import compression_text
 from stages.lib.project.params import variant_of
-from stages.lib.reporting.words.answer import answer
+from stages.lib.reporting.words.answer import answer, size_words
 from stages.lib.results.records import Results, VariantResult
 from stages.lib.results.speeds import stated
 from tests.timings import calls_of
@@ -41,6 +42,20 @@ def test_one_smallest_and_two_equally_small_have_their_grammar():
     assert "A is the smallest: 20.00 MiB on disk, 2.00 times smaller than FP32." in said(("A", 20.0, None, 30.0))
     two = said(("A", 20.0, None, 30.0), ("B", 20.05, None, 31.0))
     assert "A and B are the smallest: 20.00 and 20.05 MiB on disk, 2.00 times smaller than FP32." in two
+
+
+@pytest.mark.parametrize(
+    ("compressions", "words"),
+    [
+        ([0.5], "2.00 times larger than FP16"),
+        ([1.0, 1.001], "as large as FP16"),
+        ([3.8, 3.79], "3.80 and 3.79 times smaller than FP16"),
+    ],
+)
+def test_a_format_larger_than_the_model_is_called_so(compressions, words):
+    """Protects FP32 of a model published in FP16 from being '0.50 times smaller'."""
+    assert size_words(compressions, "FP16", NullTranslations().gettext) == words
+    assert compression_text(0.5) == "2.00x larger" and compression_text(2) == "2.00x smaller"
 
 
 def test_nothing_smaller_is_said():

@@ -95,6 +95,26 @@ def test_a_blind_metric_fails_the_run(run, monkeypatch):
     assert [item["name"] for item in written()["controls"] if not item["caught"]] == ["seeds", "prompts", "int2"]
 
 
+@pytest.mark.parametrize("same", ["prompt", "noise"])
+def test_a_model_that_hardly_reads_its_prompt_accuses_nobody(run, monkeypatch, same):
+    """Protects a run of such a model; that images are all equal whatever their noise is generation's fault."""
+    generate, first = controls.generate_image, {}
+
+    def constant(pipeline, name, prompt, noise, seed, arguments):
+        if same == "prompt":
+            return generate(pipeline, name, "a", noise, seed, arguments)
+        return generate(pipeline, name, prompt, first.setdefault("noise", noise), 1, arguments)
+
+    monkeypatch.setattr(controls, "generate_image", constant)
+    if same == "noise":
+        with pytest.raises(UserError, match="failed its controls: 'seeds' must be different and has no PSNR"):
+            run()
+    else:
+        found = {item["name"]: item for item in run()["controls"]}
+        assert found.pop("prompts")["reason"] == "prompt_hardly_read"
+        assert all(item["caught"] for item in found.values())
+
+
 def test_a_lenient_rating_fails_the_run(run, monkeypatch):
     monkeypatch.setattr(detection, "rate_psnr", lambda psnr_db: "excellent")
     with pytest.raises(UserError, match="'seeds' must be different and has PSNR .* rating excellent"):

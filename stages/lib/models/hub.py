@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stages.lib.models.bringing import cause_of, check_space, size_text
-from stages.lib.models.kinds import MODEL_INDEX, kind_of, kind_of_index
-from stages.lib.models.pipelines import check_kind, listed_files, needed_files, read_mapping
+from stages.lib.models.kinds import AGAIN, MODEL_INDEX, kind_of, kind_of_index
+from stages.lib.models.pipelines import check_kind, listed_files, needed_files
+from stages.lib.project.documents import read_mapping
 from stages.lib.project.errors import UserError, first_line
 from stages.lib.project.files import sha256
 from stages.lib.project.params import PARAMS_FILE
@@ -43,7 +44,7 @@ def bring_from_hub(model: HubModel, key: str) -> Path:
         if MODEL_INDEX in files:
             path = bring(MODEL_INDEX)
             _verify(path, files[MODEL_INDEX].digest)
-            index = read_mapping(path)
+            index = read_mapping(path, AGAIN)
         where = f"repository {model.repository}, revision {model.revision}"
         kind = kind_of_index(index, {path.partition("/")[0] for path in files if "/" in path}, where)
         check_kind(kind)

@@ -212,3 +212,10 @@ def compression(baseline: dict, variant: dict) -> float:
     out that generation does not need: bytes are compared of as many parameters as either stores.
     """
     return baseline["disk_mib"] * (variant["parameters"] / baseline["parameters"]) / variant["disk_mib"]
+
+
+def compression_text(ratio: float) -> str:
+    """'2.00x smaller' of a compression of 2, '2.00x larger' of 0.5, 'as large' of 1."""
+    if f"{ratio:.2f}" == "1.00":
+        return "as large"
+    return f"{ratio:.2f}x smaller" if ratio > 1 else f"{1 / ratio:.2f}x larger"

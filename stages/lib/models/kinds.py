@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from stages.lib.models.families import CHECKERS, DECODERS, IDLE, RENAMED, TEXT_ENCODER, WITHOUT_WEIGHTS
-from stages.lib.project.documents import parse_json
+from stages.lib.project.documents import read_mapping
 from stages.lib.project.errors import UserError
 
 MODEL_INDEX = "model_index.json"
 ROLES = ("denoiser", "decoder", "text_encoders", "safety_checker")
 LIBRARIES = ("diffusers", "transformers")
+AGAIN = "bring the model again"
 REMEDY = "give a text-to-image model in the layout of diffusers"
 
 
@@ -167,8 +168,6 @@ def kind_of(folder: Path) -> Kind:
     path = folder / MODEL_INDEX
     if not path.is_file():
         raise UserError(f"{folder} has no {MODEL_INDEX}: {REMEDY}")
-    try:
-        index = parse_json(path.read_bytes())
-    except ValueError as error:
-        raise UserError(f"{path} is not valid JSON ({error}): bring the model again") from None
-    return kind_of_index(index, (item.name for item in folder.iterdir() if item.is_dir()), str(folder))
+    return kind_of_index(
+        read_mapping(path, AGAIN), (item.name for item in folder.iterdir() if item.is_dir()), str(folder)
+    )

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from stages.lib.models.families import READ_FROM
-from stages.lib.models.kinds import MODEL_INDEX, REMEDY, Kind, kind_of
-from stages.lib.project.documents import parse_json
+from stages.lib.models.kinds import AGAIN, MODEL_INDEX, REMEDY, Kind, kind_of
+from stages.lib.project.documents import read_mapping
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import write_json
 from stages.lib.project.params import PARAMS_FILE
@@ -96,7 +96,7 @@ def check_pipeline_folder(folder: Path, variant: str | None = None) -> None:
     needed = needed_files(listed_files(folder), kind, variant).values()
     for path in needed:
         if path.endswith(".json"):
-            content = read_mapping(folder / path)
+            content = read_mapping(folder / path, AGAIN)
             if not content and path.rpartition("/")[2] in SAYING_SOMETHING:
                 raise UserError(f"{folder / path} is empty, which would mean defaults: bring the model again")
             if ".index." in path:
@@ -114,7 +114,7 @@ def copy_needed(source: Path, output: Path, needed: dict[str, str]) -> None:
     for new, old in needed.items():
         (output / new).parent.mkdir(exist_ok=True)
         if new != old and new.endswith(".json"):  # the index of shards that get other names
-            index = read_mapping(source / old)
+            index = read_mapping(source / old, AGAIN)
             index["weight_map"] = {name: plain[file] for name, file in index["weight_map"].items()}
             write_json(output / new, index)
         else:
@@ -204,25 +204,14 @@ def _is_index(name: str, stem: str, variant: str) -> bool:
     return name.endswith(".json") and sorted(name.split(".")) == words
 
 
-def read_mapping(path: Path) -> dict:
-    """The content of a JSON file of a model, which must be a mapping."""
-    try:
-        content = parse_json(path.read_bytes())
-    except ValueError as error:
-        raise UserError(f"{path} is not valid JSON ({error}): bring the model again") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is no JSON mapping: bring the model again")
-    return content
-
-
 def _check_image_size(folder: Path, checker: str) -> None:
     """The feature extractor must make images of the size that the safety checker takes."""
     processor, config = folder / "feature_extractor/preprocessor_config.json", folder / checker / "config.json"
     if not processor.is_file():
         return
-    crop = read_mapping(processor).get("crop_size", CLIP_IMAGE_SIZE)
+    crop = read_mapping(processor, AGAIN).get("crop_size", CLIP_IMAGE_SIZE)
     made = crop.get("height") if isinstance(crop, dict) else crop
-    taken = (read_mapping(config).get("vision_config") or {}).get("image_size", CLIP_IMAGE_SIZE)
+    taken = (read_mapping(config, AGAIN).get("vision_config") or {}).get("image_size", CLIP_IMAGE_SIZE)
     if made != taken:
         raise UserError(
             f"{processor}: 'crop_size' is {made!r}, but {config} takes images of {taken} pixels: "

@@ -9,6 +9,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, NodeEvent, ScalarEvent
 
+from stages.lib.project.errors import UserError
+
 DEEPEST = 50
 YAML_MOST_BYTES = 2**16  # five times the shipped params.yaml; ruamel's parser reads some 40 kB a second
 YAML_MOST_VALUES = 5_000  # aliases of aliases make millions of a few lines
@@ -16,8 +18,13 @@ YAML_MOST_CHARACTERS = 2_000
 JSON_MOST_BYTES = 2**26  # the largest tokenizers in use have half of it
 UNLIMITED = "lambda_min_clipped"  # diffusers' DPM schedulers write -Infinity here, for no limit
 MOST_DIGITS = 40  # transformers writes 10^30 for a length without a limit
-# No UTF-8 file can hold a surrogate; HTML, PDF and file names have no control characters but tab and line end.
-UNWRITABLE = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+# No UTF-8 file can hold a surrogate; HTML, PDF and file names have no control characters but tab and line end. What is
+# not seen makes one text look like another, or turns what stands beside it: no text has it but scripts and emoji that
+# join by it (U+200C and U+200D, never after a Latin, Greek or Cyrillic letter).
+UNWRITABLE = re.compile(
+    r"[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff"
+    r"\ufeff\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f]|(?<![\u0590-\U0010ffff])[\u200c\u200d]"
+)
 SURROGATE = re.compile(r"[\ud800-\udfff]")
 TOO_MUCH = f"it has more than {{}} values, or is nested more than {DEEPEST} deep"
 
@@ -83,6 +90,17 @@ def parse_json(data: bytes) -> Any:
     return value
 
 
+def read_mapping(path: Path, remedy: str) -> dict[str, Any]:
+    """The content of a JSON file, which must be a mapping; a UserError says what else it is, and `remedy`."""
+    try:
+        content = parse_json(path.read_bytes())
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON ({error}): {remedy}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is no JSON mapping: {remedy}")
+    return content
+
+
 def _check(document: Any, forbidden: re.Pattern, most_values: int, most_characters: int) -> None:
     waiting, count = [((), document)], 0
     while waiting:
@@ -105,12 +123,18 @@ def _check(document: Any, forbidden: re.Pattern, most_values: int, most_characte
 def _reason(value: Any, forbidden: re.Pattern, most_characters: int) -> str:
     """What is wrong with one value; empty if nothing is."""
     if isinstance(value, str):
-        if len(value) > most_characters:
-            return f"has {len(value)} characters: write at most {most_characters}"
-        if found := forbidden.search(value):
-            return f"holds the character U+{ord(found[0]):04X}, which no text here may have: remove it"
-    elif isinstance(value, float) and not isfinite(value):
+        return text_fault(value, forbidden, most_characters)
+    if isinstance(value, float) and not isfinite(value):
         return f"is {value}: write a finite number"
-    elif isinstance(value, int) and abs(value) >= 10**MOST_DIGITS:
+    if isinstance(value, int) and abs(value) >= 10**MOST_DIGITS:
         return f"has more than {MOST_DIGITS} digits: write a smaller number"
+    return ""
+
+
+def text_fault(text: str, forbidden: re.Pattern, most_characters: int) -> str:
+    """What is wrong with a text, and the remedy; empty if nothing is."""
+    if len(text) > most_characters:
+        return f"has {len(text)} characters: write at most {most_characters}"
+    if found := forbidden.search(text):
+        return f"holds the character U+{ord(found[0]):04X}, which no text here may have: remove it"
     return ""

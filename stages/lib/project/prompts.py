@@ -8,7 +8,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TypeVar
 
-from stages.lib.project.documents import UNWRITABLE, read_at_most
+from stages.lib.project.documents import UNWRITABLE, read_at_most, text_fault
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import PARAMS_FILE, Params
 from stages.lib.project.sections import safe_name
@@ -142,11 +142,8 @@ def _prompt(path: Path, line: int, row: dict) -> Prompt:
     for column, cell in cells.items():
         if not cell:
             raise UserError(f"{where}: column '{column}' is empty: fill it in or delete the row")
-        if len(cell) > MOST_CHARACTERS or UNWRITABLE.search(cell):
-            raise UserError(
-                f"{where}: column '{column}' holds a control character, or more than {MOST_CHARACTERS} characters: "
-                "shorten it, or write it anew"
-            )
+        if reason := text_fault(cell, UNWRITABLE, MOST_CHARACTERS):
+            raise UserError(f"{where}: column '{column}' {reason}")
     try:
         safe_name(cells["id"])
     except ValueError as error:

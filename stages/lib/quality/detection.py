@@ -35,6 +35,9 @@ TOO_GOOD = {
     "prompts": ("identical", "excellent"),
     "int2": ("identical", "excellent", "good"),
 }
+# Mean PSNR, dB, from which on images differ too little for such a control to say anything, and whose doing that is.
+NEARLY_EQUAL_DB = {"seeds": 30.0, "prompts": 40.0, "int2": 30.0}
+SAYS_NOTHING = {"seeds": "noise_hardly_used", "prompts": "prompt_hardly_read", "int2": "weights_hardly_used"}
 Judged = tuple[StoredImage, np.ndarray]
 
 
@@ -59,7 +62,27 @@ def judge_images(name: str, references: Sequence[Judged], generated: Sequence[Ju
         "refusal": refusal(references, generated),
         "message": None,
     }
-    return result | {"caught": is_caught(result)}
+    reason = says_nothing(result, references, generated)
+    return result | {"reason": reason, "caught": None if reason else is_caught(result)}
+
+
+def says_nothing(result: dict[str, Any], references: Sequence[Judged], generated: Sequence[Judged]) -> str | None:
+    """Why a control that is not caught shows nothing of the instrument: with this model its images hardly differ.
+
+    Taken from the pixels by arithmetic of its own, so that a comparison that sees nothing is still found. Images that
+    are all equal whatever their noise, or with a ruined denoiser, are generation's fault: None, as for all others.
+    """
+    name = result["name"]
+    if name not in SAYS_NOTHING or is_caught(result) or not _is_named(result):
+        return None
+    pairs = [
+        (before.astype(float), after.astype(float))
+        for (_, before), (_, after) in zip(references, generated, strict=True)
+    ]
+    errors = [float(((before - after) ** 2).mean()) for before, after in pairs]
+    if not any(errors) and name != "prompts":
+        return None
+    return SAYS_NOTHING[name] if min(errors) <= 255**2 / 10 ** (NEARLY_EQUAL_DB[name] / 10) else None
 
 
 def judge_stop(name: str, generate: Callable[[], Any]) -> dict[str, Any]:
@@ -87,9 +110,12 @@ def is_caught(result: dict[str, Any]) -> bool:
     """Whether the figures say what they must: all identical, or none of them and no good word for it."""
     if result["expected"] == "identical":
         return result["identical"] == result["images"] and not result["seen"] and result["ssim"] == 1
-    different = result["identical"] == 0 and result["rating"] not in TOO_GOOD[result["name"]]
-    named = result["refusal"] is not None or result["name"] == "int2"
-    return different and named
+    return result["identical"] == 0 and result["rating"] not in TOO_GOOD[result["name"]] and _is_named(result)
+
+
+def _is_named(result: dict[str, Any]) -> bool:
+    """Whether images of other prompts or seeds were refused by their names."""
+    return result["refusal"] is not None or result["name"] == "int2"
 
 
 def detection_limits(images: Sequence[np.ndarray]) -> dict[str, dict[str, Any]]:

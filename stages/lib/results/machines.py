@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from stages.lib.formats.shared.availability import Obstacle
 from stages.lib.models.inventory import compression
-from stages.lib.project.documents import parse_json
+from stages.lib.project.documents import read_mapping
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import AnyVariant, Variant, variant_of
 from stages.lib.project.params_errors import explain
@@ -27,6 +27,7 @@ from stages.lib.results.records import MeasuredVariant, Results
 from stages.lib.results.speeds import Clock, stated
 
 FILES = ("size", "timing", "quality", "origin")
+REMEDY = "bring it again from where it was measured"  # only that machine can make it again
 # What two variants may differ in and still be the same format on two machines.
 NAMING = {"default", "name", "label", "device"}
 
@@ -94,17 +95,6 @@ def load_machines(folder: Path) -> tuple[Machine, ...]:
     return tuple(_load_machine(path) for path in sorted(folder.glob("[!.]*")) if path.is_dir())
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """A record of another machine, which only that machine can make again."""
-    try:
-        record = parse_json(path.read_bytes())
-    except ValueError as error:
-        raise UserError(f"{path} is not valid JSON ({error}): bring it again from where it was measured") from None
-    if not isinstance(record, dict):
-        raise UserError(f"{path} is no JSON mapping: bring it again from where it was measured")
-    return record
-
-
 def _load_machine(folder: Path) -> Machine:
     remedy = f"delete {folder} or bring it whole from the machine that measured it"
     try:
@@ -120,7 +110,7 @@ def _parse_machine(folder: Path, remedy: str) -> Machine:
     for name in ("environment.json", "asked.json"):
         if not (folder / name).is_file():
             raise UserError(f"{folder} is incomplete, {name} is missing: {remedy}")
-    environment, asked = _read(folder / "environment.json"), _read(folder / "asked.json")
+    environment, asked = (read_mapping(folder / name, REMEDY) for name in ("environment.json", "asked.json"))
     if environment["fingerprint"] != folder.name:
         raise UserError(f"{folder / 'environment.json'} describes the machine {environment['fingerprint']}: {remedy}")
     machine_title(environment)  # in every table of machines
@@ -135,7 +125,7 @@ def _load_model(folder: Path, asked: list[str], failed: dict[str, Obstacle], fin
     found = {}
     for name in asked:
         if all((folder / name / f"{file}.json").is_file() for file in FILES):
-            found[name] = {file: _read(folder / name / f"{file}.json") for file in FILES}
+            found[name] = {file: read_mapping(folder / name / f"{file}.json", REMEDY) for file in FILES}
             sealed = found[name]["origin"].pop("sha256", None)
             if sealed not in (None, seal(found[name])):
                 raise UserError(

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from stages.lib.quality.metrics import rate_psnr
 from stages.lib.reporting.languages import number, numbers
-from stages.lib.reporting.words.answer import tied_words
+from stages.lib.reporting.words.answer import size_words, tied_words
 from stages.lib.reporting.words.names import translated
 from stages.lib.reporting.words.quality_words import worst_psnr_db
 from stages.lib.results.records import VariantResult
@@ -125,11 +125,10 @@ def _content(sources: Sources) -> Answer:
     _, timed = sources._, _timed(sources)
     if not timed:
         return "no", _("No other format than the reference was timed."), ("results-speed",)
-    text = _(
-        "The fastest format, %(label)s, generates at %(speedup)s times the reference's speed, %(size)s times smaller."
-    )
+    text = _("The fastest format, %(label)s, generates at %(speedup)s times the reference's speed and is %(size)s.")
     best = timed[0]
-    values = {"label": best.label, **numbers(".2f", speedup=best.timing["speedup"], size=best.compression)}
+    size = size_words([best.compression], sources.results.baseline.label, _)
+    values = {"label": best.label, "size": size, **numbers(".2f", speedup=best.timing["speedup"])}
     return "measured", " ".join([text % values, *_tied(timed, sources)]), ("results-speed", "analysis-cost")
 
 

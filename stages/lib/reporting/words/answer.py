@@ -31,14 +31,23 @@ def _smallest(results: Results, translations: NullTranslations) -> str:
         text = translations.gettext("No format is smaller than %(baseline)s (%(size)s MiB on disk).")
         return text % {"baseline": baseline.label, "size": figure("disk_mib", baseline.size["disk_mib"])}
     text = translations.ngettext(
-        "%(labels)s is the smallest: %(size)s MiB on disk, %(ratio)s times smaller than %(baseline)s.",
-        "%(labels)s are the smallest: %(size)s MiB on disk, %(ratio)s times smaller than %(baseline)s.",
+        "%(labels)s is the smallest: %(size)s MiB on disk, %(ratio)s.",
+        "%(labels)s are the smallest: %(size)s MiB on disk, %(ratio)s.",
         len(smallest),
     )
     sizes = dict.fromkeys(figure("disk_mib", result.size["disk_mib"]) for result in smallest)
-    ratios = dict.fromkeys(figure("compression", result.compression) for result in smallest)
-    values = {"labels": list_of([result.label for result in smallest]), "baseline": baseline.label}
-    return text % (values | {"size": list_of(list(sizes)), "ratio": list_of(list(ratios))})
+    ratio = size_words([result.compression for result in smallest], baseline.label, translations.gettext)
+    labels = list_of([result.label for result in smallest])
+    return text % {"labels": labels, "size": list_of(list(sizes)), "ratio": ratio}
+
+
+def size_words(compressions: Sequence[float], baseline: str, _: Translate) -> str:
+    """'2.00 times smaller than FP32', or larger where a compression is below 1, or as large."""
+    ratios = list(dict.fromkeys(figure("compression", max(ratio, 1 / ratio)) for ratio in compressions))
+    if ratios == [figure("compression", 1)]:
+        return _("as large as %(baseline)s") % {"baseline": baseline}
+    larger, smaller = _("%(ratio)s times larger than %(baseline)s"), _("%(ratio)s times smaller than %(baseline)s")
+    return (larger if min(compressions) < 1 else smaller) % {"ratio": list_of(ratios), "baseline": baseline}
 
 
 def _fastest(results: Results, translations: NullTranslations) -> str:

@@ -7,6 +7,7 @@ from stages.lib.project.params import Params
 from stages.lib.reporting.languages import list_of, number
 from stages.lib.reporting.numbers import figure
 from stages.lib.reporting.recommendations import Advice
+from stages.lib.reporting.words.answer import size_words
 from stages.lib.reporting.words.clock_words import trust
 from stages.lib.reporting.words.names import reason
 from stages.lib.reporting.words.quality_words import rating_words
@@ -63,13 +64,13 @@ def _which(main: Advice, results: Results, _) -> str:
         "baseline": results.baseline.label,
         "speedup": figure("speedup", winner.speedup.value),
         "size": figure("disk_mib", winner.disk_mib),
-        "ratio": figure("compression", winner.compression),
+        "ratio": size_words([winner.compression], results.baseline.label, _),
         "peak": figure("run_peak_mib", winner.peak_mib),
         "runtime": RUNTIME_MIB,
     }
     text = _(
         "%(label)s, for: %(scenario)s (%(asked)s). On %(machine)s it generates %(speedup)s times as fast as "
-        "%(baseline)s, takes %(size)s MiB on disk (%(ratio)s times smaller) and %(peak)s MiB of memory at its peak, "
+        "%(baseline)s, takes %(size)s MiB on disk (%(ratio)s) and %(peak)s MiB of memory at its peak, "
         "%(runtime)d of them a runtime's."
     )
     return text % values
