@@ -10,12 +10,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from stages.benchmark import ROLES, task_of, timing_report
+from stages.benchmark import task_of, timing_report
 from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import read_json
 from stages.lib.project.params import Params, Variant, load_params
 from stages.lib.results.speeds import Range, own_ratio, stated, widened
 from stages.lib.timing.ratios import Ratio
+from stages.lib.timing.turns import ROLES
 from tools.pipeline_file import RUNS
 
 ENVIRONMENT = Path("reports/environment.json")

@@ -13,10 +13,10 @@ from stages.lib.formats.shared.executed_work import shares, work_of
 from stages.lib.project.errors import UserError
 from stages.lib.project.memory import SamplingMeter
 from stages.lib.project.prompts import load_prompts
-from stages.lib.timing import worker as timing_worker
+from stages.lib.timing import timed_model, turns
 from stages.lib.timing.process import TimingProcess
 from stages.lib.timing.ratios import paired_ratios, ratio_of_calls
-from stages.lib.timing.worker import Task
+from stages.lib.timing.timed_model import Task
 from tests.conftest import PROJECT
 from tests.processes import HANGING_S
 from tests.tiny_project import FINGERPRINT, write_models, write_settings
@@ -61,15 +61,15 @@ def task(**changes: object) -> Task:
 
 def test_turns_come_by_chance_and_are_turned_round() -> None:
     """Protects against drift: of every four calls each process has the first and the last, or the two between."""
-    order = list(benchmark.turns(40, Random(1)))
+    order = list(turns.turns(40, Random(1)))
     blocks = {tuple(order[place : place + 4]) for place in range(0, 80, 4)}
-    assert blocks == {(first, other, other, first) for first, other in (benchmark.ROLES, benchmark.ROLES[::-1])}
+    assert blocks == {(first, other, other, first) for first, other in (turns.ROLES, turns.ROLES[::-1])}
 
 
 def test_component_times_are_per_call() -> None:
     """Protects 'U-Net per step': samples of all images, calls counted in one."""
     first, second = {"unet": [1.0, 2.0], "other": [0.5]}, {"unet": [3.0, 4.0], "other": [0.7]}
-    unet, other = benchmark.component_times(
+    unet, other = turns.component_times(
         [{"times_s": times, "calls_per_image": {"unet": 2}} for times in (first, second)]
     )
     assert (unet["calls_per_image"], unet["n"], unet["median"]) == (2, 4, 2.5)
@@ -127,9 +127,9 @@ def test_a_schedule_shares_the_calls_of_the_unet_between_its_graphs() -> None:
     fields = {"operator": "Conv2d", "dtype": "int8", "layers": 1, "multiply_accumulates": 10, "time_s": 1.0}
     rows = [{"component": "unet", "graph": graph, **fields, "calls": 1} for graph in ("main", "unquantized")]
     rows += [{"component": "vae", "graph": "main", **fields, "calls": 1}]
-    called = benchmark.with_calls(rows, {"unet": 5, "vae": 1}, ("none", "int8", "none"))
+    called = turns.with_calls(rows, {"unet": 5, "vae": 1}, ("none", "int8", "none"))
     assert [row["calls"] for row in called] == [3, 2, 1]
-    short = benchmark.with_calls(rows, {"unet": 1, "vae": 1}, ("none", "int8", "none"))
+    short = turns.with_calls(rows, {"unet": 1, "vae": 1}, ("none", "int8", "none"))
     assert [row["calls"] for row in short] == [0, 1, 1]
 
 
@@ -139,7 +139,7 @@ def test_a_runtime_that_does_not_tell_what_it_executes_is_not_passed_over(projec
 
     threads = torch.get_num_threads()
     try:
-        worker, _ = timing_worker.load(task(arguments={"num_inference_steps": 1}), SamplingMeter())
+        worker, _ = timed_model.load(task(arguments={"num_inference_steps": 1}), SamplingMeter())
         checker = worker.pipeline.safety_checker
         monkeypatch.setattr(checker, "forward", lambda clip_input, images: (images, [False]))
         with pytest.raises(ValueError, match="no multiplication was seen in safety_checker"):
@@ -182,7 +182,7 @@ def test_instrumented_calls_add_up_and_leave_no_clock_behind(project: Path) -> N
 
     threads = torch.get_num_threads()
     try:
-        worker, loaded = timing_worker.load(task(), SamplingMeter())
+        worker, loaded = timed_model.load(task(), SamplingMeter())
         classes = type(worker.pipeline.unet), type(worker.pipeline.vae)
         times_s = worker.components()["times_s"]
     finally:
@@ -207,7 +207,7 @@ def test_weights_that_give_no_number_have_no_timing(project: Path) -> None:
 
     threads = torch.get_num_threads()
     try:
-        worker, _ = timing_worker.load(task(), SamplingMeter())
+        worker, _ = timed_model.load(task(), SamplingMeter())
         worker.pipeline.vae.decoder.conv_out.bias.data.fill_(float("nan"))
         with pytest.raises(UserError, match="'fp32' gives NaN.*'A cat'.*compute: float32"):
             worker.call()
@@ -238,7 +238,7 @@ def test_time_and_memory_of_a_batch_are_those_of_an_image_and_of_the_whole() -> 
             assert (action, size) == ("batch", 4)
             return dict(zip(("latency_s", "peak_mib"), next(answers), strict=True))
 
-    batch = benchmark.batch_times(Process(), 4, 3)
+    batch = turns.batch_times(Process(), 4, 3)
     assert batch["latency_per_image_s"]["samples"] == [2.0, 1.0, 1.5] and batch["run_peak_mib"] == 30.0
 
 
@@ -299,7 +299,7 @@ def test_an_extrapolated_time_is_that_of_a_whole_image(project: Path, monkeypatc
     import torch
 
     seconds, threads = [0.0], torch.get_num_threads()
-    monkeypatch.setattr(timing_worker.Worker, "_now_s", lambda _: seconds[0])
+    monkeypatch.setattr(timed_model.TimedModel, "_now_s", lambda _: seconds[0])
 
     def lasting(method, duration_s: float):
         def call(*arguments, **options):
@@ -311,7 +311,7 @@ def test_an_extrapolated_time_is_that_of_a_whole_image(project: Path, monkeypatc
     many = {"num_inference_steps": 20, "guidance_scale": 7.5}
 
     def first_call(longest_image_s: float) -> dict:
-        worker, _ = timing_worker.load(task(arguments=many, longest_image_s=longest_image_s), SamplingMeter())
+        worker, _ = timed_model.load(task(arguments=many, longest_image_s=longest_image_s), SamplingMeter())
         unet, begin = lasting(worker.pipeline.unet.forward, 2.0), []
 
         def forward(*arguments, **options):

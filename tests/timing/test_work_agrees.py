@@ -9,7 +9,7 @@ import torch
 
 from stages import calibrate, quantize
 from stages.lib.project.memory import SamplingMeter
-from stages.lib.timing.worker import load
+from stages.lib.timing.timed_model import load
 from tests.conftest import PROJECT
 from tests.stages.test_benchmark import task
 from tests.tiny_project import OBSTACLES, write_json, write_models, write_settings

@@ -11,7 +11,7 @@ from typing import Any
 
 from stages.lib.project.errors import UserError
 from stages.lib.timing import worker
-from stages.lib.timing.worker import Task
+from stages.lib.timing.timed_model import Task
 
 # OpenMP's idle threads go on spinning for some milliseconds after a call; the other process must not feel them.
 SETTLE_S = 0.02
