@@ -2,10 +2,12 @@
 
 `fingerprint` covers `machine`, `software` and `threads`: what every timing depends on. `packages` are the versions of
 what each back end needs besides, None where it is not installed; `obstacles` has why a variant is left out, or None.
+With --what-runs it writes nothing, and prints which format runs on which machine.
 With VARIANT_SET=default in the environment, as `make report` has it, those are left out that say `default: false`.
 """
 
 import os
+import sys
 
 from stages.lib.formats.shared.availability import find_obstacles, libraries_here
 from stages.lib.project.command_line import command_line
@@ -15,6 +17,7 @@ from stages.lib.project.params import Params, load_params
 from stages.lib.project.prompts import timed_prompt
 from stages.lib.reporting.origin import chosen_epoch
 from stages.lib.reporting.words.obstacle_words import obstacle_words
+from stages.lib.reporting.words.what_runs_words import what_runs_text
 from stages.lib.timing.machine import describe
 
 
@@ -35,6 +38,9 @@ def available(params: Params, machine: dict, software: dict[str, str | None]) ->
 
 def main() -> None:
     """Write the description and print it in one line."""
+    if sys.argv[1:] == ["--what-runs"]:
+        print(what_runs_text(load_params(), describe()["machine"]))
+        return
     arguments = command_line(__doc__, output="JSON file to write")
     params = load_params()
     timed_prompt(params)  # the first stage to run finds a mistake in params.yaml or the prompts file,

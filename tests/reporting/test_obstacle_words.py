@@ -9,6 +9,7 @@ from stages.lib.reporting.words.obstacle_words import WORDS, obstacle_words
 from tests.conftest import PROJECT
 
 OBSTACLES = {
+    "not_in_set": ({}, "not in the default set of formats: make report SET=all"),
     "not_installed": (
         {"packages": ["openvino", "nncf"]},
         "openvino and nncf: not installed: pip install openvino nncf",
@@ -19,12 +20,12 @@ OBSTACLES = {
     ),
     "no_cuda": (
         {},
-        "cannot run here: PyTorch finds no CUDA device: set `device` to auto or cpu, or install a PyTorch build and a "
+        "PyTorch finds no CUDA device: set `device` to auto or cpu, or install a PyTorch build and a "
         "driver for your GPU",
     ),
     "needs_capability": (
         {"capability": 8.9, "dtype": "float8"},
-        "cannot run here: float8 needs a GPU of compute capability 8.9 or more: run it on such a machine",
+        "float8 needs a GPU of compute capability 8.9 or more: run it on such a machine",
     ),
     "not_exportable": (
         {"network": "FluxTransformer2DModel", "operation": "aten::rms_norm"},
@@ -38,7 +39,7 @@ OBSTACLES = {
     ),
     "needs_instruction_set": (
         {"key": "compute", "value": "bfloat16", "sets": ["avx512_bf16", "amx_bf16"]},
-        "cannot run here: compute bfloat16 needs a processor with AVX512_BF16 or AMX_BF16: use float32 in `compute`",
+        "compute bfloat16 needs a processor with AVX512_BF16 or AMX_BF16: use float32 in `compute`",
     ),
 }
 

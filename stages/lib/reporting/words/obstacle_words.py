@@ -10,15 +10,15 @@ WORDS = {
     "not_in_set": (N_("not in the default set of formats"), "make report SET=all"),
     "not_installed": (N_("%(packages)s: not installed"), "pip install %(names)s"),
     "no_cuda": (
-        N_("cannot run here: PyTorch finds no CUDA device"),
+        N_("PyTorch finds no CUDA device"),
         N_("set `device` to auto or cpu, or install a PyTorch build and a driver for your GPU"),
     ),
     "needs_capability": (
-        N_("cannot run here: %(dtype)s needs a GPU of compute capability %(capability)s or more"),
+        N_("%(dtype)s needs a GPU of compute capability %(capability)s or more"),
         N_("run it on such a machine"),
     ),
     "needs_instruction_set": (
-        N_("cannot run here: %(key)s %(value)s needs a processor with %(sets)s"),
+        N_("%(key)s %(value)s needs a processor with %(sets)s"),
         N_("use float32 in `%(key)s`"),
     ),
     "not_exportable": (
