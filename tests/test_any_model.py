@@ -38,11 +38,14 @@ FORMATS = {
     | {"device": "cpu", "compute": "float32"},
     "torchao": {"backend": "torchao", "weights": "int8", "activations": "int8", "device": "cpu", "compute": "float32"},
     "torchao-weights": {"backend": "torchao", "weights": "int8", "device": "cpu", "compute": "bfloat16"},
+    "nf4": {"backend": "bitsandbytes", "weights": "nf4"},
+    "llm-int8": {"backend": "bitsandbytes", "weights": "int8"},
 }
 # The largest relative error of a network's answer to a call that FP32 answered, over all kinds, and the least that the
 # denoiser must have: an error of zero would be a format that does nothing.
 ERRORS = {"fp32": (0, 0), "fp16": (1e-5, 2e-3), "bf16": (1e-3, 0.03), "w8a8": (1e-3, 0.08), "mixed": (1e-3, 0.1)} | {
     "dynamic": (1e-5, 0.1), "torchao": (0, 0.06), "torchao-weights": (1e-4, 0.06),
+    "nf4": (1e-3, 0.5), "llm-int8": (1e-4, 0.1),
 }  # fmt: skip
 
 

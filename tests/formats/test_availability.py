@@ -32,6 +32,8 @@ NO_FLOAT8 = {"reason": "needs_capability", "capability": 8.9, "dtype": "float8"}
 TENSORFLOAT32 = {"backend": "torch", "weights": "float32", "device": "cuda", "compute": "tensorfloat32"}
 TURING = {**CPU, "gpu": "Invented GPU", "gpu_compute_capability": 7.5}
 NO_TENSORFLOAT32 = {"reason": "needs_capability", "capability": 8.0, "dtype": "tensorfloat32"}
+LLM_INT8 = {"backend": "bitsandbytes", "weights": "int8"}
+PASCAL = {**CPU, "gpu": "Invented GPU", "gpu_compute_capability": 6.1}
 NO_BF16 = {
     "reason": "needs_instruction_set",
     "key": "compute",
@@ -61,6 +63,11 @@ NO_BF16_IN_A_CALL = {**NO_BF16, "key": "schedule", "value": "mixed"}
         (FLOAT8, "auto", OLD_GPU, {}, NO_FLOAT8),
         (FLOAT8, "cpu", NEW_GPU, {}, NO_FLOAT8),
         (FLOAT8, "auto", NEW_GPU, {}, None),
+        (LLM_INT8, "auto", CPU, {"bitsandbytes": None}, {"reason": "not_installed", "packages": ["bitsandbytes"]}),
+        (LLM_INT8, "auto", CPU, {}, None),
+        (LLM_INT8, "auto", PASCAL, {}, {"reason": "needs_capability", "capability": 7.5, "dtype": "int8"}),
+        ({**LLM_INT8, "weights": "nf4"}, "auto", PASCAL, {}, None),
+        (LLM_INT8, "auto", TURING, {}, None),
     ],
 )
 def test_the_obstacle_follows_from_variant_and_machine(fields, device, machine, packages, obstacle):

@@ -58,7 +58,7 @@ def test_the_shipped_file_is_valid_and_chooses_the_embedded_model():
     assert list(params.variants) == [
         "fp32", "fp16", "bf16", "int8-cpu", "int8-simulated", "w8a8-simulated", "int4-simulated", "mixed-simulated",
         "fp32-openvino", "bf16-openvino", "int8-openvino-weights", "int8-openvino", "int8-openvino-steps",
-        "fp32-onnxruntime", "int8-onnxruntime", "int8-torchao",
+        "fp32-onnxruntime", "int8-onnxruntime", "int8-torchao", "int8-bitsandbytes", "nf4-bitsandbytes",
     ]  # fmt: skip
 
 
@@ -150,7 +150,7 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
         (
             "backend: torch,",
             "backend: tensorrt,",
-            "'variants.fp32.backend' has the value 'tensorrt': use onnxruntime, openvino",
+            "'variants.fp32.backend' has the value 'tensorrt': use bitsandbytes, onnxruntime",
         ),
         ("weights: float32", "weights: float8", "weights 'float8' is not something back end 'torch' can do: use one"),
         ("device: cpu", "device: cuda", "device 'cuda' is not something back end 'torch_dynamic' can do"),
@@ -264,6 +264,26 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
         ),
         ("weights: float32}", "weights: float32, compile: faster}", "use one of false, true, reduce-overhead"),
         ("weights: float32}", "weights: float32, convolutions: int8}", "it goes with `backend: torchao`; legal here"),
+        (
+            "backend: torch, weights: float32}",
+            "backend: bitsandbytes, weights: int4}",
+            "weights 'int4' is not something back end 'bitsandbytes' can do: use one of nf4, fp4, int8",
+        ),
+        (
+            "backend: torch, weights: float32}",
+            "backend: bitsandbytes, weights: nf4, activations: int8}",
+            "activations 'int8' need integer weights: set `weights: int8`",
+        ),
+        (
+            "backend: torch, weights: float32}",
+            "backend: bitsandbytes, weights: int8, activations: none}",
+            "activations 'none': LLM.int8 rounds activations as well: leave the key out",
+        ),
+        (
+            "backend: torch, weights: float32}",
+            "backend: bitsandbytes, weights: nf4, granularity: channel}",
+            "granularity 'channel': weights 'nf4' have one scale per group in bitsandbytes",
+        ),
         ("weights: float32}", "weights: float32, memory_format: nhwc}", "use one of contiguous, channels_last"),
         ("pairs: 2", "pairs: 2, batch_sizes: [1]", "'benchmark.batch_sizes.0' has the value 1: write 2 or more"),
         (

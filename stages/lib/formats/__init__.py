@@ -60,5 +60,6 @@ BACKENDS = {
     "torch_dynamic": Backend("stages.lib.formats.torch_dynamic.backend", 1.3, operators=("Linear",)),
     "openvino": Backend("stages.lib.formats.openvino.backend", 2.0, 4.5, operators=WEIGHTED, spares_ends=True),
     "onnxruntime": Backend("stages.lib.formats.onnxruntime.backend", 2.0, 4.5, operators=WEIGHTED),
+    "bitsandbytes": Backend("stages.lib.formats.bitsandbytes.backend", 1.6),
     "torchao": Backend("stages.lib.formats.torchao.backend", 1.6, 1.6),
 }

@@ -68,7 +68,7 @@ def stored_component(folder: Path, component: str) -> Iterator[StoredTensor]:
             name=header.name,
             operator=operators[owner.rpartition(".")[0]],
             elements=header.elements,
-            parameters=header.elements if header.name in parameters else 0,
+            parameters=parameters[header.name].numel() if header.name in parameters else 0,
             dtype=header.dtype,
             stored_bytes=header.stored_bytes,
         )

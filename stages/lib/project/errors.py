@@ -31,6 +31,9 @@ NO_NEWS = {
     # Kernels for formats that nothing here uses, on newer GPUs; a PyTorch without CUDA cannot load them.
     "torchao": r"Failed to load \S*_C_(mxfp8|cutlass_90a)\.",
     "torch.utils._pytree": "(KernelPreference|ScaleCalculationMode).* is an Enum subclass",
+    # It looks for kernels on the Hub, which this project does not fetch; and says what LLM.int8 is, at each call.
+    "bitsandbytes.backends.cpu.ops": "Failed to load CPU gemm_4bit_forward",
+    "bitsandbytes.autograd._functions": "MatMul8bitLt: inputs will be cast",
     # The error that DVC then ends with says it.
     "dvc_data.hashfile.transfer": "failed to transfer",
     # diffusers looks for names of older versions of torchao; it reads no checkpoint of torchao's here.

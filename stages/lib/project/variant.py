@@ -5,7 +5,9 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-DTYPE_BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "float8": 8, "int8": 8, "int6": 6, "int4": 4}
+DTYPE_BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "float8": 8, "int8": 8, "int6": 6, "int4": 4} | {
+    "nf4": 4, "fp4": 4,
+}  # fmt: skip
 FLOATS = ("float32", "float16", "bfloat16")
 GROUP_SCALE_BITS = 16
 

@@ -12,6 +12,8 @@ DTYPE_NAMES = {
     "int8": "INT8",
     "int6": "INT6",
     "int4": "INT4",
+    "nf4": "NF4",
+    "fp4": "FP4",
 }
 
 

@@ -15,9 +15,11 @@ PLATFORMS = {
     "torch": "PyTorch",
     "torch_dynamic": "PyTorch",
     "torchao": "PyTorch (torchao)",
+    "bitsandbytes": "PyTorch (bitsandbytes)",
     "openvino": "OpenVINO",
     "onnxruntime": "ONNX Runtime",
 }
+DYNAMIC_BACK_ENDS = ("torch_dynamic", "torchao", "bitsandbytes")
 PLATFORMS_ASKED = ("PyTorch", "TensorRT", "ONNX Runtime", "OpenVINO")
 VENDORS = ("NVIDIA", "AMD", "Intel")
 
@@ -76,7 +78,11 @@ def _hardware(sources: Sources) -> Answer:
 def _adaptive(sources: Sources) -> Answer:
     _, variants = sources._, sources.results.variants
     steps = [result for result in variants if result.variant.call_precisions]
-    dynamic = [result for result in variants if result.variant.backend in ("torch_dynamic", "torchao")]
+    dynamic = [
+        result
+        for result in variants
+        if result.variant.backend in DYNAMIC_BACK_ENDS and result.variant.activations != "none"
+    ]
     if not steps + dynamic:
         return "no", _("No format adapts to what is generated."), ()
     sentences = []

@@ -37,8 +37,17 @@ PRODUCTS = {
 }
 BATCHED = {"aten::bmm": (0, 1), "aten::baddbmm": (1, 2)}
 # Linear layers as one operation, and the dtype of their products: that of the activations (None), or INT8, where the
-# kernel itself rounds the activations.
-LINEAR = {"aten::linear": None, "aten::_weight_int8pack_mm": None, "quantized::linear_dynamic": "int8"}
+# kernel itself rounds the activations. LLM.int8's has two answers, the second of them the columns of outliers: few,
+# whose products in floating point it adds.
+LINEAR = {
+    "aten::linear": None,
+    "aten::_weight_int8pack_mm": None,
+    "quantized::linear_dynamic": "int8",
+    "bitsandbytes::gemm_4bit": None,
+    "bitsandbytes::gemv_4bit": None,
+    "bitsandbytes::int8_scaled_mm": None,
+    "bitsandbytes::int8_mixed_scaled_mm": "int8",
+}
 FUSED_ATTENTION = (
     "aten::_scaled_dot_product_flash_attention_for_cpu",
     "aten::_scaled_dot_product_flash_attention",
@@ -72,7 +81,8 @@ def multiplication(
         return "MatMul", _dtype(*arguments[:2]), flops // 2
     if name in LINEAR:
         dtype = LINEAR[name] or _dtype(arguments[0])
-        return "Linear", dtype, output.numel() * arguments[0].shape[-1]
+        answer = output[0] if isinstance(output, tuple) else output
+        return "Linear", dtype, answer.numel() * arguments[0].shape[-1]
     if SUSPECT.search(name.rpartition("::")[2]):
         raise ValueError(f"PyTorch's operation {name} may multiply matrices, and this count has no formula for it")
     return None

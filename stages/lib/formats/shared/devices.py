@@ -5,6 +5,7 @@ from pathlib import Path
 
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import PARAMS_FILE, Variant
+from stages.lib.project.variant import FLOATS
 
 # What is there when a driver is: NVIDIA's on Linux, in a container that hides /proc, in the Windows subsystem; AMD's.
 GPU_DRIVERS = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
@@ -39,11 +40,11 @@ def native_dtype(stored: str, device: str) -> str:
     """The dtype that weights stored as `stored` are computed in on `device` when nobody asks for another.
 
     A CPU has no FP16 arithmetic worth its name (measured: 0.05 of the speed of FP32), and a GPU older than
-    compute capability 8.0 only emulates BF16; there the answer is float32. Around integers it is float32, too; around
-    FP8 it is BF16, which every GPU that multiplies FP8 has.
+    compute capability 8.0 only emulates BF16; there the answer is float32. Around INT8 it is float32, too; around
+    FP8 and what has fewer bits it is BF16, in which people run them.
     """
-    if stored in ("int8", "float8"):
-        return {"int8": "float32", "float8": "bfloat16"}[stored]
+    if stored not in FLOATS:
+        return "float32" if stored == "int8" else "bfloat16"
     if stored == "float16":
         return "float32" if device == "cpu" else "float16"
     if stored == "bfloat16" and device == "cuda":

@@ -1,0 +1,110 @@
+"""Back ends that keep a library's own weights in safetensors: smaller, similar, only where asked, every byte known."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from stages.lib.formats import BACKENDS
+from stages.lib.formats.shared.choice import on_model
+from stages.lib.models import components
+from stages.lib.models.inventory import disk_bytes, memory_bytes
+from stages.lib.project.files import sha256
+from stages.lib.project.params import Variant, variant_of
+from stages.quantize import explanations
+from tests.conftest import PROJECT
+from tests.reference import COMPONENTS, generated, reference_pipeline
+
+# The keys of each, and the largest difference of its image from the base model's.
+FORMATS = {
+    "nf4": ({"backend": "bitsandbytes", "weights": "nf4"}, 0.4),
+    "fp4": ({"backend": "bitsandbytes", "weights": "fp4", "compute": "float32"}, 0.4),
+    "llm-int8": ({"backend": "bitsandbytes", "weights": "int8"}, 0.1),
+}
+LOAD = """\
+import json, sys
+import torch
+from pathlib import Path
+from stages.lib.formats import BACKENDS
+from stages.lib.project.params import variant_of
+from tests.reference import generated
+
+chosen = variant_of(**json.loads(sys.argv[2]))
+print(generated(BACKENDS[chosen.backend].load_module().load(Path(sys.argv[1]), chosen, "cpu")).double().sum().item())
+"""
+
+
+def keys_of(name: str, **more) -> dict:
+    return {"name": "v", "label": "V", **FORMATS[name][0], **more}
+
+
+def made(base: Path, variant: Variant, folder: Path) -> Path:
+    folder.mkdir()
+    BACKENDS[variant.backend].load_module().quantize(base, variant, folder)
+    return folder
+
+
+def loaded(folder: Path, variant: Variant):
+    return BACKENDS[variant.backend].load_module().load(folder, variant, "cpu")
+
+
+@pytest.fixture(scope="module", params=FORMATS)
+def stored(request, tiny_model, tmp_path_factory) -> tuple[str, Variant, Path]:
+    """The tiny model in one format: its name, its variant, its folder."""
+    variant = variant_of(**keys_of(request.param))
+    return request.param, variant, made(tiny_model, variant, tmp_path_factory.mktemp(request.param) / "v")
+
+
+def test_the_image_is_similar_and_another_process_generates_the_same(tiny_model, stored):
+    """Protects from a format that does nothing, that ruins images, or that a file does not hold whole."""
+    name, variant, folder = stored
+    image, original = generated(loaded(folder, variant)), generated(reference_pipeline(tiny_model))
+    assert 0 < (image - original).abs().max() < FORMATS[name][1]
+    told = [sys.executable, "-c", LOAD, str(folder), json.dumps(keys_of(name))]
+    other = subprocess.run(told, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    assert float(other.splitlines()[-1]) == image.double().sum().item()
+
+
+def test_files_are_smaller_plain_and_fully_accounted_for(tiny_model, stored):
+    """No pickle; the inventory is every byte but the header; memory is what is stored; no parameter is lost."""
+    _, variant, folder = stored
+    assert {path.suffix for path in folder.rglob("*") if path.is_file()} <= {".json", ".safetensors", ".txt"}
+    rows = BACKENDS[variant.backend].load_module().inventory(folder, variant)
+    disk, pipeline = disk_bytes(folder), loaded(folder, variant)
+    assert sum(disk.values()) < 0.9 * sum(disk_bytes(tiny_model).values())
+    assert sum(row.parameters for row in rows) == 471871
+    assert any(row.dtype == variant.weights and row.operator == "Linear" for row in rows)
+    found = explanations(folder, on_model(variant, folder), rows, (), False)
+    for component in COMPONENTS:
+        (path,) = components.weight_files(folder, component)
+        own = sum(row.stored_bytes for row in rows if row.component == component)
+        assert own + 8 + int.from_bytes(path.read_bytes()[:8], "little") == disk[component] == found[component].total
+        network, names = getattr(pipeline, component), load_file(path)
+        not_stored = sum(
+            buffer.nbytes
+            for name, buffer in network.named_buffers()
+            if name not in names and "parametrizations" not in name
+        )
+        assert memory_bytes(network) == own + not_stored
+
+
+def test_an_unchosen_component_stays_as_it_is(tiny_model, stored, tmp_path):
+    """`components: [unet]` leaves the bytes of the others, and the mixture generates."""
+    variant = variant_of(**keys_of(stored[0], components=["unet"]))
+    folder = made(tiny_model, variant, tmp_path / "v")
+    for component in ("vae", "text_encoder", "safety_checker"):
+        (base,), (ours,) = (components.weight_files(part, component) for part in (tiny_model, folder))
+        assert all(torch.equal(load_file(ours)[name], tensor) for name, tensor in load_file(base).items())
+    assert generated(loaded(folder, variant)).isfinite().all()
+
+
+def test_two_runs_write_the_same_bytes(tiny_model, stored, tmp_path):
+    """DVC sees no change."""
+    _, variant, folder = stored
+    again = made(tiny_model, variant, tmp_path / "again")
+    digests = [{path.relative_to(top): sha256(path) for path in top.rglob("*.*")} for top in (folder, again)]
+    assert digests[0] == digests[1]
