@@ -86,9 +86,10 @@ def main() -> None:
 
     # torch takes a second to import: a mistake in the inputs is told before.
     from stages.lib.generation.sampling import quiet_safety_checker, use_deterministic_algorithms
+    from stages.lib.models.assembly import load_pipeline
     from stages.lib.models.calibration import write_calls
     from stages.lib.models.call_arguments import arguments_of
-    from stages.lib.models.components import headers, load_pipeline
+    from stages.lib.models.components import headers
     from stages.lib.models.kinds import kind_of
 
     kind = kind_of(options.base)

@@ -92,7 +92,7 @@ def int2_pipeline(base: Path, device: str) -> "DiffusionPipeline":
     import torch
 
     from stages.lib.formats.torch.backend import round_weights
-    from stages.lib.models.components import load_pipeline
+    from stages.lib.models.assembly import load_pipeline
 
     pipeline = load_pipeline(base, device)
     with torch.no_grad():

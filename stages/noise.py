@@ -17,8 +17,8 @@ def latent_shape(base: Path, params: Params) -> tuple[int, ...]:
 
     Text encoders run once; what comes after them needs no weights for it.
     """
+    from stages.lib.models.assembly import load_pipeline
     from stages.lib.models.call_arguments import arguments_of, noise_shape
-    from stages.lib.models.components import load_pipeline
     from stages.lib.models.kinds import kind_of
 
     kind = kind_of(base)

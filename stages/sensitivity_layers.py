@@ -19,7 +19,7 @@ from stages.lib.project.params import load_params
 if TYPE_CHECKING:
     from torch import nn
 
-    from stages.lib.formats.torch.layers import Batch
+    from stages.lib.formats.torch.examples import Batch
     from stages.lib.formats.torch.mixed import LayerNoise
 
 # One scale per output channel, as integer convolutions have it.
@@ -35,14 +35,8 @@ def group_rows(
 
     `noise_activations` is None where nothing that enters is rounded (embeddings).
     """
-    from stages.lib.formats.torch.layers import (
-        map_over_twins,
-        output_noise,
-        predict,
-        rounded_inputs,
-        rounded_weights,
-        weight_layers,
-    )
+    from stages.lib.formats.torch.examples import output_noise, predict
+    from stages.lib.formats.torch.layers import map_over_twins, rounded_inputs, rounded_weights, weight_layers
     from stages.lib.formats.torch.mixed import HIGH, LOW
 
     reference = predict(denoiser, batch)
@@ -72,7 +66,8 @@ def budget_rows(denoiser: "nn.Module", batch: "Batch", noise: Mapping[str, "Laye
     The size is that of the layers' weights at those bits, without scales, in every row. `noise` is measured; `expected`
     is the sum of what was measured of single layers, None for bits that were not.
     """
-    from stages.lib.formats.torch.layers import output_noise, predict, rounded_weights, weight_layers
+    from stages.lib.formats.torch.examples import output_noise, predict
+    from stages.lib.formats.torch.layers import rounded_weights, weight_layers
     from stages.lib.formats.torch.mixed import HIGH, KEPT, LOW, choose_bits, expected_noise
 
     layers = weight_layers(denoiser)
@@ -127,7 +122,8 @@ def main() -> None:
     import torch
 
     from stages.lib.formats.torch.activations import measure_ranges
-    from stages.lib.formats.torch.layers import block_of, examples, grouped, kind_of
+    from stages.lib.formats.torch.examples import examples
+    from stages.lib.formats.torch.layers import block_of, grouped, kind_of
     from stages.lib.formats.torch.mixed import measure_layers
     from stages.lib.generation.sampling import use_deterministic_algorithms
     from stages.lib.models.calibration import read_calls

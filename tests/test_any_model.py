@@ -16,9 +16,10 @@ from stages.lib.formats.shared.availability import CannotMake
 from stages.lib.formats.shared.choice import on_model
 from stages.lib.generation.noise import initial_latents
 from stages.lib.generation.sampling import generate_image
+from stages.lib.models.assembly import load_pipeline
 from stages.lib.models.call_arguments import call_arguments, noise_shape
 from stages.lib.models.calls import run, split
-from stages.lib.models.components import load_pipeline, use_current_names
+from stages.lib.models.components import use_current_names
 from stages.lib.models.kinds import kind_of
 from stages.lib.models.watch import networks_of
 from stages.lib.project.params import Variant, variant_of

@@ -7,16 +7,11 @@ import pytest
 import torch
 
 from stages.lib.formats.torch.backend import load, quantize
+from stages.lib.formats.torch.examples import examples, output_noise, outputs_of_parts, parts, predict, resumed
 from stages.lib.formats.torch.layers import (
     block_of,
-    examples,
     grouped,
     kind_of,
-    output_noise,
-    outputs_of_parts,
-    parts,
-    predict,
-    resumed,
     rounded_inputs,
     rounded_weights,
     twin,
@@ -141,7 +136,7 @@ def test_calls_that_cannot_be_put_together_are_judged_one_by_one(tiny_kind):
 
 def flux_calls(folder: Path) -> list[NetworkCall]:
     from stages.calibrate import collect
-    from stages.lib.models.components import load_pipeline
+    from stages.lib.models.assembly import load_pipeline
     from stages.lib.project.prompts import Prompt
     from tests.tiny_models import ARGUMENTS
 

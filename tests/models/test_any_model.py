@@ -8,8 +8,9 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given
 
+from stages.lib.models.assembly import load_companions
 from stages.lib.models.bringing import write_base
-from stages.lib.models.components import empty_component, load_companions, load_component
+from stages.lib.models.components import empty_component, load_component
 from stages.lib.models.kinds import kind_of, kind_of_index
 from stages.lib.models.pipelines import check_kind
 from stages.lib.project.errors import UserError
@@ -88,7 +89,7 @@ def test_a_configuration_without_sense_is_found_when_the_model_is_brought(model,
 
 def test_a_tokenizer_without_a_length_takes_that_of_its_encoder(model):
     """Protects from a tokenizer that gives an encoder more tokens than it has positions for."""
-    from stages.lib.models.components import assemble
+    from stages.lib.models.assembly import assemble
 
     path = model / "tokenizer/tokenizer_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))

@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from stages.lib.models.adapters import fuse_adapters
+from stages.lib.models.assembly import load_pipeline
 from stages.lib.models.bringing import write_base
-from stages.lib.models.components import empty_component, load_component, load_pipeline
+from stages.lib.models.components import empty_component, load_component
 from stages.lib.models.kinds import kind_of
 from stages.lib.project.errors import UserError
 from stages.lib.project.sections import Adapter, FileModel, FolderModel

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from stages.lib.generation.safety import decide
-from stages.lib.models.components import load_pipeline
+from stages.lib.models.assembly import load_pipeline
 from stages.lib.sensitivity.combinations import Generated, blame, damage, format_report, points_of
 from stages.lib.sensitivity.criticality import decision_effect, image_effect
 from stages.lib.sensitivity.probe_points import (

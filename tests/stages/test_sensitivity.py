@@ -11,8 +11,9 @@ import torch
 from stages import sensitivity_components, sensitivity_layers, sensitivity_steps
 from stages.lib.generation.noise import read_noise
 from stages.lib.generation.sampling import generate_image
+from stages.lib.models.assembly import load_pipeline
 from stages.lib.models.calibration import read_calls, write_calls
-from stages.lib.models.components import load_component, load_pipeline
+from stages.lib.models.components import load_component
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import load_params
 from stages.lib.project.prompts import Prompt

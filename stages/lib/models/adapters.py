@@ -8,12 +8,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from stages.lib.models.components import (
-    load_component,
-    load_pipeline,
-    stored_float_dtype,
-    write_component,
-)
+from stages.lib.models.assembly import load_pipeline
+from stages.lib.models.components import load_component, stored_float_dtype, write_component
 from stages.lib.models.kinds import kind_of
 from stages.lib.project.errors import UserError
 from stages.lib.project.sections import Adapter

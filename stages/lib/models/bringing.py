@@ -30,7 +30,8 @@ def write_base(model: FolderModel | HubModel | FileModel, key: str, source: Path
     Whole or not at all. Tensors are called as the installed libraries call them, and adapters are fused.
     """
     from stages.lib.models.adapters import adapter_files, fuse_adapters
-    from stages.lib.models.components import load_companions, use_current_names
+    from stages.lib.models.assembly import load_companions
+    from stages.lib.models.components import use_current_names
     from stages.lib.models.single_file import configuration_of, write_pipeline_of_file
 
     fused = adapter_files(model.adapters, key)

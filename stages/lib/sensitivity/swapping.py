@@ -18,9 +18,9 @@ from stages.lib.generation.sampling import (
     quiet_safety_checker,
     use_deterministic_algorithms,
 )
+from stages.lib.models.assembly import load_pipeline
 from stages.lib.models.calibration import Calls, read_calls
 from stages.lib.models.calls import split
-from stages.lib.models.components import load_pipeline
 from stages.lib.models.inventory import disk_bytes
 from stages.lib.models.kinds import kind_of
 from stages.lib.models.watch import Around, Replay, Watch, around_calls, networks_of

@@ -8,13 +8,8 @@ from torch import nn
 
 from stages.lib.formats.shared.casting import compute_in
 from stages.lib.formats.shared.devices import arithmetic_dtype, native_dtype
-from stages.lib.models.components import (
-    assemble,
-    copy_companions,
-    load_component,
-    stored_float_dtype,
-    write_component,
-)
+from stages.lib.models.assembly import assemble
+from stages.lib.models.components import copy_companions, load_component, stored_float_dtype, write_component
 from stages.lib.models.kinds import kind_of
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import PARAMS_FILE, Variant

@@ -14,18 +14,8 @@ from torch import nn
 from tqdm import tqdm
 
 from stages.lib.formats.shared.quantization import Granularity
-from stages.lib.formats.torch.layers import (
-    Batch,
-    examples,
-    map_over_twins,
-    output_noise,
-    outputs_of_parts,
-    predict,
-    resumed,
-    round_layers,
-    rounded_weights,
-    weight_layers,
-)
+from stages.lib.formats.torch.examples import Batch, examples, output_noise, outputs_of_parts, predict, resumed
+from stages.lib.formats.torch.layers import map_over_twins, round_layers, rounded_weights, weight_layers
 from stages.lib.models.calibration import Calls
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import write_json
