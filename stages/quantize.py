@@ -125,7 +125,7 @@ def explanations(
     found = {}
     for component in kind_of(folder).networks:
         where = f"variant '{variant.name}', {component}"
-        check_complete(where, folder, component)
+        check_complete(where, folder, component, variant.scales_beside)
         converted = component in variant.components
         declared = variant.stored_dtype if converted else stored_float_dtype(folder, component)
         own = [tensor for tensor in tensors if tensor.component == component]

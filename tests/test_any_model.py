@@ -41,12 +41,15 @@ FORMATS = {
     "torchao-weights": {"backend": "torchao", "weights": "int8", "device": "cpu", "compute": "bfloat16"},
     "nf4": {"backend": "bitsandbytes", "weights": "nf4"},
     "llm-int8": {"backend": "bitsandbytes", "weights": "int8"},
+    "q8": {"backend": "gguf", "weights": "q8_0", "compute": "float32"},
+    "q5k": {"backend": "gguf", "weights": "q5_k"},
+    "fp8": {"backend": "layerwise", "weights": "float8"},
 }
 # The largest relative error of a network's answer to a call that FP32 answered, over all kinds, and the least that the
 # denoiser must have: an error of zero would be a format that does nothing.
 ERRORS = {"fp32": (0, 0), "fp16": (1e-5, 2e-3), "bf16": (1e-3, 0.03), "w8a8": (1e-3, 0.08), "mixed": (1e-3, 0.1)} | {
     "dynamic": (1e-5, 0.1), "torchao": (0, 0.06), "torchao-weights": (1e-4, 0.06),
-    "nf4": (1e-3, 0.5), "llm-int8": (1e-4, 0.1),
+    "nf4": (1e-3, 0.5), "llm-int8": (1e-4, 0.1), "q8": (1e-5, 0.1), "q5k": (1e-4, 0.2), "fp8": (1e-3, 0.3),
 }  # fmt: skip
 
 

@@ -33,6 +33,7 @@ TENSORFLOAT32 = {"backend": "torch", "weights": "float32", "device": "cuda", "co
 TURING = {**CPU, "gpu": "Invented GPU", "gpu_compute_capability": 7.5}
 NO_TENSORFLOAT32 = {"reason": "needs_capability", "capability": 8.0, "dtype": "tensorfloat32"}
 LLM_INT8 = {"backend": "bitsandbytes", "weights": "int8"}
+GGUF = {"backend": "gguf", "weights": "q8_0"}
 PASCAL = {**CPU, "gpu": "Invented GPU", "gpu_compute_capability": 6.1}
 NO_BF16 = {
     "reason": "needs_instruction_set",
@@ -68,6 +69,8 @@ NO_BF16_IN_A_CALL = {**NO_BF16, "key": "schedule", "value": "mixed"}
         (LLM_INT8, "auto", PASCAL, {}, {"reason": "needs_capability", "capability": 7.5, "dtype": "int8"}),
         ({**LLM_INT8, "weights": "nf4"}, "auto", PASCAL, {}, None),
         (LLM_INT8, "auto", TURING, {}, None),
+        (GGUF, "auto", CPU, {"gguf": None}, {"reason": "not_installed", "packages": ["gguf"]}),
+        ({"backend": "layerwise", "weights": "float8"}, "cpu", CPU, {}, None),
     ],
 )
 def test_the_obstacle_follows_from_variant_and_machine(fields, device, machine, packages, obstacle):

@@ -59,6 +59,7 @@ def test_the_shipped_file_is_valid_and_chooses_the_embedded_model():
         "fp32", "fp16", "bf16", "int8-cpu", "int8-simulated", "w8a8-simulated", "int4-simulated", "mixed-simulated",
         "fp32-openvino", "bf16-openvino", "int8-openvino-weights", "int8-openvino", "int8-openvino-steps",
         "fp32-onnxruntime", "int8-onnxruntime", "int8-torchao", "int8-bitsandbytes", "nf4-bitsandbytes",
+        "q8-gguf", "q4k-gguf", "fp8-layerwise",
     ]  # fmt: skip
 
 
@@ -150,7 +151,7 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
         (
             "backend: torch,",
             "backend: tensorrt,",
-            "'variants.fp32.backend' has the value 'tensorrt': use bitsandbytes, onnxruntime",
+            "'variants.fp32.backend' has the value 'tensorrt': use bitsandbytes, gguf, layerwise, onnxruntime",
         ),
         ("weights: float32", "weights: float8", "weights 'float8' is not something back end 'torch' can do: use one"),
         ("device: cpu", "device: cuda", "device 'cuda' is not something back end 'torch_dynamic' can do"),
@@ -264,6 +265,16 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
         ),
         ("weights: float32}", "weights: float32, compile: faster}", "use one of false, true, reduce-overhead"),
         ("weights: float32}", "weights: float32, convolutions: int8}", "it goes with `backend: torchao`; legal here"),
+        (
+            "backend: torch, weights: float32}",
+            "backend: gguf, weights: int8}",
+            "weights 'int8' is not something back end 'gguf' can do: use one of q8_0, q5_k, q4_k, q4_0",
+        ),
+        (
+            "backend: torch, weights: float32}",
+            "backend: layerwise, weights: float8, activations: float8}",
+            "activations 'float8' is not something back end 'layerwise' can do: use none",
+        ),
         (
             "backend: torch, weights: float32}",
             "backend: bitsandbytes, weights: int4}",

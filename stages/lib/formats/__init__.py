@@ -14,7 +14,8 @@ has three functions:
   (stages.lib.models.inventory).
 
 A back end usually begins with `shared.choice` (which networks a variant is of, `write_variant`, `load_variant`).
-Weights that are neither float32, float16 nor bfloat16 are stored with their scales beside them as `NAME.weight_scale`.
+Weights that are neither float32, float16 nor bfloat16 are stored with their scales beside them as `NAME.weight_scale`,
+unless the options say otherwise (`scales_beside`).
 
 And, only where a runtime other than PyTorch computes, so that PyTorch cannot see what it multiplies, a fourth:
 
@@ -61,5 +62,7 @@ BACKENDS = {
     "openvino": Backend("stages.lib.formats.openvino.backend", 2.0, 4.5, operators=WEIGHTED, spares_ends=True),
     "onnxruntime": Backend("stages.lib.formats.onnxruntime.backend", 2.0, 4.5, operators=WEIGHTED),
     "bitsandbytes": Backend("stages.lib.formats.bitsandbytes.backend", 1.6),
+    "gguf": Backend("stages.lib.formats.gguf.backend", 1.6),
+    "layerwise": Backend("stages.lib.formats.layerwise.backend", 1.6),
     "torchao": Backend("stages.lib.formats.torchao.backend", 1.6, 1.6),
 }

@@ -88,7 +88,7 @@ def _expected_bytes(
 
 
 def _part(tensor: StoredTensor, declared: str) -> str:
-    if tensor.parameters and (declared in CASTS or tensor.dtype == declared):
+    if tensor.parameters and (declared in CASTS or tensor.dtype not in CASTS):
         return "weights"
     # In a graph, constants that serve an operator are scales; those of shapes and indices serve none.
     if not tensor.parameters and declared not in CASTS and tensor.operator != "Other":
@@ -101,8 +101,8 @@ def _owner_of_scale(name: str) -> str | None:
     return next((name.removesuffix(suffix) for suffix in QUANTIZATION_SUFFIXES if name.endswith(suffix)), None)
 
 
-def check_complete(where: str, folder: Path, component: str) -> None:
-    """Raise UserError unless safetensors hold every parameter of a component, and a scale for every rounded weight.
+def check_complete(where: str, folder: Path, component: str, scaled: bool = True) -> None:
+    """Raise UserError unless safetensors hold every parameter of a component and, `scaled`, a scale of rounded weights.
 
     A scale is far less than 1 % of the bytes. The constants of a graph are not looked into: without one of them it
     could not be read.
@@ -111,7 +111,7 @@ def check_complete(where: str, folder: Path, component: str) -> None:
         return
     dtypes = {header.name: header.dtype for header in headers(folder, component)}
     parameters = [name for name, _ in empty_component(folder, component).named_parameters()]
-    rounded = [name for name in parameters if dtypes.get(name, "float32") not in (*CASTS, "float64")]
+    rounded = [name for name in parameters if scaled and dtypes.get(name, "float32") not in (*CASTS, "float64")]
     lost = [
         name
         for name in [*parameters, *(f"{name}_scale" for name in rounded)]

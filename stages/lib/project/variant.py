@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 DTYPE_BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "float8": 8, "int8": 8, "int6": 6, "int4": 4} | {
-    "nf4": 4, "fp4": 4,
+    "nf4": 4, "fp4": 4, "q8_0": 8.5, "q5_1": 6, "q5_k": 5.5, "q5_0": 5.5, "q4_k": 4.5, "q4_0": 4.5,
 }  # fmt: skip
 FLOATS = ("float32", "float16", "bfloat16")
 GROUP_SCALE_BITS = 16
@@ -109,6 +109,11 @@ class Variant(Section):
     def scaled(self) -> bool:
         """Whether weights are rounded to steps of a scale, which `granularity` says how many of them share."""
         return self.weights not in FLOATS
+
+    @property
+    def scales_beside(self) -> bool:
+        """Whether scales are stored as tensors of their own beside the weights, if those are rounded to steps."""
+        return True
 
     @property
     def scale_group_size(self) -> int | None:

@@ -16,6 +16,8 @@ PLATFORMS = {
     "torch_dynamic": "PyTorch",
     "torchao": "PyTorch (torchao)",
     "bitsandbytes": "PyTorch (bitsandbytes)",
+    "gguf": "PyTorch (GGUF)",
+    "layerwise": "PyTorch",
     "openvino": "OpenVINO",
     "onnxruntime": "ONNX Runtime",
 }
