@@ -35,6 +35,9 @@ def variant(**keys):
         ({"backend": "torchao", "weights": "float8", "activations": "float8"}, "Ada 8.9", RUNS),
         ({"backend": "torchao", "weights": "int8", "activations": "int8"}, "AVX2", NO_GAIN),
         ({"backend": "torchao", "weights": "int8", "activations": "int8"}, "AVX512 VNNI", RUNS),
+        ({"backend": "bitsandbytes", "weights": "int8"}, "AVX512 VNNI", RUNS),
+        ({"backend": "bitsandbytes", "weights": "nf4"}, "Turing 7.5", NO_GAIN),
+        ({"backend": "layerwise", "weights": "float8"}, "AVX512 BF16", RUNS),
     ],
 )
 def test_a_known_card_does_what_its_maker_says(keys, card, state):

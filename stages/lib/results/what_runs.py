@@ -11,6 +11,7 @@ from typing import Any
 
 from stages.lib.formats.shared.availability import find_obstacle
 from stages.lib.project.params import Params, Variant
+from stages.lib.project.variant import FLOATS
 
 SOURCES = {
     "cutlass": "https://docs.nvidia.com/cutlass/latest/media/docs/cpp/functionality.html",
@@ -127,10 +128,12 @@ def _arithmetic(variant: Variant, device: str, card: Card) -> str:
     if variant.compute != "auto":
         return "bfloat16" if variant.compute == "mixed" else variant.compute
     stored = variant.stored_dtype
+    if stored not in FLOATS:
+        return "float32" if stored == "int8" else "bfloat16"
     if device == "cpu":
         return "bfloat16" if stored == "bfloat16" else "float32"
     emulated = (card.capability or 0) < BFLOAT16_CAPABILITY
-    natural = {"bfloat16": "float32" if emulated else "bfloat16", "float16": "float16", "float8": "bfloat16"}
+    natural = {"bfloat16": "float32" if emulated else "bfloat16", "float16": "float16"}
     return natural.get(stored, "float32")
 
 
