@@ -189,7 +189,25 @@ def size_report(
         **_with_overhead(total),
         "components": [_with_overhead(row) for row in components],
         "operators": _operators(tensors),
+        "linear_layers": _linear_layers(variant, tensors),
     }
+
+
+def _linear_layers(variant: Variant, tensors: list[StoredTensor]) -> dict:
+    """How many Linear layers the converted components have, and which of them are stored otherwise, by dtype.
+
+    A library leaves out what it cannot take, mostly without a word. Constants of graphs are not named after layers.
+    """
+    layers = [
+        tensor
+        for tensor in tensors
+        if tensor.operator == "Linear" and tensor.name.endswith(".weight") and tensor.component in variant.components
+    ]
+    otherwise = defaultdict(list)
+    for layer in layers:
+        if layer.dtype != variant.stored_dtype:
+            otherwise[layer.dtype].append(f"{layer.component}.{layer.name.removesuffix('.weight')}")
+    return {"total": len(layers), "otherwise": dict(sorted(otherwise.items()))}
 
 
 def _with_overhead(sizes: dict) -> dict:

@@ -30,7 +30,7 @@ from stages.lib.reporting.words import quality_words
 from stages.lib.reporting.words.answer import answer
 from stages.lib.reporting.words.answer_box import answer_box
 from stages.lib.reporting.words.clock_words import disturbances, imprecise, trust
-from stages.lib.reporting.words.coverage import coverage, coverage_sentence
+from stages.lib.reporting.words.coverage import coverage, coverage_sentence, left_sentence
 from stages.lib.reporting.words.explanation import explain, explained_variants
 from stages.lib.reporting.words.names import NAMES, names_of, translated
 from stages.lib.results.candidates import RUNTIME_MIB
@@ -93,7 +93,10 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
         "kinds": Counter(prompt.kind for prompt in prompts),
         "coverage": {result.name: coverage(result.size, result.work) for result in results.variants},
         "coverage_sentences": [
-            said for r in results.variants if (said := coverage_sentence(r.label, r.size, r.work, _))
+            said
+            for r in results.variants
+            for said in (coverage_sentence(r.label, r.size, r.work, _), left_sentence(r.label, r.size, _))
+            if said
         ],
         "executed_dtypes": [dtype for dtype in EXECUTED_DTYPES if dtype in {row.dtype for row in work}],
         "executed_operators": list(by_operator(work)),

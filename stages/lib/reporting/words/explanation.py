@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stages.lib.formats.shared.executed_work import ExecutedWork, by_operator, shares, throughput, work_of
+from stages.lib.project.variant import DTYPE_BITS
 from stages.lib.reporting.languages import Translate, number
 from stages.lib.reporting.numbers import dtype_name, figures, percent
 from stages.lib.reporting.words.names import names_of
@@ -64,10 +65,11 @@ def _verdict(item: Explained, _: Translate) -> str:
 def _kernels(item: Explained, _: Translate) -> str:
     """What each operator is executed in, and its throughput against the baseline's."""
     opening = ""
-    if item.stored_dtype == "int8" and "int8" not in shares(item.work):
-        opening = _("No kernel executes INT8: the weights are unpacked first.") + " "
-    elif item.stored_dtype in ("float16", "bfloat16") and item.stored_dtype not in shares(item.work):
-        text = _("No kernel executes %(dtype)s: the weights are converted first.")
+    if item.stored_dtype != "float32" and item.stored_dtype not in shares(item.work):
+        if DTYPE_BITS[item.stored_dtype] < 16:
+            text = _("No kernel executes %(dtype)s: the weights are unpacked first.")
+        else:
+            text = _("No kernel executes %(dtype)s: the weights are converted first.")
         opening = text % {"dtype": dtype_name(item.stored_dtype)} + " "
     baseline = by_operator(item.baseline_work)
     total = sum(row.image_multiply_accumulates for row in item.work)
