@@ -15,7 +15,7 @@ from tests.conftest import PROJECT
 from tests.processes import HANGING_S
 
 yaml = YAML()
-ALWAYS = {"environment", "source"}
+ALWAYS = {"environment", "source", "compare"}
 # The back end `torch` once more, as one that needs a package which nobody has.
 INVENTED = '    "invented": Backend("stages.lib.formats.invented.backend", 1.6),\n'
 INVENTED_OPTIONS = """\

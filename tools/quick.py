@@ -27,7 +27,7 @@ LESS = {
     "calibration": {"images": 1},
     "quality": {"trajectory_prompts": 1, "resamples": 500},
 }
-LEFT_OUT = {"floor", "controls", "sensitivity_components", "sensitivity_steps", "sensitivity_layers"}
+LEFT_OUT = {"compare", "floor", "controls", "sensitivity_components", "sensitivity_steps", "sensitivity_layers"}
 COUNTED = Path("reports/architectures.json")  # published models: the same whatever is measured
 CONFIG = "[core]\n    no_scm = true\n    analytics = false\n    check_update = false\n"
 

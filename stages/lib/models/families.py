@@ -40,10 +40,11 @@ END_LAYERS = (
     r"(decoder\.)?conv_(in|out)|pos_embed\.proj|patch_embed\.proj|x_embedder|img_in|proj_out|"
     r"all_x_embedder\.[^.]+|all_final_layer\.[^.]+\.linear"
 )
+# Of a transformer, those that scale, shift and gate every token by the time (adaLN).
+MODULATION_LAYERS = r".*norm\w*\.linear|.*\.(img|txt)_mod\.1|.*adaLN_modulation\.\d"
 # Layers that hear of the time: few rows, whose errors are in everything.
 TIME_LAYERS = (
-    r"(time_embedding|time_text_embed|time_embed|adaln_single|t_embedder)\..*|.*\.time_emb_proj|.*norm\w*\.linear|"
-    r".*\.(img|txt)_mod\.1|.*adaLN_modulation\.\d"
+    rf"(time_embedding|time_text_embed|time_embed|adaln_single|t_embedder)\..*|.*\.time_emb_proj|{MODULATION_LAYERS}"
 )
 # Second layers of feed-forward parts: their input, a product of two activations, has outliers, by far the largest
 # errors of INT8 activations.

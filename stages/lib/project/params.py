@@ -131,6 +131,9 @@ class Params(Section):
             )
         if self.model not in self.models:
             raise ValueError(f"model '{self.model}' is not one of `models`: {', '.join(self.models)}")
+        if unknown := [name for name in self.report.compare if name not in self.models]:
+            known = ", ".join(self.models)
+            raise ValueError(f"report.compare names '{unknown[0]}', which is not one of `models`: {known}")
         if self.baseline not in self.variants:
             raise ValueError(f"baseline '{self.baseline}' is not one of `variants`: {', '.join(self.variants)}")
         if self.variants[self.baseline].simulated:
@@ -168,6 +171,11 @@ class Params(Section):
     def chosen_model(self) -> Model:
         """The entry of `models` that is measured."""
         return self.models[self.model]
+
+    @property
+    def other_models(self) -> dict[str, Model]:
+        """Those of `report.compare` but the one that is measured, by their keys."""
+        return {name: self.models[name] for name in self.report.compare if name != self.model}
 
     @property
     def general_arguments(self) -> dict[str, Any]:

@@ -231,8 +231,11 @@ class Cost(Section):
 
 
 class Report(Section):
-    """What stands on the title page and in which languages."""
+    """What stands on the title page, in which languages, and which other models' records are compared."""
 
     title: TitleText
     author: TitleText
     languages: Annotated[tuple[Literal["en", "ru"], ...], Field(min_length=1, strict=False), EachOnce]
+    compare: Annotated[
+        tuple[Name, ...], Field(max_length=5, strict=False, description="a page is no wider"), EachOnce
+    ] = ()

@@ -98,13 +98,14 @@ def candidate(item: MeasuredVariant, is_baseline: bool, device: str) -> Candidat
         time_s=Range(timing["latency_s"], timing["latency_s_low"], timing["latency_s_high"]) if is_timed else None,
         peak_mib=timing["model_peak_mib"] + RUNTIME_MIB if is_timed else None,
         extrapolated=bool(is_timed and (timing["extrapolated"] or timing["baseline_extrapolated"])),
-        ssim=_ssim(quality) if judged else None,
+        ssim=ssim_range(quality) if judged else None,
         psnr_db=quality["psnr_db"] if judged else None,
         ssims=tuple(image["ssim"] for image in quality["per_image"]) if judged else (),
     )
 
 
-def _ssim(quality: dict[str, Any]) -> Range:
+def ssim_range(quality: dict[str, Any]) -> Range:
+    """The mean SSIM of a measured quality with its 95 % interval, which of few images has no width."""
     mean = quality["ssim"]
     found = quality.get("averages", {}).get("ssim") or {}
     low, high = found.get("low"), found.get("high")

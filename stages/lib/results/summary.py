@@ -75,6 +75,7 @@ def variant_rows(params: Params, variants: list[Variant], environment: Path, rep
                 "weights": variant.weights,
                 "stored_dtype": variant.stored_dtype,
                 "simulated": variant.simulated,
+                "definition": definition(variant),
                 "device": listing["device"],
                 "compute": listing["compute"],
                 "compression": compression(baseline_size, size),
@@ -84,6 +85,11 @@ def variant_rows(params: Params, variants: list[Variant], environment: Path, rep
             }
         )
     return rows
+
+
+def definition(variant: Variant) -> dict:
+    """What makes the format and the way it runs, whatever it is called: two models have it alike or not."""
+    return variant.model_dump(mode="json", exclude={"name", "label"}, exclude_defaults=True)
 
 
 def read_report(reports: Path, kind: str, name: str) -> dict:

@@ -24,7 +24,7 @@ from stages.lib.formats.shared.quantization import (
     fake_quantize,
     quantize_weight,
 )
-from stages.lib.models.families import END_LAYERS, TIME_LAYERS
+from stages.lib.models.families import END_LAYERS, MODULATION_LAYERS, TIME_LAYERS
 from stages.lib.project.worker_pool import WorkerPool, pool_for
 
 # Every weight matrix that a layer multiplies with or looks up in: nearly all of a model. Biases, normalizations and
@@ -32,7 +32,7 @@ from stages.lib.project.worker_pool import WorkerPool, pool_for
 ROUNDED_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.Embedding)
 # Kinds of layer by what their names contain; the first that fits. First and last layers and those of the time are what
 # tables of models say they are.
-FIRST_AND_LAST, TIME = "first and last", "time"
+FIRST_AND_LAST, MODULATION, TIME = "first and last", "modulation", "time"
 KINDS = {
     "attn1": "self-attention",
     "attn2": "cross-attention",
@@ -65,9 +65,11 @@ def block_of(layer: str) -> str:
 
 
 def kind_of(layer: str) -> str:
-    """What a layer of a denoiser is for: one of the values of KINDS, FIRST_AND_LAST, TIME or 'other'."""
+    """What a layer of a denoiser is for: one of the values of KINDS, FIRST_AND_LAST, MODULATION, TIME or 'other'."""
     if re.fullmatch(END_LAYERS, layer):
         return FIRST_AND_LAST
+    if re.fullmatch(MODULATION_LAYERS, layer):
+        return MODULATION
     if re.fullmatch(TIME_LAYERS, layer):
         return TIME
     return next((kind for part, kind in KINDS.items() if part in layer), "other")

@@ -92,6 +92,7 @@ NAMES = {
     },
     "layer_kind": {  # what a layer of a denoiser is for, by stages.lib.formats.torch.layers.KINDS
         "first and last": N_("first and last"),
+        "modulation": N_("modulation (adaLN)"),
         "time": N_("time"),
         "self-attention": N_("self-attention"),
         "cross-attention": N_("cross-attention"),
