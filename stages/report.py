@@ -22,6 +22,7 @@ from stages.lib.reporting.origin import find_origin
 from stages.lib.reporting.page import Subject, page_values
 from stages.lib.reporting.pdf import pdf_of
 from stages.lib.results.machines import Machine, load_machines
+from stages.lib.results.other_models import load_model
 from stages.lib.results.records import load_results
 from stages.lib.study.beside import recommended_variants, study_values
 
@@ -71,6 +72,7 @@ def read_subject(params: Params, reports: Path, images: Path, base: Path, quick:
         base=base,
         origin=find_origin(),
         quick=quick,
+        others=() if quick else tuple(load_model(reports, key, params) for key in params.other_models),
     )
 
 

@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 
 from stages.lib.project.params import variant_of
 from stages.lib.results.speeds import own_ratio
+from stages.lib.results.summary import definition
 from tests.conftest import PROJECT
 from tests.quality_results import quality_figures, write_floor
 from tests.sensitivity_folder import sensitivity
@@ -86,6 +87,17 @@ def write_machine(folder: Path, fingerprint: str, variants: dict[str, dict], com
         _write(target / f"embedded/{name}/timing.json", _timing(name, variant) | {"fingerprint": fingerprint})
         _write(target / f"embedded/{name}/quality.json", json.loads(quality.read_text(encoding="utf-8")))
         _write(target / f"embedded/{name}/origin.json", origin)
+    return target
+
+
+def write_model(folder: Path, key: str) -> Path:
+    """The records of another model of params.yaml in `folder`, at first the same as those of the chosen one."""
+    target = folder / "reports" / key
+    for name in ("summary.json", "size", "timing", "quality", "sensitivity"):
+        source = folder / "reports/embedded" / name
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        copy(source, target / name)
     return target
 
 
@@ -406,7 +418,11 @@ def _summary(folder: Path, variants: dict, generated: dict) -> dict:
         for name in names[index + 1 :]:
             rows = _compare(generated[reference], generated[name])
             pairs.append({"reference": reference, "variant": name, **_statistics(rows), "per_image": rows})
-    rows = [{"variant": name, "compression": sizes["fp32"] / sizes[name]} for name in names]
+    rows = [
+        {"variant": name, "label": variants[name]["label"], "compression": sizes["fp32"] / sizes[name]}
+        | {"definition": definition(variant_of(name=name, **variants[name]))}
+        for name in names
+    ]
     return {
         "model": {"name": "embedded", "label": "Embedded"},
         "baseline": "fp32",

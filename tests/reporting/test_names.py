@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from stages import benchmark, controls
-from stages.lib.formats.torch.layers import FIRST_AND_LAST, KINDS, TIME
+from stages.lib.formats.torch.layers import FIRST_AND_LAST, KINDS, MODULATION, TIME
 from stages.lib.generation import safety
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import RANDOM_WEIGHTS
@@ -38,6 +38,6 @@ def test_every_rating_effect_kind_and_verdict_has_words():
         names.names_of("rating", str)
     )
     assert {*CRITICALITY, *CRITICALITY.values()} == set(names.NAMES["effect"])
-    assert {*KINDS.values(), FIRST_AND_LAST, TIME, "other"} == set(names.NAMES["layer_kind"])
+    assert {*KINDS.values(), FIRST_AND_LAST, MODULATION, TIME, "other"} == set(names.NAMES["layer_kind"])
     assert set(get_args(Verdict)) <= set(names.NAMES["verdict"])
     assert Clip.name in names.NAMES["feature"]

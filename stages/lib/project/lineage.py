@@ -52,6 +52,7 @@ STEPS = Source("reports/M/sensitivity/steps.json", "sensitivity_steps")
 LAYERS = Source("reports/M/sensitivity/layers.json", "sensitivity_layers")
 BASE = Source("data/runs/M/models/base", "download")
 MACHINES = Source("reports/machines")
+OTHER_MODELS = Source("reports/M/compared.json", "compare")
 PARAMS = Source("params.yaml")
 PROMPTS = Source("data/prompts.csv")
 STUDY = Source("data/study")
@@ -95,6 +96,13 @@ SOURCES: dict[str, tuple[Source, ...]] = {
     "table-prospects": (STUDY,),
     "table-formulas": (STUDY,),
     "table-audit": (STUDY,),
+    "table-models": (SIZE, TIMING, OTHER_MODELS),
+    "table-models-formats": (SIZE, TIMING, QUALITY, OTHER_MODELS),
+    "table-models-uses": (SIZE, TIMING, QUALITY, OTHER_MODELS, PARAMS),
+    "table-models-damage": (COMPONENTS, STEPS, OTHER_MODELS),
+    "table-models-kinds": (LAYERS, OTHER_MODELS),
+    "table-models-rules": (SIZE, TIMING, QUALITY, COMPONENTS, STEPS, LAYERS, OTHER_MODELS, PARAMS),
+    "chart-models": (QUALITY, OTHER_MODELS),
     "table-architecture-sizes": (ARCHITECTURES,),
     "table-architecture-overhead": (ARCHITECTURES,),
     "table-samples": (TIMING,),

@@ -10,12 +10,14 @@ from stages.lib.reporting.charts.canvas import Chart
 from stages.lib.reporting.charts.sensitivity_charts import grouped_bars
 from stages.lib.reporting.charts.shapes import Bar, said
 from stages.lib.reporting.languages import Translate, number
-from stages.lib.reporting.words import model_words
-from stages.lib.reporting.words.names import translated
+from stages.lib.reporting.outline import MODELS_CHAPTER, OF_MODELS
+from stages.lib.reporting.words import model_words, rule_words
+from stages.lib.reporting.words.names import names_of, translated
 from stages.lib.results.candidates import candidate
 from stages.lib.results.other_models import ComparedModel, Missing, Row, common_images, rows_of
-from stages.lib.results.rules import apply_rules, shares_of_kinds, to_spare
+from stages.lib.results.rules import apply_rules
 from stages.lib.results.scenarios import Decision, decide
+from stages.lib.results.spared import shares_of_kinds, to_spare
 
 HALF = 0.5  # of the noise, caused by the layers that a model must spare first
 
@@ -31,40 +33,65 @@ class Use:
 def other_models_values(
     own: ComparedModel, others: Sequence[ComparedModel | Missing], params: Params, _: Translate
 ) -> dict[str, Any]:
-    """`compared` is empty where no other model has records; `absent` are those without, in words."""
+    """`compared` is empty where no other model has records; `without`: what the outline then lacks."""
     models = [own, *(model for model in others if isinstance(model, ComparedModel))]
     absent = [model_words.absent_words(model, _) for model in others if isinstance(model, Missing)]
     if len(models) == 1:
-        return {"compared": [], "absent_models": absent}
+        without = OF_MODELS if absent else MODELS_CHAPTER
+        return {"compared": [], "absent_models": absent, "without": without, "models_chart": None}
     rows, rules, uses = rows_of(models, params), apply_rules(models, params), uses_of(models, params, _)
     layers = {model.key: model.sensitivity["layers"] for model in models if "layers" in model.sensitivity}
-    pairs = [(number, other) for number, other in enumerate(models) if number]
+    spared = {key: to_spare(found["layers"], HALF) for key, found in layers.items()}
+    models_by = {model.key: model for model in models}
+    pairs = [(place, other) for place, other in enumerate(models) if place]
+    labels = [translated(model.label, _) for model in models]
+    kinds, roles = kind_rows([layers.get(model.key) for model in models]), role_rows(models)
+    short = short_labels(models, _)
+    chart = models_chart(rows, short, own.baseline, _)
+    there = {
+        "table-models-damage": roles,
+        "table-models-kinds": kinds,
+        "table-models-uses": uses,
+        "chart-models": chart,
+    }
+    there |= {"table-models-rules": rules, "models-damage": roles or kinds, "models-advice": rules or uses}
     return {
+        "without": {key for key, found in there.items() if not found},
+        "models_chart": chart,
         "absent_models": absent,
         "compared": models,
-        "model_labels": [translated(model.label, _) for model in models],
-        "same_machine": len({model.fingerprint for model in models}) == 1,
+        "model_labels": labels,
+        "short_labels": short,
         "common_images": common_images(models),
         "profiles": [profile(model) for model in models],
         "format_rows": rows,
         "rule_rows": rules,
         "uses": uses,
-        "kind_rows": kind_rows([layers.get(model.key) for model in models]),
-        "role_rows": role_rows(models),
+        "kind_rows": kinds,
+        "role_rows": roles,
         "third_rows": [thirds(model) for model in models],
         "model_answer": [model_words.answer_words(own, other, n, rules, params, _) for n, other in pairs],
         "model_cautions": model_words.cautions(models, common_images(models), _),
         "quality_words": [model_words.quality_words(own, other, n, rows, _) for n, other in pairs],
         "speed_words": [model_words.speed_words(own, other, n, rows, _) for n, other in pairs],
-        "spare_words": [
-            model_words.spare_words(model, to_spare(layers[model.key]["layers"], HALF), HALF, _)
-            for model in models
-            if model.key in layers
+        "spare_words": [model_words.spare_words(models_by[key], found, _) for key, found in spared.items()],
+        "spare_differences": [
+            model_words.spare_difference(own, other, spared[own.key], spared[other.key], _)
+            for _place, other in pairs
+            if {own.key, other.key} <= spared.keys()
         ],
         "uses_words": [model_words.uses_words(own, other, n, [use.decisions for use in uses], _) for n, other in pairs],
-        "finding_words": lambda finding: model_words.finding_words(finding, _),
-        "rule_words": lambda rules: model_words.rule_words(rules, params, _),
+        "finding_words": lambda finding: rule_words.finding_words(finding, _),
+        "rule_words": lambda rules: rule_words.rule_words(rules, params, _),
     }
+
+
+def short_labels(models: Sequence[ComparedModel], _: Translate) -> list[str]:
+    """What kind of denoiser each has, where that tells them apart; else what they are called."""
+    names = names_of("component", _)
+    found = [", ".join(names[name] for name in model.roles.get("denoiser", ())) for model in models]
+    told = all(found) and len(set(found)) == len(models)
+    return found if told else [translated(model.label, _) for model in models]
 
 
 def profile(model: ComparedModel) -> dict[str, Any]:
@@ -80,6 +107,7 @@ def profile(model: ComparedModel) -> dict[str, Any]:
         "denoiser_parameters": sum(sizes[name] for name in denoiser),
         "disk_mib": item.size["disk_mib"],
         "calls": item.timing.get("denoiser_steps"),
+        "pixels": [item.timing[side] for side in ("width", "height")] if item.timed else None,
         "work": {
             name: sum(row.multiply_accumulates for row in work if row.operator.startswith(name)) / total
             for name in ("Conv", "Linear", "MatMul")
@@ -91,7 +119,9 @@ def profile(model: ComparedModel) -> dict[str, Any]:
 
 
 def uses_of(models: Sequence[ComparedModel], params: Params, _: Translate) -> list[Use]:
-    """The scenarios that at least two models have a format for."""
+    """The scenarios that at least two models have a format for; none where they were timed on different machines."""
+    if len({model.fingerprint for model in models}) > 1:
+        return []
     candidates = [
         [candidate(item, item.name == model.baseline, item.variant.device) for item in model.variants]
         for model in models
@@ -110,7 +140,7 @@ def kind_rows(layers: Sequence[dict[str, Any] | None]) -> list[tuple[str, list[d
     for place, found in enumerate(layers):
         groups = {row["name"]: row for row in found["kinds"]} if found else {}
         for kind, (noise, weights) in shares_of_kinds(found["layers"]).items() if found else ():
-            row = {"noise": noise, "weights": weights, **groups[kind]}
+            row = {"noise": noise, "weights_share": weights, **groups[kind]}
             cells.setdefault(kind, [None] * len(layers))[place] = row
     return sorted(cells.items(), key=lambda item: -max(cell["noise"] for cell in item[1] if cell))
 
@@ -130,7 +160,7 @@ def role_rows(models: Sequence[ComparedModel]) -> list[tuple[str, list[list[dict
     return found
 
 
-def thirds(model: ComparedModel) -> list[float] | None:
+def thirds(model: ComparedModel) -> list[float | None] | None:
     """The mean over a third of the denoiser's calls, first to last, of what one window there changes: RMS, levels.
 
     Of each window the median over images; None where that was not measured.
@@ -142,16 +172,18 @@ def thirds(model: ComparedModel) -> list[float] | None:
     for window in steps["formats"][-1]["windows"]:
         middle = (window["first"] + window["last"] + 1) / 2 / steps["calls"]
         parts[min(2, int(3 * middle))].append(window["rms"]["median"])
-    return [sum(part) / len(part) if part else 0.0 for part in parts]
+    return [sum(part) / len(part) if part else None for part in parts]
 
 
-def models_chart(rows: Sequence[Row], labels: Sequence[str], baseline: str, _: Translate) -> Chart:
-    """By format and model, how far the mean SSIM is from 1."""
+def models_chart(rows: Sequence[Row], labels: Sequence[str], baseline: str, _: Translate) -> Chart | None:
+    """By format and model, how far the mean SSIM is from 1; None where no images were compared."""
     bars = []
     for row in rows:
         values = [1 - cell.ssim["mean"] if cell and cell.ssim else None for cell in row.cells]
         if row.name != baseline and any(value is not None for value in values):
             note = " / ".join("–" if value is None else number(value, ".3f") for value in values)
             bars.append(Bar(row.label, values, note))
+    if not bars:
+        return None
     svg = grouped_bars(bars, labels, _("1 − SSIM"))
     return Chart(svg, said(_("Bars from zero: how far the mean SSIM is from 1, by format and model."), bars))

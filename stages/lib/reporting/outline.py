@@ -4,6 +4,7 @@ Tables 1 to 15 and figures 1 to 3 have the numbers of the study, whether or not 
 not have are charts, tables from 16 on, and tables named after their appendix.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from stages.lib.reporting.languages import Translate
@@ -29,11 +30,12 @@ STUDY_TABLES += (*ANALYSIS, "future", "prospects")
 # Those the study lacks, in the order of this report: numbered on from there.
 QUALITY_TABLES = ("floor", "distances", "agreement", "alignment", "sets", "comparisons")
 OTHER_TABLES = ("formulas", "primary", *QUALITY_TABLES, "safety", "controls", "detection", "coverage", "why")
-TABLES = STUDY_TABLES + OTHER_TABLES + SENSITIVITY
+MODELS = ("models", "models-formats", "models-damage", "models-kinds", "models-rules", "models-uses")
+TABLES = STUDY_TABLES + OTHER_TABLES + SENSITIVITY + MODELS
 SENSITIVITY_CHARTS = ("shares", "steps", "blocks", "layers")
 FIGURES = ("grid", "rounding", "visual")
 CHARTS = ("pipeline", "sizes", "speed", "split", "psnr", "tradeoff", "shares", "trajectory", "steps", "blocks")
-CHARTS += ("layers", "calls")
+CHARTS += ("layers", "calls", "models")
 APPENDIX_TABLES = {
     "audit": ("audit",),
     "architectures": ("architecture-sizes", "architecture-overhead"),
@@ -60,6 +62,9 @@ OF_LONG_RUNS = {
     *(f"chart-{key}" for key in ("trajectory", *SENSITIVITY_CHARTS)),
     "analysis-components",
 }
+# What a report leaves out that has no other model's records to compare, and the whole chapter where none is asked for.
+OF_MODELS = {"chart-models", "models-formats", "models-damage", "models-advice", *(f"table-{key}" for key in MODELS)}
+MODELS_CHAPTER = {"models", *OF_MODELS}
 
 
 def left_out(illustrated: bool, quick: bool) -> set[str]:
@@ -67,9 +72,14 @@ def left_out(illustrated: bool, quick: bool) -> set[str]:
     return (set() if illustrated else OF_IMAGES) | (OF_LONG_RUNS if quick else set())
 
 
-def numbers(_: Translate, illustrated: bool, machine_tables: int = 0, quick: bool = False) -> dict[str, str]:
-    """The caption word and number of each table, figure and chart by its key, such as 'table-sizes': 'Table 4'."""
-    found, absent = {}, left_out(illustrated, quick)
+def numbers(
+    _: Translate, illustrated: bool, machine_tables: int = 0, quick: bool = False, without: Collection[str] = ()
+) -> dict[str, str]:
+    """The caption word and number of each table, figure and chart by its key, such as 'table-sizes': 'Table 4'.
+
+    `without`: keys of what there is nothing for.
+    """
+    found, absent = {}, left_out(illustrated, quick).union(without)
     for kind, word, keys in (
         ("table", _("Table %(number)s"), TABLES),
         ("figure", _("Figure %(number)s"), FIGURES),
@@ -91,8 +101,14 @@ def numbers(_: Translate, illustrated: bool, machine_tables: int = 0, quick: boo
     return found
 
 
-def sections(_: Translate, illustrated: bool, other_machines: bool = False, quick: bool = False) -> dict[str, Section]:
-    """Every heading by its key, in the order of the report."""
+def sections(
+    _: Translate,
+    illustrated: bool,
+    other_machines: bool = False,
+    quick: bool = False,
+    without: Collection[str] = MODELS_CHAPTER,
+) -> dict[str, Section]:
+    """Every heading by its key, in the order of the report, but those of `without`."""
     headings = (
         (1, "summary", _("In short")),
         (1, "theory", _("Theory")),
@@ -130,6 +146,10 @@ def sections(_: Translate, illustrated: bool, other_machines: bool = False, quic
         (2, "results-why", _("Why a format is fast or slow")),
         (2, "results-sensitivity", _("Where the damage comes from")),
         (2, "results-machines", _("Other machines")),
+        (1, "models", _("Another architecture")),
+        (2, "models-formats", _("The same formats on both")),
+        (2, "models-damage", _("Where the damage sits, and what must be spared")),
+        (2, "models-advice", _("Which advice holds for both")),
         (1, "limits", _("Limits of this measurement")),
         (1, "future", _("Future directions")),
         (1, "prospects", _("Prospects of application")),
@@ -144,7 +164,7 @@ def sections(_: Translate, illustrated: bool, other_machines: bool = False, quic
         ("lineage", _("Where the figures come from")),
         ("references", _("References")),
     )
-    absent = left_out(illustrated, quick) | (set() if other_machines else {"results-machines"})
+    absent = left_out(illustrated, quick).union(without, () if other_machines else {"results-machines"})
     found, chapter, part = {}, 0, 0
     for level, key, title in (item for item in headings if item[1] not in absent):
         chapter, part = (chapter + 1, 0) if level == 1 else (chapter, part + 1)

@@ -25,6 +25,7 @@ from stages.lib.reporting.charts.sensitivity_charts import sensitivity_charts
 from stages.lib.reporting.denoising import denoising_values
 from stages.lib.reporting.languages import Language, Translate
 from stages.lib.reporting.origin import Origin
+from stages.lib.reporting.other_models import other_models_values
 from stages.lib.reporting.recommendations import advice, costs, main_cost, tradeoff
 from stages.lib.reporting.words import quality_words
 from stages.lib.reporting.words.answer import answer
@@ -35,6 +36,7 @@ from stages.lib.reporting.words.explanation import explain, explained_variants
 from stages.lib.reporting.words.names import NAMES, names_of, translated
 from stages.lib.results.candidates import RUNTIME_MIB
 from stages.lib.results.machines import Machine, compare_machines, machine_title
+from stages.lib.results.other_models import ComparedModel, Missing, this_model
 from stages.lib.results.records import Results
 
 
@@ -49,6 +51,7 @@ class Subject:
     base: Path
     origin: Origin
     quick: bool = False
+    others: tuple[ComparedModel | Missing, ...] = ()  # models of report.compare
 
 
 def page_values(subject: Subject, language: Language) -> dict[str, Any]:
@@ -58,7 +61,9 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
     _ = translations.gettext
     comparisons = compare_machines(machines, results, params.model)
     machine_tables = len(comparisons) + sum(len(machine.models) for machine in machines)
-    numbers = outline.numbers(_, results.illustrated, machine_tables, subject.quick)
+    models = other_models_values(this_model(results, params), subject.others, params, _)
+    without = models.pop("without")
+    numbers = outline.numbers(_, results.illustrated, machine_tables, subject.quick, without)
     recommended = advice_values(subject, translations)
     explained = explained_variants(results)
     work = [row for result in results.variants for row in result.work]
@@ -71,7 +76,7 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
         "prompts": prompts,
         "study_prompts": [prompt for prompt in prompts if prompt.set == "study"],
         "answer": answer(results, translations),
-        "sections": outline.sections(_, results.illustrated, bool(machines), subject.quick),
+        "sections": outline.sections(_, results.illustrated, bool(machines), subject.quick, without),
         "numbers": numbers,
         "sources_of": partial(lineage.sources_of, model=params.model),
         "lineage": lineage.grouped(numbers, params.model),
@@ -101,6 +106,7 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
         "executed_dtypes": [dtype for dtype in EXECUTED_DTYPES if dtype in {row.dtype for row in work}],
         "executed_operators": list(by_operator(work)),
         **recommended,
+        **models,
         "explained": explained,
         "explanations": [explain(item, _) for item in explained.values()],
         "throughput": throughput,

@@ -3,7 +3,6 @@
 A rule is held to be true, or untrue, only where the figures exclude the contrary: intervals lie on one side of a bound.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from stages.lib.quality.statistics import compare_paired
 from stages.lib.results.candidates import ssim_range
 from stages.lib.results.other_models import ComparedModel, Role
 from stages.lib.results.records import MeasuredVariant
+from stages.lib.results.spared import shares_of_kinds
 from stages.lib.results.speeds import fastest, speedup_of
 from stages.lib.results.summary import definition
 
@@ -196,32 +196,16 @@ def spare_the_ends(model: ComparedModel, params: Params) -> Finding | None:
     return Finding(noise > 0.5, "layers", {"noise": noise, "weights": weights})
 
 
-def shares_of_kinds(layers: Sequence[dict[str, Any]]) -> dict[str, tuple[float, float]]:
-    """By kind of layer: its share of the noise variance that single layers at 4 bits add up to, and of the weights."""
-    noise, weights = (sum(row[key] for row in layers) for key in ("noise_4_bits", "weights"))
-    found: dict[str, tuple[float, float]] = {}
-    for row in layers:
-        before = found.get(row["kind"], (0.0, 0.0))
-        found[row["kind"]] = (before[0] + row["noise_4_bits"] / noise, before[1] + row["weights"] / weights)
-    return found
-
-
 def mixtures_win(model: ComparedModel, params: Params) -> Finding | None:
-    """Fewer bits in a mixture are better than more bits throughout: the fewest such bits are the figures."""
+    """Fewer bits in a mixture are better than more bits throughout; the figures are the widest such gap."""
     budgets = model.sensitivity["layers"]["budgets"] if "layers" in model.sensitivity else ()
-    pairs = [
-        (uniform["mean_bits"], mixed["mean_bits"])
-        for uniform in budgets
-        for mixed in budgets
-        if (uniform["kind"], mixed["kind"]) == ("uniform", "mixed")
-        and mixed["mean_bits"] < uniform["mean_bits"]
-    ]
+    of = {kind: [row for row in budgets if row["kind"] == kind] for kind in ("uniform", "mixed")}
+    pairs = [(one, two) for one in of["uniform"] for two in of["mixed"] if two["mean_bits"] < one["mean_bits"]]
     if not pairs:
         return None
-    noise = {(row["kind"], row["mean_bits"]): row["noise"] for row in budgets}
-    better = [pair for pair in pairs if noise["mixed", pair[1]] < noise["uniform", pair[0]]]
-    uniform, mixed = min(better or pairs, key=lambda pair: (-pair[0], pair[1]) if better else pair)
-    return Finding(bool(better), "budget", {"uniform": uniform, "mixed": mixed})
+    better = [pair for pair in pairs if pair[1]["noise"] < pair[0]["noise"]]
+    uniform, mixed = max(better or pairs, key=lambda pair: pair[0]["mean_bits"] - pair[1]["mean_bits"])
+    return Finding(bool(better), "budget", {"uniform": uniform["mean_bits"], "mixed": mixed["mean_bits"]})
 
 
 # In the order of the report's table.
@@ -240,26 +224,6 @@ RULES: dict[str, Rule] = {
     "decoder_withstands": _harmless("decoder"),
     "early_calls": early_calls,
 }
-
-
-@dataclass(frozen=True)
-class Spared:
-    """The fewest layers that cause a share of the noise variance which single layers at 4 bits add up to."""
-
-    layers: int
-    of: int
-    weights: float
-    kinds: tuple[tuple[str, int], ...]  # with how many each, the most first
-    first: str
-
-
-def to_spare(layers: Sequence[dict[str, Any]], share: float) -> Spared:
-    """Of `layers`, the one that suffers most first, as the stage sensitivity_layers writes them."""
-    running = np.cumsum([row["noise_4_bits"] for row in layers])
-    count = int(np.searchsorted(running, share * running[-1])) + 1
-    chosen, total = layers[:count], sum(row["weights"] for row in layers)
-    kinds = Counter(row["kind"] for row in chosen).most_common()
-    return Spared(count, len(layers), sum(r["weights"] for r in chosen) / total, tuple(kinds), chosen[0]["layer"])
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def variant_rows(params: Params, variants: list[Variant], environment: Path, rep
 
 def definition(variant: Variant) -> dict:
     """What makes the format and the way it runs, whatever it is called: two models have it alike or not."""
-    return variant.model_dump(mode="json", exclude={"name", "label"}, exclude_defaults=True)
+    return variant.model_dump(mode="json", exclude={"name", "label", "default"}, exclude_defaults=True)
 
 
 def read_report(reports: Path, kind: str, name: str) -> dict:

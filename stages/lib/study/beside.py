@@ -18,6 +18,7 @@ from stages.lib.reporting.outline import STUDY_TABLES
 from stages.lib.reporting.page import Subject
 from stages.lib.reporting.recommendations import Advice
 from stages.lib.results.machines import Machine
+from stages.lib.results.other_models import ComparedModel
 from stages.lib.study import beside_figures, beside_quality, beside_recommendations, beside_setup, outlooks
 from stages.lib.study.audit import audit
 from stages.lib.study.formulas import study_formulas
@@ -43,6 +44,7 @@ def study_values(
         language=language.code,
         recommended=dict(recommended),
         _=_,
+        others=tuple(model for model in subject.others if isinstance(model, ComparedModel)),
     )
     return {
         "audit": findings,

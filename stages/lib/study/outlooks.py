@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from stages.lib.quality.metrics import rate_psnr
-from stages.lib.reporting.languages import number, numbers
+from stages.lib.reporting.languages import list_of, number, numbers
 from stages.lib.reporting.words.answer import size_words, tied_words
 from stages.lib.reporting.words.names import translated
 from stages.lib.reporting.words.quality_words import worst_psnr_db
@@ -56,10 +56,16 @@ def _architectures(sources: Sources) -> Answer:
     _ = sources._
     sized = [item["label"] for item in sources.results.architectures]
     timed = {translated(model.label, _) for machine in sources.machines for model in machine.models}
-    timed.add(sources.model_label)
+    timed |= {sources.model_label, *(translated(model.label, _) for model in sources.others if model.fingerprint)}
     values = {"sized": ", ".join(sized) or _("none"), "timed": ", ".join(sorted(timed))}
     text = _("Exact sizes of %(sized)s; time and memory of %(timed)s.") % values
     chapters = ("architectures", "results-machines") if sources.machines else ("architectures",)
+    judged = [model for model in sources.others if model.images and sources.results.illustrated]
+    if judged:
+        labels = [translated(model.label, _) for model in judged]
+        compared = _("What the same formats do to images of %(own)s and of %(others)s.")
+        text = f"{compared % {'own': sources.model_label, 'others': list_of(labels)}} {text}"
+        return "measured", text, ("models", *chapters)
     return ("partly" if len({*sized, *timed}) > 1 else "no"), text, chapters
 
 

@@ -10,6 +10,7 @@ from stages.lib.project.prompts import Prompt
 from stages.lib.reporting.languages import Translate, number
 from stages.lib.reporting.words.names import translated
 from stages.lib.results.machines import Machine, MeasuredVariant, machine_title
+from stages.lib.results.other_models import ComparedModel
 from stages.lib.results.records import Results, VariantResult
 from stages.lib.study.limits import Finding, exact_parameters
 
@@ -48,6 +49,7 @@ class Sources:
     language: str
     recommended: dict[str, Variant | None]
     _: Translate
+    others: tuple[ComparedModel, ...] = ()  # other models in the same formats
 
     def said(self, text: dict[str, str]) -> str:
         """The study's words in the report's language: its own in Russian, a translation in any other."""

@@ -8,6 +8,7 @@ from stages.lib.reporting.languages import N_, Translate
 AS_THEY_COME = (
     N_("How quantization changes a diffusion model"),
     N_("Embedded scene model"),
+    N_("Embedded scene model, transformer"),
     N_("Local model"),
     N_("Stable Diffusion v1.5 architecture, random weights"),
     *(N_("landscape"), N_("animal"), N_("fantasy"), N_("person"), N_("object"), N_("blocked")),
