@@ -11,7 +11,14 @@ from stages.lib.project.errors import run_stage
 from stages.lib.project.files import whole_folder, write_json
 from stages.lib.project.params import load_params
 from stages.lib.quality.variant_answers import compare_variants, primary, rank_correlations
-from stages.lib.results.summary import read_pairs, read_report, runtime_speedups, unavailable_variants, variant_rows
+from stages.lib.results.summary import (
+    definition,
+    read_pairs,
+    read_report,
+    runtime_speedups,
+    unavailable_variants,
+    variant_rows,
+)
 
 METRICS_KEYS = (
     "label",
@@ -51,6 +58,7 @@ def main() -> None:
     comparisons = compare_variants(qualities, params.quality)
     model = {"name": params.model, "label": params.chosen_model.label}
     joined = {"variants": rows, "unavailable": unavailable, "runtimes": runtimes, "pairs": pairs}
+    joined["definitions"] = {variant.name: definition(variant) for variant in variants}
     joined["comparisons"] = comparisons
     joined["primary"] = primary(qualities, params.baseline, params.quality)
     joined["agreement"] = rank_correlations(qualities, params.baseline)

@@ -420,13 +420,13 @@ def _summary(folder: Path, variants: dict, generated: dict) -> dict:
             pairs.append({"reference": reference, "variant": name, **_statistics(rows), "per_image": rows})
     rows = [
         {"variant": name, "label": variants[name]["label"], "compression": sizes["fp32"] / sizes[name]}
-        | {"definition": definition(variant_of(name=name, **variants[name]))}
         for name in names
     ]
     return {
         "model": {"name": "embedded", "label": "Embedded"},
         "baseline": "fp32",
         "variants": rows,
+        "definitions": {name: definition(variant_of(name=name, **variants[name])) for name in names},
         "runtimes": {},
         "unavailable": [],
         "comparisons": compare_variants(qualities, settings),

@@ -107,7 +107,8 @@ def _load(folder: Path, key: str, label: str, params: Params) -> ComparedModel |
     if summary["baseline"] != params.baseline:
         return Missing(key, label, "baseline")
     rows = {row["variant"]: row for row in summary["variants"]}
-    same = {name: item for name, item in params.variants.items() if _definition(rows.get(name)) == definition(item)}
+    known = summary.get("definitions", {})  # records of an earlier version have none
+    same = {name: item for name, item in params.variants.items() if known.get(name) == definition(item)}
     kinds = ("size", "timing", "quality")
     if params.baseline not in same or not all((folder / k / f"{n}.json").is_file() for k in kinds for n in same):
         return Missing(key, label, "incomplete")
@@ -132,10 +133,6 @@ def _load(folder: Path, key: str, label: str, params: Params) -> ComparedModel |
         sensitivity=_measured({name: read_json(path) for name, path in paths.items() if path.is_file()}),
         redefined=tuple(row["label"] for name, row in rows.items() if name in params.variants and name not in same),
     )
-
-
-def _definition(row: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return row.get("definition") if row else None
 
 
 def _measured(sensitivity: Mapping[str, Any]) -> dict[str, Any]:

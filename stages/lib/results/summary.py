@@ -75,7 +75,6 @@ def variant_rows(params: Params, variants: list[Variant], environment: Path, rep
                 "weights": variant.weights,
                 "stored_dtype": variant.stored_dtype,
                 "simulated": variant.simulated,
-                "definition": definition(variant),
                 "device": listing["device"],
                 "compute": listing["compute"],
                 "compression": compression(baseline_size, size),
