@@ -56,7 +56,7 @@ def collect(
     from stages.lib.generation.noise import initial_latents
     from stages.lib.generation.safety import decide
     from stages.lib.generation.sampling import generate_image
-    from stages.lib.models.call_arguments import noise_shape
+    from stages.lib.models.call_arguments import named_failure, noise_shape
     from stages.lib.models.watch import Watch
 
     shape = noise_shape(pipeline, arguments)[1:]
@@ -64,9 +64,11 @@ def collect(
     found: dict[str, list[NetworkCall]] = {}
     for prompt in tqdm(prompts, desc="calibrate", unit="image", mininterval=1, disable=None):
         watch = Watch(keep=True)
-        with watch.watching(pipeline):
+        with named_failure(pipeline, arguments, watch), watch.watching(pipeline):
             noise = initial_latents(shape, prompt.seed)
-            decide(pipeline, generate_image(pipeline, "FP32", prompt.prompt, noise, prompt.seed, arguments))
+            image = generate_image(pipeline, "FP32", prompt.prompt, noise, prompt.seed, arguments)
+            check_size(image.size, arguments)
+            decide(pipeline, image)
         for name, calls in watch.calls.items():
             kept = range(len(calls))
             if any(seen.step for seen in calls[:-1]):  # called in every step
@@ -75,6 +77,16 @@ def collect(
                 replace(calls[number].call, used=tuple(sorted(calls[number].used))) for number in kept
             )
     return found
+
+
+def check_size(made: tuple[int, int], arguments: dict[str, Any]) -> None:
+    """UserError unless an image of `made` pixels, width and height, is as large as `arguments` say, if they do."""
+    asked = tuple(arguments.get(side) or length for side, length in zip(("width", "height"), made, strict=True))
+    if asked != made:
+        raise UserError(
+            f"{PARAMS_FILE}: the model's `arguments` ask for images of {asked[0]} x {asked[1]}, but the pipeline makes "
+            f"{made[0]} x {made[1]}: give height and width, both, as multiples of what it takes"
+        )
 
 
 def main() -> None:

@@ -51,7 +51,8 @@ class Painter:
         noise = read_noise(self.noise, seed.id)
         rgb = np.asarray(generate_image(self.pipeline, self.name, text.prompt, noise, seed.seed, self.arguments))
         path = Path(self.name) / f"{id}.png"
-        return StoredImage(path, id, text.kind, text.prompt, seed.seed, rgb_sha256(rgb), flagged=False), rgb
+        names = {"id": id, "kind": text.kind, "prompt": text.prompt, "seed": seed.seed, "read": text.prompt}
+        return StoredImage(path, **names, sha256=rgb_sha256(rgb), flagged=False), rgb
 
     def generate_all(self, prompts: list[Prompt], texts: list[Prompt], seeds: list[Prompt]) -> list[Judged]:
         """One image per prompt."""

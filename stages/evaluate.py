@@ -74,7 +74,7 @@ def compare_all(
     from stages.lib.quality.variant_reports import appearance_of, quality_of
 
     clip = find_clip(base)
-    words = clip and Words.read([image.prompt for image in sets.images[params.baseline].values()], clip)
+    words = clip and Words.read([image.read for image in sets.images[params.baseline].values()], clip)
     prompts, features = joined(with_progress(batches, len(sets.ids)))
     reports = []
     for variant in variants:

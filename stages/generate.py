@@ -33,8 +33,9 @@ PNG_EFFORT = 3  # of 9; a third of the time of the usual 6, and an eighth more b
 
 def generate_all(
     recipe: Recipe, prompts: list[Prompt], pool: WorkerPool, folder: Path, trajectories: int = 0
-) -> list[dict]:
-    """Generate each prompt into `folder`, few in memory at a time; the entries of images.json, in order.
+) -> tuple[list[dict], dict]:
+    """Generate each prompt into `folder`, few in memory at a time; the entries of images.json, in order, and how the
+    denoiser was called for the last of them.
 
     The latents of the first `trajectories` prompts after every step are stored beside the images.
     """
@@ -57,10 +58,11 @@ def generate_all(
                 "seed": prompt.seed,
                 "sha256": rgb_sha256(generated.rgb),
                 **margin_fields(generated.decision),
+                **generated.seen.reading(),
             }
         )
     write_trajectories(folder, recorded)
-    return entries
+    return entries, generated.seen.denoising()
 
 
 def main() -> None:
@@ -86,13 +88,16 @@ def main() -> None:
     recipe = Recipe(arguments.model, variant, device, arguments.noise, call)
     pool = generation_pool(arguments.model, variant, device, len(prompts))
     with whole_folder(arguments.output) as folder:
-        entries = generate_all(recipe, prompts, pool, folder, params.quality.trajectory_prompts)
+        entries, denoising = generate_all(recipe, prompts, pool, folder, params.quality.trajectory_prompts)
         work = {"threads": pool.threads, "processes": pool.processes}
-        write_json(folder / LISTING, {**listing, **work, "per_image": entries})
-    flagged = sum(entry["flagged"] for entry in entries)
+        write_json(
+            folder / LISTING, {**listing, **work, "arguments": call, "denoising": denoising, "per_image": entries}
+        )
+    flagged, cut = sum(entry["flagged"] for entry in entries), sum("cuts" in entry for entry in entries)
+    longer = f"{cut} prompts longer than a text encoder takes, " if cut else ""
     print(
         f"generate: {variant.label}, {len(entries)} images on {device}, {flagged} flagged by the safety checker, "
-        f"{arguments.took}"
+        f"{longer}{arguments.took}"
     )
 
 

@@ -200,6 +200,40 @@ def test_a_single_file_of_another_family_is_refused(tiny_kind, tmp_path, monkeyp
     assert not Path("base").exists()
 
 
+@pytest.mark.parametrize(
+    ("tensors", "said"),
+    [
+        (["double_blocks.0.img_attn.norm.key_norm.scale"], "which diffusers takes for flux-schnell"),
+        (
+            ["unet.down_blocks.0.attn.to_q.lora_A.weight"],
+            "it looks like a LoRA, which `adapters` of another model names",
+        ),
+        (["first_stage_model.decoder.conv_in.weight"], "and a file with all its networks in `path`"),
+    ],
+)
+def test_a_file_that_is_something_else_says_what(tiny_kind, tmp_path, monkeypatch, tensors, said):
+    """Protects a user from looking for what is wrong with configurations."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tiny_kind("sd15"), "config", ignore=shutil.ignore_patterns("*.safetensors"))
+    path = tmp_path / "mine.safetensors"
+    save_file({name: torch.zeros(4, 4) for name in tensors}, path)
+    with pytest.raises(UserError, match=said):
+        write_base(file_model(path, "config"), "mine", path, Path("base"))
+
+
+def test_a_tensor_that_is_missing_is_found_when_the_model_is_brought(tiny_kind, tmp_path):
+    """Protects against a network that is filled with random numbers, and names the user's folder."""
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_kind("sd15"), folder)
+    path = folder / "unet/diffusion_pytorch_model.safetensors"
+    state = load_file(path)
+    del state["conv_in.bias"]
+    save_file(state, path, metadata={"format": "pt"})
+    model = FolderModel(label="Mine", source="folder", path="model")
+    with pytest.raises(UserError, match=f"{folder}/unet: tensor 'conv_in.bias' is missing: bring the model again"):
+        write_base(model, "mine", folder, tmp_path / "base")
+
+
 def test_a_single_file_needs_configurations_and_safetensors(tiny_kind, tmp_path, monkeypatch):
     """Protects the machine from pickle, and a user from a wrong path."""
     monkeypatch.chdir(tmp_path)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from stages.calibrate import collect
 from stages.lib.models.assembly import assemble
 from stages.lib.models.call_arguments import call_arguments, noise_shape
 from stages.lib.models.calls import EMBED, bind, run, tensors_in
@@ -18,6 +19,7 @@ from stages.lib.models.kinds import ROLES, kind_of, kind_of_index
 from stages.lib.models.pipelines import check_pipeline_folder
 from stages.lib.models.watch import Replay, Watch, around_calls, networks_of
 from stages.lib.project.errors import UserError
+from stages.lib.project.prompts import Prompt
 from tests.tiny_models import ARGUMENTS, KINDS
 
 GENERAL = {"num_inference_steps": 3, "guidance_scale": 7.5}
@@ -94,6 +96,25 @@ def test_a_value_that_the_pipeline_refuses_is_one_message(height, says, tiny_kin
         noise_shape(loaded(tiny_kind("sd15-unchecked")), {"height": height, "width": 32})
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"num_inference_steps": 0}, "it fails .ZeroDivisionError"),
+        ({"clip_skip": 9}, "it fails .IndexError"),
+        ({"height": 48}, "ask for images of 32 x 48, but the pipeline makes 32 x 32: give height and width, both"),
+    ],
+)
+def test_what_a_pipeline_fails_with_names_step_and_network(arguments, says, tiny_kind):
+    """Protects a user from a traceback of diffusers, also of a class that nobody has tried, and from a size that
+    Stable Diffusion ignores."""
+    pipeline, prompts = loaded(tiny_kind("sd15-unchecked")), [Prompt("a", "a cat", "x", "low", 1, "s")]
+    with pytest.raises(UserError, match=says):
+        collect(pipeline, prompts, {"num_inference_steps": 2} | arguments, 1, 0)
+    pipeline.unet.conv_in = torch.nn.Conv2d(5, 16, 3)
+    with pytest.raises(UserError, match="it fails in step 1, unet .RuntimeError"):
+        collect(pipeline, prompts, {"num_inference_steps": 2}, 1, 0)
+
+
 def test_a_call_is_named_by_the_parameters_of_the_network():
     """Protects graphs and files, whose inputs have these names."""
     from tests.tiny_models import unet
@@ -140,8 +161,8 @@ def test_arguments_are_those_that_the_pipeline_takes():
 
 def test_a_pipeline_that_takes_no_noise_is_refused():
     """Protects against formats that are compared on different noise."""
-    with pytest.raises(UserError, match="takes no `latents`"):
-        call_arguments(diffusers.IFPipeline, GENERAL, {}, "mine")
+    with pytest.raises(UserError, match="m/model_index.json: '_class_name' is 'IFPipeline', which takes no latents"):
+        kind_of_index({"_class_name": "IFPipeline"}, [], "m").pipeline_class()
 
 
 def test_components_are_chosen_by_role_or_by_name():

@@ -129,8 +129,10 @@ def test_half_precision_is_taken_where_it_is_asked_for():
     sharded = [path for path in SD15 if path != UNET] + ["unet/diffusion_pytorch_model-00001-of-00002.safetensors"]
     with pytest.raises(UserError, match="bring the complete model, or take its fp16 files with `variant: fp16`"):
         needed_of(sharded)
-    with pytest.raises(UserError, match="no fp16 weights of component 'unet': remove `variant: fp16`"):
-        needed_of([path for path in SD15 if "unet/" not in path or "fp16" not in path], "fp16")
+    plain = [path for path in SD15 if "unet/" not in path or "fp16" not in path]  # the others have both
+    assert needed_of(plain, "fp16")[UNET] == UNET
+    with pytest.raises(UserError, match="here has no fp16 weights: remove `variant: fp16`"):
+        needed_of([path for path in SD15 if "fp16" not in path], "fp16")
 
 
 def test_shards_of_half_precision_are_copied_with_an_index_that_names_them(model, tmp_path):
@@ -186,13 +188,44 @@ def test_a_safety_checker_without_its_feature_extractor_is_refused(model):
     assert "has a safety checker and no feature_extractor" in message(model)
 
 
-@pytest.mark.parametrize("component", ["unet", "text_encoder"])
+@pytest.mark.parametrize(
+    ("kind", "component"), [("sdxl", "text_encoder_2"), ("sdxl", "tokenizer"), ("sd3", "text_encoder_3")]
+)
+def test_a_component_that_the_index_names_is_not_left_out_silently(tiny_kind, tmp_path, kind, component):
+    """Protects images of SDXL from being those of one of its text encoders; who means it writes it into the index."""
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_kind(kind), folder)
+    shutil.rmtree(folder / component)
+    said = message(folder)
+    assert f"has no component '{component}'" in said and "or write [null, null] for it into model_index.json" in said
+
+
+def test_a_component_that_the_class_does_not_have_names_the_class(tiny_kind, tmp_path):
+    """Protects SDXL from being taken for Stable Diffusion 1."""
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_kind("sdxl"), folder)
+    path = folder / "model_index.json"
+    index = json.loads(path.read_text(encoding="utf-8")) | {"_class_name": "StableDiffusionPipeline"}
+    path.write_text(json.dumps(index), encoding="utf-8")
+    assert "'_class_name' is 'StableDiffusionPipeline', which has no component 'text_encoder_2': write" in message(
+        folder
+    )
+
+
+def test_a_folder_with_one_file_of_weights_says_how_to_name_it(tmp_path):
+    """Protects the owner of a fine-tune that is one file, in a folder."""
+    (tmp_path / "dreamy.safetensors").touch()
+    assert "if all weights are in dreamy.safetensors, write `source: file`" in message(tmp_path)
+
+
+@pytest.mark.parametrize("component", ["unet", "text_encoder", "scheduler"])
 def test_a_component_that_the_index_leaves_null_is_missed_where_nothing_else_has_its_role(model, component):
     """Protects against a pipeline that cannot generate."""
     index = json.loads((model / "model_index.json").read_text(encoding="utf-8"))
     index[component] = [None, None]
     (model / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
-    assert "has no network that denoises" in message(model) or "has no text encoder" in message(model)
+    what = {"unet": "network that denoises", "text_encoder": "text encoder", "scheduler": "scheduler"}
+    assert f"has no {what[component]}: " in message(model)
 
 
 @pytest.mark.parametrize(

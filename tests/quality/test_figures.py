@@ -16,7 +16,8 @@ def item(number: int, side: int = 16) -> tuple:
     rng = np.random.default_rng(number)
     before = rng.integers(0, 200, (side, side, 3), dtype=np.uint8)
     names = [
-        StoredImage(Path(f"{kind}/{number}.png"), str(number), "kind", "a cat", number, "", False) for kind in "rp"
+        StoredImage(Path(f"{kind}/{number}.png"), str(number), "kind", "a cat", number, "", False, "a cat")
+        for kind in "rp"
     ]
     return *names, before, before + np.uint8(number % 5)
 

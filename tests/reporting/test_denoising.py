@@ -4,9 +4,15 @@ import json
 
 import pytest
 
+from stages.lib.generation.noise import initial_latents
+from stages.lib.generation.observation import observing, whole_words
+from stages.lib.generation.sampling import generate_image
+from stages.lib.models.call_arguments import call_arguments, noise_shape
+from stages.lib.models.components import load_pipeline
 from stages.lib.models.kinds import kind_of
 from stages.lib.project.params import load_params
 from stages.lib.reporting.denoising import denoising_values, prediction_of
+from tests.tiny_models import ARGUMENTS
 from tools.catalogue import extracted
 
 
@@ -20,7 +26,7 @@ from tools.catalogue import extracted
     ],
 )
 def test_theory_follows_the_model(kind, says, tiny_kind):
-    found = denoising_values(tiny_kind(kind), load_params())
+    found = denoising_values(tiny_kind(kind), load_params(), {"per_image": []}, str)
     assert {key: found[key] for key in says} == says
 
 
@@ -41,9 +47,51 @@ def test_the_arguments_are_those_of_the_call(tiny_kind):
     own = {"guidance_scale": 0.0, "num_inference_steps": 2, "height": 32, "negative_prompt": "dull"}
     model = params.chosen_model.model_copy(update={"arguments": own})
     params = params.model_copy(update={"models": {**params.models, params.model: model}})
-    call = denoising_values(tiny_kind("sd15"), params)["call"]
-    assert (call["guidance_scale"], call["num_inference_steps"]) == (0.0, 2)
-    assert call["others"] == 'height = 32, negative_prompt = "dull"'
+    found = denoising_values(tiny_kind("sd15"), params, {"per_image": []}, str)
+    assert found["guidance_words"] == "guidance scale 0"
+    assert found["call"]["others"] == 'height = 32, negative_prompt = "dull"'
+
+
+@pytest.mark.parametrize(
+    ("kind", "guidance", "words", "predictions"),
+    [
+        ("sd15", "twice", "guidance scale 7.5", 6),
+        ("lcm", "inside", "guidance scale 7.5", 2),
+        ("flux", "inside", "guidance scale 7.5", 2),
+        ("flux-schnell", "none", "no guidance", 2),
+        ("qwen-image", "twice", "guidance scale 4", 4),
+    ],
+)
+def test_guidance_is_what_the_run_saw(kind, guidance, words, predictions, tiny_kind):
+    """Protects the owner of FLUX from being told that it predicts twice, and of Qwen-Image from a scale it ignores."""
+    folder = tiny_kind(kind)
+    pipeline, denoisers = load_pipeline(folder), kind_of(folder).of_role("denoiser")
+    general = {"num_inference_steps": 2, "guidance_scale": 7.5}
+    arguments = call_arguments(type(pipeline), general, ARGUMENTS.get(kind, {}), kind)
+    noise = initial_latents(noise_shape(pipeline, arguments)[1:], 1)
+    prompt = "a very detailed picture, " * 8 + "a cat"
+    with observing(pipeline, denoisers, prompt) as seen:
+        generate_image(pipeline, kind, prompt, noise, 1, arguments)
+    entry = {"id": "cat"} | seen.reading()
+    listing = {"arguments": arguments, "denoising": seen.denoising(), "per_image": [entry]}
+    found = denoising_values(folder, load_params(), listing, str)
+    assert (found["guidance"], found["guidance_words"], found["seen"]["predictions"]) == (guidance, words, predictions)
+    assert found["seen"]["latents"][1] == pipeline.vae.config.get("latent_channels", 4)
+    if kind == "flux":  # a CLIP for 36 tokens, and of the other one as many as its argument says
+        assert [(cut["component"], cut["limit"]) for cut in found["cut_by"]] == [
+            ("text_encoder", 36),
+            ("text_encoder_2", 16),
+        ]
+        assert prompt.startswith(entry["read"]) and len(entry["read"]) < len(prompt) and "cat" not in entry["read"]
+    if kind == "qwen-image":
+        assert "read" not in entry and found["cuts"] == {}
+
+
+def test_what_was_read_ends_with_a_word():
+    """Protects attributes from a word that begins as another one does."""
+    assert whole_words("a cat in a cathedral", 14) == "a cat in a"
+    assert whole_words("a cat in", 5) == "a cat" and whole_words("a cat", 5) == "a cat"
+    assert whole_words("\u732b\u72ac\u9ce5", 2) == "\u732b\u72ac"
 
 
 def test_no_text_takes_the_denoiser_for_a_u_net():

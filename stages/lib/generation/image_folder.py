@@ -15,7 +15,10 @@ LISTING = "images.json"
 
 @dataclass(frozen=True)
 class StoredImage:
-    """One generated image. `flagged` is the safety checker's opinion, which never changed the image."""
+    """One generated image. `flagged` is the safety checker's opinion, which never changed the image.
+
+    `read` is what the text encoders read of the prompt.
+    """
 
     path: Path
     id: str
@@ -24,6 +27,7 @@ class StoredImage:
     seed: int
     sha256: str
     flagged: bool
+    read: str
 
 
 def rgb_sha256(rgb: np.ndarray) -> str:
@@ -62,6 +66,7 @@ def read_images(folder: Path) -> dict[str, StoredImage]:
                 seed=item["seed"],
                 sha256=item["sha256"],
                 flagged=item["flagged"],
+                read=item.get("read", item["prompt"]),
             )
             for item in read_listing(folder)["per_image"]
         ]

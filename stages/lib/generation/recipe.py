@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from stages.lib.formats import BACKENDS
 from stages.lib.formats.shared.loaded_size import loaded_bytes
 from stages.lib.generation.noise import initial_latents, read_noise
+from stages.lib.generation.observation import Observation, observing
 from stages.lib.generation.safety import Decision, decide
 from stages.lib.generation.sampling import generate_image, quiet_safety_checker, use_deterministic_algorithms
 from stages.lib.generation.step_latents import Recorder
+from stages.lib.models.kinds import kind_of
 from stages.lib.project.memory import PROCESS_BYTES
 from stages.lib.project.params import Variant
 from stages.lib.project.prompts import SEED_LIMIT, Prompt
@@ -36,12 +38,13 @@ class Order:
 @dataclass(frozen=True)
 class Generated:
     """One image: its pixels, uint8 (H, W, 3), the latents after every step, FP32 (steps, ...), if they were to be
-    recorded, and what the safety checker says."""
+    recorded, what the safety checker says, and what was seen meanwhile."""
 
     id: str
     rgb: "np.ndarray"
     latents: "np.ndarray | None"
     decision: Decision
+    seen: Observation
 
 
 @dataclass(frozen=True)
@@ -69,10 +72,11 @@ class Recipe:
         if order.other_seed:
             seed = (seed + OTHER_SEED) % SEED_LIMIT
             noise = initial_latents(tuple(noise.shape[1:]), seed)
-        words = self.variant.name, order.prompt.prompt
-        image = generate_image(pipeline, *words, noise, seed, self.arguments, recorder)
+        text, denoisers = order.prompt.prompt, kind_of(self.model).of_role("denoiser")
+        with observing(pipeline, denoisers, text) as seen:
+            image = generate_image(pipeline, self.variant.name, text, noise, seed, self.arguments, recorder)
         found = None if recorder is None else recorder.stacked()
-        return Generated(order.prompt.id, np.asarray(image), found, decide(pipeline, image))
+        return Generated(order.prompt.id, np.asarray(image), found, decide(pipeline, image), seen)
 
     def generate_all(self, orders: Sequence[Order], pool: WorkerPool) -> Iterator[Generated]:
         """The images in the order of `orders`, by `pool`, few in memory at a time."""

@@ -55,6 +55,8 @@ def write_base(model: FolderModel | HubModel | FileModel, key: str, source: Path
             check_pipeline_folder(folder)
             load_companions(folder)
             return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    except UserError as error:  # of what was written for a while, but is the user's
+        raise UserError(str(error).replace(str(folder), str(source))) from None
     except OSError as error:
         raise UserError(f"cannot write {output} from {source}: {cause_of(error, output.parent)}") from None
 

@@ -5,14 +5,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from stages.lib.project.errors import UserError, first_line
+from stages.lib.project.errors import UserError, first_line, limit_reached
 from stages.lib.project.params import PARAMS_FILE, Params
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
+    from stages.lib.models.watch import Watch
+
 # What this project gives a pipeline itself, or what no file can say.
 OWN = ("self", "prompt", "latents", "generator", "output_type", "return_dict", "num_images_per_prompt")
+FAILURES = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 NO_DATA = ("callback", "embeds", "image", "kwargs", "args", "mask")
 
 
@@ -22,14 +25,9 @@ def call_arguments(
     """Those of `general` (params.yaml's `generation`) that the pipeline takes, overruled by `own`.
 
     `own` is `models.<key>.arguments`: one of them that the pipeline does not take is a UserError that lists those it
-    does. A pipeline that cannot be given noise is a UserError, too.
+    does.
     """
     parameters = inspect.signature(pipeline_class.__call__).parameters
-    if "latents" not in parameters:
-        raise UserError(
-            f"a {pipeline_class.__name__} takes no `latents`, so that formats could not be compared on the same noise: "
-            f"choose another model in {PARAMS_FILE}, key 'model'"
-        )
     legal = [name for name in parameters if name not in OWN and not any(word in name for word in NO_DATA)]
     strange = next((name for name in own if name not in legal), None)
     if strange is not None:
@@ -43,6 +41,30 @@ def call_arguments(
 def arguments_of(params: Params, pipeline_class: type) -> dict[str, Any]:
     """What a pipeline of the chosen model is called with, as params.yaml says."""
     return call_arguments(pipeline_class, params.general_arguments, params.chosen_model.arguments, params.model)
+
+
+@contextmanager
+def named_failure(
+    pipeline: "DiffusionPipeline", arguments: Mapping[str, Any], watch: "Watch | None" = None
+) -> Iterator[None]:
+    """Whatever a pipeline that is called in the block fails with is a UserError: an argument's value, or a part of it.
+
+    `watch` knows in which step, and in which component.
+    """
+    try:
+        yield
+    except FAILURES as error:
+        if limit_reached(error):
+            raise
+        said = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+        place = f" in step {len(watch.latents) + 1}, {watch.running or 'between networks'}" if watch else ""
+        absent = ", ".join(name for name, part in pipeline.components.items() if part is None)
+        without = f"; the model has no {absent}" if absent and "NoneType" in str(error) else ""
+        raise UserError(
+            f"a {type(pipeline).__name__} does not generate from a prompt and {said}: it fails{place} "
+            f"({type(error).__name__}: {first_line(error)[:200]}{without}): change these in {PARAMS_FILE}, `arguments` "
+            "of the model, or choose another text-to-image model, key 'model'"
+        ) from None
 
 
 class _Found(Exception):
@@ -75,15 +97,8 @@ def noise_shape(pipeline: "DiffusionPipeline", arguments: Mapping[str, Any]) -> 
     """
     shapes: list[tuple[int, ...]] = []
     if hasattr(pipeline, "prepare_latents"):
-        try:
-            with _stopped_at_noise(pipeline, shapes):
-                pipeline(prompt="", **arguments)
-        except (TypeError, ValueError, AttributeError) as error:  # an argument's value, or an image that it needs
-            said = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-            raise UserError(
-                f"a {type(pipeline).__name__} does not generate from a prompt and {said} ({first_line(error)[:200]}): "
-                f"change these in {PARAMS_FILE}, `arguments` of the model, or choose a text-to-image model, key 'model'"
-            ) from None
+        with named_failure(pipeline, arguments), _stopped_at_noise(pipeline, shapes):
+            pipeline(prompt="", **arguments)
     if not shapes:
         raise UserError(
             f"a {type(pipeline).__name__} prepares no noise of its own, so that formats could not be compared on the "

@@ -138,6 +138,8 @@ def use_current_names(folder: Path, component: str) -> bool:
                 f"{current[name].numel()}: bring both from the same model"
             )
     if current.keys() >= stored.keys():
+        if current.keys() > stored.keys():
+            load_component(folder, component, stored_float_dtype(folder, component))  # tells whether one is missing
         return False
     state = load_component(folder, component, stored_float_dtype(folder, component)).state_dict()
     state = {name: tensor.clone() for name, tensor in state.items()}

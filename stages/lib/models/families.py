@@ -11,6 +11,8 @@ CHECKERS = re.compile(r"SafetyChecker$")
 TEXT_ENCODER = "text_encoder"
 # Networks that serve images given as prompts: generation from text never calls them.
 IDLE = ("image_encoder",)
+# Classes of components that a model may lack though its index names them: they change no image.
+SPARABLE = re.compile(r"(SafetyChecker|FeatureExtractor|Processor(Fast|Pil)?)$")
 # What a component without weights is read from, by the end of its class: all files of one of the sets.
 READ_FROM = {
     "Scheduler": [{"scheduler_config.json"}],
@@ -29,6 +31,11 @@ RENAMED = {"CLIPFeatureExtractor": "CLIPImageProcessor"}
 
 # Arguments of networks that keep FP32 where all else is cast to fewer bits: positions, times, sizes, finished images.
 EXACT_ARGUMENTS = re.compile(r"(^|_)(ids|timesteps?|sigmas?|guidance|rotary_emb|t|images)$")
+
+# Arguments by which a denoiser is given the guidance scale: it then predicts once in a step.
+GUIDANCE_INPUTS = ("guidance", "timestep_cond")
+# The argument of a call that is the guidance scale where there are two; the other one is such an input.
+TRUE_GUIDANCE = "true_cfg_scale"
 
 # Denoisers that take one row of times for all rows of a batch; others are given as many rows.
 ONE_TIME = re.compile(r"^UNet2DCondition")

@@ -106,7 +106,7 @@ class Kind:
         return found
 
     def pipeline_class(self) -> type:
-        """The class of the pipeline. One that diffusers does not have, or that takes no prompt, is a UserError."""
+        """The class of the pipeline. One that diffusers does not have, or that takes no prompt or noise, is refused."""
         import diffusers
 
         found = _member(diffusers, self.pipeline)
@@ -115,10 +115,11 @@ class Kind:
                 f"{self.where}/{MODEL_INDEX}: '_class_name' is '{self.pipeline}', which diffusers "
                 f"{diffusers.__version__} does not have: install a version that has it, or choose another model"
             )
-        if "prompt" not in inspect.signature(found.__call__).parameters:
-            raise UserError(
-                f"{self.where}/{MODEL_INDEX}: '_class_name' is '{self.pipeline}', which takes no prompt: {REMEDY}"
-            )
+        for name in ("prompt", "latents"):  # without the latter, formats could not be compared on the same noise
+            if name not in inspect.signature(found.__call__).parameters:
+                raise UserError(
+                    f"{self.where}/{MODEL_INDEX}: '_class_name' is '{self.pipeline}', which takes no {name}: {REMEDY}"
+                )
         return found
 
 
@@ -167,7 +168,11 @@ def kind_of(folder: Path) -> Kind:
     """The kind of pipeline in `folder`. A missing or broken index is a UserError."""
     path = folder / MODEL_INDEX
     if not path.is_file():
-        raise UserError(f"{folder} has no {MODEL_INDEX}: {REMEDY}")
+        single = next((item.name for item in sorted(folder.glob("*.safetensors"))), None)
+        remedy = (
+            f"; if all weights are in {single}, write `source: file` with its path and a `config`" if single else ""
+        )
+        raise UserError(f"{folder} has no {MODEL_INDEX}: {REMEDY}{remedy}")
     return kind_of_index(
         read_mapping(path, AGAIN), (item.name for item in folder.iterdir() if item.is_dir()), str(folder)
     )

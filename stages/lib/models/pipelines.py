@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from stages.lib.models.families import READ_FROM
+from stages.lib.models.families import IDLE, READ_FROM, SPARABLE
 from stages.lib.models.kinds import AGAIN, MODEL_INDEX, REMEDY, Kind, kind_of
 from stages.lib.project.documents import read_mapping
 from stages.lib.project.errors import UserError
@@ -43,11 +43,14 @@ def needed_files(paths: Iterable[str], kind: Kind, variant: str | None = None) -
     """Of all `paths` in a model, those that the pipeline loads, by the name that they are brought under, sorted.
 
     For each network exactly one set of safetensors is chosen: the one with plain names; files of `fp16`, which are
-    brought under plain names, where there is no other, or where `variant` asks for them. What is missing, only there as
-    pickle, or code is a UserError.
+    brought under plain names, where there is no other, or where `variant` asks and there are some. What is missing,
+    only there as pickle, or code is a UserError.
     """
     paths = set(paths)
     needed = configuration_files(paths, kind)
+    halves = [_weight_set(_inside(component, paths), HALF) for component in kind.networks]
+    if variant == HALF and not any(halves):
+        raise UserError(f"{kind.where} has no {HALF} weights: remove `variant: {HALF}` in {PARAMS_FILE}")
     for component in kind.networks:
         needed |= _weight_files(component, paths, kind.where, variant)
     return dict(sorted(needed.items()))
@@ -125,12 +128,21 @@ def check_kind(kind: Kind) -> None:
     """Raise a UserError unless every class is known and every component is there that generation cannot do without."""
     pipeline = kind.pipeline_class()
     needed, others = pipeline._get_signature_keys(pipeline)
-    for name in needed:
-        if name not in (*kind.parts, *kind.null, *pipeline._optional_components, *others):
+    absent = {name for name in needed if name not in (*kind.parts, *kind.null, *pipeline._optional_components, *others)}
+    absent |= {name for name, entry in kind.missing.items() if name not in IDLE and not SPARABLE.search(entry[1])}
+    for name in sorted(absent):
+        null = (
+            f", or write [null, null] for it into {MODEL_INDEX} if it generates without" if name in kind.missing else ""
+        )
+        raise UserError(f"{kind.where} has no component '{name}' of a {kind.pipeline}: bring the complete model{null}")
+    for name in kind.parts:
+        if name not in (*needed, *others):
             raise UserError(
-                f"{kind.where} has no component '{name}', without which a {kind.pipeline} does not generate: bring the "
-                "complete model"
+                f"{kind.where}/{MODEL_INDEX}: '_class_name' is '{kind.pipeline}', which has no component '{name}': "
+                "write the class of the model there, or remove the component"
             )
+    if not any(name for name in kind.companions if kind.parts[name][1].endswith("Scheduler")):
+        raise UserError(f"{kind.where} has no scheduler: bring the complete model")
     for role, what in (("denoiser", "network that denoises"), ("text_encoders", "text encoder")):
         if not kind.of_role(role):
             raise UserError(f"{kind.where} has no {what}: {REMEDY}")
@@ -154,9 +166,9 @@ def disable_progress_bars() -> None:
 
 def _weight_files(component: str, paths: set[str], where: str, variant: str | None) -> dict[str, str]:
     """The one safetensors file of a network, or its shards with their index, by their plain names."""
-    inside = {path.partition("/")[2] for path in paths if path.startswith(f"{component}/")}
+    inside = _inside(component, paths)
     plain, half = _weight_set(inside, ""), _weight_set(inside, HALF)
-    chosen = half if variant == HALF or not plain else plain
+    chosen = half if (variant == HALF and half) or not plain else plain
     lost = sorted(f"{component}/{name}" for name in chosen.values() if name not in inside)
     if lost:
         complete = chosen is plain and half and inside.issuperset(half.values())
@@ -164,10 +176,6 @@ def _weight_files(component: str, paths: set[str], where: str, variant: str | No
         raise UserError(f"{where} lacks {', '.join(lost)}: bring the complete model{other}")
     if chosen:
         return {f"{component}/{name}": f"{component}/{source}" for name, source in chosen.items()}
-    if variant == HALF and plain:
-        raise UserError(
-            f"{where} has no {HALF} weights of component '{component}': remove `variant: {HALF}` in {PARAMS_FILE}"
-        )
     pickles = sorted(f"{component}/{name}" for name in inside if name.endswith(_PICKLE_SUFFIXES))
     if pickles:
         raise UserError(
@@ -176,6 +184,10 @@ def _weight_files(component: str, paths: set[str], where: str, variant: str | No
             "(`save_pretrained` of diffusers writes safetensors)"
         )
     raise UserError(f"{where} has no safetensors with the weights of component '{component}': bring the complete model")
+
+
+def _inside(component: str, paths: Iterable[str]) -> set[str]:
+    return {path.partition("/")[2] for path in paths if path.startswith(f"{component}/")}
 
 
 def _weight_set(names: set[str], variant: str) -> dict[str, str]:

@@ -1,9 +1,10 @@
 """All weights of a model in one safetensors file, as many fine-tunes are published: made a pipeline folder."""
 
 from pathlib import Path
+from typing import Any
 
 from stages.lib.models.kinds import kind_of
-from stages.lib.models.pipelines import check_kind, listed_files
+from stages.lib.models.pipelines import ADAPTER, check_kind, listed_files
 from stages.lib.project.errors import UserError
 from stages.lib.project.sections import FileModel
 
@@ -50,6 +51,7 @@ def write_pipeline_of_file(path: Path, config: Path, out: Path) -> None:
     try:
         with safe_open(path, framework="pt") as file:
             dtypes = [file.get_slice(name).get_dtype() for name in file.keys()]  # noqa: SIM118 - not a dictionary
+            family = family_of(file)
         stored = {"F16": torch.float16, "BF16": torch.bfloat16}.get(max(set(dtypes), key=dtypes.count), torch.float32)
         pipeline = kind.pipeline_class().from_single_file(
             str(path), config=str(config), local_files_only=True, dtype=stored
@@ -59,12 +61,26 @@ def write_pipeline_of_file(path: Path, config: Path, out: Path) -> None:
     except (SingleFileComponentError, AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise UserError(
-            f"{path} is not the weights of a {kind.pipeline} as {config} describes it ({reason[:200]}): name the "
-            "configurations of its own family in `config`"
+            f"{path} is not the weights of a {kind.pipeline} as {config} describes it ({reason[:200]}): {family}"
         ) from None
     pipeline.save_pretrained(out)
     if "safety_checker" in kind.parts:
         print("download: the file holds no safety checker, so that the model has none")
+
+
+def family_of(file: Any) -> str:
+    """What to do with an open file of weights that is not of the family it was taken for, by its tensors' names."""
+    from diffusers.loaders.single_file_utils import infer_diffusers_model_type
+
+    names = set(file.keys())
+    if any(ADAPTER.search(name) for name in names):
+        return "it looks like a LoRA, which `adapters` of another model names"
+    try:
+        family = infer_diffusers_model_type({name: file.get_slice(name) for name in names})
+    except (AttributeError, IndexError, KeyError, TypeError):  # of slices, which have no shape
+        family = "v1"
+    known = f", which diffusers takes for {family}," if family != "v1" else ""  # v1 is what it says of all others, too
+    return f"name the configurations of its own family{known} in `config`, and a file with all its networks in `path`"
 
 
 def files_of(path: Path, config: Path) -> list[Path]:

@@ -134,7 +134,7 @@ class Watch:
     """Calls of each network, and the latents and timestep of each scheduler step, while a block runs.
 
     `keep`: with what was given and answered, copied; else only times. `now_s`: the clock. `components`: those that are
-    looked at; all, if not given.
+    looked at; all, if not given. `running`: the one that is being called, also after it has failed.
     """
 
     def __init__(
@@ -147,6 +147,7 @@ class Watch:
         self.calls: dict[str, list[Seen]] = {}
         self.latents: list[torch.Tensor] = []
         self.timesteps: list[float] = []
+        self.running: str | None = None
 
     @contextmanager
     def watching(self, pipeline: "DiffusionPipeline") -> Iterator["Watch"]:
@@ -161,9 +162,11 @@ class Watch:
         self, networks: Mapping[str, nn.Module], name: str, entry: str, inner: Callable, args: tuple, options: dict
     ) -> Any:
         call = copied(bind(networks[name], entry, args, options)) if self.keep else None
+        self.running = name
         begin_s = self.now_s()
         answer = inner(*args, **options)
         time_s = self.now_s() - begin_s
+        self.running = None
         seen = Seen(call, copy.deepcopy(answer) if self.keep else None, time_s, len(self.latents))
         self.calls.setdefault(name, []).append(seen)
         return marked(answer, seen.used) if call and call.entry in ANSWERED else answer

@@ -103,7 +103,7 @@ def compare_sets(
     if clip is None:
         return compared, None
     reference, images = (np.concatenate([batch[side] for batch in seen], axis=1) for side in ("before", "after"))
-    words = Words.read([pair.image.prompt for pair in compared], clip)
+    words = Words.read([pair.image.read for pair in compared], clip)
     return compared, words.features(reference, images)
 
 

@@ -1,26 +1,36 @@
-"""How the model's images come about, for the chapters on theory and method: by its scheduler and its arguments."""
+"""How the model's images come about, for the chapters on theory and method: by its scheduler, and as the run saw it."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from stages.lib.models.families import TRUE_GUIDANCE
 from stages.lib.models.kinds import Kind, kind_of
 from stages.lib.project.params import Params
+from stages.lib.reporting.languages import Translate, number
 
 PREDICTIONS = {"v_prediction": "v", "flow_prediction": "flow", "sample": "image"}  # diffusers' words; others: noise
 
 
-def denoising_values(base: Path, params: Params) -> dict[str, Any]:
-    """`prediction` (noise, v, flow or image) and the name of the `denoiser` of the model in `base`; its `call`."""
-    kind = kind_of(base)
-    arguments = params.general_arguments | dict(params.chosen_model.arguments)
+def denoising_values(base: Path, params: Params, listing: Mapping[str, Any], _: Translate) -> dict[str, Any]:
+    """What templates say of generation with the model in `base`; `listing` is images.json of the baseline.
+
+    `prediction` (noise, v, flow or image), the `denoiser`, how often it was called (`seen`; None where nothing was
+    generated), its `guidance` and `call`, and which prompts are longer than a text encoder takes.
+    """
+    kind, arguments = kind_of(base), arguments_of(params, listing)
     others = {name: value for name, value in arguments.items() if name not in params.general_arguments}
     return {
         "denoiser": kind.of_role("denoiser")[0],
         "checked": bool(kind.of_role("safety_checker")),
         "prediction": prediction_of(kind, base),
-        "call": arguments | {"others": ", ".join(f"{name} = {json.dumps(others[name])}" for name in sorted(others))},
+        "seen": listing.get("denoising"),
+        "guidance": guidance_of(listing.get("denoising")),
+        "guidance_words": guidance_words(arguments, listing.get("denoising"), _),
+        "call": {"others": ", ".join(f"{name} = {json.dumps(others[name])}" for name in sorted(others))},
+        **cut_prompts(kind, listing),
     }
 
 
@@ -31,3 +41,42 @@ def prediction_of(kind: Kind, base: Path) -> str:
     if "FlowMatch" in kind.parts[name][1] or settings.get("use_flow_sigmas"):
         return "flow"
     return PREDICTIONS.get(settings.get("prediction_type", ""), "noise")
+
+
+def arguments_of(params: Params, listing: Mapping[str, Any]) -> dict[str, Any]:
+    """What the pipeline was called with; where nothing was generated, as params.yaml says."""
+    return listing.get("arguments") or params.general_arguments | dict(params.chosen_model.arguments)
+
+
+def guidance_of(seen: Mapping[str, Any] | None) -> str | None:
+    """How predictions were guided: twice (several predictions a step), inside (an input), none; None: not seen."""
+    if seen is None:
+        return None
+    if seen["predictions"] > (seen["steps"] or seen["calls"]):
+        return "twice"
+    return "inside" if seen["guided_inside"] else "none"
+
+
+def guidance_words(arguments: Mapping[str, Any], seen: Mapping[str, Any] | None, _: Translate) -> str:
+    """'guidance scale 7.5', or that there is none."""
+    if guidance_of(seen) == "none":
+        return _("no guidance")
+    own = arguments.get(TRUE_GUIDANCE) if guidance_of(seen) == "twice" else None
+    scale = arguments.get("guidance_scale") if own is None else own
+    return _("guidance") if scale is None else _("guidance scale %(scale)s") % {"scale": number(scale, "g")}
+
+
+def cut_prompts(kind: Kind, listing: Mapping[str, Any]) -> dict[str, Any]:
+    """Prompts longer than a text encoder takes: how many each encoder cut, and by id what was cut of each.
+
+    A tokenizer is called by its text encoder, whose name is like its own.
+    """
+    entries = {entry["id"]: entry for entry in listing["per_image"] if "cuts" in entry}
+
+    def encoder(cut: Mapping[str, Any]) -> str:
+        name = cut["tokenizer"].replace("tokenizer", "text_encoder")
+        return name if name in kind.networks else cut["tokenizer"]
+
+    cuts = {id: [{**cut, "component": encoder(cut)} for cut in entry["cuts"]] for id, entry in entries.items()}
+    counted = Counter((cut["component"], cut["limit"]) for found in cuts.values() for cut in found)
+    return {"cuts": cuts, "cut_by": [{"component": key[0], "limit": key[1], "n": n} for key, n in counted.items()]}

@@ -83,7 +83,7 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
         "files_of_variants": lineage.OF_VARIANTS,
         "single_files": [source.of(params.model) for source in lineage.SINGLE],
         **{f"{kind}_names": names_of(kind, _) for kind in NAMES},
-        **denoising_values(subject.base, params),
+        **denoising_values(subject.base, params, results.baseline.generated, _),
         "machines": machines,
         "comparisons_of_machines": comparisons,
         "metrics": {key: _in_words(metric, _) for key, metric in METRICS.items()},

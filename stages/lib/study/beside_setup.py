@@ -1,6 +1,7 @@
 """Tables 1 to 3 of the study beside this measurement: machine, formats, prompts."""
 
 from stages.lib.project.variant import DTYPE_BITS
+from stages.lib.reporting.denoising import arguments_of, guidance_words
 from stages.lib.reporting.languages import NO_BREAK_SPACE, number, numbers, unit
 from stages.lib.reporting.numbers import dtype_name
 from stages.lib.reporting.words.names import translated
@@ -82,14 +83,15 @@ def prompts(sources: Sources) -> list[Line]:
 
 def _generation(sources: Sources) -> Line:
     _, said, params = sources._, sources.printed["generation"], sources.params
-    own = params.general_arguments | dict(params.chosen_model.arguments)
+    listing = sources.results.baseline.generated
+    guidance = guidance_words(arguments_of(params, listing), listing.get("denoising"), _)
     generated = sources.results.baseline.timing
     text, here = (
-        _("%(steps)s steps, guidance %(scale)s, %(width)s × %(height)s pixels")
-        % {"steps": steps, "scale": number(scale, "g"), "width": size["width"], "height": size["height"]}
-        for steps, scale, size in (
-            (said["steps"], said["guidance_scale"], said),
-            (params.steps, own["guidance_scale"], generated),
+        _("%(steps)s steps, %(guidance)s, %(width)s × %(height)s pixels")
+        % {"steps": steps, "guidance": guided, "width": size["width"], "height": size["height"]}
+        for steps, guided, size in (
+            (said["steps"], guidance_words(said, None, _), said),
+            (params.steps, guidance, generated),
         )
     )
     return Line(_("Generation (section 3.6)"), text, here, "agrees" if text == here else "differs")
