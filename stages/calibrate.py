@@ -80,12 +80,16 @@ def collect(
 
 
 def check_size(made: tuple[int, int], arguments: dict[str, Any]) -> None:
-    """UserError unless an image of `made` pixels, width and height, is as large as `arguments` say, if they do."""
-    asked = tuple(arguments.get(side) or length for side, length in zip(("width", "height"), made, strict=True))
-    if asked != made:
+    """UserError where only one side is given and an image of `made` pixels, width and height, has another one.
+
+    Stable Diffusion heeds neither then.
+    """
+    asked = {name: arguments[name] for name in ("width", "height") if arguments.get(name)}
+    sides = dict(zip(("width", "height"), made, strict=True))
+    if len(asked) == 1 and not asked.items() <= sides.items():
         raise UserError(
-            f"{PARAMS_FILE}: the model's `arguments` ask for images of {asked[0]} x {asked[1]}, but the pipeline makes "
-            f"{made[0]} x {made[1]}: give height and width, both, as multiples of what it takes"
+            f"{PARAMS_FILE}: the model's `arguments` say {asked}, but the pipeline makes {made[0]} x {made[1]} pixels: "
+            "give height and width, both"
         )
 
 

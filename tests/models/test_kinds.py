@@ -101,7 +101,7 @@ def test_a_value_that_the_pipeline_refuses_is_one_message(height, says, tiny_kin
     [
         ({"num_inference_steps": 0}, "it fails .ZeroDivisionError"),
         ({"clip_skip": 9}, "it fails .IndexError"),
-        ({"height": 48}, "ask for images of 32 x 48, but the pipeline makes 32 x 32: give height and width, both"),
+        ({"height": 48}, "say .'height': 48., but the pipeline makes 32 x 32 pixels: give height and width, both"),
     ],
 )
 def test_what_a_pipeline_fails_with_names_step_and_network(arguments, says, tiny_kind):

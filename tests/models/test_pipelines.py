@@ -249,6 +249,18 @@ def test_a_pipeline_that_diffusers_does_not_have_is_refused_by_its_name(model, n
     assert "'_class_name' is " in message(model)
 
 
+def test_a_class_whose_packages_are_not_here_names_them(model):
+    """Protects a user of Kolors from looking for another version of diffusers."""
+    from diffusers.utils import is_sentencepiece_available
+
+    if is_sentencepiece_available():
+        pytest.skip("the package is there")
+    path = model / "model_index.json"
+    index = json.loads(path.read_text(encoding="utf-8")) | {"_class_name": "KolorsPipeline"}
+    path.write_text(json.dumps(index), encoding="utf-8")
+    assert "KolorsPipeline requires the sentencepiece library" in message(model)
+
+
 def test_an_endless_name_is_shown_in_part(model):
     """Protects the reader of a message, whose beginning says where and whose end says what to do."""
     path = model / "model_index.json"

@@ -98,7 +98,7 @@ def noise_shape(pipeline: "DiffusionPipeline", arguments: Mapping[str, Any]) -> 
     shapes: list[tuple[int, ...]] = []
     if hasattr(pipeline, "prepare_latents"):
         with named_failure(pipeline, arguments), _stopped_at_noise(pipeline, shapes):
-            pipeline(prompt="", **arguments)
+            pipeline(prompt="a", **arguments)  # of a text without words, tokenizers may make nothing
     if not shapes:
         raise UserError(
             f"a {type(pipeline).__name__} prepares no noise of its own, so that formats could not be compared on the "

@@ -19,7 +19,7 @@ from typing import Any
 
 from stages.lib.models.families import CHECKERS, DECODERS, IDLE, RENAMED, TEXT_ENCODER, WITHOUT_WEIGHTS
 from stages.lib.project.documents import read_mapping
-from stages.lib.project.errors import UserError
+from stages.lib.project.errors import UserError, first_line
 
 MODEL_INDEX = "model_index.json"
 ROLES = ("denoiser", "decoder", "text_encoders", "safety_checker")
@@ -110,6 +110,10 @@ class Kind:
         import diffusers
 
         found = _member(diffusers, self.pipeline)
+        try:
+            getattr(found, "components", None)
+        except ImportError as error:  # a package is missing, as says what diffusers has instead of the class
+            raise UserError(f"{self.where}/{MODEL_INDEX}: '_class_name': {first_line(error)}") from None
         if not (inspect.isclass(found) and issubclass(found, diffusers.DiffusionPipeline)):
             raise UserError(
                 f"{self.where}/{MODEL_INDEX}: '_class_name' is '{self.pipeline}', which diffusers "

@@ -17,6 +17,8 @@ def sensible(folder: Path, kind: type) -> Iterator[None]:
         yield
     except (UserError, MemoryError):
         raise
+    except ImportError as error:  # it needs a package, and says which
+        raise UserError(f"{folder}: {first_line(error)}") from None
     except Exception as error:  # a configuration can cause any, and of tokenizers' own there is no narrower class
         if limit_reached(error):
             raise

@@ -5,7 +5,7 @@ is cast each time a layer reads it, one layer at a time. Between networks, and i
 so that only the networks themselves differ between variants and components of different dtypes work together.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ def compute_in(network: nn.Module, dtype: str) -> None:
     """Make a loaded network compute in `dtype`, whatever its weights are stored in, with FP32 in and out.
 
     Its own `dtype`, to which pipelines cast what they give it, says FP32 outside of its calls and `dtype` in them.
+    There its `parameters` say so, too: AuraFlow's transformer asks the first of them.
     """
     compute = getattr(torch, dtype)
     kept = getattr(network, "_keep_in_fp32_modules", None) or () if compute == torch.float16 else ()
@@ -70,7 +71,13 @@ def compute_in(network: nn.Module, dtype: str) -> None:
         finally:
             inside.pop()
 
-    set_doors(network, around, dtype=property(lambda _: compute if inside else torch.float32))
+    def parameters(self: nn.Module, recurse: bool = True) -> Iterator[torch.Tensor]:
+        for parameter in kind.parameters(self, recurse):
+            yield parameter.new_empty(0, dtype=compute) if inside and parameter.is_floating_point() else parameter
+
+    kind = set_doors(
+        network, around, dtype=property(lambda _: compute if inside else torch.float32), parameters=parameters
+    )
 
 
 class _Cast(nn.Module):
