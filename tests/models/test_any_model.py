@@ -11,8 +11,7 @@ from hypothesis import given
 from stages.lib.models.assembly import load_companions
 from stages.lib.models.bringing import write_base
 from stages.lib.models.components import empty_component, load_component
-from stages.lib.models.kinds import kind_of, kind_of_index
-from stages.lib.models.pipelines import check_kind
+from stages.lib.models.kinds import check_kind, kind_of, kind_of_index
 from stages.lib.project.errors import UserError
 from stages.lib.project.sections import FolderModel
 from tests.any_input import edited, one_message, spliced, within_limits

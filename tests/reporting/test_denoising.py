@@ -7,8 +7,8 @@ import pytest
 from stages.lib.generation.noise import initial_latents
 from stages.lib.generation.observation import observing, whole_words
 from stages.lib.generation.sampling import generate_image
+from stages.lib.models.assembly import load_pipeline
 from stages.lib.models.call_arguments import call_arguments, noise_shape
-from stages.lib.models.components import load_pipeline
 from stages.lib.models.kinds import kind_of
 from stages.lib.project.params import load_params
 from stages.lib.reporting.denoising import denoising_values, prediction_of

@@ -105,7 +105,7 @@ def test_order_number_of_prompts_and_of_processes_do_not_change_a_image(
     generated = {}
     for name, chosen in {"all": prompts, "reversed": prompts[::-1], "one": prompts[1:2]}.items():
         (tmp_path / name).mkdir()
-        entries = generate.generate_all(recipe, chosen, WorkerPool(2 if name == "all" else 1, 1), tmp_path / name)
+        entries, _ = generate.generate_all(recipe, chosen, WorkerPool(2 if name == "all" else 1, 1), tmp_path / name)
         assert [entry["id"] for entry in entries] == [prompt.id for prompt in chosen]
         generated[name] = {entry["id"]: entry["sha256"] for entry in entries}
     assert generated["reversed"] == generated["all"]

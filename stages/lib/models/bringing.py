@@ -4,10 +4,9 @@ import shutil
 import time
 from pathlib import Path
 
-from stages.lib.models.kinds import kind_of
+from stages.lib.models.kinds import check_kind, kind_of
 from stages.lib.models.pipelines import (
     adapters_beside,
-    check_kind,
     check_pipeline_folder,
     configuration_files,
     copy_needed,

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stages.lib.models.bringing import cause_of, check_space, size_text
-from stages.lib.models.kinds import AGAIN, MODEL_INDEX, kind_of, kind_of_index
-from stages.lib.models.pipelines import check_kind, listed_files, needed_files
+from stages.lib.models.kinds import AGAIN, MODEL_INDEX, check_kind, kind_of, kind_of_index
+from stages.lib.models.pipelines import listed_files, needed_files
 from stages.lib.project.documents import read_mapping
 from stages.lib.project.errors import UserError, first_line
 from stages.lib.project.files import sha256

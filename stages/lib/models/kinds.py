@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stages.lib.models.families import CHECKERS, DECODERS, IDLE, RENAMED, TEXT_ENCODER, WITHOUT_WEIGHTS
+from stages.lib.models.families import CHECKERS, DECODERS, IDLE, RENAMED, SPARABLE, TEXT_ENCODER, WITHOUT_WEIGHTS
 from stages.lib.project.documents import read_mapping
 from stages.lib.project.errors import UserError, first_line
 
@@ -180,3 +180,34 @@ def kind_of(folder: Path) -> Kind:
     return kind_of_index(
         read_mapping(path, AGAIN), (item.name for item in folder.iterdir() if item.is_dir()), str(folder)
     )
+
+
+def check_kind(kind: Kind) -> None:
+    """Raise a UserError unless every class is known and every component is there that generation cannot do without."""
+    pipeline = kind.pipeline_class()
+    needed, others = pipeline._get_signature_keys(pipeline)
+    absent = {name for name in needed if name not in (*kind.parts, *kind.null, *pipeline._optional_components, *others)}
+    absent |= {name for name, entry in kind.missing.items() if name not in IDLE and not SPARABLE.search(entry[1])}
+    for name in sorted(absent):
+        null = (
+            f", or write [null, null] for it into {MODEL_INDEX} if it generates without" if name in kind.missing else ""
+        )
+        raise UserError(f"{kind.where} has no component '{name}' of a {kind.pipeline}: bring the complete model{null}")
+    for name in kind.parts:
+        if name not in (*needed, *others):
+            raise UserError(
+                f"{kind.where}/{MODEL_INDEX}: '_class_name' is '{kind.pipeline}', which has no component '{name}': "
+                "write the class of the model there, or remove the component"
+            )
+    if not any(name for name in kind.companions if kind.parts[name][1].endswith("Scheduler")):
+        raise UserError(f"{kind.where} has no scheduler: bring the complete model")
+    for role, what in (("denoiser", "network that denoises"), ("text_encoders", "text encoder")):
+        if not kind.of_role(role):
+            raise UserError(f"{kind.where} has no {what}: {REMEDY}")
+    if kind.of_role("safety_checker") and "feature_extractor" not in kind.parts:
+        raise UserError(
+            f"{kind.where} has a safety checker and no feature_extractor to prepare images for it: bring both, "
+            "or leave both out"
+        )
+    for name in kind.parts:
+        kind.class_of(name)

@@ -5,8 +5,8 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from stages.lib.models.families import IDLE, READ_FROM, SPARABLE
-from stages.lib.models.kinds import AGAIN, MODEL_INDEX, REMEDY, Kind, kind_of
+from stages.lib.models.families import READ_FROM
+from stages.lib.models.kinds import AGAIN, MODEL_INDEX, Kind, check_kind, kind_of
 from stages.lib.project.documents import read_mapping
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import write_json
@@ -122,37 +122,6 @@ def copy_needed(source: Path, output: Path, needed: dict[str, str]) -> None:
             write_json(output / new, index)
         else:
             shutil.copyfile(source / old, output / new)
-
-
-def check_kind(kind: Kind) -> None:
-    """Raise a UserError unless every class is known and every component is there that generation cannot do without."""
-    pipeline = kind.pipeline_class()
-    needed, others = pipeline._get_signature_keys(pipeline)
-    absent = {name for name in needed if name not in (*kind.parts, *kind.null, *pipeline._optional_components, *others)}
-    absent |= {name for name, entry in kind.missing.items() if name not in IDLE and not SPARABLE.search(entry[1])}
-    for name in sorted(absent):
-        null = (
-            f", or write [null, null] for it into {MODEL_INDEX} if it generates without" if name in kind.missing else ""
-        )
-        raise UserError(f"{kind.where} has no component '{name}' of a {kind.pipeline}: bring the complete model{null}")
-    for name in kind.parts:
-        if name not in (*needed, *others):
-            raise UserError(
-                f"{kind.where}/{MODEL_INDEX}: '_class_name' is '{kind.pipeline}', which has no component '{name}': "
-                "write the class of the model there, or remove the component"
-            )
-    if not any(name for name in kind.companions if kind.parts[name][1].endswith("Scheduler")):
-        raise UserError(f"{kind.where} has no scheduler: bring the complete model")
-    for role, what in (("denoiser", "network that denoises"), ("text_encoders", "text encoder")):
-        if not kind.of_role(role):
-            raise UserError(f"{kind.where} has no {what}: {REMEDY}")
-    if kind.of_role("safety_checker") and "feature_extractor" not in kind.parts:
-        raise UserError(
-            f"{kind.where} has a safety checker and no feature_extractor to prepare images for it: bring both, "
-            "or leave both out"
-        )
-    for name in kind.parts:
-        kind.class_of(name)
 
 
 def disable_progress_bars() -> None:

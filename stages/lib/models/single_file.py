@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from stages.lib.models.kinds import kind_of
-from stages.lib.models.pipelines import ADAPTER, check_kind, listed_files
+from stages.lib.models.kinds import check_kind, kind_of
+from stages.lib.models.pipelines import ADAPTER, listed_files
 from stages.lib.project.errors import UserError
 from stages.lib.project.sections import FileModel
 

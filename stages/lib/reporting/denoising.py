@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stages.lib.models.families import TRUE_GUIDANCE
+from stages.lib.models.families import TEXT_ENCODER, TRUE_GUIDANCE
 from stages.lib.models.kinds import Kind, kind_of
 from stages.lib.project.params import Params
 from stages.lib.reporting.languages import Translate, number
@@ -74,7 +74,7 @@ def cut_prompts(kind: Kind, listing: Mapping[str, Any]) -> dict[str, Any]:
     entries = {entry["id"]: entry for entry in listing["per_image"] if "cuts" in entry}
 
     def encoder(cut: Mapping[str, Any]) -> str:
-        name = cut["tokenizer"].replace("tokenizer", "text_encoder")
+        name = cut["tokenizer"].replace("tokenizer", TEXT_ENCODER)
         return name if name in kind.networks else cut["tokenizer"]
 
     cuts = {id: [{**cut, "component": encoder(cut)} for cut in entry["cuts"]] for id, entry in entries.items()}
