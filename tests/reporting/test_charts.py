@@ -14,7 +14,7 @@ from stages.lib.project.errors import UserError
 from stages.lib.reporting.charts import canvas, illustrations
 from stages.lib.reporting.charts import shapes as charts
 from stages.lib.reporting.charts.formulas import formula
-from stages.lib.reporting.charts.rounded_weight import largest_convolution, round_weight
+from stages.lib.reporting.charts.rounded_weight import largest_weight, round_weight
 from stages.lib.reporting.charts.shapes import Bar, Dots
 
 BARS = [Bar("FP32", (2.0, 1.0), "3 MiB", True, (2.9, 3.1)), Bar("Simulated", (), "not measured")]
@@ -144,25 +144,21 @@ def test_figure_2_reads_weights_of_any_format(dtype, tmp_path):
 
     weight = torch.linspace(-1, 1, 72).reshape(2, 4, 3, 3).to(dtype)
     save_torch_file({"conv.weight": weight}, denoiser_folder(tmp_path) / "model.safetensors")
-    name, values = largest_convolution(tmp_path)
+    name, values = largest_weight(tmp_path)
     assert name == "conv.weight" and values.dtype == np.float32
     assert np.array_equal(values, weight.float().numpy())
 
 
-def test_figure_2_takes_the_largest_convolution_of_the_real_model(tiny_model):
-    name, values = largest_convolution(tiny_model)
-    assert name.endswith(".weight") and values.ndim == 4 and values.shape[2:] == (3, 3)
-
-
-def test_a_model_without_convolutions_shows_its_largest_matrix(tmp_path: Path):
-    """Protects Figure 2 of a transformer."""
-    matrices = {"small.weight": np.ones((2, 2), np.float32), "linear.weight": np.ones((3, 2), np.float32)}
-    save_file(matrices, denoiser_folder(tmp_path) / "model.safetensors")
-    name, values = largest_convolution(tmp_path)
-    assert name == "linear.weight" and values.shape == (3, 2)
+@pytest.mark.parametrize(("side", "largest"), [(2, "conv.weight"), (1, "linear.weight")])
+def test_figure_2_shows_the_largest_weight_convolution_or_not(side, largest, tmp_path: Path):
+    """Protects Figure 2 of a transformer, whose one convolution, of patches, is among its smallest weights."""
+    weights = {"conv.weight": np.ones((2, 1, side, side), np.float32), "linear.weight": np.ones((3, 2), np.float32)}
+    save_file(weights, denoiser_folder(tmp_path) / "model.safetensors")
+    name, values = largest_weight(tmp_path)
+    assert name == largest and values.shape == weights[largest].shape
 
 
 def test_a_model_without_weights_is_named(tmp_path: Path):
     denoiser_folder(tmp_path)
     with pytest.raises(UserError, match="has no weight in safetensors"):
-        largest_convolution(tmp_path)
+        largest_weight(tmp_path)

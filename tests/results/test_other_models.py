@@ -137,7 +137,8 @@ def turn_over(project: Path) -> None:
         ssim = {"mean": mean, "low": mean - 0.001, "high": mean + 0.0005, "n": 5}
         edit_json(quality, ssim=mean, averages=averages | {"ssim": ssim})
     layers = json.loads((project / "sensitivity/layers.json").read_text("utf-8"))
-    layers["layers"][0]["kind"] = "first and last"
+    layers["layers"][0] |= {"kind": "first and last", "weights": 10}
+    layers["layers"][1]["kind"] = "time"
     layers["budgets"] = [row | {"noise": 0.0 if row["kind"] == "mixed" else 1.0} for row in layers["budgets"]]
     edit_json(project / "sensitivity/layers.json", **layers)
     components = json.loads((project / "sensitivity/components.json").read_text("utf-8"))

@@ -1,7 +1,7 @@
 """The chapter about another model with the same formats: what its tables and sentences are filled with."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stages.lib.formats.shared.executed_work import work_of
@@ -42,11 +42,11 @@ def other_models_values(
     rows, rules, uses = rows_of(models, params), apply_rules(models, params), uses_of(models, params, _)
     layers = {model.key: model.sensitivity["layers"] for model in models if "layers" in model.sensitivity}
     spared = {key: to_spare(found["layers"], HALF) for key, found in layers.items()}
-    models_by = {model.key: model for model in models}
-    pairs = [(place, other) for place, other in enumerate(models) if place]
     labels = [translated(model.label, _) for model in models]
     kinds, roles = kind_rows([layers.get(model.key) for model in models]), role_rows(models)
     short = short_labels(models, _)
+    named = [replace(model, label=label) for model, label in zip(models, short, strict=True)]  # as sentences have them
+    own, pairs = named[0], [(place, other) for place, other in enumerate(named) if place]
     chart = models_chart(rows, short, own.baseline, _)
     there = {
         "table-models-damage": roles,
@@ -71,10 +71,10 @@ def other_models_values(
         "role_rows": roles,
         "third_rows": [thirds(model) for model in models],
         "model_answer": [model_words.answer_words(own, other, n, rules, params, _) for n, other in pairs],
-        "model_cautions": model_words.cautions(models, common_images(models), _),
+        "model_cautions": model_words.cautions(named, common_images(models), _),
         "quality_words": [model_words.quality_words(own, other, n, rows, _) for n, other in pairs],
         "speed_words": [model_words.speed_words(own, other, n, rows, _) for n, other in pairs],
-        "spare_words": [model_words.spare_words(models_by[key], found, _) for key, found in spared.items()],
+        "spare_words": [model_words.spare_words(model, spared[model.key], _) for model in named if model.key in spared],
         "spare_differences": [
             model_words.spare_difference(own, other, spared[own.key], spared[other.key], _)
             for _place, other in pairs

@@ -20,7 +20,7 @@ from stages.lib.reporting.charts import illustrations
 from stages.lib.reporting.charts.canvas import Chart
 from stages.lib.reporting.charts.formulas import FORMULAS, formula
 from stages.lib.reporting.charts.result_charts import result_charts
-from stages.lib.reporting.charts.rounded_weight import largest_convolution, round_weight
+from stages.lib.reporting.charts.rounded_weight import largest_weight, round_weight
 from stages.lib.reporting.charts.sensitivity_charts import sensitivity_charts
 from stages.lib.reporting.denoising import denoising_values
 from stages.lib.reporting.languages import Language, Translate
@@ -144,7 +144,7 @@ def advice_values(subject: Subject, translations: NullTranslations) -> dict[str,
 def charts(subject: Subject, tradeoff: Chart | None, _: Translate) -> dict[str, Any]:
     """What templates show as charts and formulas, and the weight that one of them shows."""
     results = subject.results
-    weight = round_weight(*largest_convolution(subject.base))
+    weight = round_weight(*largest_weight(subject.base))
     study_ids = {prompt.id for prompt in subject.prompts if prompt.set == "study"}
     found = result_charts(results, study_ids, _) | {"pipeline": Chart(illustrations.pipeline(_), "")}
     if results.illustrated and not subject.quick:

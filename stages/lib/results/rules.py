@@ -3,6 +3,7 @@
 A rule is held to be true, or untrue, only where the figures exclude the contrary: intervals lie on one side of a bound.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -21,7 +22,8 @@ from stages.lib.results.summary import definition
 
 SURE = 0.975  # of resamples, in which the largest share stays the largest
 HARMLESS = ("negligible", "minimal")  # effects of a format on a component
-ENDS = "first and last"  # the kind of layers that a U-Net has as conv_in and conv_out
+ENDS, TIMED = ("first and last",), ("time", "modulation")  # kinds of layers
+GAP_BITS = 0.5  # fewer, a mixture must have to count as smaller
 Shape = Literal["ssim", "speedup", "change", "component", "effects", "window", "layers", "budget"]
 
 
@@ -162,15 +164,11 @@ def _harmless(role: Role) -> Rule:
         rows = [row for row in found["components"] if row["component"] in model.roles[role]] if found else []
         if not rows or any(row["effect_worst"] is None for row in rows):
             return None
-        worst = min(rows, key=lambda row: (row["effect_worst"] in HARMLESS, _or_infinite(row["psnr_worst_db"])))
+        worst = min(rows, key=lambda row: (row["effect_worst"] in HARMLESS, row["psnr_worst_db"] or math.inf))
         figures = {key: worst[key] for key in ("component", "psnr_db", "psnr_worst_db")} | {"format": found["label"]}
         return Finding(all(row["effect_worst"] in HARMLESS for row in rows), "effects", figures)
 
     return rule
-
-
-def _or_infinite(psnr_db: float | None) -> float:
-    return float("inf") if psnr_db is None else psnr_db
 
 
 def early_calls(model: ComparedModel, params: Params) -> Finding | None:
@@ -187,25 +185,33 @@ def early_calls(model: ComparedModel, params: Params) -> Finding | None:
     return Finding(holds, "window", {"first": first, "last": last, "calls": steps["calls"], "own": own, "n": n})
 
 
-def spare_the_ends(model: ComparedModel, params: Params) -> Finding | None:
-    """First and last layers cause most of what single layers at 4 bits add up to."""
-    layers = model.sensitivity.get("layers")
-    if not layers:
-        return None
-    noise, weights = shares_of_kinds(layers["layers"]).get(ENDS, (0.0, 0.0))
-    return Finding(noise > 0.5, "layers", {"noise": noise, "weights": weights})
+def _causes(kinds: tuple[str, ...], suffices: Callable[[float, float], bool]) -> Rule:
+    """Whether the share of noise that layers of these kinds cause suffices, seen with their share of the weights."""
+
+    def rule(model: ComparedModel, params: Params) -> Finding | None:
+        layers = model.sensitivity.get("layers")
+        if not layers:
+            return None
+        shares = shares_of_kinds(layers["layers"])
+        noise, weights = (sum(shares[kind][place] for kind in kinds if kind in shares) for place in (0, 1))
+        return Finding(suffices(noise, weights), "layers", {"noise": noise, "weights": weights})
+
+    return rule
 
 
 def mixtures_win(model: ComparedModel, params: Params) -> Finding | None:
-    """Fewer bits in a mixture are better than more bits throughout; the figures are the widest such gap."""
+    """Fewer bits in a mixture are better than more bits throughout: the widest such gap, or what comes nearest."""
     budgets = model.sensitivity["layers"]["budgets"] if "layers" in model.sensitivity else ()
-    of = {kind: [row for row in budgets if row["kind"] == kind] for kind in ("uniform", "mixed")}
-    pairs = [(one, two) for one in of["uniform"] for two in of["mixed"] if two["mean_bits"] < one["mean_bits"]]
+    uniform, mixed = ([row for row in budgets if row["kind"] == kind] for kind in ("uniform", "mixed"))
+    pairs = [(one, two) for one in uniform for two in mixed if two["mean_bits"] <= one["mean_bits"] - GAP_BITS]
     if not pairs:
         return None
     better = [pair for pair in pairs if pair[1]["noise"] < pair[0]["noise"]]
-    uniform, mixed = max(better or pairs, key=lambda pair: pair[0]["mean_bits"] - pair[1]["mean_bits"])
-    return Finding(bool(better), "budget", {"uniform": uniform["mean_bits"], "mixed": mixed["mean_bits"]})
+    if better:
+        one, two = max(better, key=lambda pair: pair[0]["mean_bits"] - pair[1]["mean_bits"])
+    else:
+        one, two = min(pairs, key=lambda pair: pair[1]["noise"] / pair[0]["noise"])
+    return Finding(bool(better), "budget", {"uniform": one["mean_bits"], "mixed": two["mean_bits"]})
 
 
 # In the order of the report's table.
@@ -216,7 +222,8 @@ RULES: dict[str, Rule] = {
     "weights_of_4_bits": weights_of_4_bits,
     "mixed_bits": mixed_bits,
     "mixtures_win": mixtures_win,
-    "spare_the_ends": spare_the_ends,
+    "spare_the_ends": _causes(ENDS, lambda noise, _weights: noise > 0.5),
+    "spare_the_time": _causes(TIMED, lambda noise, weights: noise > weights),
     "runtime_alone": runtime_alone,
     "integers_are_fastest": integers_are_fastest,
     "denoiser_decides": denoiser_decides,

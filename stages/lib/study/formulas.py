@@ -75,8 +75,8 @@ def _theory(_: Translate) -> list[StudyFormula]:
             _("p θ(x t−1 | x t) = N(x t−1; μ θ(x t, t), Σ θ(x t, t))"),
             True,
             _(
-                "The general form. The U-Net predicts noise, from which μ follows; Σ is not learned, and the PNDM "
-                "scheduler, Stable Diffusion's default, adds no noise on the way (Σ = 0), so that formats can be "
+                "The general form. The study's U-Net predicts noise, from which μ follows; Σ is not learned, and the "
+                "PNDM scheduler, Stable Diffusion's default, adds no noise on the way (Σ = 0), so that formats can be "
                 "compared image by image."
             ),
         ),

@@ -35,26 +35,25 @@ class RoundedWeight:
         return (self.restored - self.values) / self.scale
 
 
-def largest_convolution(folder: Path) -> "tuple[str, np.ndarray]":
-    """Name and FP32 values (out, in, h, w) of the denoiser's largest convolution weight in the pipeline `folder`.
+def largest_weight(folder: Path) -> "tuple[str, np.ndarray]":
+    """Name and FP32 values of the denoiser's largest weight in the pipeline `folder`: (out, in, h, w) or (out, in).
 
-    Of several equally large ones, the first by name. Without convolutions, the largest matrix (out, in).
+    Of several equally large ones, the first by name.
     """
     from safetensors import safe_open
 
-    found: list[tuple[bool, int, str, Path, str]] = []
+    found: list[tuple[int, str, Path, str]] = []
     denoiser = folder / kind_of(folder).of_role("denoiser")[0]
     for path in sorted(denoiser.glob("*.safetensors")):
         with safe_open(path, framework="np") as file:
             for name in file.keys():  # noqa: SIM118 (a safe_open handle is no dictionary)
                 part = file.get_slice(name)
                 shape = part.get_shape()
-                convolves = len(shape) == 4 and shape[2] * shape[3] > 1
-                if convolves or len(shape) == 2:
-                    found.append((not convolves, -prod(shape), name, path, part.get_dtype()))
+                if len(shape) in (2, 4):
+                    found.append((-prod(shape), name, path, part.get_dtype()))
     if not found:
         raise UserError(f"{denoiser} has no weight in safetensors: run `dvc repro download`")
-    _, _, name, path, dtype = min(found)
+    _, name, path, dtype = min(found)
     if dtype == "BF16":  # NumPy has no such numbers
         with safe_open(path, framework="pt") as file:
             return name, file.get_tensor(name).float().numpy()

@@ -13,9 +13,13 @@ RULES = {
     "activations_cost_more": N_("Rounding the activations to INT8 as well costs more than %(margin)s SSIM."),
     "weights_of_4_bits": N_("Weights in INT4 throughout do not keep an SSIM of %(threshold)s."),
     "mixed_bits": N_("With the worst layers spared, INT4 keeps an SSIM of %(threshold)s."),
-    "mixtures_win": N_("A mixture of fewer bits in the mean beats more bits throughout."),
+    "mixtures_win": N_("A mixture with half a bit less in the mean, or fewer still, beats equal bits throughout."),
     "spare_the_ends": N_(
         "The first and the last layer are what must be spared: most of the noise at 4 bits is theirs."
+    ),
+    "spare_the_time": N_(
+        "Layers that hear of the time, adaLN among them, must be spared: they cause more of the noise at 4 bits than "
+        "their share of the weights."
     ),
     "runtime_alone": N_("Another runtime is faster in FP32 already, with the same images."),
     "integers_are_fastest": N_("The fastest format computes in INT8."),
