@@ -31,13 +31,14 @@ class Options(options.Options):
 
 
 class Clone:
-    """A user's clone of the project."""
+    """A user's clone of the project, whose `python` is that one."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, python: str = sys.executable):
         self.folder = folder
+        programs = [str(Path(found).parent) for found in (python, sys.executable)]
         self.environment = {
             **without_pytest(os.environ),
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join([*programs, os.environ["PATH"]]),
             "DVC_NO_ANALYTICS": "1",
             "OMP_NUM_THREADS": "1",
         }
@@ -89,7 +90,7 @@ class Clone:
         return json.loads((self.folder / name).read_text(encoding="utf-8"))
 
 
-def make_clone(folder: Path, tiny_model: Path) -> Clone:
+def make_clone(folder: Path, tiny_model: Path, python: str = sys.executable) -> Clone:
     """The project's tracked files, committed in a new repository, set to the tiny model."""
     tracked = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
@@ -114,7 +115,7 @@ def make_clone(folder: Path, tiny_model: Path) -> Clone:
     params["report"]["languages"] = ["en"]
     params["sensitivity"].update({"images": 1, "formats": {"int8": params["sensitivity"]["formats"]["int8"]}})
     yaml.dump(params, folder / "params.yaml")
-    clone = Clone(folder)
+    clone = Clone(folder, python)
     clone.edit("stages/lib/formats/__init__.py", "BACKENDS = {\n", f"BACKENDS = {{\n{INVENTED}")
     for kind in ("html", "pdf"):
         clone.edit("dvc.yaml", f".{kind} reports/${{model}}/report.ru.{kind}\n", f".{kind}\n")

@@ -2,19 +2,19 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from tests.conftest import PROJECT
 from tests.processes import HANGING_S
+from tests.warm_python import warm_python
 
 
 def run(project: Path, module: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
     """Run `python -m module` in `project` with the code of this checkout and these environment variables."""
     environment = without_pytest(os.environ) | {"PYTHONPATH": str(PROJECT)}
     return subprocess.run(
-        [sys.executable, "-m", module, *arguments],
+        [warm_python(), "-m", module, *arguments],
         cwd=project,
         env=environment | variables,
         capture_output=True,

@@ -1,10 +1,13 @@
 """The report of the results in the working folder, as tests read it."""
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from stages import report
 from stages.lib.project.params import load_params
+from stages.lib.reporting import page as page_module
 from stages.lib.reporting.document import TEMPLATES
 from stages.lib.reporting.images.figures import page_images
 from stages.lib.reporting.origin import Origin
@@ -12,6 +15,23 @@ from stages.lib.reporting.page import Subject
 
 RUN = Path("data/runs/embedded")
 ORIGIN = Origin(commit="0" * 40, modified=False, epoch=1_700_000_000)
+
+# Compiling the templates and drawing charts takes most of the time of a page. Within a process of tests templates are
+# compiled once, and charts of the same formats drawn once: what a chart shows is tests/reporting/test_charts.py's.
+report.environment = cache(report.environment)
+drawn: dict[tuple, dict[str, Any]] = {}
+draw = page_module.charts
+
+
+def charts(subject: Subject, tradeoff: Any, translate: Any) -> dict[str, Any]:
+    results = subject.results
+    labels = tuple(result.label for result in results.variants)
+    key = (labels, results.illustrated, tradeoff is None, translate("Format"))
+    found = drawn.get((*key, False)) or drawn.get((*key, subject.quick))  # a quick look shows some of all charts
+    return found or drawn.setdefault((*key, subject.quick), draw(subject, tradeoff, translate))
+
+
+page_module.charts = charts
 
 
 def subject(quick: bool = False, **changes) -> Subject:

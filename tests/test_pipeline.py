@@ -13,6 +13,7 @@ from pypdf import PdfReader
 from tests.clone import ALWAYS, Clone, make_clone, yaml
 from tests.processes import wait_until
 from tests.tiny_models import ARGUMENTS
+from tests.warm_python import warm_python
 
 KIND = "sd3-without-t5"
 # Stops a process for ever that is about to write its second image of int8-cpu, and makes the folder $STOPPED.
@@ -32,7 +33,7 @@ sys.addaudithook(stop)
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Clone:
     """A clone that was run once."""
-    clone = make_clone(tmp_path_factory.mktemp("clone"), tiny_model)
+    clone = make_clone(tmp_path_factory.mktemp("clone"), tiny_model, warm_python())
     clone.first_run = clone.run("python", "-m", "tools.run")
     return clone
 
@@ -181,7 +182,8 @@ def test_another_model_overwrites_nothing_and_the_way_back_makes_nothing(restore
     params = yaml.load(restored.folder / "params.yaml")
     source = {"source": "folder", "path": "data/other", "arguments": ARGUMENTS[KIND]}
     params["models"]["other"] = {"label": "Other model", **source}
-    params["model"] = "other"
+    params["model"], variants = "other", params["variants"].copy()
+    del params["variants"]["int8-cpu"]
     yaml.dump(params, restored.folder / "params.yaml")
     assert {"download", "generate@fp32", "benchmark@fp32", "evaluate", "floor", "report"} <= restored.make()
     pdf = PdfReader(restored.folder / "reports/other/report.pdf")
@@ -196,7 +198,7 @@ def test_another_model_overwrites_nothing_and_the_way_back_makes_nothing(restore
     ):
         assert words in text, words
     assert restored.results() == before
-    params["model"] = "local"
+    params["model"], params["variants"] = "local", variants
     yaml.dump(params, restored.folder / "params.yaml")
     assert restored.make() == set()
     assert restored.results() == before
@@ -206,10 +208,10 @@ def test_a_killed_run_goes_on_and_gives_the_same_images(restored, tmp_path):
     restored.make()
     before = restored.images()
     shutil.rmtree(restored.folder / "data/runs/local/images/int8-cpu")
-    shutil.rmtree(restored.folder / ".dvc/cache")
-    shutil.rmtree(restored.folder / "data/runs/local/models/int8-cpu")
+    shutil.rmtree(restored.folder / ".dvc/cache/runs")
     (tmp_path / "sitecustomize.py").write_text(STOP, encoding="utf-8")
-    stopping = restored.environment | {"PYTHONPATH": str(tmp_path), "STOPPED": str(tmp_path / "stopped")}
+    stopping = Clone(restored.folder).environment
+    stopping |= {"PYTHONPATH": str(tmp_path), "STOPPED": str(tmp_path / "stopped")}
     with (tmp_path / "log").open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
             ["dvc", "repro"], cwd=restored.folder, env=stopping, start_new_session=True,

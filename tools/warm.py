@@ -4,6 +4,7 @@ What measures time or memory is never started so. Importing begins when the firs
 nothing where none does. On Linux alone: elsewhere, and below `dvc repro`, every stage imports for itself.
 """
 
+import atexit
 import gc
 import json
 import os
@@ -13,6 +14,7 @@ import signal
 import socket
 import sys
 import tempfile
+import traceback
 
 from stages.lib.project.errors import UserError
 from stages.lib.project.parent import end_with_parent
@@ -95,5 +97,17 @@ def _run(words: list[str], variables: dict[str, str]) -> None:
         del sys.modules[name]  # its files may have changed since
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    runpy.run_module(words[0], run_name="__main__", alter_sys=True)
-    sys.exit()
+    status = 0
+    try:
+        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int | None) else 1
+        if status != end.code:
+            print(end.code, file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    atexit._run_exitfuncs()
+    for file in (sys.stdout, sys.stderr):
+        file.flush()
+    os._exit(status or 0)  # to give back what the libraries have piece by piece would copy it first
