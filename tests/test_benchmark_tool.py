@@ -9,6 +9,7 @@ import pytest
 from stages.lib.project.errors import UserError
 from tests.conftest import PROJECT
 from tests.tiny_project import write_models, write_settings
+from tests.warm_python import warm_python
 from tools import benchmark
 
 
@@ -18,6 +19,7 @@ def project(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     write_models(tmp_path, tiny_model, ("fp32", "bf16"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(PROJECT))
+    monkeypatch.setattr(sys, "executable", warm_python())
     return tmp_path
 
 

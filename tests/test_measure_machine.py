@@ -16,13 +16,17 @@ from stages.lib.timing.machine import describe
 from tests.conftest import PROJECT
 from tests.processes import HANGING_S
 from tests.tiny_project import write_settings
+from tests.warm_python import warm_python
 from tools import measure_machine
 from tools.pipeline_file import PIPELINE, leading_to, make_project, read_stages
 
 # What a machine that only measures may lack.
 BLOCKED = ("dvc", "weasyprint", "matplotlib", "openvino", "nncf", "jinja2", "pypdf")
 BLOCKER = """\
+import sys
 from importlib.machinery import PathFinder
+for name in [name for name in sys.modules if name.split(".")[0] in {blocked!r}]:
+    del sys.modules[name]
 found = PathFinder.find_spec
 PathFinder.find_spec = staticmethod(
     lambda name, path=None, target=None: None if name.split(".")[0] in {blocked!r} else found(name, path, target)
@@ -57,7 +61,7 @@ def measure(project: Path, *arguments: str) -> subprocess.CompletedProcess:
     """Run the tool in a Python that lacks the modules of BLOCKED."""
     (project / "blocker").mkdir(exist_ok=True)
     (project / "blocker/sitecustomize.py").write_text(BLOCKER.format(blocked=BLOCKED), encoding="utf-8")
-    command = [sys.executable, "-m", "tools.measure_machine", "--plan", "plan.yaml", "--output", "machines", *arguments]
+    command = [warm_python(), "-m", "tools.measure_machine", "--plan", "plan.yaml", "--output", "machines", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(project / "blocker"), "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=2 * HANGING_S)
 

@@ -13,6 +13,7 @@ import pytest
 
 from tests.conftest import PROJECT
 from tests.processes import HANGING_S, is_gone, wait_until
+from tests.warm_python import warm_python
 from tools.progress import in_words, time_left
 
 PIPELINE = """
@@ -74,7 +75,7 @@ def environment(project: Path) -> dict[str, str]:
 
 def run(project: Path, module: str = "tools.run", *arguments: str, **variables: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", module, *arguments],
+        [warm_python(), "-m", module, *arguments],
         cwd=project, env=environment(project) | variables, capture_output=True, text=True, timeout=HANGING_S,
     )  # fmt: skip
 

@@ -8,6 +8,7 @@ import atexit
 import gc
 import json
 import os
+import runpy
 import select
 import signal
 import socket
@@ -64,6 +65,8 @@ def serve(folder: Path) -> None:
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     import_libraries()
+    import dvc.repo.reproduce  # noqa: F401
+
     gc.freeze()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(folder / "starting"))
@@ -95,6 +98,8 @@ def keep(connection: socket.socket, folder: Path) -> None:
             del sys.modules[name]
         sys.executable = str(folder / "python")
         sys.path[:1] = [working_folder, *variables.get("PYTHONPATH", "").split(os.pathsep)]
+        for own_start in filter(Path.is_file, (Path(path, "sitecustomize.py") for path in sys.path)):
+            runpy.run_path(str(own_start))
         _run(words, variables | {"DVC_ROOT": working_folder})
     for file in files:
         os.close(file)

@@ -20,7 +20,9 @@ from stages.lib.timing.timed_model import Task
 from tests.conftest import PROJECT
 from tests.processes import HANGING_S
 from tests.tiny_project import FINGERPRINT, write_models, write_settings
+from tests.warm_python import warm_python
 
+PYTHON = sys.executable
 STEPS = 3
 COMMAND = ["benchmark", "--models", "data/runs/tiny/models", "--noise", "data/runs/tiny/noise.safetensors"]
 COMMAND += ["--environment", "reports/environment.json", "--output", "reports/tiny/timing/out.json", "--variant"]
@@ -39,6 +41,7 @@ def models(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(models: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same project as the current folder, for this process and those it starts."""
     monkeypatch.chdir(models)
+    monkeypatch.setattr(sys, "executable", warm_python())
     monkeypatch.setenv("PYTHONPATH", str(PROJECT))
     return models
 
@@ -78,6 +81,7 @@ def test_component_times_are_per_call() -> None:
 
 def test_the_stage_times_two_fresh_processes_in_turns(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Protects the whole file: order of calls, every figure there, its parts consistent with one another."""
+    monkeypatch.setattr(sys, "executable", PYTHON)
     monkeypatch.setattr(sys, "argv", [*COMMAND, "bf16"])
     benchmark.main()
     timing = json.loads((project / "reports/tiny/timing/out.json").read_text(encoding="utf-8"))

@@ -1,52 +1,38 @@
 """Stage floor: the baseline against itself is identical, other seeds are not, and nothing depends on who generates."""
 
 import json
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from stages import floor, generate
-from stages.lib.generation.recipe import OTHER_SEED, Order, Recipe
-from stages.lib.project.params import load_params
+from stages import floor
+from stages.lib.generation.recipe import OTHER_SEED
 from stages.lib.project.prompts import load_prompts, sample_of
 from stages.lib.project.worker_pool import WorkerPool
+from tests.command import run
 from tests.tiny_project import write_models, write_settings
 
 RUN = "data/runs/tiny"
 
 
 @pytest.fixture(scope="module")
-def project(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory):
-    """A project whose baseline was generated, and the working folder."""
-    import torch
-
+def project(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose baseline was generated."""
     folder = tmp_path_factory.mktemp("floor") / "project"
     write_settings(folder)
     write_models(folder, tiny_model, ("fp32",))
     (folder / "data/runs/tiny/models/base").mkdir(parents=True)
-    before = torch.get_num_threads()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        arguments = (
-            f"--variant fp32 --model {RUN}/models/fp32 --noise {RUN}/noise.safetensors --output {RUN}/images/fp32"
-        )
-        patch.setattr(sys, "argv", ["generate", *arguments.split()])
-        generate.main()
-        yield folder
-    torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(before)
+    words = f"--variant fp32 --model {RUN}/models/fp32 --noise {RUN}/noise.safetensors --output {RUN}/images/fp32"
+    done = run(folder, "stages.generate", *words.split())
+    assert done.returncode == 0, done.stderr
+    return folder
 
 
 @pytest.fixture(scope="module")
 def measured(project: Path) -> dict:
-    with pytest.MonkeyPatch.context() as patch:
-        arguments = (
-            f"--base {RUN}/models/base --models {RUN}/models --images {RUN}/images --noise {RUN}/noise.safetensors"
-        )
-        patch.setattr(sys, "argv", ["floor", *arguments.split(), "--output", "reports/tiny/floor.json"])
-        floor.main()
+    words = f"--base {RUN}/models/base --models {RUN}/models --images {RUN}/images --noise {RUN}/noise.safetensors"
+    done = run(project, "stages.floor", *words.split(), "--output", "reports/tiny/floor.json")
+    assert done.returncode == 0, done.stderr
     return json.loads((project / "reports/tiny/floor.json").read_text(encoding="utf-8"))
 
 
@@ -70,24 +56,9 @@ def test_other_seeds_are_other_images(measured):
 
 
 def test_without_a_clip_the_reason_stands_in_place_of_figures(measured):
-    for run in (*measured["runs"].values(), measured["seeds"]):
-        assert run["attributes"] is None and run["distribution"] is None
-        assert run["not_measured"]["clip_score"] == "no_clip"
-
-
-def test_the_order_does_not_change_a_image(project: Path):
-    """Protects pairing: in another order, and by two processes, the bytes are the same."""
-    params = load_params()
-    model, noise = Path(RUN, "models/fp32"), Path(RUN, "noise.safetensors")
-    recipe = Recipe(model, params.variant("fp32"), "cpu", noise, params.general_arguments)
-    prompts = load_prompts(Path("data/prompts.csv"), None)
-    orders = [Order(prompt) for prompt in prompts]
-    here = list(recipe.generate_all(orders, WorkerPool(1, 1)))
-    there = list(recipe.generate_all(orders[::-1], WorkerPool(2, 1)))
-    assert [item.id for item in there] == [prompt.id for prompt in prompts[::-1]]
-    for one, other in zip(here, there[::-1], strict=True):
-        assert one.id == other.id and np.array_equal(one.rgb, other.rgb)
-        assert np.array_equal(one.latents, other.latents)
+    for made in (*measured["runs"].values(), measured["seeds"]):
+        assert made["attributes"] is None and made["distribution"] is None
+        assert made["not_measured"]["clip_score"] == "no_clip"
 
 
 def test_samples_begin_with_the_first_and_spread_over_the_rest():

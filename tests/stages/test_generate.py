@@ -1,9 +1,7 @@
 """Stage generate: the same bytes every time, each image on its own, and no image rather than a wrong one."""
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from stages.lib.generation.sampling import generate_image
 from stages.lib.project.errors import UserError
 from stages.lib.project.worker_pool import WorkerPool
 from stages.lib.quality.metrics import psnr_db
-from tests.conftest import PROJECT
+from tests.command import run
 from tests.tiny_project import PROMPTS, write_models, write_settings
 
 ARGUMENTS = ["--variant", "fp32", "--noise", "data/runs/tiny/noise.safetensors"]
@@ -58,18 +56,9 @@ def usual_torch():
 
 def generate_in_a_process(project: Path, output: str, threads: int) -> dict[str, bytes]:
     """Run the stage as DVC does; the bytes of each file it wrote."""
-    command = [
-        sys.executable,
-        "-m",
-        "stages.generate",
-        *ARGUMENTS,
-        "--model",
-        "data/runs/tiny/models/fp32",
-        "--output",
-        output,
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(PROJECT)}
-    subprocess.run(command, cwd=project, env=environment, check=True, capture_output=True)
+    words = [*ARGUMENTS, "--model", "data/runs/tiny/models/fp32", "--output", output]
+    done = run(project, "stages.generate", *words, OMP_NUM_THREADS=str(threads))
+    assert done.returncode == 0, done.stderr
     return {path.name: path.read_bytes() for path in sorted((project / output).iterdir())}
 
 
@@ -90,10 +79,8 @@ def test_two_runs_give_equal_bytes_and_other_thread_counts_nearly_the_same(proje
     assert listing["threads"] == 1
 
 
-def test_order_number_of_prompts_and_of_processes_do_not_change_a_image(
-    project: Path, usual_torch, tmp_path: Path
-) -> None:
-    """Protects pairing: an image depends on its own prompt and noise alone."""
+def test_order_and_number_of_prompts_do_not_change_an_image(project: Path, usual_torch, tmp_path: Path) -> None:
+    """Protects pairing: an image depends on its own prompt and noise alone. Of processes: test_floor.py."""
     from stages.lib.project.params import load_params
     from stages.lib.project.prompts import load_prompts
 
@@ -105,7 +92,7 @@ def test_order_number_of_prompts_and_of_processes_do_not_change_a_image(
     generated = {}
     for name, chosen in {"all": prompts, "reversed": prompts[::-1], "one": prompts[1:2]}.items():
         (tmp_path / name).mkdir()
-        entries, _ = generate.generate_all(recipe, chosen, WorkerPool(2 if name == "all" else 1, 1), tmp_path / name)
+        entries, _ = generate.generate_all(recipe, chosen, WorkerPool(1, 1), tmp_path / name)
         assert [entry["id"] for entry in entries] == [prompt.id for prompt in chosen]
         generated[name] = {entry["id"]: entry["sha256"] for entry in entries}
     assert generated["reversed"] == generated["all"]

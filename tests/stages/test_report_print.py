@@ -116,7 +116,7 @@ def test_every_page_after_the_first_bears_title_chapter_and_number(rendered):
     for number, page in enumerate(pages[1:], 2):
         assert "Как квантизация меняет диффузионную модель" in page and str(number) in page
     theory = next(number for number, page in enumerate(pages) if "Квантизация отображает действительное" in page)
-    assert "2 Теория" in pages[theory + 1]
+    assert "2 Теоретические основы" in pages[theory + 1]
 
 
 def test_a_commit_of_the_readme_leaves_the_report_as_it_is(tmp_path, monkeypatch):

@@ -51,7 +51,6 @@ def browser(started, page) -> Browser:
     """The page, freshly opened in a wide window; afterwards nothing was complained of and nothing fetched."""
     started.open(page)
     started.evaluate("localStorage.clear()")
-    started.open(page)
     started.requests.clear()
     started.complaints.clear()
     started.open(page)

@@ -13,6 +13,7 @@ from stages.lib.timing.timed_model import load
 from tests.conftest import PROJECT
 from tests.stages.test_benchmark import task
 from tests.tiny_project import OBSTACLES, write_json, write_models, write_settings
+from tests.warm_python import warm_python
 
 VARIANTS = {
     "int8-torchao": "backend: torchao, weights: int8, activations: int8, compute: float32",
@@ -75,6 +76,7 @@ def test_work_by_operator_is_that_of_pytorch(
         pytest.importorskip(name.partition("-")[2], reason="the back end's package is optional")
     monkeypatch.chdir(project)
     monkeypatch.setenv("PYTHONPATH", str(PROJECT))
+    monkeypatch.setattr(sys, "executable", warm_python())
     words = ["--variant", name, "--base", str(tiny_model), "--calibration", "data/inputs.safetensors"]
     words += ["--environment", "reports/environment.json", "--output", f"data/runs/tiny/models/{name}"]
     monkeypatch.setattr(sys, "argv", ["quantize", *words, "--size", f"reports/{name}.json"])
