@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tests.conftest import PROJECT
 from tests.processes import wait_until
-from tools.warm import _run, import_libraries
+from tools.warm import import_libraries, run_here
 
 # Ask the server, which has the same files open as we, and end as what it has forked. Killed, we take that with us.
 CLIENT = """#!{python} -IS
@@ -100,7 +100,7 @@ def keep(connection: socket.socket, folder: Path) -> None:
         sys.path[:1] = [working_folder, *variables.get("PYTHONPATH", "").split(os.pathsep)]
         for own_start in filter(Path.is_file, (Path(path, "sitecustomize.py") for path in sys.path)):
             runpy.run_path(str(own_start))
-        _run(words, variables | {"DVC_ROOT": working_folder})
+        run_here(words, variables, working_folder)
     for file in files:
         os.close(file)
     ended = os.pidfd_open(process)

@@ -59,7 +59,7 @@ class WarmProcess:
         words = shlex.split(command)
         if words[:2] != ["python", "-m"] or words[2] not in WARM:
             return None
-        self._connection.sendall(json.dumps([words[2:], variables]).encode() + b"\n")
+        self._connection.sendall(json.dumps([words[2:], variables, variables["DVC_ROOT"]]).encode() + b"\n")
         answer = self._answers.readline()
         if not answer:
             raise UserError("the process with the imported libraries ended, perhaps for want of memory: run it again")
@@ -80,17 +80,17 @@ def _serve(connection: socket.socket) -> None:
             if running_threads() == 1:  # fork copies one thread only, and what the others hold stays held
                 process = os.fork()
                 if not process:
-                    _run(*json.loads(line))
+                    run_here(*json.loads(line))
                 status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
             connection.sendall(json.dumps(status).encode() + b"\n")
     os._exit(0)
 
 
-def _run(words: list[str], variables: dict[str, str]) -> None:
-    """What `python -m` with these words does, in this forked process, to its end."""
+def run_here(words: list[str], variables: dict[str, str], folder: str) -> None:
+    """What `python -m` with these words does in that folder, in this forked process, to its end."""
     os.environ.clear()
     os.environ.update(variables, **{FORKED: str(os.getpid())})
-    os.chdir(variables["DVC_ROOT"])
+    os.chdir(folder)
     sys.argv[1:] = words[1:]
     tempfile.tempdir = None  # TMPDIR may be another one by now
     for name in [name for name in sys.modules if name.partition(".")[0] == "stages"]:

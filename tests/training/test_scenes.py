@@ -1,6 +1,7 @@
 """The procedural data set: reproducible pictures, and captions which never say what is not shown."""
 
 import dataclasses
+import os
 import random
 import subprocess
 import sys
@@ -61,9 +62,15 @@ def test_different_seeds_give_different_pictures():
 
 @pytest.mark.parametrize("style", STYLES)
 def test_every_allowed_subject_and_place_can_be_drawn_in_every_style(style):
-    """Protects against a combination that crashes only after hours of training."""
-    for subject in SUBJECTS:
-        for place in allowed_places(subject):
+    """Protects against a combination that crashes only after hours of training.
+
+    Each subject at each place in two styles of six by turns; with EVERY_PAIR=1 in all of them.
+    """
+    turn = list(STYLES).index(style)
+    for first, subject in enumerate(SUBJECTS):
+        for number, place in enumerate(allowed_places(subject), first):
+            if "EVERY_PAIR" not in os.environ and (number + turn) % 3:
+                continue
             picture = draw(_scene(subject, place, style), random.Random(0))
             assert picture.shape == (SIZE, SIZE, 3)
             assert picture.dtype == np.uint8
