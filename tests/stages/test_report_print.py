@@ -102,17 +102,20 @@ def test_two_processes_give_the_same_bytes_even_without_fonts_of_the_system(rend
         assert first.read_bytes() == second.read_bytes(), first.name
 
 
-def test_the_first_page_says_what_was_measured_where_and_when(rendered):
-    title = pages_of((rendered / "first.pdf").read_bytes())[0]
+@pytest.fixture(scope="module")
+def pages(rendered: Path) -> list[str]:
+    return pages_of((rendered / "first.pdf").read_bytes())
+
+
+def test_the_first_page_says_what_was_measured_where_and_when(rendered, pages):
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=rendered, capture_output=True, text=True, check=True
     ).stdout
-    for words in ("Embedded scene model", commit[:12], "2023", "14", "Invented CPU", "0123456789ab"):
-        assert words in title, title
+    for words in ("Встроенная модель сцен", commit[:12], "2023", "14", "Invented CPU", "0123456789ab"):
+        assert words in pages[0], pages[0]
 
 
-def test_every_page_after_the_first_bears_title_chapter_and_number(rendered):
-    pages = pages_of((rendered / "first.pdf").read_bytes())
+def test_every_page_after_the_first_bears_title_chapter_and_number(pages):
     for number, page in enumerate(pages[1:], 2):
         assert "Как квантизация меняет диффузионную модель" in page and str(number) in page
     theory = next(number for number, page in enumerate(pages) if "Квантизация отображает действительное" in page)
