@@ -2,7 +2,7 @@
 #               MODEL=KEY: of that model of params.yaml, which it writes there as `model`
 #               SET=all: all formats, also those with `default: false`
 #               QUICK=1: fewer formats and prompts, in minutes, to .quick/reports/MODEL/report.pdf
-# make test     the tests
+# make test     the tests; EVERY_PAIR=1: every kind of model in every format, which are taken by turns otherwise
 # make benchmark  speed-ups of all variants, from fresh alternating runs: over the baseline, over FP32 in the same runtime
 # make memory   peak memory of every stage with 8 and with 64 prompts
 # make faults   60 kills of a run, each of which must go on, and 1,000 generated inputs for every parser

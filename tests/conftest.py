@@ -20,6 +20,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.register_at_fork(after_in_child=MathTextParser._parse_cached.cache_clear)
 
 PROJECT = Path(__file__).resolve().parents[1]
+LONG = ("test_pipeline", "test_any_model", "test_report", "test_openvino")  # the longest one first
 
 # `make faults` has its own examples every time, and more of them.
 limits = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck), "print_blob": False}
@@ -141,8 +142,8 @@ def _write_tokenizer(folder: Path) -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The file that takes longest goes first: the other worker does all the rest meanwhile."""
-    items.sort(key=lambda item: item.path.name != "test_pipeline.py")
+    """Files that take long go first: at the end no worker waits for the other one."""
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
 
 
 @pytest.fixture(scope="session")
