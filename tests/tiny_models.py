@@ -399,6 +399,7 @@ KINDS: dict[str, Callable[[], Any]] = {
     "sd15-other-vae-size": lambda: stable_diffusion(vae=vae(size=16)),
     "sd15-dpm": lambda: stable_diffusion(diffusers.DPMSolverMultistepScheduler(use_karras_sigmas=True, **BETAS)),
     "sd15-ancestral": lambda: stable_diffusion(diffusers.EulerAncestralDiscreteScheduler(**BETAS)),
+    "sd15-lcm-unguided": lambda: stable_diffusion(diffusers.LCMScheduler(**BETAS), checked=False),
     "sd15-lcm": lambda: stable_diffusion(diffusers.LCMScheduler(**BETAS), unet=unet(time_cond_proj_dim=32)),
     "sd15-zero-snr": lambda: stable_diffusion(
         v_prediction(rescale_betas_zero_snr=True, timestep_spacing="trailing"), checked=False

@@ -56,7 +56,7 @@ def observing(pipeline: "DiffusionPipeline", denoisers: Sequence[str], prompt: s
         ]
         if name in denoisers:
             seen.calls += 1
-            seen.predictions += len(batched[0])
+            seen.predictions += len(batched[0]) if batched else 1
             seen.guided_inside |= any(options.get(key) is not None for key in GUIDANCE_INPUTS)
         elif not seen.latents and batched:
             seen.latents = tuple(batched[0].shape)
