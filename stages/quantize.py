@@ -78,16 +78,17 @@ def make(
     """Write the variant's folder; the content of its size report. `parameters` are those of each component."""
     # Both take seconds to import, as what `process` imports meanwhile does.
     from stages.lib.formats.shared.choice import on_model
+    from stages.lib.formats.shared.tuned import tuned_base
     from stages.lib.models.calibration import read_calls
 
     variant, meter, entry = on_model(variant, base), process_meter(), BACKENDS[variant.backend]
     inputs = {"calibration": read_calls(calibration)} if variant.needs_calls else {}
     peak = entry.calibrated_peak if variant.needs_calibration else entry.quantize_peak
     check_memory(peak * 4 * max(parameters.values()), f"making {variant.label}")
-    with whole_folder(out) as folder:
+    with tuned_base(base, variant) as source, whole_folder(out) as folder:
         backend = entry.load_module()
         begin_s = time.perf_counter()
-        backend.quantize(base, variant, folder, **inputs)
+        backend.quantize(source, variant, folder, **inputs)
         making = {"quantize_s": time.perf_counter() - begin_s, "quantize_peak_mib": meter.peak_mib()}
         tensors = backend.inventory(folder, variant)
         check_memory(loaded_bytes(folder, variant), f"loading {variant.label}")

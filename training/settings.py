@@ -127,6 +127,24 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class Tuning:
+    """What is learned for one format; `activation_bits` 0: activations are not rounded."""
+
+    weight_bits: int
+    activation_bits: int
+    components: list
+    rank: int
+    fit: Fit
+
+
+@dataclass(frozen=True)
+class Tune:
+    prompts: int
+    int4: Tuning
+    w8a8: Tuning
+
+
+@dataclass(frozen=True)
 class Settings:
     seed: int
     render: Render
@@ -138,6 +156,7 @@ class Settings:
     transformer: Transformer
     transformer_guidance: Guidance
     evaluate: Evaluate
+    tune: Tune
 
 
 def load_settings(path: Path) -> Settings:

@@ -37,6 +37,11 @@ OBSTACLES = {
         "cannot be made of this model: calls of QwenImageTransformer2DModel differ in more than tensors, and a graph "
         "is fixed: leave that network out of `components`",
     ),
+    "tuned_for_another": (
+        {"parameter": "unet.conv_in.bias"},
+        "cannot be made of this model: its tuning changes unet.conv_in.bias, which this model has not, or not so: use "
+        "it with the model that it was learned for",
+    ),
     "needs_instruction_set": (
         {"key": "compute", "value": "bfloat16", "sets": ["avx512_bf16", "amx_bf16"]},
         "compute bfloat16 needs a processor with AVX512_BF16 or AMX_BF16: use float32 in `compute`",

@@ -39,6 +39,13 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+class Tuning(Section):
+    """A file of changes of the FP32 weights, learned for one format (stages.lib.models.tuning), and its digest."""
+
+    path: Annotated[str, Field(max_length=1000)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="64 hexadecimal digits, as sha256sum prints")]
+
+
 class Variant(Section):
     """One numeric format and the way it runs. `name` is its key in params.yaml.
 
@@ -61,6 +68,7 @@ class Variant(Section):
     device: Device = "auto"
     compute: str = "auto"
     default: bool = True
+    tuning: Tuning | None = None
     simulated: Literal[False] = False
 
     @model_validator(mode="after")

@@ -29,6 +29,10 @@ WORDS = {
         N_("cannot be made of this model: calls of %(network)s differ in more than tensors, and a graph is fixed"),
         N_("leave that network out of `components`"),
     ),
+    "tuned_for_another": (
+        N_("cannot be made of this model: its tuning changes %(parameter)s, which this model has not, or not so"),
+        N_("use it with the model that it was learned for"),
+    ),
     "failed": (N_("it was not measured"), "%(message)s"),  # on another machine
 }
 
