@@ -26,7 +26,7 @@ class Progress:
         place = self.steps.index(stage)
         line = f"[{place + 1}/{len(self.steps)}] {stage.addressing}"
         self._began_s = time.monotonic()
-        if stage.always_changed:  # they come first, take a second, and mostly nothing follows
+        if stage.always_changed:  # they take a second, and mostly nothing follows
             return line
         if self._outdated is None:
             self._outdated = outdated(self.steps[place:], self.graph)

@@ -91,7 +91,7 @@ def short_labels(models: Sequence[ComparedModel], _: Translate) -> list[str]:
     names = names_of("component", _)
     found = [", ".join(names[name] for name in model.roles.get("denoiser", ())) for model in models]
     told = all(found) and len(set(found)) == len(models)
-    return found if told else [translated(model.label, _) for model in models]
+    return [name[0].upper() + name[1:] for name in found] if told else [translated(model.label, _) for model in models]
 
 
 def profile(model: ComparedModel) -> dict[str, Any]:

@@ -6,7 +6,7 @@ A rule is held to be true, or untrue, only where the figures exclude the contrar
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -23,16 +23,15 @@ from stages.lib.results.summary import definition
 SURE = 0.975  # of resamples, in which the largest share stays the largest
 HARMLESS = ("negligible", "minimal")  # effects of a format on a component
 ENDS, TIMED = ("first and last",), ("time", "modulation")  # kinds of layers
-GAP_BITS = 0.5  # fewer, a mixture must have to count as smaller
-Shape = Literal["ssim", "speedup", "change", "component", "effects", "window", "layers", "budget"]
+GAP_BITS = 0.5  # a mixture has fewer
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Whether a rule holds on one model, None where that cannot be told, and the figures of the given shape for it."""
+    """Whether a rule holds on one model, None where that cannot be told, and the figures, whose words go by `shape`."""
 
     holds: bool | None
-    shape: Shape
+    shape: str
     figures: dict[str, Any]
 
 
@@ -54,10 +53,8 @@ def _keeps(items: Iterable[MeasuredVariant], bound: float) -> Finding | None:
     if not ranges:
         return None
     worst = min(ranges, key=lambda label: ranges[label].value)
-    if all(found.low >= bound for found in ranges.values()):
-        holds = True
-    else:
-        holds = False if any(found.high < bound for found in ranges.values()) else None
+    short = any(found.high < bound for found in ranges.values())
+    holds = True if all(found.low >= bound for found in ranges.values()) else False if short else None
     return Finding(holds, "ssim", {"label": worst, "ssim": ranges[worst], "bound": bound})
 
 
@@ -207,10 +204,9 @@ def mixtures_win(model: ComparedModel, params: Params) -> Finding | None:
     if not pairs:
         return None
     better = [pair for pair in pairs if pair[1]["noise"] < pair[0]["noise"]]
+    one, two = min(pairs, key=lambda pair: pair[1]["noise"] / pair[0]["noise"])
     if better:
         one, two = max(better, key=lambda pair: pair[0]["mean_bits"] - pair[1]["mean_bits"])
-    else:
-        one, two = min(pairs, key=lambda pair: pair[1]["noise"] / pair[0]["noise"])
     return Finding(bool(better), "budget", {"uniform": one["mean_bits"], "mixed": two["mean_bits"]})
 
 

@@ -35,23 +35,33 @@ def absent_words(model: Missing, _: Translate) -> str:
 
 def answer_words(
     own: ComparedModel, other: ComparedModel, place: int, rules: Sequence[Rules], params: Params, _: Translate
-) -> str:
-    """How many of the rules turn out alike on both, and which do not."""
-    verdicts = [(item, item.transfers(place)) for item in rules]
-    told = [same for _item, same in verdicts if same is not None]
-    values = {"own": translated(own.label, _), "other": translated(other.label, _), "told": len(told)}
+) -> list[str]:
+    """How many of the rules turn out alike on both, then which are true of whom."""
+    held: dict[tuple[bool, bool], list[str]] = {}
+    for item in rules:
+        if item.transfers(place) is not None:
+            pair = item.findings[0].holds, item.findings[place].holds
+            held.setdefault(pair, []).append(rule_words(item, params, _))
+    told = sum(map(len, held.values()))
+    values = {"own": translated(own.label, _), "other": translated(other.label, _), "told": told}
     if not told:
-        return _("There is no rule of thumb that the figures of %(own)s and of %(other)s both decide.") % values
-    values |= {"alike": sum(told), "untold": len(verdicts) - len(told)}
+        return [_("There is no rule of thumb that the figures of %(own)s and of %(other)s both decide.") % values]
+    values |= {"alike": sum(len(found) for (one, two), found in held.items() if one == two)}
     text = _(
         "Rules of thumb that the figures of %(own)s and of %(other)s both decide: %(told)d; alike on both: %(alike)d."
     )
     found = [text % values]
-    if differ := [rule_words(item, params, _) for item, same in verdicts if same is False]:
-        found.append(_("Not alike: %(rules)s") % {"rules": " ".join(differ)})
-    if values["untold"]:
-        found.append(_("Left undecided by one of them at least: %(untold)d.") % values)
-    return " ".join(found)
+    for pair, words in (
+        ((True, True), _("True of both: %(rules)s")),
+        ((True, False), _("True of %(own)s alone: %(rules)s")),
+        ((False, True), _("True of %(other)s alone: %(rules)s")),
+        ((False, False), _("True of neither: %(rules)s")),
+    ):
+        if pair in held:
+            found.append(words % (values | {"rules": " ".join(held[pair])}))
+    if untold := len(rules) - told:
+        found.append(_("Left undecided by one of them at least: %(untold)d.") % {"untold": untold})
+    return found
 
 
 def cautions(models: Sequence[ComparedModel], images: Sequence[str], _: Translate) -> list[str]:
