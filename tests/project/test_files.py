@@ -42,6 +42,15 @@ def test_json_is_sorted_and_comes_back(tmp_path):
     assert read_json(tmp_path / "new" / "a.json") == {"a": "ü", "b": 1}
 
 
+def test_json_has_the_figures_of_one_image_on_one_line(tmp_path):
+    """Protects the diffs of reports from a line a figure, and strings that look like JSON."""
+    value = {"rows": [{"id": "a {\n  b ] ,", "ssim": 0.5}, {"id": "b", "ssim": 1.0}], "none": [], "n": 2}
+    write_json(tmp_path / "a.json", value)
+    assert read_json(tmp_path / "a.json") == value
+    assert '\n "n": 2,\n "none": [],\n' in (text := (tmp_path / "a.json").read_text(encoding="utf-8"))
+    assert '\n  {"id": "b", "ssim": 1.0}\n' in text
+
+
 @pytest.mark.parametrize("content", [b"{", b"\xff", b""])
 def test_broken_json_is_a_message_that_names_the_file(tmp_path, content):
     """Protects a user from a traceback."""

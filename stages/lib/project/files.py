@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -46,8 +47,13 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, value: dict | list) -> None:
-    """Write JSON with sorted keys, floats of six significant digits, no NaN or Infinity, a final newline."""
+    """Write JSON with sorted keys, floats of six significant digits, no NaN or Infinity, a final newline.
+
+    What lies in it and holds no other list or mapping, such as the figures of one image, is one line.
+    """
     text = json.dumps(rounded(value), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+    innermost = re.compile(r"(?<=[\[{])\n {2}[^\[\]{}]*(?=[\]}])")
+    text = innermost.sub(lambda found: re.sub(r"\n *", " ", found[0]).strip(), text)
     write_text(path, text + "\n")
 
 
