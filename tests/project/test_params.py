@@ -147,6 +147,11 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
         ("weights: float32}", "wieghts: float32}", "unknown key 'variants.fp32.wieghts': did you mean 'weights'?"),
         ("baseline: fp32", "baseline: fp64", "baseline 'fp64' is not one of `variants`: fp32, int8-cpu"),
         ("baseline: fp32", "baseline: int8-simulated", "is simulated and has no speed to compare with"),
+        (
+            "languages: [en]",
+            "languages: [en], compare: [sdxl]",
+            "report.compare names 'sdxl', which is not one of `models`",
+        ),
         ("model: embedded", "model: sdxl", "model 'sdxl' is not one of `models`: embedded, sd15"),
         (
             "backend: torch,",

@@ -40,6 +40,17 @@ def test_records_of_another_model_are_compared_in_every_language(project):
     assert "Встроенная модель сцен, трансформер" in chapter(rendered("ru"))
 
 
+def test_a_model_without_images_is_compared_by_size_and_speed(project):
+    """Protects the comparison with a model at true size, of random weights."""
+    target = write_model(project, OTHER)
+    for path in [*target.glob("quality/*.json"), *target.glob("sensitivity/*.json")]:
+        path.write_text(json.dumps({"variant": path.stem, "measured": False, "reason": "random_weights"}), "utf-8")
+    english = chapter(rendered())
+    assert "no images were judged" in english and 'id="table-models-formats"' in english
+    assert "format by format" not in english and "Spearman" not in english
+    assert "Faster than the reference on both: BF16." in english
+
+
 def test_without_records_the_chapter_says_how_to_get_them(project):
     html = rendered()
     assert f"make report MODEL={OTHER}" in chapter(html)
