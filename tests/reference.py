@@ -1,5 +1,6 @@
 """The model as diffusers itself loads it: what the project's own loading is compared with."""
 
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -21,8 +22,9 @@ def reference_pipeline(folder: Path) -> StableDiffusionPipeline:
     return pipeline
 
 
+@cache
 def calibration_of(folder: Path, steps: int = 2, denoiser_calls: int = 3) -> dict[str, list[NetworkCall]]:
-    """What the networks of `folder` are given while it generates one image."""
+    """What the networks of `folder` are given while it generates one image; found once, not to be changed."""
     prompt = Prompt(id="dog", prompt="a dog", kind="animal", complexity="low", seed=7, set="calibration")
     arguments = {"num_inference_steps": steps, "guidance_scale": 7.5}
     return collect(reference_pipeline(folder), [prompt], arguments, denoiser_calls, 0)
