@@ -1,7 +1,8 @@
 """What should a person who was not there know? Render all results as one page for the screen and one PDF for print.
 
-Reads what every other stage wrote; writes report.html and report.pdf in each language, all or none. The same results at
-the same commit give the same bytes: dates come from the commit (or SOURCE_DATE_EPOCH), never from the clock.
+Reads what every other stage wrote; writes report.html, report.pdf and the two pages of brief.pdf in each language, and
+in English a table of all formats as Markdown and CSV and a model card's fragment: all or none. The same results at the
+same commit give the same bytes: dates come from the commit (or SOURCE_DATE_EPOCH), never from the clock.
 """
 
 import argparse
@@ -15,12 +16,15 @@ from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import write_bytes
 from stages.lib.project.params import Params, load_params
 from stages.lib.project.prompts import load_prompts
+from stages.lib.reporting import exports
+from stages.lib.reporting.brief import brief_values
 from stages.lib.reporting.document import TEMPLATES, environment, for_screen
 from stages.lib.reporting.images.figures import page_images
 from stages.lib.reporting.languages import SOURCE, language_of, spoken
 from stages.lib.reporting.origin import find_origin
 from stages.lib.reporting.page import Subject, page_values
 from stages.lib.reporting.pdf import pdf_of
+from stages.lib.results import figures_table
 from stages.lib.results.machines import Machine, load_machines
 from stages.lib.results.other_models import load_model
 from stages.lib.results.records import load_results
@@ -37,6 +41,10 @@ def main() -> None:
     parser.add_argument("--base", type=Path, required=True, help="the base model, whose weights Figure 2 shows")
     parser.add_argument("--html", type=Path, required=True, nargs="+", help="a file for each of report.languages")
     parser.add_argument("--pdf", type=Path, required=True, nargs="+", help="the same in the same order")
+    parser.add_argument("--brief", type=Path, required=True, nargs="+", help="the same in the same order, two pages")
+    parser.add_argument("--table", type=Path, required=True, help="all formats as a table in Markdown")
+    parser.add_argument("--csv", type=Path, required=True, help="every figure of every format")
+    parser.add_argument("--card", type=Path, required=True, help="the model-index of a Hugging Face model card")
     parser.add_argument(
         "--quick", action="store_true", help="a quick look: it says so, and leaves out what was not measured"
     )
@@ -44,18 +52,24 @@ def main() -> None:
     begin_s = time.perf_counter()
     params = load_params()
     languages = params.report.languages
-    if not len(languages) == len(arguments.html) == len(arguments.pdf):
-        raise UserError(
-            f"params.yaml: 'report.languages' has {len(languages)} languages, --html {len(arguments.html)} files and "
-            f"--pdf {len(arguments.pdf)}: give one of each for each language, in the stage `report` of dvc.yaml"
-        )
+    outputs = {"--html": arguments.html, "--pdf": arguments.pdf, "--brief": arguments.brief}
+    for option, paths in outputs.items():
+        if len(paths) != len(languages):
+            raise UserError(
+                f"params.yaml: 'report.languages' has {len(languages)} languages, {option} {len(paths)} files: give "
+                "one for each language, in the stage `report` of dvc.yaml"
+            )
     subject = read_subject(params, arguments.reports, arguments.images, arguments.base, arguments.quick)
     images = page_images(subject.results, subject.prompts, arguments.images)
-    files = {}
+    files = {
+        arguments.table: exports.summary_markdown(params, subject.results, subject.origin).encode(),
+        arguments.csv: figures_table.table(subject.results).encode(),
+        arguments.card: exports.model_index(params, subject.results).encode(),
+    }
     with ProcessPoolExecutor(len(languages)) as pool:  # charts and layout keep a core busy for seconds
-        pages = pool.map(documents, *zip(*((subject, images, language) for language in languages), strict=True))
-        for html_path, pdf_path, (html, pdf) in zip(arguments.html, arguments.pdf, pages, strict=True):
-            files |= {html_path: html, pdf_path: pdf}
+        found = pool.map(documents, *zip(*((subject, images, language) for language in languages), strict=True))
+        for paths, contents in zip(zip(*outputs.values(), strict=True), found, strict=True):
+            files |= dict(zip(paths, contents, strict=True))
     write_all(files)
     sizes = [f"{path} {len(content) / 1024**2:.1f} MiB" for path, content in files.items()]
     print(f"report: {len(params.variants)} variants, {', '.join(sizes)}, {time.perf_counter() - begin_s:.1f} s")
@@ -68,6 +82,7 @@ def read_subject(params: Params, reports: Path, images: Path, base: Path, quick:
         params=params,
         results=results,
         prompts=load_prompts(Path(params.prompts.file), params.prompts.sets),
+        images=images,
         machines=other_machines(reports, results.environment["fingerprint"], params.model),
         base=base,
         origin=find_origin(),
@@ -83,21 +98,24 @@ def other_machines(reports: Path, fingerprint: str, model: str) -> tuple[Machine
     return tuple(machine for machine in elsewhere if machine.models)
 
 
-def documents(subject: Subject, images: Mapping[str, Any], language: str) -> tuple[bytes, bytes]:
-    """The page for the screen and the PDF in one language."""
-    html = page(subject, images, language)
-    return for_screen(html).encode("utf-8"), pdf_of(html, subject.origin.epoch)
+def documents(subject: Subject, images: Mapping[str, Any], language: str) -> tuple[bytes, ...]:
+    """The page for the screen, the report and the brief as PDFs in one language."""
+    report, brief = pages(subject, images, language)
+    return for_screen(report).encode("utf-8"), *(pdf_of(html, subject.origin.epoch) for html in (report, brief))
 
 
-def page(subject: Subject, images: Mapping[str, Any], language: str = SOURCE, templates: Path = TEMPLATES) -> str:
-    """The report in one language as one self-contained HTML page, which is also the source of the PDF."""
+def pages(
+    subject: Subject, images: Mapping[str, Any], language: str = SOURCE, templates: Path = TEMPLATES
+) -> tuple[str, str]:
+    """The report, for screen and print, and the brief in one language, each a self-contained HTML page."""
     chosen = language_of(language)
     with spoken(chosen):
         values = page_values(subject, chosen)
         recommended = recommended_variants(values["advice"], subject.params, subject.machines)
-        values |= study_values(STUDY, subject, recommended, chosen)
         jinja = environment(templates, chosen.translations)
-        return jinja.get_template("report.html.j2").render(**values, **images)
+        brief = jinja.get_template("brief.html.j2").render(**values, brief=brief_values(subject, values, chosen))
+        values |= study_values(STUDY, subject, recommended, chosen)
+        return jinja.get_template("report.html.j2").render(**values, **images), brief
 
 
 def write_all(files: Mapping[Path, bytes]) -> None:

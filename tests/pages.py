@@ -43,4 +43,4 @@ def subject(quick: bool = False, **changes) -> Subject:
 def rendered(language: str = "en", templates: Path = TEMPLATES, **changes) -> str:
     """The page, before it is divided into one for the screen and one for print."""
     about = subject(**changes)
-    return report.page(about, page_images(about.results, about.prompts, RUN / "images"), language, templates)
+    return report.pages(about, page_images(about.results, about.prompts, RUN / "images"), language, templates)[0]

@@ -28,7 +28,7 @@ def said_of(found: Results) -> str:
 def test_a_quiet_run_says_what_it_can_tell():
     said = said_of(results(1.01, 1.02))
     assert "FP32, timed against itself, came out 1.01 times as fast (95 % interval 0.99 to 1.03, 2 restarts)" in said
-    assert "differences of speed below 3 % cannot be told" in said and "not to be trusted" not in said
+    assert "Differences of speed below 3 % cannot be told" in said and "not to be trusted" not in said
 
 
 @pytest.mark.parametrize("itself", [0.88, 1.08])

@@ -42,11 +42,15 @@ from stages.lib.results.records import Results
 
 @dataclass(frozen=True)
 class Subject:
-    """What a report is about. Figure 2 shows weights of the model in the folder `base`; `quick`: a first look."""
+    """What a report is about. Figure 2 shows weights of the model in the folder `base`; `quick`: a first look.
+
+    `images` is the folder with one folder of images per variant.
+    """
 
     params: Params
     results: Results
     prompts: Sequence[Prompt]
+    images: Path
     machines: tuple[Machine, ...]
     base: Path
     origin: Origin

@@ -56,7 +56,7 @@ def tradeoff(results: Results, _: Translate) -> dict[str, Any]:
 def advice(params: Params, results: Results, machines: tuple[Machine, ...], _: Translate) -> list[Advice]:
     """Table 12: every scenario of params.yaml, in its order."""
     measured = sources(results, machines, params.model, params.chosen_model.label)
-    least = TRUE_SIZE * min((item["parameters"] for item in results.architectures), default=0)
+    least = least_true_size(results)
     found = []
     for key, scenario in params.scenarios.items():
         large = [item for item in measured if scenario.device != "cuda" or item.parameters >= least]
@@ -80,6 +80,11 @@ def advice(params: Params, results: Results, machines: tuple[Machine, ...], _: T
             )
         )
     return found
+
+
+def least_true_size(results: Results) -> float:
+    """The parameters of the smallest model that says something about published ones."""
+    return TRUE_SIZE * min((item["parameters"] for item in results.architectures), default=0)
 
 
 def _source(measured: list[Source], device: str, model: str) -> tuple[Source | None, list[Source]]:

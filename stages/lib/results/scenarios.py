@@ -4,6 +4,7 @@ The rule: of the variants that ran on the device, keep the memory limit and reac
 one with the least of what the scenario minimises. At equal values the higher SSIM wins, then the order of params.yaml.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -146,3 +147,63 @@ def _held_by(decision: Decision, obstacle: str) -> list[Candidate]:
         return only
     best = value(decision.scenario, decision.winner)
     return [item for item in only if value(decision.scenario, item) < best]
+
+
+def is_supported(decision: Decision, item: Candidate, baseline: Candidate, trusted: bool) -> bool:
+    """Whether 95 % intervals leave no doubt that `item` meets the threshold and is better than the baseline.
+
+    Better in what the scenario minimises; where speeds are not `trusted`, nothing is known to be faster.
+    """
+    cost = decision.scenario.minimise
+    own, reference = cost_of(item, cost), cost_of(baseline, cost)
+    better = own.high < reference.low and (trusted or cost != "time_s")
+    return better and item.ssim.low >= decision.scenario.ssim_threshold
+
+
+def supported(decision: Decision, baseline: Candidate, trusted: bool) -> Candidate | None:
+    """The best variant that is supported; else the baseline, if it may be recommended; else None."""
+    found = (item for item in decision.eligible if is_supported(decision, item, baseline, trusted))
+    return next(found, next((item for item in decision.eligible if item.is_baseline), None))
+
+
+def bolder(decision: Decision, chosen: Candidate | None) -> Candidate | None:
+    """What may be better than `chosen`, without being supported: better in what is minimised, or not known to be worse.
+
+    The best that reaches the threshold on average; else the one next below the threshold; else one that is tied.
+    """
+    if chosen is None or decision.winner is not chosen:
+        return decision.winner
+    below = _held_by(decision, "quality")
+    if below:
+        return max(below, key=lambda item: item.ssim.value)
+    return next(iter(decision.tied), None)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A threshold of SSIM from which on, upwards or downwards, `then` is supported instead."""
+
+    upwards: bool
+    at: float
+    then: Candidate
+
+
+def threshold_changes(
+    decision: Decision, chosen: Candidate, candidates: Sequence[Candidate], trusted: bool
+) -> list[Change]:
+    """The nearest thresholds, above and below the scenario's, that change what is supported."""
+    baseline = next(item for item in candidates if item.is_baseline)
+    ends = sorted({item.ssim.low for item in candidates if item.ssim is not None})
+    now, found = decision.scenario.ssim_threshold, []
+    for upwards, tried in (
+        (True, [end for end in ends if end >= now]),
+        (False, [end for end in ends[::-1] if end < now]),
+    ):
+        for end in tried:
+            threshold = math.nextafter(end, 2) if upwards else end
+            scenario = decision.scenario.model_copy(update={"ssim_threshold": threshold})
+            other = supported(decide(scenario, candidates), baseline, trusted)
+            if other is not None and other is not chosen:
+                found.append(Change(upwards, end, other))
+                break
+    return found

@@ -152,7 +152,7 @@ def tradeoff_chart(
             points = {name: (item.cost / scale, losses[name], item.by is None) for name, item in standing.items()}
             _panel(axes, points, numbers)
             axes.set_xlabel(names[key])
-        _ssim_axis(grid[0], max(losses.values(), default=0.1))
+        ssim_axis(grid[0], max(losses.values(), default=0.1))
         grid[0].set_ylabel(_("mean SSIM"))
     fronts = [
         f"{names[key]}: {', '.join(labels[name] for name, item in standing.items() if item.by is None)}"
@@ -177,14 +177,14 @@ def _panel(axes, points: dict[str, tuple[float, float, bool]], numbers: dict[str
     axes.grid(color=FAINT, linewidth=0.5)
 
 
-def _ssim_axis(axes, largest: float) -> None:
-    """SSIM, higher above: ticks at 0.9, 0.99 and so on, and at the upper edge 1."""
+def ssim_axis(axes, largest: float, least: float = LEAST_LOSS) -> None:
+    """SSIM, higher above: ticks at 0.9, 0.99 and so on, and at the upper edge 1, where `least` and less is missing."""
     bottom = max(largest * 1.5, 0.2)
     axes.set_yscale("log")
-    axes.set_ylim(bottom, LEAST_LOSS / 1.8)
-    decades = [10.0**-power for power in range(1, round(-math.log10(LEAST_LOSS)) + 1)]
-    ticks = [loss for loss in (0.5, 0.2, *decades) if LEAST_LOSS <= loss <= bottom]
+    axes.set_ylim(bottom, least / 1.8)
+    decades = [10.0**-power for power in range(1, round(-math.log10(least)) + 1)]
+    ticks = [loss for loss in (0.5, 0.2, *decades) if least <= loss <= bottom]
     digits = [max(1, -math.floor(math.log10(loss))) for loss in ticks]
-    words = ["1" if a <= LEAST_LOSS else number(1 - a, f".{n}f") for a, n in zip(ticks, digits, strict=True)]
+    words = ["1" if a <= least else number(1 - a, f".{n}f") for a, n in zip(ticks, digits, strict=True)]
     axes.set_yticks(ticks, words)
     axes.minorticks_off()

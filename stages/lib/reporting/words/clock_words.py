@@ -21,13 +21,13 @@ def trust(clock: Clock | None, baseline: str, _: Translate) -> str:
     }
     if clock.is_suspect:
         text = _(
-            "The speeds of this run are not to be trusted: %(baseline)s, timed against itself, came out %(itself)s "
+            "The speeds of this run are not to be trusted. %(baseline)s, timed against itself, came out %(itself)s "
             "times as fast (95 %% interval %(low)s to %(high)s, %(restarts)d restarts), off by more than %(limit)s."
         )
         return " ".join([text % values, *disturbances(clock, _)])
     text = _(
         "%(baseline)s, timed against itself, came out %(itself)s times as fast (95 %% interval %(low)s to %(high)s, "
-        "%(restarts)d restarts): differences of speed below %(resolution)s cannot be told in this run."
+        "%(restarts)d restarts). Differences of speed below %(resolution)s cannot be told in this run."
     )
     return text % values
 

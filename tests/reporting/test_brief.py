@@ -1,0 +1,191 @@
+"""The brief: two pages whatever was measured, short sentences, no claim beyond its interval, code that runs."""
+
+import csv
+import io
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from pypdf import PdfReader
+from ruamel.yaml import YAML
+
+from stages import report
+from stages.lib.project.params import load_params
+from stages.lib.reporting import brief, exports
+from stages.lib.reporting.images.figures import page_images
+from stages.lib.reporting.pdf import pdf_of
+from stages.lib.results import figures_table
+from tests.pages import subject
+from tests.results_folder import write_project
+from tests.timings import set_speedup
+from tests.tiny_project import write_models, write_settings
+
+VARIANTS = {
+    "fp32": {"label": "FP32", "backend": "torch", "weights": "float32"},
+    "bf16": {"label": "BF16", "backend": "torch", "weights": "bfloat16"},
+    "fp16": {"label": "FP16", "backend": "torch", "weights": "float16"},
+    "int8-simulated": {"label": "INT8 Simulated", "backend": "torch", "weights": "int8", "simulated": True},
+}
+MOST_WORDS = 30
+# What is made up: speed-ups and the factor of their spread, mean SSIM and half its interval, by format; then what the
+# brief recommends, and what it calls bolder.
+CASES = {
+    "supported": ({"fp16": (2.0, 1.05), "bf16": (1.5, 1.05)}, {"fp16": (0.98, 0.01), "bf16": (0.97, 0.01)}, "FP16", ""),
+    "bolder": (
+        {"fp16": (2.0, 1.05), "bf16": (1.5, 1.05)},
+        {"fp16": (0.96, 0.03), "bf16": (0.98, 0.01)},
+        "BF16",
+        "FP16",
+    ),
+    "tie": ({"fp16": (1.6, 1.2), "bf16": (1.5, 1.2)}, {"fp16": (0.98, 0.01), "bf16": (0.98, 0.01)}, "FP16", "BF16"),
+    "none wins": ({"fp16": (1.1, 1.3), "bf16": (0.9, 1.1)}, {"fp16": (0.98, 0.01), "bf16": (0.9, 0.01)}, "", "FP16"),
+    "noisy": ({"fp16": (2.0, 1.05), "fp32": (1.2, 1.01)}, {"fp16": (0.98, 0.01), "bf16": (0.9, 0.01)}, "", "FP16"),
+}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("brief") / "project"
+    write_project(folder, VARIANTS)
+    return folder
+
+
+@pytest.fixture
+def project(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = shutil.copytree(written, tmp_path / "copy")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def make_up(speeds: dict, ssims: dict) -> None:
+    for name, (value, factor) in speeds.items():
+        set_speedup(Path(f"reports/embedded/timing/{name}.json"), value, factor)
+    for name, (mean, half) in ssims.items():
+        path = Path(f"reports/embedded/quality/{name}.json")
+        quality = json.loads(path.read_text("utf-8"))
+        quality["ssim"] = mean
+        quality["averages"]["ssim"] = {"mean": mean, "low": mean - half, "high": mean + half, "n": 5}
+        for number, image in enumerate(quality["per_image"]):
+            image["ssim"] = mean + 0.01 * (number - 2)
+        path.write_text(json.dumps(quality), "utf-8")
+
+
+def brief_of(language: str = "en", quick: bool = False) -> str:
+    about = subject(quick)
+    return report.pages(about, page_images(about.results, about.prompts, about.images), language)[1]
+
+
+class Blocks(HTMLParser):
+    """The text of every paragraph, answer, list item and caption."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.texts, self.open = [], False
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        if tag in ("p", "dd", "li", "figcaption", "h1", "h2", "small"):
+            self.open, self.texts = True, [*self.texts, ""]
+
+    def handle_endtag(self, tag: str) -> None:
+        self.open = self.open and tag not in ("p", "dd", "li", "figcaption", "h1", "h2", "small")
+
+    def handle_data(self, data: str) -> None:
+        if self.open:
+            self.texts[-1] += data
+
+
+def answers(html: str) -> list[str]:
+    found = re.findall(r"<dd>(.*?)</dd>", html, re.DOTALL)
+    return [" ".join(text.replace("\u00a0", " ").split()) for text in found]
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_recommended_is_supported_and_what_is_not_known_is_said(project, case, language):
+    """Protects a reader from a recommendation that another run turns round; and every sentence is short."""
+    speeds, ssims, recommended, bolder = CASES[case]
+    make_up(speeds, ssims)
+    html = brief_of(language)
+    for text in Blocks(html).texts:
+        for sentence in re.split(r"(?<=[.!?:;])\s+(?=[«“A-ZА-ЯЁ])", " ".join(text.split())):
+            words = [word for word in sentence.split() if re.search(r"\w", word)]
+            assert len(words) <= MOST_WORDS, sentence
+    if language == "ru":
+        return
+    first, second, resolution = answers(html)
+    assert first.startswith(f"{recommended}, for: Deployment on a CPU alone" if recommended else "Stay with FP32, for:")
+    assert second.startswith(f"{bolder}: speed-up" if bolder else "None:")
+    assert ("not to be trusted" in resolution) == (case == "noisy")
+    assert not bolder or "Not known: " in second
+    if case == "bolder":
+        assert "whether it meets the threshold of 0.950; the interval of its SSIM begins at 0.930" in second
+        assert "More prompts: FP16" in html
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+@pytest.mark.parametrize("kind", ["usual", "quick", "not generated", "long"])
+def test_it_has_two_pages(project, kind, language):
+    """Protects a reader of five minutes: few or many formats, long names, with and without images."""
+    if kind == "long":
+        params = json.loads(Path("params.yaml").read_text("utf-8"))
+        for name, variant in params["variants"].items():
+            variant["label"] = f"{name.upper()} of a runtime with a name"
+        Path("params.yaml").write_text(json.dumps(params), "utf-8")
+    if kind == "not generated":
+        for path in Path("reports/embedded/quality").iterdir():
+            record = {"variant": path.stem, "measured": False, "reason": "random_weights"}
+            path.write_text(json.dumps(record), "utf-8")
+    html = brief_of(language, quick=kind == "quick")
+    assert len(PdfReader(io.BytesIO(pdf_of(html, 0))).pages) == 2
+    assert html.count("<img") == (0 if kind == "not generated" else 9)
+
+
+def test_the_lines_of_code_run(tiny_model, tmp_path, monkeypatch):
+    """Protects a reader from code that was never run."""
+    write_settings(tmp_path)
+    write_models(tmp_path, tiny_model, ("bf16",))
+    monkeypatch.chdir(tmp_path)
+    lines = brief.code("bf16", 'A "cat" on a hill')
+    assert len(lines) == 5
+    exec("\n".join(lines), {})
+    assert Path("image.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_table_for_other_places_has_every_format_in_as_many_columns(project):
+    about = subject()
+    text = exports.summary_markdown(about.params, about.results, about.origin)
+    about_run, _empty, *rows = text.splitlines()
+    assert "Invented CPU, 2 cores (0123456789ab), 2023-11-14" in about_run and "timed against itself" in about_run
+    cells = [row.strip("|").split("|") for row in rows]
+    assert {len(row) for row in cells} == {len(exports.COLUMNS)}
+    assert [row[0].strip() for row in cells[2:]] == [variant["label"] for variant in VARIANTS.values()]
+
+
+def test_the_table_of_all_figures_has_units_and_intervals(project):
+    about = subject()
+    rows = list(csv.DictReader(io.StringIO(figures_table.table(about.results))))
+    assert [row["label"] for row in rows] == [variant["label"] for variant in VARIANTS.values()]
+    fp16, result = rows[2], about.results.variants[2]
+    assert float(fp16["speedup_x_low"]) == pytest.approx(result.timing["speedup_low"], rel=1e-5)
+    assert float(fp16["ssim_high"]) == pytest.approx(result.quality["averages"]["ssim"]["high"], rel=1e-5)
+    assert float(fp16["compression_x"]) == pytest.approx(result.compression, rel=1e-5)
+    assert rows[3]["latency_s"] == "" and rows[3]["simulated"] == "True" and rows[3]["ssim"] != ""
+
+
+def test_the_fragment_of_a_model_card_is_what_the_hub_reads(project):
+    """By the Hub's own library: each metric becomes an evaluation result of its own."""
+    from huggingface_hub.repocard_data import model_index_to_eval_results
+
+    about = subject()
+    text = exports.model_index(load_params(), about.results)
+    found = YAML(typ="safe", pure=True).load(text)
+    name, results = model_index_to_eval_results(found["model-index"])
+    assert name == "Embedded scene model"
+    assert {item.task_type for item in results} == {"text-to-image"}
+    by_format = {(item.dataset_config, item.metric_type): item.metric_value for item in results}
+    assert by_format["bf16", "ssim"] == pytest.approx(about.results.variants[1].quality["ssim"], rel=1e-5)
+    assert ("int8-simulated", "latency_s") not in by_format
