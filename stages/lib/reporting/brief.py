@@ -54,8 +54,8 @@ def brief_values(subject: Subject, values: Mapping[str, Any], language: Language
     here = values["tradeoff"]["candidates"]
     baseline = next(item for item in here if item.is_baseline)
     trusted = not values["suspect"]
-    choice, said = Choice(None, None), {"recommended": brief_words.recommended(main, None, baseline, _)}
-    changes: list[str] = []
+    choice, changes = Choice(None, None), []
+    said = {"recommended": brief_words.recommended(main, None, baseline, _), "bolder": []}
     if results.illustrated and main.source is not None and main.source.machine == values["here"]:
         measured = main.source.candidates
         baseline = next(item for item in measured if item.is_baseline)
