@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 IMAGES = 2  # per control
 DAMAGED_IMAGES = 8
 BITS = 2
-ONE_PROMPT = "one_prompt"  # and nothing to swap with
+ONE_PROMPT, ONE_SEED = "one_prompt", "one_seed"  # and nothing to swap with
 
 
 class Painter:
@@ -72,7 +72,9 @@ def run_controls(
     turned = prompts[1:] + prompts[:1]
     orders = {"rerun": (prompts, prompts)}
     if len(prompts) > 1:
-        orders |= {"seeds": (prompts, turned), "prompts": (turned, prompts)}
+        orders |= {"prompts": (turned, prompts)}
+    if all(prompt.seed != other.seed for prompt, other in zip(prompts, turned, strict=True)):
+        orders |= {"seeds": (prompts, turned)}
     # Two pipelines generate at the same time: with the one thread that each has, on a core of its own.
     with ThreadPoolExecutor(2, initializer=torch.set_num_threads, initargs=(torch.get_num_threads(),)) as pool:
         first = pool.submit(lambda: [painter.generate_all(prompts, prompts, prompts) for painter in (baseline, broken)])
@@ -82,7 +84,7 @@ def run_controls(
     results = {name: judge_images(name, references, images) for name, images in generated.items()}
     inject_nan(broken.pipeline, denoiser)
     results["nan"] = judge_stop("nan", lambda: broken.generate(prompts[0].id, prompts[0], prompts[0]))
-    skipped = {"caught": None, "reason": ONE_PROMPT}
+    skipped = {"caught": None, "reason": ONE_PROMPT if len(prompts) == 1 else ONE_SEED}
     return references, [
         {"reason": None} | results.get(name, {"name": name, "expected": CONTROLS[name]} | skipped) for name in CONTROLS
     ]

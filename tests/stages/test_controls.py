@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,14 @@ def test_generating_that_lets_a_nan_pass_fails_the_run(run, monkeypatch):
     monkeypatch.setattr(sampling, "_check_finite", lambda *arguments: None)
     with pytest.raises(UserError, match="'nan' must be stopped and drew an image"):
         run()
+
+
+def test_prompts_of_one_seed_accuse_nobody(run, monkeypatch):
+    """Protects a file of prompts that all begin with the same noise."""
+    load = controls.load_prompts
+    monkeypatch.setattr(controls, "load_prompts", lambda *args: [replace(item, seed=42) for item in load(*args)])
+    found = {item["name"]: item for item in run()["controls"]}
+    assert found.pop("seeds")["reason"] == "one_seed" and all(item["caught"] for item in found.values())
 
 
 def test_with_one_prompt_there_is_nothing_to_swap(run, monkeypatch):

@@ -45,6 +45,7 @@ def reason(code: str, _: Translate) -> str:
         "no_embedding": _("this back end's safety checker shows no image embedding"),
         "no_checker": _("this model has no safety checker"),
         "one_prompt": _("there is only one prompt, and nothing to swap with"),
+        "one_seed": _("prompts have the same seed, and nothing to shuffle"),
         "prompt_hardly_read": _("this model hardly reads its prompt: that control says nothing"),
         "noise_hardly_used": _("this model's images hardly depend on the noise: that control says nothing"),
         "weights_hardly_used": _("this model's images hardly depend on its denoiser: that control says nothing"),
