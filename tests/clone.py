@@ -117,10 +117,9 @@ def make_clone(folder: Path, tiny_model: Path, python: str = sys.executable) -> 
     yaml.dump(params, folder / "params.yaml")
     clone = Clone(folder, python)
     clone.edit("stages/lib/formats/__init__.py", "BACKENDS = {\n", f"BACKENDS = {{\n{INVENTED}")
-    for kind in ("html", "pdf"):
-        clone.edit("dvc.yaml", f".{kind} reports/${{model}}/report.ru.{kind}\n", f".{kind}\n")
-    clone.edit("dvc.yaml", "      - reports/${model}/report.ru.html\n", "")
-    clone.edit("dvc.yaml", "      - reports/${model}/report.ru.pdf: {cache: false}\n", "")
+    pipeline = (folder / "dvc.yaml").read_text(encoding="utf-8")
+    in_english = re.sub(r"(?m)^ *- .*\.ru\..*\n| \S+\.ru\.\w+", "", pipeline)
+    (folder / "dvc.yaml").write_text(in_english, encoding="utf-8")
     (folder / "stages/lib/formats/invented").mkdir()
     package = folder / "stages/lib/formats/invented"
     (package / "backend.py").write_text("from stages.lib.formats.torch.backend import inventory, load, quantize\n")

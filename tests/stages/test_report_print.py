@@ -20,6 +20,7 @@ VARIANTS = {
     "fp32": {"label": "FP32", "backend": "torch", "weights": "float32"},
     "bf16": {"label": "BF16", "backend": "torch", "weights": "bfloat16"},
 }
+FILES = {"html": "html", "pdf": "pdf", "brief": "brief.pdf", "table": "md", "csv": "csv", "card": "yml"}
 NO_FONTS = (
     '<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfig><cachedir>{}</cachedir></fontconfig>'
 )
@@ -56,7 +57,7 @@ def test_a_process_that_ends_at_once_leaves_no_folder_of_fonts(tmp_path):
 
 
 def render(folder: Path, name: str, **environment: str) -> None:
-    """The report as the stage makes it: name.html and name.pdf."""
+    """The report as the stage makes it: name.html, name.pdf and so on."""
     words = [
         "--reports",
         "reports",
@@ -65,8 +66,8 @@ def render(folder: Path, name: str, **environment: str) -> None:
         "--base",
         "data/runs/embedded/models/base",
     ]
-    for kind in ("html", "pdf"):
-        words += [f"--{kind}", f"{name}.{kind}"]
+    for kind, file in FILES.items():
+        words += [f"--{kind}", f"{name}.{file}"]
     done = subprocess.run(
         [sys.executable, "-m", "stages.report", *words], cwd=folder, text=True, capture_output=True, check=False,
         env={**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", **environment},
@@ -97,8 +98,8 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_two_processes_give_the_same_bytes_even_without_fonts_of_the_system(rendered):
     """DVC sees no change where there is none: no hash order, clock or font of the machine is in the files."""
-    for kind in ("html", "pdf"):
-        first, second = (rendered / f"{name}.{kind}" for name in ("first", "second"))
+    for file in FILES.values():
+        first, second = (rendered / f"{name}.{file}" for name in ("first", "second"))
         assert first.read_bytes() == second.read_bytes(), first.name
 
 
