@@ -6,6 +6,7 @@ runs, on the GPU. `quantize_s` and `quantize_peak_mib` are the time and the high
 a time, on the machine that made it.
 """
 
+import gc
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -52,9 +53,9 @@ def main() -> None:
     variant, outputs = params.variant(arguments.variant), (arguments.output, arguments.size)
     if passed_on("quantize", variant, obstacle_of(arguments.environment, variant), *outputs):
         return
-    parameters = base_parameters(arguments.base)
     try:
-        with LoadingProcess(variant.name) as process:
+        with LoadingProcess(variant.name) as process:  # first of all: what it imports takes seconds, here as there
+            parameters = base_parameters(arguments.base)
             report = make(arguments.base, variant, arguments.output, parameters, arguments.calibration, process)
     except CannotMake as error:
         if variant.name == params.baseline:
@@ -70,6 +71,7 @@ def main() -> None:
         f"quantize: {variant.label}, {report['disk_mib']:.1f} MiB on disk ({compression_text(ratio)}{note}), "
         f"peak {report['quantize_peak_mib']:,.0f} MiB, {time.perf_counter() - start_s:.1f} s"
     )
+    gc.freeze()  # or what was imported is looked through for garbage when the process ends: more than a second
 
 
 def make(
