@@ -10,6 +10,7 @@ import json
 import os
 import runpy
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -52,6 +53,7 @@ def warm_python() -> str:
     client.chmod(0o755)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([sys.executable, "-m", __name__, folder], cwd=PROJECT, env=environment)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(process.wait)
     atexit.register(process.terminate)
     wait_until(lambda: path.exists() or process.poll() is not None, "the libraries")
