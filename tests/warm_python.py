@@ -52,7 +52,8 @@ def warm_python() -> str:
     client.write_text(CLIENT.format(python=sys.executable, path=str(path)), encoding="utf-8")
     client.chmod(0o755)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([sys.executable, "-m", __name__, folder], cwd=PROJECT, env=environment)
+    words = [sys.executable, "-m", __name__, folder]
+    process = subprocess.Popen(words, cwd=PROJECT, env=environment, stdin=subprocess.DEVNULL)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(process.wait)
     atexit.register(process.terminate)
