@@ -12,7 +12,7 @@ import numpy as np
 
 from stages.lib.project.params import Params, Variant
 from stages.lib.project.variant import DTYPE_BITS
-from stages.lib.quality.statistics import compare_paired
+from stages.lib.quality.statistics import FEWEST, compare_paired
 from stages.lib.results.candidates import ssim_range
 from stages.lib.results.other_models import ComparedModel, Role
 from stages.lib.results.records import MeasuredVariant
@@ -43,13 +43,15 @@ def _threshold(params: Params) -> float:
 
 
 def _chosen(model: ComparedModel, fits: Callable[[Variant], bool]) -> list[MeasuredVariant]:
-    others = (item for item in model.variants if item.name != model.baseline)
+    """Formats but the baseline that are made from finished weights, without tuning."""
+    others = (item for item in model.variants if item.name != model.baseline and not item.variant.tuning)
     return [item for item in others if fits(item.variant)]
 
 
 def _keeps(items: Iterable[MeasuredVariant], bound: float) -> Finding | None:
-    """Whether all of them have a mean SSIM of at least `bound`; the figures are those of the worst."""
-    ranges = {item.label: ssim_range(item.quality) for item in items if item.quality["measured"]}
+    """Whether all have a mean SSIM of at least `bound`; figures of the worst. None of too few images for intervals."""
+    judged = (item for item in items if item.quality["measured"] and item.quality["images"] >= FEWEST)
+    ranges = {item.label: ssim_range(item.quality) for item in judged}
     if not ranges:
         return None
     worst = min(ranges, key=lambda label: ranges[label].value)
@@ -63,11 +65,7 @@ def _plain(variant: Variant) -> bool:
 
 
 def _mixed(variant: Variant) -> bool:
-    return (
-        variant.weights == "int4"
-        and variant.scale_group_size is None
-        and variant.bits_per_weight > DTYPE_BITS[variant.weights]
-    )
+    return variant.weights == "int4" and not variant.scale_group_size and variant.bits_per_weight > DTYPE_BITS["int4"]
 
 
 def floats_of_16_bits(model: ComparedModel, params: Params) -> Finding | None:

@@ -24,8 +24,8 @@ RULES = {
     "runtime_alone": N_("Another runtime is faster in FP32 already, with the same images."),
     "integers_are_fastest": N_("The fastest format computes in INT8."),
     "denoiser_decides": N_("The denoiser causes the largest part of the damage."),
-    "text_encoders_withstand": N_("The text encoders withstand 8 bits in every image."),
-    "decoder_withstands": N_("The decoder withstands 8 bits in every image."),
+    "text_encoders_withstand": N_("Rounding the text encoders alone changes no image more than minimally."),
+    "decoder_withstands": N_("Rounding the decoder alone changes no image more than minimally."),
     "early_calls": N_("The first third of the denoiser's calls is the most sensitive."),
 }
 
@@ -81,11 +81,11 @@ def _component(found: dict, _: Translate) -> str:
 
 
 def _effects(found: dict, _: Translate) -> str:
-    values = {"component": names_of("component", _)[found["component"]]}
+    values = {"component": names_of("component", _)[found["component"]], "format": found["format"]}
     if None in (found["psnr_db"], found["psnr_worst_db"]):
-        return _("%(component)s: all images identical") % values
+        return _("%(format)s, %(component)s: all images identical") % values
     values |= {"mean": quantity(found["psnr_db"], "psnr_db"), "worst": quantity(found["psnr_worst_db"], "psnr_db")}
-    return _("%(component)s: %(mean)s, the worst image %(worst)s") % values
+    return _("%(format)s, %(component)s: %(mean)s, the worst image %(worst)s") % values
 
 
 def _window(found: dict, _: Translate) -> str:
