@@ -231,6 +231,12 @@ def test_a_variant_that_cannot_run_here_is_a_row_with_the_reason(copy):
     assert "BF16" not in table(page, "kinds") + table(page, "all-prompts") + table(page, "samples")
     assert page.count("x: not installed: pip install x") == 9
     assert "BF16" not in " ".join(re.findall(r'alt="([^"]*)"', page))
+    change(
+        copy / "reports/embedded/summary.json",
+        lambda summary: summary["unavailable"][0].update(obstacle={"reason": "not_in_set"}),
+    )
+    page = rendered()  # what nobody asked for is named once
+    assert "BF16" not in table(page, "sizes") and page.count("make report SET=all</span>): BF16.") == 1
 
 
 def test_one_variant_alone_makes_a_report(copy):

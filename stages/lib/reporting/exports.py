@@ -44,7 +44,10 @@ def summary_markdown(params: Params, results: Results, origin: Origin) -> str:
         (item.variant.label, obstacle_words(item.obstacle, str), *[""] * (len(COLUMNS) - 2))
         for item in results.unavailable
     ]
-    return "\n".join([*lines, *(f"| {' | '.join(map(_cell, row))} |" for row in rows), ""])
+    lines += [f"| {' | '.join(map(_cell, row))} |" for row in rows]
+    if results.not_asked_for:
+        lines += ["", f"Not measured in this run (`make report SET=all`): {_cell(', '.join(results.not_asked_for))}."]
+    return "\n".join([*lines, ""])
 
 
 def _cell(text: str) -> str:

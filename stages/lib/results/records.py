@@ -98,6 +98,9 @@ def measurement_of(timing: dict[str, Any], name: str) -> Measurement | None:
     return next(map(Measurement.from_json, found), None)
 
 
+NOT_ASKED_FOR = "not_in_set"  # the obstacle of a variant that is not in the default set
+
+
 @dataclass(frozen=True)
 class UnavailableVariant:
     """A declared variant that cannot be made and run here: nothing was measured of it."""
@@ -108,7 +111,10 @@ class UnavailableVariant:
 
 @dataclass(frozen=True)
 class Results:
-    """All results, in the declared order of the variants; `unavailable` apart, which have none."""
+    """All results, in the declared order of the variants; `unavailable` apart, which have none.
+
+    `not_asked_for` are the labels of those that nobody asked for in this run.
+    """
 
     environment: dict[str, Any]
     variants: tuple[VariantResult, ...]
@@ -122,6 +128,7 @@ class Results:
     floor: dict[str, Any] = field(default_factory=dict)
     sensitivity: dict[str, Any] = field(default_factory=dict)
     unavailable: tuple[UnavailableVariant, ...] = ()
+    not_asked_for: tuple[str, ...] = ()
     digests: dict[str, str | None] = field(default_factory=dict)  # the MD5 of each file, by its path in dvc.yaml
 
     @property
@@ -173,11 +180,11 @@ def load_results(reports: Path, images: Path, params: Params, quick: bool = Fals
         for name, variant in params.variants.items()
         if name in rows
     )
-    unavailable = tuple(
+    absent = [
         UnavailableVariant(variant, missing[name]["obstacle"])
         for name, variant in params.variants.items()
         if name in missing
-    )
+    ]
     pairs, comparisons = (
         tuple(pair for pair in summary[key] if {pair["reference"], pair["variant"]} <= set(params.variants))
         for key in ("pairs", "comparisons")
@@ -191,7 +198,8 @@ def load_results(reports: Path, images: Path, params: Params, quick: bool = Fals
         clock=clock,
         pairs=pairs,
         architectures=tuple(read_json(reports / "architectures.json")["architectures"]),
-        unavailable=unavailable,
+        unavailable=tuple(item for item in absent if item.obstacle["reason"] != NOT_ASKED_FOR),
+        not_asked_for=tuple(item.variant.label for item in absent if item.obstacle["reason"] == NOT_ASKED_FOR),
         comparisons=comparisons,
         primary=tuple(row for row in summary["primary"] if row["variant"] in params.variants),
         agreement=summary["agreement"],
