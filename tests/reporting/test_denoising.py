@@ -39,6 +39,8 @@ def test_a_solver_that_follows_a_flow_is_told_from_one_that_removes_noise(tiny_k
     assert prediction_of(kind, base) == "noise"
     path.write_text(json.dumps(settings | {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}))
     assert prediction_of(kind, tmp_path) == "flow"
+    path.write_text(json.dumps(settings | {"prediction_type": "trigflow"}))
+    assert prediction_of(kind, tmp_path) == "other"
 
 
 def test_the_arguments_are_those_of_the_call(tiny_kind):

@@ -11,13 +11,14 @@ from stages.lib.models.kinds import Kind, kind_of
 from stages.lib.project.params import Params
 from stages.lib.reporting.languages import Translate, number
 
-PREDICTIONS = {"v_prediction": "v", "flow_prediction": "flow", "sample": "image"}  # diffusers' words; others: noise
+# What diffusers calls it; TrigFlow, say, predicts none of these.
+PREDICTIONS = {"epsilon": "noise", "v_prediction": "v", "flow_prediction": "flow", "sample": "image"}
 
 
 def denoising_values(base: Path, params: Params, listing: Mapping[str, Any], _: Translate) -> dict[str, Any]:
     """What templates say of generation with the model in `base`; `listing` is images.json of the baseline.
 
-    `prediction` (noise, v, flow or image), the `denoiser`, how often it was called (`seen`; None where nothing was
+    `prediction` (noise, v, flow, image or other), the `denoiser`, how often it was called (`seen`; None where nothing was
     generated), its `guidance` and `call`, and which prompts are longer than a text encoder takes.
     """
     kind, arguments = kind_of(base), arguments_of(params, listing)
@@ -35,12 +36,12 @@ def denoising_values(base: Path, params: Params, listing: Mapping[str, Any], _: 
 
 
 def prediction_of(kind: Kind, base: Path) -> str:
-    """What the denoiser predicts, by the configuration of its scheduler: noise, v, flow or image."""
+    """What the denoiser predicts, by the configuration of its scheduler: noise, v, flow, image or other."""
     name = next(name for name in kind.companions if kind.parts[name][1].endswith("Scheduler"))
     settings: Mapping[str, Any] = json.loads((base / name / "scheduler_config.json").read_text(encoding="utf-8"))
     if "FlowMatch" in kind.parts[name][1] or settings.get("use_flow_sigmas"):
         return "flow"
-    return PREDICTIONS.get(settings.get("prediction_type", ""), "noise")
+    return PREDICTIONS.get(settings.get("prediction_type", "epsilon"), "other")
 
 
 def arguments_of(params: Params, listing: Mapping[str, Any]) -> dict[str, Any]:
