@@ -18,8 +18,8 @@ PREDICTIONS = {"epsilon": "noise", "v_prediction": "v", "flow_prediction": "flow
 def denoising_values(base: Path, params: Params, listing: Mapping[str, Any], _: Translate) -> dict[str, Any]:
     """What templates say of generation with the model in `base`; `listing` is images.json of the baseline.
 
-    `prediction` (noise, v, flow, image or other), the `denoiser`, how often it was called (`seen`; None where nothing was
-    generated), its `guidance` and `call`, and which prompts are longer than a text encoder takes.
+    `prediction` (noise, v, flow, image or other), the `denoiser`, how often it was called (`seen`; None where nothing
+    was generated), its `guidance` and `call`, and which prompts are longer than a text encoder takes.
     """
     kind, arguments = kind_of(base), arguments_of(params, listing)
     others = {name: value for name, value in arguments.items() if name not in params.general_arguments}
