@@ -259,6 +259,14 @@ def test_a_user_s_text_is_escaped(copy):
     assert "<b>BF16" not in page
 
 
+def test_tables_of_prompts_come_from_the_user_s_own_file(copy):
+    (copy / "data/prompts.csv").rename(copy / "data/own.csv")
+    change(copy / "params.yaml", lambda params: params["prompts"].update(file="data/own.csv"))
+    page = rendered()
+    assert "data/prompts.csv" not in page
+    assert page.count('data-source="data/own.csv params.yaml"') == 1
+
+
 def test_what_was_not_measured_says_why(html):
     assert (
         "not measured: simulated: numbers are rounded to integers, but stored and computed in floating point"

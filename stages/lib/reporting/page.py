@@ -1,9 +1,8 @@
 """Everything that the templates are filled with, but for images and what the room `study` adds."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from gettext import NullTranslations
 from pathlib import Path
 from typing import Any
@@ -82,8 +81,8 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
         "answer": answer(results, translations),
         "sections": outline.sections(_, results.illustrated, bool(machines), subject.quick, without),
         "numbers": numbers,
-        "sources_of": partial(lineage.sources_of, model=params.model),
-        "lineage": lineage.grouped(numbers, params.model),
+        "sources_of": lambda key: with_prompts(lineage.sources_of(key, params.model), params),
+        "lineage": {with_prompts(read, params): keys for read, keys in lineage.grouped(numbers, params.model).items()},
         "files_of_variants": lineage.OF_VARIANTS,
         "single_files": [source.of(params.model) for source in lineage.SINGLE],
         **{f"{kind}_names": names_of(kind, _) for kind in NAMES},
@@ -120,6 +119,12 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
         **(further_values(results, _) if results.illustrated and not subject.quick else {}),
         **charts(subject, recommended["tradeoff"]["chart"], _),
     }
+
+
+def with_prompts(sources: Iterable[lineage.Source], params: Params) -> tuple[lineage.Source, ...]:
+    """The same with the file of prompts that params.yaml names."""
+    own = lineage.Source(params.prompts.file)
+    return tuple(own if source == lineage.PROMPTS else source for source in sources)
 
 
 def _in_words(metric: Metric, _: Translate) -> Metric:

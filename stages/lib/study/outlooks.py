@@ -181,7 +181,7 @@ def _edge(sources: Sources) -> Answer:
     _, cores = sources._, sources.results.environment["machine"]["physical_cores"]
     on_cpu = [result for result in _timed(sources) if result.timing["device"] == "cpu"]
     if not on_cpu:
-        return "no", _("Nothing was timed on a CPU."), ("results-speed",)
+        return "no", _("No other format than the reference was timed on a CPU."), ("results-speed",)
     text = _(
         "No such device was measured. On %(cores)s cores of a CPU without a GPU the fastest format, %(label)s, takes "
         "%(seconds)s s per image."
