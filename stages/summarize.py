@@ -57,7 +57,8 @@ def main() -> None:
     qualities = {name: read_report(reports, "quality", name) for name in compared}
     comparisons = compare_variants(qualities, params.quality)
     model = {"name": params.model, "label": params.chosen_model.label}
-    joined = {"variants": rows, "unavailable": unavailable, "runtimes": runtimes, "pairs": pairs}
+    joined = {"variants": rows, "unavailable": unavailable, "runtimes": runtimes}
+    joined["pairs"] = [{key: pair[key] for key in pair if key != "per_image"} for pair in pairs]
     joined["definitions"] = {variant.name: definition(variant) for variant in variants}
     joined["comparisons"] = comparisons
     joined["primary"] = primary(qualities, params.baseline, params.quality)

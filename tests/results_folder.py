@@ -64,7 +64,10 @@ def write_project(folder: Path, variants: dict[str, dict], generate=None, prompt
     _write(folder / "reports/environment.json", _ENVIRONMENT)
     _write(folder / "reports/architectures.json", _ARCHITECTURES)
     _write(folder / "reports/embedded/controls.json", _CONTROLS)
-    _write(folder / "reports/embedded/summary.json", _summary(folder, variants, generated))
+    summary = _summary(folder, variants, generated)
+    _write(folder / "reports/embedded/pairs.json", {"pairs": summary["pairs"]})
+    summary["pairs"] = [{key: pair[key] for key in pair if key != "per_image"} for pair in summary["pairs"]]
+    _write(folder / "reports/embedded/summary.json", summary)
 
 
 def write_machine(folder: Path, fingerprint: str, variants: dict[str, dict], commit: str) -> Path:

@@ -61,8 +61,8 @@ def prepare(params: Params) -> Path:
 
 
 def formats_of(params: Params) -> list[str]:
-    """The baseline and the formats of the study, or the first few where params.yaml has none of them."""
-    others = [name for name in params.variants if name != params.baseline]
+    """The baseline and the formats of the study, or the first few of the default set where params.yaml has none."""
+    others = [name for name, variant in params.variants.items() if variant.default and name != params.baseline]
     return [params.baseline, *([name for name in others if name in FORMATS] or others[:FEW])]
 
 

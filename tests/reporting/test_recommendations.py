@@ -143,7 +143,7 @@ def test_a_noisy_reference_takes_the_speeds_their_trust_on_the_first_page(projec
         change(project / "params.yaml", lambda params: params["scenarios"]["cpu-only"].update(ssim_threshold=1.0))
     said = box(rendered())
     assert ("No measured format serves this." in said) != answered
-    assert "Are the speeds to be trusted? The speeds of this run are not to be trusted: FP32, timed against" in said
+    assert "Are the speeds to be trusted? The speeds of this run are not to be trusted. FP32, timed against" in said
 
 
 def test_one_latency_of_the_reference_stands_everywhere(project):
@@ -272,7 +272,8 @@ def test_without_images_advice_is_withheld_with_the_reason_and_costs_remain(proj
             json.dumps(unmeasured | {"per_image": []}), encoding="utf-8"
         )
         change(project / f"data/runs/embedded/images/{name}/images.json", lambda listing: listing.update(images=[]))
-    change(project / "reports/embedded/summary.json", lambda summary: summary.update(pairs=[]))
+    for name in ("summary", "pairs"):
+        change(project / f"reports/embedded/{name}.json", lambda content: content.update(pairs=[]))
     page = rendered()
     assert "Advice is withheld: without images no format can be held to a quality threshold (images generated" in box(
         page

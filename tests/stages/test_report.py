@@ -706,7 +706,8 @@ def test_without_images_the_report_says_why_and_leaves_quality_out(copy):
             json.dumps(unmeasured | {"per_image": []}), encoding="utf-8"
         )
         change(copy / f"data/runs/embedded/images/{name}/images.json", lambda listing: listing.update(images=[]))
-    change(copy / "reports/embedded/summary.json", lambda summary: summary.update(pairs=[]))
+    for name in ("summary", "pairs"):
+        change(copy / f"reports/embedded/{name}.json", lambda content: content.update(pairs=[]))
     page = rendered()
     why = "images generated from random weights mean nothing"
     assert f"not measured: {why}" in page and f"The quality was not measured ({why})." in page

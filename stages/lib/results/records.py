@@ -186,8 +186,8 @@ def load_results(reports: Path, images: Path, params: Params, quick: bool = Fals
         if name in missing
     ]
     pairs, comparisons = (
-        tuple(pair for pair in summary[key] if {pair["reference"], pair["variant"]} <= set(params.variants))
-        for key in ("pairs", "comparisons")
+        tuple(pair for pair in found if {pair["reference"], pair["variant"]} <= rows.keys() & params.variants.keys())
+        for found in (read_json(own / "pairs.json")["pairs"], summary["comparisons"])
     )
     generated = {result.illustrated for result in variants}
     if len(generated) > 1:
