@@ -120,7 +120,7 @@ def test_a_noisy_reference_of_another_machine_has_a_consequence(project: Path):
     assert not model.clock.is_suspect
     set_speedup(reference, 0.88, 1.1)
     part = rendered().partition("<b>Invented GPU, Embedded.</b>")[2].partition("</p>")[0]
-    assert "The speeds of this run are not to be trusted: FP32, timed against itself, came out 0.88" in part
+    assert "The speeds of this run are not to be trusted. FP32, timed against itself, came out 0.88" in part
 
 
 def test_a_variant_of_another_format_is_not_compared(project: Path):
