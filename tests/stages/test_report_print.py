@@ -56,6 +56,17 @@ def test_a_process_that_ends_at_once_leaves_no_folder_of_fonts(tmp_path):
     assert not list(tmp_path.glob("weasyprint*"))
 
 
+def test_contents_that_do_not_fit_move_to_a_page_of_their_own():
+    """Protects the chapter after them from being printed upon."""
+    items = [f'<li class="level-1"><a href="#t"><span class="number">{n}</span>Chapter {n}</a></li>' for n in range(40)]
+    columns = "".join(f"<ol>{''.join(part)}</ol>" for part in (items[:20], items[20:]))
+    contents = f'<nav class="contents"><p class="contents-title">Contents</p>{columns}</nav>'
+    theory = '<section class="chapter first"><h2 id="t">Theory</h2></section>'
+    first, second, third = printed(f'<main><div style="height: 190mm">Before</div>{contents}{theory}</main>')
+    assert "Before" in first and "Contents" not in first and "Chapter" not in first
+    assert second.count("Chapter") == 40 and "Theory" not in second and "Chapter" not in third
+
+
 def render(folder: Path, name: str, **environment: str) -> None:
     """The report as the stage makes it: name.html, name.pdf and so on."""
     words = [
