@@ -169,9 +169,9 @@ def test_a_removed_variant_leaves_nothing_in_summary_and_metrics(project: Path) 
     ]
 
 
-def leave_out(project: Path, name: str) -> dict:
-    """What the stages before summarize leave of a variant that cannot run here."""
-    obstacle = {"reason": "not_installed", "packages": ["x"]}
+def leave_out(project: Path, name: str, **found: str) -> dict:
+    """What the stages before summarize leave of a variant that cannot run here, or as was `found` on making it."""
+    obstacle = found or {"reason": "not_installed", "packages": ["x"]}
     for kind in ("size", "timing", "quality"):
         content = {"variant": name, "label": name, "unavailable": obstacle}
         write_json(project / f"reports/tiny/{kind}/{name}.json", content)
@@ -190,6 +190,14 @@ def test_a_variant_that_cannot_run_here_is_listed_and_nothing_else(project: Path
     assert summary["unavailable"] == [{"variant": "bf16", "label": "BF16", "obstacle": obstacle}]
     assert len(summary["pairs"]) == 1
     assert not (project / "reports/tiny/metrics/bf16.json").exists()
+
+
+def test_a_variant_that_cannot_be_made_of_this_model_is_listed_though_the_machine_could_run_it(project: Path) -> None:
+    """Protects a model that one back end cannot express from having no report."""
+    obstacle = leave_out(project, "bf16", reason="not_exportable", network="Unheard", operation="aten::odd")
+    summarize.main()
+    unavailable = read(project / "reports/tiny/summary.json")["unavailable"]
+    assert unavailable == [{"variant": "bf16", "label": "BF16", "obstacle": obstacle}]
 
 
 def test_a_reason_that_no_longer_holds_stops_the_stage(project: Path) -> None:
