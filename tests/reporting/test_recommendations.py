@@ -123,6 +123,16 @@ def test_the_box_answers_the_five_questions(project):
     assert "Not faster: FP32 and FP16." in said and "Only simulated: INT8 Simulated." in said
 
 
+def test_two_images_support_no_threshold(project):
+    """Protects advice from the interval of a mean that has none."""
+    for name in VARIANTS:
+        change(
+            project / f"reports/embedded/quality/{name}.json",
+            lambda quality: quality.update(per_image=quality["per_image"][:2]),
+        )
+    assert "meets the threshold of 0.950 in general is not known" in box(rendered())
+
+
 def test_a_tie_in_time_is_not_called_the_fastest(project):
     set_speedup(project / "reports/embedded/timing/bf16.json", 2.0, 1.25)
     set_speedup(project / "reports/embedded/timing/fp16.json", 1.9, 1.25)

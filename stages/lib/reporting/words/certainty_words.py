@@ -2,6 +2,7 @@
 
 import math
 
+from stages.lib.quality.statistics import FEWEST
 from stages.lib.reporting.languages import Translate, list_of, number, percent_of
 from stages.lib.reporting.numbers import figure, figures, quantity
 from stages.lib.reporting.words.scenario_words import shown
@@ -18,6 +19,12 @@ def how_sure(decision: Decision, _: Translate) -> list[str]:
         return []
     span = {"mean": winner.ssim.value, "low": winner.ssim.low, "high": winner.ssim.high}
     values = {"label": winner.label, **figures("ssim", floor=scenario.ssim_threshold, **span)}
+    if len(winner.ssims) < FEWEST and not winner.is_baseline:
+        text = _(
+            "Whether %(label)s meets the threshold of %(floor)s in general is not known: SSIM %(mean)s, and of fewer "
+            "than %(fewest)d images there is no interval."
+        )
+        return [text % {**values, "fewest": FEWEST}, _best(decision, _)]
     if decision.surely_fits:
         text = _(
             "That %(label)s meets the threshold of %(floor)s is supported at 95 %%: SSIM %(mean)s, interval %(low)s to "
