@@ -10,13 +10,10 @@ finished latents, which is measured first.
 import copy
 import platform
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from diffusers import DiffusionPipeline
 from safetensors.torch import save
 from torch import nn
 from torch.func import functional_call
@@ -34,12 +31,9 @@ from training.drawing.content import sample_scene
 from training.evaluate import load_pipeline, noise
 from training.rounding import rounded_activation, rounded_weight
 from training.settings import Settings, Tuning, load_settings
+from training.trajectories import Model, Trajectories, exact_products, gains, teacher_of, trajectories
 
-BATCH = 64  # prompts that the teacher generates at a time
-GAIN_PROMPTS = 32
-FIRST_SEED = 500_000
-# Of the error that rounding makes: small enough for the finished latents to answer in proportion.
-DISTURBANCE = 0.1
+FIRST_SEED = 500_000  # of the noise of the first prompt
 
 
 class Student(nn.Module):
@@ -53,12 +47,9 @@ class Student(nn.Module):
         for component, network in self.networks.items():
             for name, layer in rounded_layers(network).items():
                 shape = layer.weight.shape
-                if values.rank:
-                    self._add(f"{component}.{name}.weight.{UP}", torch.zeros(shape[0], values.rank))
-                    down = torch.randn(values.rank, shape[1:].numel()) * shape[1:].numel() ** -0.5
-                    self._add(f"{component}.{name}.weight.{DOWN}", down)
-                else:
-                    self._add(f"{component}.{name}.weight.{CHANGE}", torch.zeros(shape))
+                self._add(f"{component}.{name}.weight.{UP}", torch.zeros(shape[0], values.rank))
+                down = torch.randn(values.rank, shape[1:].numel()) * shape[1:].numel() ** -0.5
+                self._add(f"{component}.{name}.weight.{DOWN}", down)
                 if values.activation_bits:
                     layer.register_forward_pre_hook(_rounding(values.activation_bits))
             for name, parameter in network.named_parameters():
@@ -97,27 +88,6 @@ def _rounding(bits: int) -> Callable:
     return lambda _, args: (rounded_activation(args[0], bits), *args[1:])
 
 
-@dataclass(frozen=True)
-class Model:
-    """A pipeline's networks as functions: FP32, or a student's."""
-
-    text_encoder: Callable[[torch.Tensor], torch.Tensor]
-    unet: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-
-    def guided(self, noisy: torch.Tensor, time: torch.Tensor, ids: torch.Tensor, scale: float) -> torch.Tensor:
-        """Guided predictions (b, 4, h, w) of noisy latents at times (b,); token ids (2 b, n), the empty ones first."""
-        states = self.text_encoder(ids)
-        first, second = self.unet(torch.cat([noisy, noisy]), time.repeat(2), states).float().chunk(2)
-        return first + scale * (second - first)
-
-
-def teacher_of(pipeline: DiffusionPipeline) -> Model:
-    return Model(
-        lambda ids: pipeline.text_encoder(ids)[0],
-        lambda noisy, time, states: pipeline.unet(noisy, time, states, return_dict=False)[0],
-    )
-
-
 def student_of(student: Student, teacher: Model) -> Model:
     """The student's networks, and the teacher's where the student has none."""
     own = teacher.text_encoder
@@ -135,67 +105,7 @@ def tuning_prompts(values: Settings, evaluated: Path, calibration: Path) -> list
         text = caption(sample_scene(rng), rng)
         if text not in texts:
             texts.append(text)
-    strange = [text for text in texts if same_text(text) in banned]
-    return [text for text in texts if text not in strange]
-
-
-@dataclass(frozen=True)
-class Trajectories:
-    """What a model met and answered: noisy latents and guided predictions, both (calls, prompts, 4, h, w)."""
-
-    times: torch.Tensor
-    noisy: torch.Tensor
-    guided: torch.Tensor
-    finished: torch.Tensor
-
-
-@torch.no_grad()
-def trajectories(
-    model: Model,
-    pipeline: DiffusionPipeline,
-    ids: torch.Tensor,
-    start: torch.Tensor,
-    values: Settings,
-    added: dict[int, torch.Tensor] | None = None,
-) -> Trajectories:
-    """Sampling with the pipeline's scheduler; `ids` (2, prompts, n). `added` disturbs predictions, by call."""
-    scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config)
-    scheduler.set_timesteps(values.evaluate.inference_steps)
-    times = scheduler.timesteps.to(start.device)
-    latents = start * scheduler.init_noise_sigma
-    noisy, guided = [], []
-    for call, moment in enumerate(times):
-        noisy.append(latents)
-        guided.append(
-            torch.cat(
-                [
-                    model.guided(part, moment.expand(len(part)), own.flatten(0, 1), values.evaluate.guidance_scale)
-                    for part, own in zip(latents.split(BATCH), ids.split(BATCH, dim=1), strict=True)
-                ]
-            )
-        )
-        if added and call in added:
-            guided[-1] = guided[-1] + added[call]
-        latents = scheduler.step(guided[-1], moment, latents, return_dict=False)[0]
-    return Trajectories(times, torch.stack(noisy), torch.stack(guided), latents)
-
-
-@torch.no_grad()
-def gains(
-    teacher: Model, student: Model, pipeline: DiffusionPipeline, ids: torch.Tensor, met: Trajectories, values: Settings
-) -> torch.Tensor:
-    """Of each call: squared error of the finished latents over that of the guided prediction which causes it."""
-    found = []
-    count = min(GAIN_PROMPTS, ids.shape[1])
-    ids = ids[:, :count]
-    for call, moment in enumerate(met.times):
-        noisy = met.noisy[call, :count]
-        answer = student.guided(noisy, moment.expand(count), ids.flatten(0, 1), values.evaluate.guidance_scale)
-        error = DISTURBANCE * (answer - met.guided[call, :count])
-        start = met.noisy[0, :count] / pipeline.scheduler.init_noise_sigma
-        other = trajectories(teacher, pipeline, ids, start, values, {call: error})
-        found.append((other.finished - met.finished[:count]).square().mean() / error.square().mean())
-    return torch.stack(found)
+    return [text for text in texts if same_text(text) not in banned]
 
 
 def loss_function(
@@ -270,20 +180,6 @@ def main() -> None:
     options.output.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.detach().half().cpu().contiguous() for name, value in average.tensors().items()}
     write_bytes(options.output, save(tensors, metadata=metadata))
-
-
-@contextmanager
-def exact_products() -> Iterator[None]:
-    """Products of FP32 without TF32, as in the pipeline that is measured later."""
-    kinds = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = [kind.allow_tf32 for kind in kinds]
-    for kind in kinds:
-        kind.allow_tf32 = False
-    try:
-        yield
-    finally:
-        for kind, value in zip(kinds, before, strict=True):
-            kind.allow_tf32 = value
 
 
 if __name__ == "__main__":

@@ -23,6 +23,12 @@ def tiny_params() -> dict:
     values["diffusion"].update(block_out_channels=[8, 8, 16], norm_num_groups=4, attention_heads=2)
     values["diffusion"].update(text_hidden_size=16, text_intermediate_size=16, text_layers=2, text_heads=2)
     values["transformer"].update(layers=2, heads=1)
+    for section in (values["tune"]["int4"], values["tune"]["w8a8"]):
+        section.update(rank=2)
+        section["fit"].update(steps=60, batch_size=8, learning_rate=3e-3, compile=False, bfloat16=False)
+    # Few bits: what eight take from so small a network is hardly to be won back in so few steps.
+    values["tune"]["w8a8"].update(weight_bits=4, activation_bits=4)
+    values["tune"]["prompts"] = 16
     values["evaluate"].update(reconstruction_count=2, caption_count=6, inference_steps=2, batch_size=8)
     return values
 
