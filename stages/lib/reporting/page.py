@@ -26,6 +26,7 @@ from stages.lib.reporting.languages import Language, Translate
 from stages.lib.reporting.origin import Origin
 from stages.lib.reporting.other_models import other_models_values
 from stages.lib.reporting.recommendations import advice, costs, main_cost, tradeoff
+from stages.lib.reporting.tuned_formats import tuned_formats
 from stages.lib.reporting.words import quality_words
 from stages.lib.reporting.words.answer import answer
 from stages.lib.reporting.words.answer_box import answer_box
@@ -97,6 +98,7 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
         "imprecise": imprecise(results, _),
         "disturbances": disturbances(results.clock, _),
         "runtime_mib": RUNTIME_MIB,
+        "tuned": tuned_formats(results),
         "pairs": quality_tables.pair_rows(results, prompts),
         "kinds": Counter(prompt.kind for prompt in prompts),
         "coverage": {result.name: coverage(result.size, result.work) for result in results.variants},
