@@ -1,8 +1,8 @@
 """What should a person who was not there know? Render all results as one page for the screen and one PDF for print.
 
-Reads what every other stage wrote; writes report.html, report.pdf and the two pages of brief.pdf in each language, and
-in English a table of all formats as Markdown and CSV and a model card's fragment: all or none. The same results at the
-same commit give the same bytes: dates come from the commit (or SOURCE_DATE_EPOCH), never from the clock.
+Reads what every other stage wrote; writes report.html, report.pdf, audit.pdf and two pages, brief.pdf, in each language,
+and in English all formats as a table in Markdown and in CSV, and a fragment of a model card: all or none. The same
+results at the same commit give the same bytes: dates come from the commit (or SOURCE_DATE_EPOCH), never from the clock.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from stages.lib.results.machines import Machine, load_machines
 from stages.lib.results.other_models import load_model
 from stages.lib.results.records import load_results
 from stages.lib.study.beside import recommended_variants, study_values
+from stages.lib.study.concordance import audit_document
 
 STUDY = Path("data/study")
 
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("--html", type=Path, required=True, nargs="+", help="a file for each of report.languages")
     parser.add_argument("--pdf", type=Path, required=True, nargs="+", help="the same in the same order")
     parser.add_argument("--brief", type=Path, required=True, nargs="+", help="the same in the same order, two pages")
+    parser.add_argument("--audit", type=Path, required=True, nargs="+", help="the same in the same order, of the study")
     parser.add_argument("--table", type=Path, required=True, help="all formats as a table in Markdown")
     parser.add_argument("--csv", type=Path, required=True, help="every figure of every format")
     parser.add_argument("--card", type=Path, required=True, help="the model-index of a Hugging Face model card")
@@ -52,7 +54,7 @@ def main() -> None:
     begin_s = time.perf_counter()
     params = load_params()
     languages = params.report.languages
-    outputs = {"--html": arguments.html, "--pdf": arguments.pdf, "--brief": arguments.brief}
+    outputs = {"--html": arguments.html, "--pdf": arguments.pdf, "--brief": arguments.brief, "--audit": arguments.audit}
     for option, paths in outputs.items():
         if len(paths) != len(languages):
             raise UserError(
@@ -99,15 +101,15 @@ def other_machines(reports: Path, fingerprint: str, model: str) -> tuple[Machine
 
 
 def documents(subject: Subject, images: Mapping[str, Any], language: str) -> tuple[bytes, ...]:
-    """The page for the screen, the report and the brief as PDFs in one language."""
-    report, brief = pages(subject, images, language)
-    return for_screen(report).encode("utf-8"), *(pdf_of(html, subject.origin.epoch) for html in (report, brief))
+    """The page for the screen; the report, the brief and the audit as PDFs in one language."""
+    report, *others = pages(subject, images, language)
+    return for_screen(report).encode("utf-8"), *(pdf_of(html, subject.origin.epoch) for html in (report, *others))
 
 
 def pages(
     subject: Subject, images: Mapping[str, Any], language: str = SOURCE, templates: Path = TEMPLATES
-) -> tuple[str, str]:
-    """The report, for screen and print, and the brief in one language, each a self-contained HTML page."""
+) -> tuple[str, str, str]:
+    """The report, for screen and print, the brief and the audit in one language, each a self-contained HTML page."""
     chosen = language_of(language)
     with spoken(chosen):
         values = page_values(subject, chosen)
@@ -115,7 +117,9 @@ def pages(
         jinja = environment(templates, chosen.translations)
         brief = jinja.get_template("brief.html.j2").render(**values, brief=brief_values(subject, values, chosen))
         values |= study_values(STUDY, subject, recommended, chosen)
-        return jinja.get_template("report.html.j2").render(**values, **images), brief
+        report = jinja.get_template("report.html.j2").render(**values, **images)
+        values |= audit_document(values, chosen.translations.gettext)
+        return report, brief, jinja.get_template("audit.html.j2").render(**values)
 
 
 def write_all(files: Mapping[Path, bytes]) -> None:

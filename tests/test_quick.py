@@ -35,8 +35,8 @@ def test_its_stages_read_what_its_stages_write_or_what_is_there() -> None:
 def test_its_report_has_one_language_and_says_what_it_is() -> None:
     report = shortened(pipeline(), LEFT_OUT)["stages"]["report"]
     assert report["cmd"].endswith("--card reports/${model}/model-index.yml --quick")
-    assert "--pdf reports/${model}/report.pdf --brief reports/${model}/brief.pdf --table" in report["cmd"]
-    names = ("report.html", "report.pdf", "brief.pdf", "summary.md", "summary.csv", "model-index.yml")
+    assert "--pdf reports/${model}/report.pdf --brief reports/${model}/brief.pdf --audit" in report["cmd"]
+    names = ("report.html", "report.pdf", "brief.pdf", "audit.pdf", "summary.md", "summary.csv", "model-index.yml")
     assert output_paths(report) == [f"reports/${{model}}/{name}" for name in names]
 
 

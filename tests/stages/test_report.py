@@ -113,7 +113,8 @@ def run(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ["report", "report.ru"][: len(load_params().report.languages)]
     outputs = ["--html", *(f"reports/{name}.html" for name in names)]
     outputs += ["--pdf", *(f"reports/{name}.pdf" for name in names)]
-    outputs += ["--brief", *(f"reports/{name.replace('report', 'brief')}.pdf" for name in names)]
+    for kind in ("brief", "audit"):
+        outputs += [f"--{kind}", *(f"reports/{name.replace('report', kind)}.pdf" for name in names)]
     outputs += ["--table", "reports/summary.md", "--csv", "reports/summary.csv", "--card", "reports/model-index.yml"]
     monkeypatch.setattr("sys.argv", ["report", *ARGUMENTS, *outputs])
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
@@ -646,7 +647,7 @@ def test_all_files_are_written_or_none(tmp_path):
 
 
 def test_a_language_without_a_file_is_named(copy, monkeypatch):
-    arguments = ["--html", "report.html", "report.ru.html", "--pdf", "report.pdf", "--brief", "brief.pdf"]
+    arguments = ["--html", "report.html", "report.ru.html", "--pdf", "report.pdf", "--brief", "brief.pdf", "--audit", "a.pdf"]
     arguments += ["--table", "summary.md", "--csv", "summary.csv", "--card", "model-index.yml"]
     monkeypatch.setattr("sys.argv", ["report", *ARGUMENTS, *arguments])
     with pytest.raises(UserError, match="has 2 languages, --pdf 1 files"):

@@ -7,7 +7,7 @@ not have are charts, tables from 16 on, and tables named after their appendix.
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from stages.lib.reporting.languages import Translate
+from stages.lib.reporting.languages import SOURCE, Translate
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,22 @@ OF_LONG_RUNS = {
 # What a report leaves out that has no other model's records to compare, and the whole chapter where none is asked for.
 OF_MODELS = {"chart-models", "models-formats", "models-damage", "models-advice", *(f"table-{key}" for key in MODELS)}
 MODELS_CHAPTER = {"models", *OF_MODELS}
+
+
+# What the printed report leaves to another document: sections, and with them tables and charts.
+AUDIT = ("theory-study", "future", "prospects", "audit")
+PAGE = ("results-comparisons", "architectures", "timings", "all-prompts", "measures", "software", "lineage")
+AUDIT_ITEMS = ("table-formulas", "table-future", "table-prospects")
+PAGE_ITEMS = ("table-comparisons", "chart-calls")
+
+
+def elsewhere(language: str) -> dict[str, str]:
+    """The document with it, by the key of each section, table and chart that the printed report does not have."""
+    suffix = "" if language == SOURCE else f".{language}"
+    found = dict.fromkeys((*AUDIT, *AUDIT_ITEMS), f"audit{suffix}.pdf")
+    found |= dict.fromkeys((*PAGE, *PAGE_ITEMS), f"report{suffix}.html")
+    tables = ((section, f"table-{key}") for section, keys in APPENDIX_TABLES.items() for key in keys)
+    return found | {table: found[section] for section, table in tables}
 
 
 def left_out(illustrated: bool, quick: bool) -> set[str]:

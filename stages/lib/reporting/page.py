@@ -68,6 +68,7 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
     models = other_models_values(this_model(results, params), subject.others, params, _)
     without = models.pop("without")
     numbers = outline.numbers(_, results.illustrated, machine_tables, subject.quick, without)
+    sections = outline.sections(_, results.illustrated, bool(machines), subject.quick, without)
     recommended = advice_values(subject, translations)
     explained = explained_variants(results)
     work = [row for result in results.variants for row in result.work]
@@ -80,7 +81,10 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
         "prompts": prompts,
         "study_prompts": [prompt for prompt in prompts if prompt.set == "study"],
         "answer": answer(results, translations),
-        "sections": outline.sections(_, results.illustrated, bool(machines), subject.quick, without),
+        "sections": sections,
+        "report_sections": sections,
+        "elsewhere": outline.elsewhere(language.code),
+        "in_audit": False,
         "numbers": numbers,
         "sources_of": lambda key: with_prompts(lineage.sources_of(key, params.model), params),
         "lineage": {with_prompts(read, params): keys for read, keys in lineage.grouped(numbers, params.model).items()},

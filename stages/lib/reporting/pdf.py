@@ -26,6 +26,7 @@ FONT_FILES = {
     ("STIXSizeFourSym", "normal", 400): "STIXSizFourSymReg.ttf",
 }
 # What paper cannot use is not even read: a page for the screen may carry megabytes of it.
+PAGE_ONLY = re.compile(r"<!-- page only -->.*?<!-- end of page only -->", re.DOTALL)  # may hold what follows
 SCREEN_ONLY = re.compile(r"<script\b.*?</script>|<!-- screen only -->.*?<!-- end of screen only -->", re.DOTALL)
 MISSING_LIBRARIES = (
     "WeasyPrint cannot load its system libraries ({reason}), so no PDF can be made. Install them:\n"
@@ -35,12 +36,17 @@ MISSING_LIBRARIES = (
 )
 
 
+def for_print(html: str) -> str:
+    """The page without what is for the screen alone."""
+    return SCREEN_ONLY.sub("", PAGE_ONLY.sub("", html))
+
+
 def pdf_of(html: str, epoch: int) -> bytes:
     """The tagged, bookmarked PDF/UA of a self-contained page. The same page and epoch (s) give the same bytes.
 
-    Scripts, and what is marked with the comments `screen only` and `end of screen only`, are not read.
+    Scripts, and what is marked with the comments `screen only` or `page only`, and `end of` the same, are not read.
     """
-    html = SCREEN_ONLY.sub("", html)
+    html = for_print(html)
     weasyprint = import_weasyprint()
     fetcher = weasyprint.urls.URLFetcher(allowed_protocols=("data", "file"))
     with _source_date(epoch):
