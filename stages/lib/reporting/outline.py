@@ -68,17 +68,17 @@ MODELS_CHAPTER = {"models", *OF_MODELS}
 
 
 # What the printed report leaves to another document: sections, and with them tables and charts.
-AUDIT = ("theory-study", "future", "prospects", "audit")
-PAGE = ("results-comparisons", "architectures", "timings", "all-prompts", "measures", "software", "lineage")
-AUDIT_ITEMS = ("table-formulas", "table-future", "table-prospects")
-PAGE_ITEMS = ("table-comparisons", "chart-calls")
+AUDIT = ("theory-study", "future", "prospects", "audit", "figure-rounding", "table-formulas", "table-future")
+AUDIT += ("table-prospects",)
+PAGE = ("theory", "theory-quantization", "theory-diffusion", "theory-metrics", "results-comparisons", "architectures")
+PAGE += ("timings", "all-prompts", "measures", "software", "lineage", "table-comparisons", "chart-calls")
 
 
 def elsewhere(language: str) -> dict[str, str]:
     """The document with it, by the key of each section, table and chart that the printed report does not have."""
     suffix = "" if language == SOURCE else f".{language}"
-    found = dict.fromkeys((*AUDIT, *AUDIT_ITEMS), f"audit{suffix}.pdf")
-    found |= dict.fromkeys((*PAGE, *PAGE_ITEMS), f"report{suffix}.html")
+    found = dict.fromkeys(AUDIT, f"audit{suffix}.pdf")
+    found |= dict.fromkeys(PAGE, f"report{suffix}.html")
     tables = ((section, f"table-{key}") for section, keys in APPENDIX_TABLES.items() for key in keys)
     return found | {table: found[section] for section, table in tables}
 
