@@ -496,9 +496,9 @@ def test_the_pdf_has_contents_fonts_tags_and_text(printed):
     families = {family.replace(" ", "-") for family, *_ in FONT_FILES}
     assert {name.split("+")[1].partition("-Bold")[0].partition("-Italic")[0] for name, _ in fonts} <= families
     method = next(item for item in reader.outline if not isinstance(item, list) and "Method" in item.title)
-    page = reader.get_destination_page_number(theory) + 1
+    page = reader.get_destination_page_number(method) + 1
     contents = re.sub(r"\s+", " ", " ".join(page.extract_text() for page in reader.pages[1:3]))
-    assert re.search(rf"Theory[ .]+{page}\b", contents), contents
+    assert re.search(rf"Method[ .]+{page}\b", contents), contents
 
 
 def beside(html: str, key: str) -> str:
