@@ -1,8 +1,9 @@
 """What should a person who was not there know? Render all results as one page for the screen and one PDF for print.
 
-Reads what every other stage wrote; writes report.html, report.pdf, audit.pdf and two pages, brief.pdf, in each language,
-and in English all formats as a table in Markdown and in CSV, and a fragment of a model card: all or none. The same
-results at the same commit give the same bytes: dates come from the commit (or SOURCE_DATE_EPOCH), never from the clock.
+Reads what every other stage wrote; writes report.html, report.pdf, audit.pdf and the two pages of brief.pdf in each
+language, and in English all formats as a table in Markdown and in CSV, and a fragment of a model card: all or none. The
+same results at the same commit give the same bytes: dates come from the commit (or SOURCE_DATE_EPOCH), never from the
+clock.
 """
 
 import argparse

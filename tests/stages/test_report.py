@@ -647,7 +647,17 @@ def test_all_files_are_written_or_none(tmp_path):
 
 
 def test_a_language_without_a_file_is_named(copy, monkeypatch):
-    arguments = ["--html", "report.html", "report.ru.html", "--pdf", "report.pdf", "--brief", "brief.pdf", "--audit", "a.pdf"]
+    arguments = [
+        "--html",
+        "report.html",
+        "report.ru.html",
+        "--pdf",
+        "report.pdf",
+        "--brief",
+        "brief.pdf",
+        "--audit",
+        "a.pdf",
+    ]
     arguments += ["--table", "summary.md", "--csv", "summary.csv", "--card", "model-index.yml"]
     monkeypatch.setattr("sys.argv", ["report", *ARGUMENTS, *arguments])
     with pytest.raises(UserError, match="has 2 languages, --pdf 1 files"):

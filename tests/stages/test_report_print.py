@@ -20,7 +20,15 @@ VARIANTS = {
     "fp32": {"label": "FP32", "backend": "torch", "weights": "float32"},
     "bf16": {"label": "BF16", "backend": "torch", "weights": "bfloat16"},
 }
-FILES = {"html": "html", "pdf": "pdf", "brief": "brief.pdf", "audit": "audit.pdf", "table": "md", "csv": "csv", "card": "yml"}
+FILES = {
+    "html": "html",
+    "pdf": "pdf",
+    "brief": "brief.pdf",
+    "audit": "audit.pdf",
+    "table": "md",
+    "csv": "csv",
+    "card": "yml",
+}
 NO_FONTS = (
     '<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfig><cachedir>{}</cachedir></fontconfig>'
 )
