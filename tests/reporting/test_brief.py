@@ -121,6 +121,7 @@ def test_what_is_recommended_is_supported_and_what_is_not_known_is_said(project,
     assert second.startswith(f"{bolder}: speed-up" if bolder else "None:")
     assert ("not to be trusted" in resolution) == (case == "noisy")
     assert not bolder or "Not known: " in second
+    assert ("A quieter machine: FP16" in html) == (case in ("noisy", "none wins"))
     if case == "bolder":
         assert "whether it meets the threshold of 0.950; the interval of its SSIM begins at 0.930" in second
         assert "More prompts: FP16" in html

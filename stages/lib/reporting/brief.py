@@ -64,7 +64,7 @@ def brief_values(subject: Subject, values: Mapping[str, Any], language: Language
         said["recommended"] = brief_words.recommended(main, chosen, baseline, _)
         said["bolder"] = brief_words.bolder_words(main, choice.bolder, chosen, baseline, trusted, _)
         turned = threshold_changes(main.decision, chosen, measured, trusted) if chosen else []
-        changes = brief_words.changes(main, turned, choice.bolder, baseline, _)
+        changes = brief_words.changes(main, turned, choice.bolder, baseline, trusted, _)
         changes += brief_words.other_uses(advice, main, chosen, trusted, _) if chosen else []
     shown = _compared(results, choice)
     return {

@@ -92,17 +92,18 @@ def _unknown_speed(
 
 
 def changes(
-    main: Advice, found: Sequence[Change], item: Candidate | None, baseline: Candidate, _: Translate
+    main: Advice, found: Sequence[Change], item: Candidate | None, baseline: Candidate, trusted: bool, _: Translate
 ) -> list[str]:
     """What would change the recommendation: more prompts or a quieter run, and another threshold."""
     said, floor = [], main.decision.scenario.ssim_threshold
     if item is not None and item is main.decision.winner and not item.is_baseline:
         values = {"label": item.label, "baseline": baseline.label}
         if item.ssim.low < floor:
-            text = _("More prompts: %(label)s, if all of the interval of its SSIM then met the threshold.")
-        else:
-            text = _("A quieter machine: %(label)s, if it were then told from %(baseline)s.")
-        said.append(text % values)
+            said.append(
+                _("More prompts: %(label)s, if all of the interval of its SSIM then met the threshold.") % values
+            )
+        if main.decision.scenario.minimise == "time_s" and not (trusted and item.time_s.high < baseline.time_s.low):
+            said.append(_("A quieter machine: %(label)s, if it were then told from %(baseline)s.") % values)
     for change in found:
         text = (
             _("A threshold of SSIM above %(at)s: %(label)s.")
