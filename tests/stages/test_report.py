@@ -537,7 +537,7 @@ def test_table_11_has_the_study_s_words_beside_the_measured_ones(html):
 def test_what_the_study_printed_follows_each_of_its_tables(html, key):
     after = html.split(f'id="table-{key}"')[1].partition("</table>")[2]
     closed = re.sub(r'^(?:\s|</div>|<p class="source">.*?</p>)*', "", after)
-    assert closed.startswith('<div class="beside"')
+    assert closed.startswith('<!-- page only --><div class="beside"')
     assert "Printed Here Verdict" in beside(html, key)
 
 
