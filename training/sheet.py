@@ -11,7 +11,7 @@ from stages.lib.project.errors import UserError
 from stages.lib.project.files import write_bytes
 from training.captions import STUDY_PROMPTS
 
-MAX_BYTES = 340_000
+MAX_BYTES = 210_000
 COLUMNS = 6
 CAPTION_HEIGHT = 44
 TILE = 256  # smaller pictures are shown enlarged, so that their captions fit below
