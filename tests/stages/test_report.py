@@ -327,6 +327,17 @@ def test_each_control_is_shown_as_caught(html):
     assert "not seen" in table(html, "detection")
 
 
+def test_a_control_that_was_not_generated_says_why(copy):
+    """Protects the report of prompts that share one seed, or of a single prompt."""
+    skipped = {"caught": None, "expected": "different", "name": "seeds", "reason": "one_seed"}
+
+    def skip(controls: dict) -> None:
+        controls["controls"] = [skipped if item["name"] == "seeds" else item for item in controls["controls"]]
+
+    change(copy / "reports/embedded/controls.json", skip)
+    assert "prompts have the same seed, and nothing to shuffle" in table(rendered(), "controls")
+
+
 def test_a_simulated_format_multiplies_in_no_int8(html):
     row = table(html, "coverage").partition("INT8 Simulated")[2]
     assert "simulated: FP32 arithmetic on rounded weights" in row
