@@ -74,6 +74,7 @@ def rendered(with_machines: bool = False) -> str:
         answer=[],
         sections=outline.sections(_, results.illustrated),
         numbers=outline.numbers(_, results.illustrated),
+        elsewhere={},
         formulas={name: formula(name) for name in ("efficiency", "cost")},
         runtime_mib=150,
         sources_of=lambda key: (),

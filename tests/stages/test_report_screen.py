@@ -116,8 +116,8 @@ def test_any_two_formats_can_be_chosen_and_the_figures_follow(browser, page):
         return [document.getElementById("viewer-status").textContent,
                 document.getElementById("viewer-ssim-b").textContent];
     })()""")
-    summary = json.loads((page.parent / "reports/embedded/summary.json").read_text("utf-8"))
-    found = next(row for row in summary["pairs"] if {row["reference"], row["variant"]} == {"fp16", "int8-simulated"})
+    pairs = json.loads((page.parent / "reports/embedded/pairs.json").read_text("utf-8"))["pairs"]
+    found = next(row for row in pairs if {row["reference"], row["variant"]} == {"fp16", "int8-simulated"})
     lowest = min(row["ssim"] for row in found["per_image"])
     assert pair[0].startswith("INT8 Simulated against FP16, number 1 of 5") and f"SSIM {lowest:.3f}" in pair[0]
     assert re.fullmatch(r"\d\.\d{3}", pair[1])
