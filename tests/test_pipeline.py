@@ -209,7 +209,7 @@ def test_a_killed_run_goes_on_and_gives_the_same_images(restored, tmp_path):
     restored.make()
     before = restored.images()
     shutil.rmtree(restored.folder / "data/runs/local/images/int8-cpu")
-    shutil.rmtree(restored.folder / ".dvc/cache/runs")
+    shutil.rmtree(restored.folder / ".dvc/cache")
     (tmp_path / "sitecustomize.py").write_text(STOP, encoding="utf-8")
     stopping = restored.environment | {"PYTHONPATH": str(tmp_path), "STOPPED": str(tmp_path / "stopped")}
     with (tmp_path / "log").open("w", encoding="utf-8") as file:
