@@ -4,6 +4,7 @@ import ctypes
 import gc
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -153,3 +154,11 @@ def stages() -> list:
 
     with Repo(str(PROJECT)) as repo:
         return [stage for stage in repo.index.stages if Path(stage.path) == PROJECT / "dvc.yaml"]
+
+
+@pytest.fixture
+def project(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the project that the module's `written` is, which a test may change, and the working folder."""
+    folder = shutil.copytree(written, tmp_path / "copy")
+    monkeypatch.chdir(folder)
+    return folder

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import re
-import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from stages.lib.reporting.images.figures import page_images
 from stages.lib.reporting.pdf import pdf_of
 from stages.lib.results import figures_table
 from tests.pages import subject
+from tests.quality_results import set_ssim
 from tests.results_folder import write_project
 from tests.timings import set_speedup
 from tests.tiny_project import write_models, write_settings
@@ -53,24 +53,11 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def project(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = shutil.copytree(written, tmp_path / "copy")
-    monkeypatch.chdir(folder)
-    return folder
-
-
 def make_up(speeds: dict, ssims: dict) -> None:
     for name, (value, factor) in speeds.items():
         set_speedup(Path(f"reports/embedded/timing/{name}.json"), value, factor)
     for name, (mean, half) in ssims.items():
-        path = Path(f"reports/embedded/quality/{name}.json")
-        quality = json.loads(path.read_text("utf-8"))
-        quality["ssim"] = mean
-        quality["averages"]["ssim"] = {"mean": mean, "low": mean - half, "high": mean + half, "n": 5}
-        for number, image in enumerate(quality["per_image"]):
-            image["ssim"] = mean + 0.01 * (number - 2)
-        path.write_text(json.dumps(quality), "utf-8")
+        set_ssim(Path(f"reports/embedded/quality/{name}.json"), mean, half)
 
 
 def brief_of(language: str = "en", quick: bool = False) -> str:

@@ -17,6 +17,7 @@ from stages.lib.reporting.page import advice_values
 from stages.lib.results.candidates import candidates_here
 from stages.lib.results.records import load_results
 from tests.pages import subject
+from tests.quality_results import set_ssim
 from tests.results_folder import write_machine, write_project
 from tests.stages.test_report import Text, table
 from tests.timings import calls_of, set_speedup, spread
@@ -36,23 +37,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_project(folder, VARIANTS)
     write_machine(folder, OTHER, VARIANTS, "a" * 40)
     for name, ssim in {"bf16": 0.96, "fp16": 0.9995, "int8-simulated": 0.9}.items():
-        change(folder / f"reports/embedded/quality/{name}.json", lambda quality, ssim=ssim: _set_ssim(quality, ssim))
+        set_ssim(folder / f"reports/embedded/quality/{name}.json", ssim)
     return folder
-
-
-@pytest.fixture
-def project(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the project that a test may change, and the working folder."""
-    folder = shutil.copytree(written, tmp_path / "copy")
-    monkeypatch.chdir(folder)
-    return folder
-
-
-def _set_ssim(quality: dict, ssim: float) -> None:
-    quality["ssim"] = ssim
-    quality["averages"]["ssim"] = {"mean": ssim, "low": ssim - 0.02, "high": min(1.0, ssim + 0.02), "n": 5}
-    for number, image in enumerate(quality["per_image"]):
-        image["ssim"] = ssim + 0.01 * (number - 2)
 
 
 def change(path: Path, edit: Callable[[dict], None]) -> None:
@@ -150,7 +136,7 @@ def test_a_noisy_reference_takes_the_speeds_their_trust_on_the_first_page(projec
     """Protects from 0.88 without a consequence, also where no format can be recommended."""
     set_speedup(project / "reports/embedded/timing/fp32.json", 0.88, 1.02)
     if not answered:
-        change(project / "reports/embedded/quality/fp32.json", lambda quality: _set_ssim(quality, 0.9))
+        set_ssim(project / "reports/embedded/quality/fp32.json", 0.9)
         change(project / "params.yaml", lambda params: params["scenarios"]["cpu-only"].update(ssim_threshold=1.0))
     said = box(rendered())
     assert ("No measured format serves this." in said) != answered
@@ -180,7 +166,7 @@ def test_nothing_better_means_to_stay(project):
 
 def test_a_floor_that_nothing_reaches_says_so_and_how_far_it_would_have_to_fall(project):
     """The baseline is below it here only because it is made so."""
-    change(project / "reports/embedded/quality/fp32.json", lambda quality: _set_ssim(quality, 0.9))
+    set_ssim(project / "reports/embedded/quality/fp32.json", 0.9)
     change(project / "params.yaml", lambda params: params["scenarios"]["cpu-only"].update(ssim_threshold=1.0))
     page = rendered()
     assert "Above an SSIM threshold of 0.9995, 0.0005 more than asked, no format would be recommended." in words(page)

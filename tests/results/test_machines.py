@@ -33,14 +33,6 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def project(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the project that a test may change, and the working folder."""
-    folder = shutil.copytree(written, tmp_path / "copy")
-    monkeypatch.chdir(folder)
-    return folder
-
-
 def change(path: Path, **values: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | values), encoding="utf-8")
 
