@@ -84,7 +84,7 @@ def run_controls(
     results = {name: judge_images(name, references, images) for name, images in generated.items()}
     inject_nan(broken.pipeline, denoiser)
     results["nan"] = judge_stop("nan", lambda: broken.generate(prompts[0].id, prompts[0], prompts[0]))
-    skipped = {"caught": None, "reason": ONE_PROMPT if len(prompts) == 1 else ONE_SEED}
+    skipped = {"psnr_db": None, "caught": None, "reason": ONE_PROMPT if len(prompts) == 1 else ONE_SEED}
     return references, [
         {"reason": None} | results.get(name, {"name": name, "expected": CONTROLS[name]} | skipped) for name in CONTROLS
     ]

@@ -6,7 +6,6 @@ runs, on the GPU. `quantize_s` and `quantize_peak_mib` are the time and the high
 a time, on the machine that made it.
 """
 
-import gc
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -71,7 +70,6 @@ def main() -> None:
         f"quantize: {variant.label}, {report['disk_mib']:.1f} MiB on disk ({compression_text(ratio)}{note}), "
         f"peak {report['quantize_peak_mib']:,.0f} MiB, {time.perf_counter() - start_s:.1f} s"
     )
-    gc.freeze()  # or what was imported is looked through for garbage when the process ends: more than a second
 
 
 def make(

@@ -1,5 +1,7 @@
 """Back end `bitsandbytes`: its layers give what the stored codes say, in the arithmetic that was asked for."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,10 @@ from torch import nn
 from stages.lib.formats.shared.linears import free_linears
 from stages.lib.models.watch import around_calls
 from stages.lib.timing.work_counter import WorkCounter
+from tests.conftest import PROJECT
 
-bitsandbytes = pytest.importorskip("bitsandbytes")
-from stages.lib.formats.bitsandbytes.layers import built, packed  # noqa: E402 - needs the package
+layers = pytest.importorskip("stages.lib.formats.bitsandbytes.layers", exc_type=ImportError)
+built, packed = layers.built, layers.packed
 
 WIDTHS = [(64, 32), (128, 96), (32, 32), (96, 64), (48, 33)]
 
@@ -24,7 +27,7 @@ def layer_of(kind: str, widths: tuple[int, int], compute: torch.dtype) -> tuple[
     if kind == "int8":
         exact = stored.float() * scale[:, None] / 127
     else:
-        code = bitsandbytes.functional.get_4bit_type(kind, device="cpu")
+        code = layers.get_4bit_type(kind, device="cpu")
         codes = torch.stack([stored.flatten() >> 4, stored.flatten() & 15], 1).flatten().long()
         exact = (code[codes] * scale.repeat_interleave(64)[: codes.numel()]).reshape(linear.weight.shape)
     return linear, built(linear, stored, scale, kind, compute).eval(), exact
@@ -76,3 +79,9 @@ def test_layers_that_share_a_weight_or_need_fp32_are_left_alone():
     network["words"].weight = network["head"].weight
     network._keep_in_fp32_modules = ["wo"]
     assert free_linears(network) == ["a"]
+
+
+def test_a_process_that_does_not_need_the_library_is_spared_its_import():
+    command = "import stages, sys; from diffusers import UNet2DConditionModel; print(sys.modules['bitsandbytes'])"
+    found = subprocess.run([sys.executable, "-c", command], cwd=PROJECT, capture_output=True, text=True)
+    assert found.stdout == "None\n"

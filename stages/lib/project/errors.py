@@ -1,5 +1,6 @@
 """A user's mistake, or a limit of the machine, is one clear message and a non-zero exit, never a traceback."""
 
+import gc
 import logging
 import os
 import re
@@ -61,6 +62,7 @@ def run_stage(main: Callable[[], None]) -> None:
         sys.exit("error: `python -OO` (PYTHONOPTIMIZE=2) takes away texts that libraries read: run Python without it")
     try:
         main()
+        gc.freeze()  # or what was imported is looked through for garbage when the process ends: more than a second
     except UserError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.lib.formats.shared.availability import find_obstacle
+from stages.lib.formats.shared.devices import compute_dtype
 from stages.lib.project.params import Params, Variant
-from stages.lib.project.variant import FLOATS
 
 SOURCES = {
     "cutlass": "https://docs.nvidia.com/cutlass/latest/media/docs/cpp/functionality.html",
@@ -33,7 +33,6 @@ FASTER: dict[str, tuple[float | None, tuple[str, ...], str, str]] = {
     "int8": (7.5, ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp"), "cutlass", "onednn"),
     "float8": (8.9, (), "transformer-engine", ""),
 }
-BFLOAT16_CAPABILITY = 8.0  # GPUs before it only emulate BF16, and FP32 is computed in instead
 
 
 @dataclass(frozen=True)
@@ -125,16 +124,7 @@ def _arithmetic(variant: Variant, device: str, card: Card) -> str:
         return "float32"
     if variant.activations in ("int8", "float8"):
         return variant.activations
-    if variant.compute != "auto":
-        return "bfloat16" if variant.compute == "mixed" else variant.compute
-    stored = variant.stored_dtype
-    if stored not in FLOATS:
-        return "float32" if stored == "int8" else "bfloat16"
-    if device == "cpu":
-        return "bfloat16" if stored == "bfloat16" else "float32"
-    emulated = (card.capability or 0) < BFLOAT16_CAPABILITY
-    natural = {"bfloat16": "float32" if emulated else "bfloat16", "float16": "float16"}
-    return natural.get(stored, "float32")
+    return "bfloat16" if variant.compute == "mixed" else compute_dtype(variant, device, card.capability)
 
 
 def what_runs(params: Params, here: Mapping[str, Any]) -> tuple[tuple[Card, ...], dict[str, list[Verdict]]]:

@@ -1,14 +1,18 @@
 """Weights as bitsandbytes quantizes them, and its layers around what was stored of them."""
 
+import sys
 from pathlib import Path
 
 import torch
-from bitsandbytes.functional import QuantState, get_4bit_type, int8_vectorwise_quant, quantize_4bit
-from bitsandbytes.nn import Int8Params, Linear4bit, Linear8bitLt, Params4bit
 from torch import nn
 
 from stages.lib.formats.bitsandbytes.options import BLOCK
 from stages.lib.formats.shared.casting import cast_state
+
+if sys.modules.get("bitsandbytes", sys) is None:  # kept out by stages/__init__.py
+    del sys.modules["bitsandbytes"]
+from bitsandbytes.functional import QuantState, get_4bit_type, int8_vectorwise_quant, quantize_4bit  # noqa: E402
+from bitsandbytes.nn import Int8Params, Linear4bit, Linear8bitLt, Params4bit  # noqa: E402
 
 # Beyond it an activation is multiplied in floating point: the paper's value, and the libraries' default.
 OUTLIER_THRESHOLD = 6.0

@@ -9,6 +9,7 @@ from stages.lib.project.variant import FLOATS
 
 # What is there when a driver is: NVIDIA's on Linux, in a container that hides /proc, in the Windows subsystem; AMD's.
 GPU_DRIVERS = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+BFLOAT16_CAPABILITY = 8.0
 
 
 def has_cuda() -> bool:
@@ -36,27 +37,31 @@ def resolve_device(variant_device: str, params_device: str) -> str:
     return found if asked == "auto" else asked
 
 
-def native_dtype(stored: str, device: str) -> str:
+def native_dtype(stored: str, device: str, capability: float | None = None) -> str:
     """The dtype that weights stored as `stored` are computed in on `device` when nobody asks for another.
 
-    A CPU has no FP16 arithmetic worth its name (measured: 0.05 of the speed of FP32), and a GPU older than
-    compute capability 8.0 only emulates BF16; there the answer is float32. Around INT8 it is float32, too; around
-    FP8 and what has fewer bits it is BF16, in which people run them.
+    `capability` is that of a GPU; None: of the one that is here. A CPU has no FP16 arithmetic worth its name (measured:
+    0.05 of the speed of FP32), and a GPU before BFLOAT16_CAPABILITY only emulates BF16; there the answer is float32.
+    Around INT8 it is float32, too; around FP8 and what has fewer bits it is BF16, in which people run them.
     """
     if stored not in FLOATS:
         return "float32" if stored == "int8" else "bfloat16"
     if stored == "float16":
         return "float32" if device == "cpu" else "float16"
     if stored == "bfloat16" and device == "cuda":
-        import torch
+        if capability is None:
+            import torch
 
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+            emulated = not torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            emulated = capability < BFLOAT16_CAPABILITY
+        return "float32" if emulated else "bfloat16"
     return stored
 
 
-def compute_dtype(variant: Variant, device: str) -> str:
+def compute_dtype(variant: Variant, device: str, capability: float | None = None) -> str:
     """The arithmetic of the converted components on `device`: float32, tensorfloat32, float16 or bfloat16."""
-    return native_dtype(variant.stored_dtype, device) if variant.compute == "auto" else variant.compute
+    return native_dtype(variant.stored_dtype, device, capability) if variant.compute == "auto" else variant.compute
 
 
 def arithmetic_dtype(compute: str) -> str:
