@@ -65,8 +65,6 @@ def update(language: str, texts: Catalog) -> list[str]:
     catalogue = catalogue_of(language)
     catalogue.update(texts, no_fuzzy_matching=True)
     catalogue.obsolete.clear()
-    for message in catalogue:
-        message.locations = sorted({(path, None) for path, _line in message.locations})
     save(language, catalogue)
     return [str(message.id) for message in catalogue if message.id and not translated(message.string)]
 
@@ -74,7 +72,7 @@ def update(language: str, texts: Catalog) -> list[str]:
 def save(language: str, catalogue: Catalog) -> None:
     """Write a catalogue in the form in which Git shows what changed."""
     written = io.BytesIO()
-    write_po(written, catalogue, width=WIDTH, include_lineno=False)
+    write_po(written, catalogue, width=WIDTH, no_location=True)
     catalogue_file(language).write_text(CHANGING.sub("", written.getvalue().decode("utf-8")), encoding="utf-8")
 
 

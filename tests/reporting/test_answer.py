@@ -31,8 +31,8 @@ def result(label: str, mib: float, ratios: tuple | None, psnr: float | None, ide
     )
 
 
-def said(*others: tuple) -> str:
-    variants = (result("FP32", *FP32.values()), *(result(*other) for other in others))
+def said(*others: tuple, itself: tuple = FP32["ratios"]) -> str:
+    variants = (result("FP32", **FP32 | {"ratios": itself}), *(result(*other) for other in others))
     timings, clock = stated({item.name: item.timing for item in variants}, "fp32")
     variants = tuple(replace(item, timing=timings[item.name]) for item in variants)
     return " ".join(answer(Results({}, variants, (), clock), NullTranslations()))
@@ -80,6 +80,13 @@ def test_nothing_smaller_is_said():
 )
 def test_speed_is_claimed_only_beyond_the_reference_s_own_band(ratios, words):
     assert words in said(("A", 20.0, ratios, 30.0))
+
+
+def test_a_reference_off_itself_takes_the_superlative_away():
+    """Protects from 'the fastest' in a run in which FP32 came out slower than itself."""
+    text = said(("A", 20.0, (1.9, 2.0, 2.1), 30.0), itself=(0.9, 0.9, 0.9))
+    assert "No speed of this run is to be trusted; the greatest speed-up that came out is that of A" in text
+    assert "fastest" not in text
 
 
 def test_formats_whose_intervals_overlap_are_tied_in_speed():

@@ -6,6 +6,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pypdf import PdfReader
@@ -13,10 +14,14 @@ from ruamel.yaml import YAML
 
 from stages import report
 from stages.lib.project.params import load_params
+from stages.lib.project.sections import Scenario
 from stages.lib.reporting import brief, exports
 from stages.lib.reporting.images.figures import page_images
 from stages.lib.reporting.pdf import pdf_of
+from stages.lib.reporting.words import brief_words
 from stages.lib.results import figures_table
+from stages.lib.results.scenarios import decide, supported
+from tests.candidates import candidate
 from tests.pages import subject
 from tests.quality_results import set_ssim
 from tests.results_folder import write_project
@@ -112,6 +117,48 @@ def test_what_is_recommended_is_supported_and_what_is_not_known_is_said(project,
     if case == "bolder":
         assert "whether it meets the threshold of 0.950; the interval of its SSIM begins at 0.930" in second
         assert "More prompts: FP16" in html
+
+
+REASONS = {
+    "slow": "none is faster than FP32 at 95 %",
+    "poor": "Of no other that may be recommended is it supported at 95 % that it meets 0.930",
+    "noisy": "Whether another format is faster is not known: no speed of this run is to be trusted",
+    "none": "There is no other format that may be recommended",
+}
+
+
+@pytest.mark.parametrize(
+    ("others", "trusted", "aim", "expected"),
+    [
+        ([{"speedup": 1.02, "ssim": 0.99}], True, "time_s", "slow"),
+        ([{"speedup": 2.0, "ssim": 0.99}], False, "time_s", "noisy"),
+        ([{"speedup": 2.0, "ssim": 0.932}], True, "time_s", "poor"),
+        ([{"speedup": 2.0, "ssim": 0.932}], False, "time_s", "noisy poor"),
+        ([{"speedup": 2.0, "ssim": 0.99, "peak_mib": 900.0}], True, "time_s", "none"),
+        ([{"speedup": 2.0, "ssim": 0.99, "simulated": True}], False, "time_s", "none"),
+        ([{"speedup": 2.0, "ssim": 0.932, "disk_mib": 9.0}], False, "disk_mib", "poor"),
+    ],
+)
+def test_why_nothing_else_is_recommended_is_true_and_no_other_reason_is_given(others, trusted, aim, expected):
+    """Protects from 'supported of no other format' beside one that is, in a run whose speeds are not to be trusted."""
+    baseline = candidate("fp32", is_baseline=True, trusted=trusted)
+    given = [candidate(f"v{number}", trusted=trusted, **made) for number, made in enumerate(others)]
+    asked = Scenario(label="S", device="cpu", memory_limit_mib=600, ssim_threshold=0.93, minimise=aim)
+    main = SimpleNamespace(label="S", asked=["A"], decision=decide(asked, [baseline, *given]), unanswered="")
+    assert supported(main.decision, baseline) is baseline
+    said = " ".join(brief_words.recommended(main, baseline, baseline, str))
+    assert {key for key, text in REASONS.items() if text in said} == set(expected.split())
+    assert ("is supported at 95 % of V0" in said) == (expected == "noisy")
+
+
+def test_what_is_not_supported_is_not_called_forbidden():
+    """Protects from 'no format may be recommended' where one may be that is not supported, and FP32 may not."""
+    baseline = candidate("fp32", is_baseline=True, peak_mib=900.0)
+    asked = Scenario(label="S", device="cpu", memory_limit_mib=600, ssim_threshold=0.93, minimise="time_s")
+    decision = decide(asked, [baseline, candidate("a", speedup=2.0, ssim=0.932)])
+    main = SimpleNamespace(label="S", asked=["A"], decision=decision, unanswered="")
+    said = " ".join(brief_words.recommended(main, supported(decision, baseline), baseline, str))
+    assert said.startswith("Nothing is supported at 95 %, for: S (A).") and REASONS["poor"] in said
 
 
 @pytest.mark.parametrize("language", ["en", "ru"])

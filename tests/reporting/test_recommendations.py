@@ -63,6 +63,7 @@ def rendered(with_machines: bool = False) -> str:
         elsewhere={},
         formulas={name: formula(name) for name in ("efficiency", "cost")},
         runtime_mib=150,
+        suspect=results.clock.is_suspect,
         sources_of=lambda key: (),
         study_beside={},
         study_recommended={},
@@ -138,8 +139,10 @@ def test_a_noisy_reference_takes_the_speeds_their_trust_on_the_first_page(projec
     if not answered:
         set_ssim(project / "reports/embedded/quality/fp32.json", 0.9)
         change(project / "params.yaml", lambda params: params["scenarios"]["cpu-only"].update(ssim_threshold=1.0))
-    said = box(rendered())
+    page = rendered()
+    said = box(page)
     assert ("No measured format serves this." in said) != answered
+    assert "It is the fastest" not in said and "Not faster" not in said and "Slower:" not in words(page)
     assert "Are the speeds to be trusted? The speeds of this run are not to be trusted. FP32, timed against" in said
 
 

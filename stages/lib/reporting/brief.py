@@ -53,19 +53,18 @@ def brief_values(subject: Subject, values: Mapping[str, Any], language: Language
     main = next(item for item in advice if item.key == params.main_scenario)
     here = values["tradeoff"]["candidates"]
     baseline = next(item for item in here if item.is_baseline)
-    trusted = not values["suspect"]
     choice, changes = Choice(None, None), []
     said = {"recommended": brief_words.recommended(main, None, baseline, _), "bolder": []}
     if results.illustrated and main.source is not None and main.source.machine == values["here"]:
         measured = main.source.candidates
         baseline = next(item for item in measured if item.is_baseline)
-        chosen = supported(main.decision, baseline, trusted)
+        chosen = supported(main.decision, baseline)
         choice = Choice(chosen, bolder(main.decision, chosen))
         said["recommended"] = brief_words.recommended(main, chosen, baseline, _)
-        said["bolder"] = brief_words.bolder_words(main, choice.bolder, chosen, baseline, trusted, _)
-        turned = threshold_changes(main.decision, chosen, measured, trusted) if chosen else []
-        changes = brief_words.changes(main, turned, choice.bolder, baseline, trusted, _)
-        changes += brief_words.other_uses(advice, main, chosen, trusted, _) if chosen else []
+        said["bolder"] = brief_words.bolder_words(main, choice.bolder, chosen, baseline, _)
+        turned = threshold_changes(main.decision, chosen, measured) if chosen else []
+        changes = brief_words.changes(main, turned, choice.bolder, baseline, _)
+        changes += brief_words.other_uses(advice, main, chosen, _) if chosen else []
     shown = _compared(results, choice)
     return {
         "choice": choice,

@@ -15,7 +15,8 @@ class Candidate:
     """One variant on one machine. Ranges are 95 % intervals. `peak_mib`: the model's share of the peak and RUNTIME_MIB.
 
     `speedup`, `time_s` and `peak_mib` are None where the variant was not timed, `ssim` where no image was compared;
-    `psnr_db` also where all images are identical. `ssims` are those of single images.
+    `psnr_db` also where all images are identical. `ssims` are those of single images. `trusted`: whether the speeds of
+    its run are; if not, no two of them can be told apart.
     """
 
     name: str
@@ -33,6 +34,11 @@ class Candidate:
     ssim: Range | None
     psnr_db: float | None
     ssims: tuple[float, ...]
+    trusted: bool = True
+
+    def told_from(self, other: "Candidate") -> bool:
+        """Whether the two differ in time beyond doubt."""
+        return self.trusted and not self.time_s.overlaps(other.time_s)
 
     @property
     def efficiency(self) -> float | None:
@@ -101,6 +107,7 @@ def candidate(item: MeasuredVariant, is_baseline: bool, device: str) -> Candidat
         ssim=ssim_range(quality) if judged else None,
         psnr_db=quality["psnr_db"] if judged else None,
         ssims=tuple(image["ssim"] for image in quality["per_image"]) if judged else (),
+        trusted=timing.get("trusted", True),
     )
 
 

@@ -69,6 +69,7 @@ def standings(candidates: Sequence[Candidate], cost: str, comparisons: Sequence[
     if cost not in COSTS:
         raise ValueError(f"cost '{cost}' is unknown: use one of {', '.join(COSTS)}")
     spans = {item.name: cost_of(item, cost) for item in candidates if item.ssim is not None}
+    trusted = cost != "time_s" or all(item.trusted for item in candidates)
     points = [
         Point(item.name, item.ssim.value, spans[item.name].value)
         for item in candidates
@@ -79,6 +80,7 @@ def standings(candidates: Sequence[Candidate], cost: str, comparisons: Sequence[
         best = dominator(point, points)
         sure = best is None or (
             _surely_as_good(best.name, point.name, comparisons)
+            and trusted
             and (best.cost == point.cost or not spans[best.name].overlaps(spans[point.name]))
         )
         found[point.name] = Standing(point.cost, best and best.name, sure)

@@ -121,6 +121,7 @@ def runtime_alone(model: ComparedModel, params: Params) -> Finding | None:
     best = max(equal or items, key=lambda item: item.timing["speedup"])
     speed = speedup_of(best.timing)
     holds = True if equal and speed.low > 1 else None if equal and speed.high > 1 else False
+    holds = holds if best.timing["trusted"] or not equal else None
     return Finding(holds, "speedup", {"label": best.label, "speedup": speed})
 
 
@@ -131,7 +132,7 @@ def integers_are_fastest(model: ComparedModel, params: Params) -> Finding | None
         return None
     first = [model.find(name) for name in fastest(timed)]
     integer = [item.variant.weights == item.variant.activations == "int8" for item in first]
-    holds = True if all(integer) else None if any(integer) else False
+    holds = None if not first[0].timing["trusted"] else True if all(integer) else None if any(integer) else False
     return Finding(holds, "speedup", {"label": first[0].label, "speedup": speedup_of(first[0].timing)})
 
 

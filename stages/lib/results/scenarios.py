@@ -46,12 +46,20 @@ class Decision:
 
     @property
     def tied(self) -> tuple[Candidate, ...]:
-        """The others whose range of what is minimised overlaps the winner's: measured, they cannot be told apart."""
+        """The others that cannot be told from the winner in what is minimised."""
         if not self.eligible:
             return ()
         best, *others = self.eligible
         cost = self.scenario.minimise
+        if cost == "time_s":
+            return tuple(item for item in others if not item.told_from(best))
         return tuple(item for item in others if cost_of(item, cost).overlaps(cost_of(best, cost)))
+
+    @property
+    def trusted(self) -> bool:
+        """Whether what is minimised can be told: not the time of a run whose speeds are not to be trusted."""
+        given = (*self.eligible, *(item for item, _held in self.excluded))
+        return self.scenario.minimise != "time_s" or all(item.trusted for item in given)
 
 
 @dataclass(frozen=True)
@@ -149,20 +157,19 @@ def _held_by(decision: Decision, obstacle: str) -> list[Candidate]:
     return [item for item in only if value(decision.scenario, item) < best]
 
 
-def is_supported(decision: Decision, item: Candidate, baseline: Candidate, trusted: bool) -> bool:
+def is_supported(decision: Decision, item: Candidate, baseline: Candidate) -> bool:
     """Whether 95 % intervals leave no doubt that `item` meets the threshold and is better than the baseline.
 
-    Better in what the scenario minimises; where speeds are not `trusted`, nothing is known to be faster.
+    Better in what the scenario minimises; where speeds are not trusted, nothing is known to be faster.
     """
     cost = decision.scenario.minimise
-    own, reference = cost_of(item, cost), cost_of(baseline, cost)
-    better = own.high < reference.low and (trusted or cost != "time_s")
+    better = decision.trusted and cost_of(item, cost).high < cost_of(baseline, cost).low
     return better and item.ssim.low >= decision.scenario.ssim_threshold
 
 
-def supported(decision: Decision, baseline: Candidate, trusted: bool) -> Candidate | None:
+def supported(decision: Decision, baseline: Candidate) -> Candidate | None:
     """The best variant that is supported; else the baseline, if it may be recommended; else None."""
-    found = (item for item in decision.eligible if is_supported(decision, item, baseline, trusted))
+    found = (item for item in decision.eligible if is_supported(decision, item, baseline))
     return next(found, next((item for item in decision.eligible if item.is_baseline), None))
 
 
@@ -188,9 +195,7 @@ class Change:
     then: Candidate
 
 
-def threshold_changes(
-    decision: Decision, chosen: Candidate, candidates: Sequence[Candidate], trusted: bool
-) -> list[Change]:
+def threshold_changes(decision: Decision, chosen: Candidate, candidates: Sequence[Candidate]) -> list[Change]:
     """The nearest thresholds, above and below the scenario's, that change what is supported."""
     baseline = next(item for item in candidates if item.is_baseline)
     ends = sorted({item.ssim.low for item in candidates if item.ssim is not None})
@@ -202,7 +207,7 @@ def threshold_changes(
         for end in tried:
             threshold = math.nextafter(end, 2) if upwards else end
             scenario = decision.scenario.model_copy(update={"ssim_threshold": threshold})
-            other = supported(decide(scenario, candidates), baseline, trusted)
+            other = supported(decide(scenario, candidates), baseline)
             if other is not None and other is not chosen:
                 found.append(Change(upwards, end, other))
                 break

@@ -65,7 +65,8 @@ def stated(timings: Mapping[str, Mapping[str, Any]], baseline: str) -> tuple[dic
     """The timings of one run by variant, with what a report states of them, and its clock; None if nothing was timed.
 
     Added: `speedup`, its 95 % interval `speedup_low` to `speedup_high`, which the band of the baseline has widened, the
-    same of `latency_s`, and `model_peak_mib`, the peak in inference without what the libraries take.
+    same of `latency_s`, and `model_peak_mib`, the peak in inference without what the libraries take. `trusted`: whether
+    the baseline against itself lets the speeds of this run say anything.
     """
     timed = {name: timing for name, timing in timings.items() if timing["measured"]}
     if not timed:
@@ -97,6 +98,7 @@ def _stated(timing: Mapping[str, Any], is_baseline: bool, clock: Clock) -> dict[
         "latency_s_low": clock.reference_s / speedup.high,
         "latency_s_high": clock.reference_s / speedup.low,
         "model_peak_mib": timing["run_peak_mib"] - timing.get("libraries_mib", 0.0),
+        "trusted": not clock.is_suspect,
     }
 
 

@@ -61,6 +61,12 @@ def _fastest(results: Results, translations: NullTranslations) -> str:
     values = {"label": best.label, "baseline": baseline, "how": how}
     values |= figures("speedup", speedup=timing["speedup"], low=timing["speedup_low"], high=timing["speedup_high"])
     values |= figures("latency_s", own=timing["latency_s"], reference=results.clock.reference_s)
+    if not timing["trusted"]:
+        text = _(
+            "No speed of this run is to be trusted; the greatest speed-up that came out is that of %(label)s, "
+            "%(speedup)s over %(baseline)s (95 %% interval from %(low)s to %(high)s)."
+        )
+        return text % values
     if not is_distinguishable(timing):
         text = _(
             "No format can be told from %(baseline)s by a greater speed on this machine: the best, %(label)s, has a "

@@ -58,6 +58,11 @@ def _which(main: Advice, results: Results, _) -> str:
         text = _(
             "Stay with %(label)s, for: %(scenario)s (%(asked)s). No other format that keeps the limits does better."
         )
+        if not main.decision.trusted:
+            text = _(
+                "Stay with %(label)s, for: %(scenario)s (%(asked)s), until the speeds of a run are to be trusted: "
+                "those of this one are not."
+            )
         return text % values
     values |= {
         "machine": main.source.machine,
@@ -73,7 +78,8 @@ def _which(main: Advice, results: Results, _) -> str:
         "%(baseline)s, takes %(size)s MiB on disk (%(ratio)s) and %(peak)s MiB of memory at its peak, "
         "%(runtime)d of them a runtime's."
     )
-    return text % values
+    untrusted = [] if winner.trusted else [_("The speeds of this run are not to be trusted, though.")]
+    return " ".join([text % values, *untrusted])
 
 
 def _lost(winner: Candidate, results: Results, _) -> str:
@@ -117,7 +123,9 @@ def _cost(params: Params, own: CostRow, baseline: CostRow, _) -> str:
         "%(currency)s and %(utilisation)s %% of it is spent generation; both are assumptions."
     )
     found = [text % values]
-    if own.break_even:
+    if not own.candidate.trusted:
+        found.append(_("No speed behind it is to be trusted."))
+    elif own.break_even:
         text = _("Quantization takes, once, %(making)s s, which is paid back after %(images)s images.")
         found.append(text % (values | {"images": number(math.ceil(own.break_even), ",d")}))
     return " ".join(found)
@@ -131,7 +139,7 @@ def _others(main: Advice, _) -> str:
         "unjudged": _("Quality not measured: %(labels)s."),
         "quality": _("Below the quality threshold: %(labels)s."),
         "memory": _("Above the memory limit: %(labels)s."),
-        "time_s": _("Not faster: %(labels)s."),
+        "time_s": _("Not faster: %(labels)s.") if main.decision.trusted else _("Not known to be slower: %(labels)s."),
         "disk_mib": _("Not smaller: %(labels)s."),
         "peak_mib": _("Not less memory: %(labels)s."),
     }

@@ -3,28 +3,29 @@
 import math
 from collections.abc import Sequence
 
-from stages.lib.reporting.languages import Translate, number
+from stages.lib.reporting.languages import Translate, list_of, number
 from stages.lib.reporting.numbers import figure, figures
 from stages.lib.reporting.recommendations import Advice
 from stages.lib.reporting.words.scenario_words import shown
 from stages.lib.results.candidates import Candidate
-from stages.lib.results.scenarios import Change, supported
+from stages.lib.results.scenarios import Change, Decision, supported
 
 AIMS = ("time_s", "disk_mib", "peak_mib")
+NAMED = 3  # formats, of many that meet the threshold
 
 
 def recommended(main: Advice, chosen: Candidate | None, baseline: Candidate, _: Translate) -> list[str]:
     """The format that is supported at 95 %, and by what; or why there is none."""
     values = {"scenario": main.label, "asked": ", ".join(main.asked), "baseline": baseline.label}
-    if chosen is None:
+    if chosen is None and main.unanswered:
         text = _("No format of this machine may be recommended for: %(scenario)s (%(asked)s).")
-        return [text % values, main.unanswered] if main.unanswered else [text % values]
+        return [text % values, main.unanswered]
+    if chosen is None:
+        text = _("Nothing is supported at 95 %%, for: %(scenario)s (%(asked)s).")
+        return [text % values, *_nothing_better(main.decision, baseline, _)]
     if chosen.is_baseline:
-        return [
-            _("Stay with %(baseline)s, for: %(scenario)s (%(asked)s).") % values,
-            _("That it meets the threshold and is better than %(baseline)s is supported at 95 %% of no other format.")
-            % values,
-        ]
+        text = _("Stay with %(baseline)s, for: %(scenario)s (%(asked)s).")
+        return [text % values, *_nothing_better(main.decision, baseline, _)]
     values |= {"label": chosen.label, "floor": figure("ssim", main.decision.scenario.ssim_threshold)}
     values |= figures("ssim", low=chosen.ssim.low, high=chosen.ssim.high)
     quality = _("Supported at 95 %%: all of the interval of its mean SSIM, %(low)s to %(high)s, meets %(floor)s.")
@@ -33,6 +34,32 @@ def recommended(main: Advice, chosen: Candidate | None, baseline: Candidate, _: 
         quality % values,
         _advantage(main.decision.scenario.minimise, chosen, baseline, _),
     ]
+
+
+def _nothing_better(decision: Decision, baseline: Candidate, _: Translate) -> list[str]:
+    """Why no other format is supported: there is none, no speed is trusted, or one of the two is not supported."""
+    cost, floor = decision.scenario.minimise, decision.scenario.ssim_threshold
+    others = [item for item in decision.eligible if not item.is_baseline]
+    values = {"baseline": baseline.label, "floor": figure("ssim", floor)}
+    if not others:
+        return [_("There is no other format that may be recommended.")]
+    meets = [item.label for item in others if item.ssim.low >= floor]
+    if decision.trusted and meets:
+        text = {
+            "time_s": _("Of those that surely meet the threshold, none is faster than %(baseline)s at 95 %%."),
+            "disk_mib": _("Of those that surely meet the threshold, none is smaller than %(baseline)s."),
+            "peak_mib": _("Of those that surely meet the threshold, none needs less memory than %(baseline)s."),
+        }[cost]
+        return [text % values]
+    no_quality = _("Of no other that may be recommended is it supported at 95 %% that it meets %(floor)s.") % values
+    if decision.trusted:
+        return [no_quality]
+    text = _("Whether another format is faster is not known: no speed of this run is to be trusted.")
+    if not meets:
+        return [text, no_quality]
+    labels = meets if len(meets) <= NAMED else [*meets[:NAMED], _("%(count)d more") % {"count": len(meets) - NAMED}]
+    again = _("An SSIM of %(floor)s or more is supported at 95 %% of %(labels)s; a quieter machine can tell how fast.")
+    return [text, again % (values | {"labels": list_of(labels)})]
 
 
 def _advantage(cost: str, chosen: Candidate, baseline: Candidate, _: Translate) -> str:
@@ -51,11 +78,11 @@ def _advantage(cost: str, chosen: Candidate, baseline: Candidate, _: Translate) 
 
 
 def bolder_words(
-    main: Advice, item: Candidate | None, chosen: Candidate | None, baseline: Candidate, trusted: bool, _: Translate
+    main: Advice, item: Candidate | None, chosen: Candidate | None, baseline: Candidate, _: Translate
 ) -> list[str]:
     """The alternative with what is not known of it."""
     if item is None:
-        return [_("None: no other measured format may do better here.")]
+        return [_("None: no other format that keeps the limits may do better here.")]
     scenario = main.decision.scenario
     aims = dict(zip(AIMS, (_("speed-up"), _("size on disk"), _("peak memory")), strict=True))
     values = {"label": item.label, "aim": aims[scenario.minimise], "shown": shown(scenario, item)}
@@ -63,7 +90,7 @@ def bolder_words(
     opening = _("%(label)s: %(aim)s %(shown)s, mean SSIM %(ssim)s, worst image %(worst)s.") % values
     found = [opening, *_unknown_quality(item, scenario.ssim_threshold, _)]
     if scenario.minimise == "time_s":
-        found += _unknown_speed(item, chosen, baseline, trusted, _)
+        found += _unknown_speed(item, chosen, baseline, _)
     return found
 
 
@@ -80,10 +107,8 @@ def _unknown_quality(item: Candidate, floor: float, _: Translate) -> list[str]:
     return [text % values]
 
 
-def _unknown_speed(
-    item: Candidate, chosen: Candidate | None, baseline: Candidate, trusted: bool, _: Translate
-) -> list[str]:
-    if not trusted:
+def _unknown_speed(item: Candidate, chosen: Candidate | None, baseline: Candidate, _: Translate) -> list[str]:
+    if not item.trusted:
         return [_("Not known: how fast it is, for the speeds of this run are not to be trusted.")]
     rivals = [other for other in (chosen, baseline) if other and other is not item and other.time_s]
     text = _("Not known: whether it is faster than %(label)s, for the intervals of their times overlap.")
@@ -92,7 +117,7 @@ def _unknown_speed(
 
 
 def changes(
-    main: Advice, found: Sequence[Change], item: Candidate | None, baseline: Candidate, trusted: bool, _: Translate
+    main: Advice, found: Sequence[Change], item: Candidate | None, baseline: Candidate, _: Translate
 ) -> list[str]:
     """What would change the recommendation: more prompts or a quieter run, and another threshold."""
     said, floor = [], main.decision.scenario.ssim_threshold
@@ -102,7 +127,7 @@ def changes(
             said.append(
                 _("More prompts: %(label)s, if all of the interval of its SSIM then met the threshold.") % values
             )
-        if main.decision.scenario.minimise == "time_s" and not (trusted and item.time_s.high < baseline.time_s.low):
+        if main.decision.scenario.minimise == "time_s" and not item.told_from(baseline):
             said.append(_("A quieter machine: %(label)s, if it were then told from %(baseline)s.") % values)
     for change in found:
         text = (
@@ -114,14 +139,14 @@ def changes(
     return said
 
 
-def other_uses(advice: Sequence[Advice], main: Advice, chosen: Candidate, trusted: bool, _: Translate) -> list[str]:
+def other_uses(advice: Sequence[Advice], main: Advice, chosen: Candidate, _: Translate) -> list[str]:
     """What is supported for the other scenarios of the same machine, where it is another format."""
     text, said = _("Another use, %(scenario)s: %(label)s."), []
     for item in advice:
         if item.source is None or main.source is None or item.source.machine != main.source.machine:
             continue
         baseline = next(one for one in item.source.candidates if one.is_baseline)
-        other = supported(item.decision, baseline, trusted)
+        other = supported(item.decision, baseline)
         if item is not main and other is not None and other.name != chosen.name:
             said.append(text % {"scenario": item.label, "label": other.label})
     return said

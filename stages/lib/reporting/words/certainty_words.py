@@ -51,6 +51,8 @@ def _best(decision: Decision, _: Translate) -> str:
     if scenario.minimise == "disk_mib":
         return _("Sizes are exact.")
     span = {"low": quantity(winner.speedup.low, "speedup"), "high": quantity(winner.speedup.high, "speedup")}
+    if not decision.trusted:
+        return _("That it is the fastest is not supported: no speed of this run is to be trusted.")
     if not decision.tied:
         text = _("It is the fastest: the 95 %% interval of its speed-up, %(low)s to %(high)s, overlaps no other one.")
         return text % span
@@ -135,6 +137,8 @@ def _minimised(decision: Decision, turn: Turn, _: Translate) -> str:
     }
     if turn.then in decision.tied and scenario.minimise == "time_s":
         text = _("%(then)s would do as well, as far as can be told: %(at)s against %(now)s, their intervals overlap.")
+        if not decision.trusted:
+            text = _("%(then)s may do as well: %(at)s against %(now)s, in a run whose speeds are not to be trusted.")
         return text % {
             "then": turn.then.label,
             "at": shown(scenario, decision.runner_up),

@@ -83,6 +83,11 @@ def cautions(models: Sequence[ComparedModel], images: Sequence[str], _: Translat
             text = _("Not compared, since %(other)s has no record of them: %(labels)s.")
             found.append(text % (values | {"labels": ", ".join(alone)}))
     found += [
+        _("No speed of %(label)s is to be trusted, so speeds are not compared.") % {"label": labels[model.key]}
+        for model in models
+        if not model.reference.timing.get("trusted", True)
+    ]
+    found += [
         _("Of %(label)s no images were judged, so its quality is not compared.") % {"label": labels[model.key]}
         for model in models
         if not model.images
@@ -143,7 +148,8 @@ def speed_words(own: ComparedModel, other: ComparedModel, place: int, rows: Sequ
         for row in rows
         if row.cells[place] and row.cells[0].item.timed and row.cells[place].item.timed
     ]
-    if len(timed) < 2 or own.fingerprint != other.fingerprint:
+    trusted = all(model.reference.timing.get("trusted", True) for model in (own, other))
+    if len(timed) < 2 or own.fingerprint != other.fingerprint or not trusted:
         return ""
     names = {"own": translated(own.label, _), "other": translated(other.label, _)}
     speeds = {

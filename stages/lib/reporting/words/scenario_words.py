@@ -51,6 +51,8 @@ def why_not(decision: Decision, item: Candidate, _: Translate) -> str:
         ("peak_mib", False): _("Needs more memory: %(own)s against %(best)s."),
         ("peak_mib", True): _("Needs as much memory, and its SSIM of %(ssim)s is no higher."),
     }
+    if not decision.trusted:
+        return _("Not known to be slower: %(own)s against %(best)s, no speed is to be trusted.") % values
     return sentences[decision.scenario.minimise, tied] % values
 
 
