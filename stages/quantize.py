@@ -6,6 +6,7 @@ runs, on the GPU. `quantize_s` and `quantize_peak_mib` are the time and the high
 a time, on the machine that made it.
 """
 
+import re
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 from stages.lib.formats import BACKENDS
 from stages.lib.formats.shared.availability import CannotMake, obstacle_of, passed_on
 from stages.lib.formats.shared.loaded_size import LoadingProcess, loaded_bytes
+from stages.lib.formats.shared.sparing import spared_layers
 from stages.lib.models.components import stored_float_dtype
 from stages.lib.models.families import END_LAYERS
 from stages.lib.models.inventory import (
@@ -102,7 +104,8 @@ def make(
             bits={component: _bits(folder, component, variant) for component in parameters},
             base_parameters=parameters,
         )
-    return report | making
+        spared = [f"{part}.{name}" for part, names in spared_layers(variant, folder).items() for name in names]
+    return report | {"spared": spared} | making
 
 
 def base_parameters(base: Path) -> dict[str, int]:
@@ -119,10 +122,10 @@ def explanations(
 ) -> dict[str, Explanation]:
     """What each component's bytes on disk consist of. A tensor that is missing, or should not be there, is a UserError.
 
-    `operators` are those whose weights the back end always converts, but where it `spares_ends`.
+    `operators` are those whose weights the back end always converts, but where it `spares_ends` or the variant
+    spares layers.
     """
-    disk, container = disk_bytes(folder), container_bytes(folder)
-    exact = rf"({END_LAYERS})\.weight" if spares_ends else ""
+    disk, container, spared = disk_bytes(folder), container_bytes(folder), spared_layers(variant, folder)
     found = {}
     for component in kind_of(folder).networks:
         where = f"variant '{variant.name}', {component}"
@@ -130,6 +133,8 @@ def explanations(
         converted = component in variant.components
         declared = variant.stored_dtype if converted else stored_float_dtype(folder, component)
         own = [tensor for tensor in tensors if tensor.component == component]
+        names = [*([END_LAYERS] if spares_ends else []), *map(re.escape, spared.get(component, ()))]
+        exact = rf"({'|'.join(names)})\.weight"
         found[component] = explain(where, own, declared, operators, disk[component], container[component], exact)
     return found
 

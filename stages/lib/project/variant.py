@@ -3,19 +3,24 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 DTYPE_BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "float8": 8, "int8": 8, "int6": 6, "int4": 4} | {
     "nf4": 4, "fp4": 4, "q8_0": 8.5, "q5_1": 6, "q5_k": 5.5, "q5_0": 5.5, "q4_k": 4.5, "q4_0": 4.5,
 }  # fmt: skip
 FLOATS = ("float32", "float16", "bfloat16")
 GROUP_SCALE_BITS = 16
+AUTO = "auto"  # of `spare`: the layers that the stage `spare` recommends for the format
 
 
 def _not_blank(text: str) -> str:
     if not text.strip():
         raise ValueError("give it a text")
     return text
+
+
+def _auto_as_list(value: Any) -> Any:
+    return [AUTO] if value == AUTO else value
 
 
 def _each_once(items: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -31,6 +36,13 @@ Device = Literal["auto", "cpu", "cuda"]
 # Roles (denoiser, decoder, text_encoders, safety_checker) or a model's own names: which there are, only a model tells.
 ComponentName = Annotated[str, Field(max_length=100)]
 SomeComponents = Annotated[tuple[ComponentName, ...], Field(min_length=1, max_length=20, strict=False), EachOnce]
+
+Patterns = Annotated[
+    tuple[Annotated[str, Field(min_length=1, max_length=200)], ...],
+    BeforeValidator(_auto_as_list),
+    Field(max_length=1000, strict=False, description="a list of names of layers or modules, or auto"),
+    EachOnce,
+]
 
 
 class Section(BaseModel):
@@ -57,6 +69,7 @@ class Variant(Section):
     """
 
     packages: ClassVar[tuple[str, ...]] = ()  # what pip installs for it beyond PyTorch and diffusers; optional
+    can_spare: ClassVar[bool] = True  # whether single layers can be left in floating point
 
     name: str
     label: Label
@@ -69,6 +82,7 @@ class Variant(Section):
     compute: str = "auto"
     default: bool = True
     tuning: Tuning | None = None
+    spare: Patterns = ()
     simulated: Literal[False] = False
 
     @model_validator(mode="after")
@@ -76,6 +90,14 @@ class Variant(Section):
         if self.activations.startswith("int") and not self.weights.startswith("int"):
             remedy = " or ".join(f"`weights: {name}`" for name in legal_values(type(self), "weights") if "int" in name)
             raise ValueError(f"activations '{self.activations}' need integer weights: set {remedy}")
+        return self
+
+    @model_validator(mode="after")
+    def _spares_what_it_would_round(self) -> "Variant":
+        if self.spare and not self.can_spare:
+            raise ValueError(f"`spare`: back end '{self.backend}' converts all layers or none: remove it")
+        if self.spare and self.weights in FLOATS:
+            raise ValueError(f"`spare` leaves layers in floating point, and weights '{self.weights}' are: remove it")
         return self
 
     @property

@@ -12,6 +12,7 @@ from stages.lib.formats.shared.casting import cast_state
 from stages.lib.formats.shared.choice import load_variant, on_model, write_variant
 from stages.lib.formats.shared.devices import compute_dtype
 from stages.lib.formats.shared.linears import free_linears
+from stages.lib.formats.shared.sparing import spared_layers
 from stages.lib.models.components import load_component, rebuild_component, write_component
 from stages.lib.models.inventory import StoredTensor, stored_tensors
 from stages.lib.project.files import read_json, write_json
@@ -23,12 +24,12 @@ MANIFEST = "quantization.json"
 def quantize(base: Path, variant: Variant, out: Path) -> None:
     """Write `base` with the Linear layers of the chosen components quantized into the empty folder `out`."""
     variant = on_model(variant, base)
-    dtype = compute_dtype(variant, "cpu")
+    dtype, spared = compute_dtype(variant, "cpu"), spared_layers(variant, base)
 
     def convert(component: str) -> None:
         model = load_component(base, component, "float32")
         state = cast_state(model.state_dict(), dtype, base / component)
-        names = free_linears(model)
+        names = free_linears(model, spared[component])
         for name in names:
             state |= packed(f"{name}.weight", state[f"{name}.weight"], variant.weights, base / component)
         write_json(out / component / MANIFEST, {"method": "bitsandbytes", "weights": variant.weights, "linear": names})

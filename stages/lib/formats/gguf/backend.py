@@ -13,6 +13,7 @@ from stages.lib.formats.shared.casting import cast_state
 from stages.lib.formats.shared.choice import load_variant, on_model, write_variant
 from stages.lib.formats.shared.devices import compute_dtype
 from stages.lib.formats.shared.linears import free_linears
+from stages.lib.formats.shared.sparing import spared_layers
 from stages.lib.models.components import load_component, rebuild_component, write_component
 from stages.lib.models.inventory import StoredTensor, stored_tensors
 from stages.lib.project.files import read_json, write_json
@@ -24,11 +25,13 @@ MANIFEST = "quantization.json"
 def quantize(base: Path, variant: Variant, out: Path) -> None:
     """Write `base` with the Linear layers of the chosen components in blocks into the empty folder `out`."""
     variant = on_model(variant, base)
+    spared = spared_layers(variant, base)
 
     def convert(component: str) -> None:
         model = load_component(base, component, "float32")
         state = model.state_dict()
-        widths = {name: model.get_submodule(name).in_features for name in free_linears(model)}
+        names = free_linears(model, spared[component])
+        widths = {name: model.get_submodule(name).in_features for name in names}
         types = {name: block_type(variant.weights, width) for name, width in widths.items()}
         types = {f"{name}.weight": kind for name, kind in types.items() if kind}
         vectors = {name: tensor for name, tensor in state.items() if tensor.ndim < 2}

@@ -11,6 +11,7 @@ from torch import nn
 from stages.lib.formats.shared.casting import cast_state
 from stages.lib.formats.shared.choice import load_variant, on_model, write_variant
 from stages.lib.formats.shared.devices import compute_dtype
+from stages.lib.formats.shared.sparing import spared_layers
 from stages.lib.models.components import empty_component, load_component, rebuild_component, write_component
 from stages.lib.models.inventory import StoredTensor, stored_tensors
 from stages.lib.project.errors import UserError
@@ -23,10 +24,11 @@ LARGEST = torch.finfo(STORED).max
 def quantize(base: Path, variant: Variant, out: Path) -> None:
     """Write `base` with the chosen components in FP8 and the compute dtype into the empty folder `out`."""
     variant = on_model(variant, base)
-    dtype = compute_dtype(variant, "cpu")
+    dtype, spared = compute_dtype(variant, "cpu"), spared_layers(variant, base)
 
     def convert(component: str) -> None:
         chosen = cast_names(empty_component(base, component), getattr(torch, dtype))
+        chosen = {name for name in chosen if name.rpartition(".")[0] not in spared[component]}
         state = load_component(base, component, "float32").state_dict()
         cast = {name: tensor for name, tensor in state.items() if name in chosen}
         kept = {name: tensor for name, tensor in state.items() if name not in chosen}

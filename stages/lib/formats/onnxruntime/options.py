@@ -11,6 +11,7 @@ class Options(Variant):
     """ONNX Runtime on the CPU; INT8 by its static quantization."""
 
     packages: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime")
+    can_spare: ClassVar[bool] = False
 
     backend: Literal["onnxruntime"]
     weights: Literal["float32", "int8"]

@@ -1,5 +1,6 @@
 """What back end `torch` does: see the package."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from stages.lib.formats.shared.choice import load_variant, on_model, write_varia
 from stages.lib.formats.shared.compiling import compile_network, require_compiler
 from stages.lib.formats.shared.devices import compute_dtype, use_tensorfloat32
 from stages.lib.formats.shared.quantization import dequantize, quantize_weight
+from stages.lib.formats.shared.sparing import spared_layers
 from stages.lib.formats.torch.activations import measure_ranges, round_inputs, write_ranges
 from stages.lib.formats.torch.layers import ROUNDED_LAYERS
 from stages.lib.formats.torch.mixed import choose_and_round
@@ -38,25 +40,30 @@ def quantize(base: Path, variant: Variant, out: Path, calibration: Calls | None 
             f"{PARAMS_FILE}: 'variants.{variant.name}.mean_bits' keeps layers of the denoiser, but `components` names "
             f"'{strange[0]}': set `components: [denoiser]`"
         )
+    spared = spared_layers(variant, base)
 
     def convert(component: str) -> None:
         model = load_component(base, component, "float32")
         if variant.activations != "none":
             ranges = measure_ranges(model, component, calibration[component])
+            ranges = {name: ends for name, ends in ranges.items() if name not in spared[component]}
             write_ranges(ranges, DTYPE_BITS[variant.activations], out / component)
         if variant.mean_bits is not None:
             choose_and_round(model, component, variant, calibration, out / component)
         elif variant.simulated:
-            round_weights(model, DTYPE_BITS[variant.weights], variant.granularity, variant.scale_group_size)
+            bits, group_size = DTYPE_BITS[variant.weights], variant.scale_group_size
+            round_weights(model, bits, variant.granularity, group_size, spared[component])
         write_component(out, component, cast_state(model.state_dict(), variant.stored_dtype, base / component))
 
     write_variant(base, variant, out, variant.stored_dtype, convert)
 
 
-def round_weights(model: nn.Module, bits: int, granularity: str, group_size: int | None = None) -> None:
-    """Round the weights of convolutions, linear layers and embeddings to integers and back, in place."""
-    for module in model.modules():
-        if isinstance(module, ROUNDED_LAYERS):
+def round_weights(
+    model: nn.Module, bits: int, granularity: str, group_size: int | None = None, spared: Collection[str] = ()
+) -> None:
+    """Round the weights of convolutions, linear layers and embeddings but the `spared` to integers, and back."""
+    for name, module in model.named_modules():
+        if isinstance(module, ROUNDED_LAYERS) and name not in spared:
             rounded = quantize_weight(module.weight, bits, granularity, group_size)
             module.weight.copy_(dequantize(*rounded, group_size))
 

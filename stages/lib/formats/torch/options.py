@@ -51,6 +51,8 @@ class Options(Variant):
                 "back end 'torch' only simulates integers: set `simulated: true` with int8, int6, int4 weights and "
                 "only with them"
             )
+        if self.mean_bits is not None and self.spare:
+            raise ValueError("`spare` and `mean_bits` both choose the layers that keep more bits: remove one of them")
         check_compile(self)
         return self
 

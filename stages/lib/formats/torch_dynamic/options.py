@@ -1,12 +1,14 @@
 """The options of back end `torch_dynamic`."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from stages.lib.project.variant import Variant
 
 
 class Options(Variant):
     """PyTorch's dynamic quantization of Linear layers on the CPU."""
+
+    can_spare: ClassVar[bool] = False
 
     backend: Literal["torch_dynamic"]
     weights: Literal["int8"]

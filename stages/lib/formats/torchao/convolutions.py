@@ -5,6 +5,7 @@ channel take the weight's place (stages.lib.formats.shared.quantization), on dis
 is computed in floating point. Under torch.compile unpacking is one kernel of its own before each convolution.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -16,9 +17,10 @@ from stages.lib.formats.shared.quantization import quantize_weight
 from stages.lib.models.components import weight_files
 
 
-def convolutions(network: nn.Module) -> list[str]:
-    """The names of a network's Conv2d layers, in its order."""
-    return [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)]
+def convolutions(network: nn.Module, spared: Collection[str]) -> list[str]:
+    """The names of a network's Conv2d layers but the `spared`, in its order."""
+    layers = network.named_modules()
+    return [name for name, module in layers if isinstance(module, nn.Conv2d) and name not in spared]
 
 
 def pack(state: dict[str, torch.Tensor], names: list[str]) -> None:

@@ -12,6 +12,7 @@ from stages.lib.formats.shared.casting import cast_state
 from stages.lib.formats.shared.choice import load_variant, on_model, write_variant
 from stages.lib.formats.shared.compiling import compile_network, require_compiler
 from stages.lib.formats.shared.devices import compute_dtype
+from stages.lib.formats.shared.sparing import spared_layers
 from stages.lib.formats.torchao.convolutions import convolutions, pack, put_back
 from stages.lib.formats.torchao.layers import (
     chosen_layers,
@@ -44,11 +45,13 @@ def quantize(base: Path, variant: Variant, out: Path, calibration: Calls | None 
         require_float8(variant, quantizing_device(variant))
     if variant.activations == "int8":
         require_calls(variant, variant.rounded_components, calibration)
+    spared = spared_layers(variant, base)
     reduce_range = variant.activations == "int8" and variant.device != "cuda" and integer_sums_overflow()
 
     def convert(component: str) -> None:
         model = load_component(base, component, "float32")
         chosen = chosen_layers(model, variant, (calibration or {}).get(component, []))
+        chosen = [name for name in chosen if name not in spared[component]]
         model.load_state_dict(cast_state(model.state_dict(), float_dtype(variant), base / component), assign=True)
         model.to(quantizing_device(variant))
         names = quantize_layers(model, chosen, variant, reduce_range)
@@ -57,7 +60,7 @@ def quantize(base: Path, variant: Variant, out: Path, calibration: Calls | None 
             "configuration": type(configuration(variant, reduce_range)).__name__,
             "reduce_range": reduce_range,
             "linear": names,
-            "convolutions": convolutions(model) if variant.convolutions == "int8" else [],
+            "convolutions": convolutions(model, spared[component]) if variant.convolutions == "int8" else [],
         }
         write_json(out / component / MANIFEST, manifest)
         state = plain_state(model)
