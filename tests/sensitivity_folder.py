@@ -24,8 +24,8 @@ def _spread(*samples: float) -> dict:
 
 def _components() -> dict:
     return {
-        "images": 2,
-        "ids": ["landscape", "animal"],
+        "images": 3,
+        "ids": ["landscape", "animal", "fantasy"],
         "formats": [_format("fp16", "FP16", 55.0), _format("int8", "INT8", 26.0)],
     }
 
@@ -49,8 +49,8 @@ def _format(name: str, label: str, psnr_db: float) -> dict:
         "probe_points": {
             tap: {
                 "total": 1.0,
-                "wholes": [0.4, 1.6],
-                "damaged": 2,
+                "wholes": [0.4, 1.6, 1.0],
+                "damaged": 3,
                 "tells": False,
                 "leader": {"component": players[0], "certainty": 0.75},
                 "components": [
@@ -60,7 +60,7 @@ def _format(name: str, label: str, psnr_db: float) -> dict:
                         "shapley": 1 / len(players),
                         "alone_share": 0.1,
                         "main_effect_share": 0.2,
-                        "images": [0.4 / len(players), 1.6 / len(players)],
+                        "images": [share / len(players) for share in (0.4, 1.6, 1.0)],
                         "share": 1 / len(players),
                         "low": 1 / len(players) - 0.01,
                         "high": 1 / len(players) + 0.01,
@@ -97,19 +97,19 @@ def _steps() -> dict:
             "first": first,
             "last": first + 1,
             "timesteps": [900 - first, 899 - first],
-            "latent_noise": _spread(0.01, 0.02),
-            "rms": _spread(3.0 / (first + 1), 4.0 / (first + 1)),
+            "latent_noise": _spread(0.01, 0.02, 0.015),
+            "rms": _spread(*(rms / (first + 1) for rms in (3.0, 4.0, 3.5))),
             "psnr_db": 36.0 + first,
             "identical": 0,
         }
         for first in (0, 2, 4)
     ]
-    whole = windows[0] | {"last": 5, "rms": _spread(9.0, 8.0)}
+    whole = windows[0] | {"last": 5, "rms": _spread(9.0, 8.0, 8.5)}
     return {
         "calls": 6,
         "window": 2,
-        "images": 2,
-        "ids": ["landscape", "animal"],
+        "images": 3,
+        "ids": ["landscape", "animal", "fantasy"],
         "formats": [{"format": "int8", "label": "INT8", "windows": windows, "whole": whole}],
     }
 

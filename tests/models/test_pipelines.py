@@ -317,6 +317,16 @@ def test_a_truncated_weight_file_is_named(model, kept):
     assert f"{UNET} is truncated or corrupt" in said and "bring the model again" in said
 
 
+def test_a_truncated_weight_file_beside_a_whole_one_of_16_bits_says_how_to_take_that(model):
+    """Protects a user whose copy of the large files broke off and who has the small ones."""
+    shutil.copyfile(model / UNET, (model / UNET).with_suffix(".fp16.safetensors"))
+    (model / UNET).write_bytes((model / UNET).read_bytes()[:-1])
+    assert "bring the model again, or take its fp16 files with `variant: fp16` in params.yaml" in message(model)
+    (model / UNET).unlink()
+    (model / UNET).with_suffix(".fp16.safetensors").write_bytes(b"")
+    assert "variant" not in message(model)
+
+
 def test_bytes_that_are_no_safetensors_are_named(model):
     """Protects against a file that was replaced by something else, such as a Git LFS pointer."""
     (model / UNET).write_text("version https://git-lfs.github.com/spec/v1\n" * 3, encoding="utf-8")

@@ -161,6 +161,20 @@ def test_what_is_not_supported_is_not_called_forbidden():
     assert said.startswith("Nothing is supported at 95 %, for: S (A).") and REASONS["poor"] in said
 
 
+def test_of_two_images_no_format_but_the_reference_is_recommended(project):
+    """Protects a reader who tried two prompts: their mean has no interval, and no threshold follows from it."""
+    make_up(*CASES["supported"][:2])
+    for path in Path("reports/embedded/quality").iterdir():
+        record = json.loads(path.read_text("utf-8"))
+        ssim = {"mean": record["ssim"], "low": None, "high": None, "n": 2}
+        record |= {"averages": record["averages"] | {"ssim": ssim}}
+        path.write_text(json.dumps(record), "utf-8")
+    html = brief_of()
+    first, second, _resolution = answers(html)
+    assert first.startswith("Stay with FP32") and "fewer than 3 images have no interval" in second
+    assert "-1.0" not in html and "−1.0" not in html and "A threshold of SSIM" not in html
+
+
 @pytest.mark.parametrize("language", ["en", "ru"])
 @pytest.mark.parametrize("kind", ["usual", "quick", "not generated", "long"])
 def test_it_has_two_pages(project, kind, language):

@@ -8,6 +8,7 @@ import pytest
 
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import load_params
+from stages.lib.results.candidates import ssim_range
 from stages.lib.results.other_models import (
     ComparedModel,
     Missing,
@@ -160,6 +161,28 @@ def test_a_rule_that_the_intervals_cannot_decide_is_not_decided(project):
     changed = replace(bf16, quality=bf16.quality | {"ssim": 0.991, "averages": wide})
     model = replace(own, variants=tuple(changed if item.name == "bf16" else item for item in own.variants))
     assert RULES["floats_of_16_bits"](model, params).holds is None
+
+
+def test_rules_about_images_are_not_decided_by_two(project):
+    """Protects a reader who tried a model with two prompts: no interval, no verdict, whatever the means are."""
+    for name in VARIANTS:
+        quality = json.loads((project / f"quality/{name}.json").read_text("utf-8"))
+        averages = quality["averages"] | {"ssim": {"mean": quality["ssim"], "low": None, "high": None, "n": 2}}
+        edit_json(project / f"quality/{name}.json", images=2, per_image=quality["per_image"][:2], averages=averages)
+    for stage, key, keep in (("components", "wholes", "probe_points"), ("steps", "samples", "windows")):
+        path = project / f"sensitivity/{stage}.json"
+        record = json.loads(path.read_text("utf-8"))
+        held = record["formats"][-1][keep]
+        for item in held.values() if stage == "components" else [window["rms"] for window in held]:
+            item[key] = item[key][:2]
+        edit_json(path, **record | {"images": 2})
+    model, params = both()[1], load_params()
+    rules = (*("floats_of_16_bits", "weights_of_8_bits", "activations_cost_more", "weights_of_4_bits", "mixed_bits"),
+             *("text_encoders_withstand", "decoder_withstands", "early_calls", "denoiser_decides"))  # fmt: skip
+    found = {key: RULES[key](model, params) for key in rules}
+    assert not {key for key, finding in found.items() if finding and finding.holds is not None}
+    ssim = ssim_range(model.find("bf16").quality)
+    assert (ssim.low, ssim.high) == (-1, 1)
 
 
 def test_speeds_of_formats_that_overlap_do_not_decide_which_is_fastest(project):

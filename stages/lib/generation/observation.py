@@ -4,14 +4,16 @@ Nothing here knows one pipeline from another. A tokenizer that is told to cut a 
 how much of the prompt fits.
 """
 
+import inspect
+import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from stages.lib.models.families import GUIDANCE_INPUTS
+from stages.lib.models.families import CUT_AFTER_READING, GUIDANCE_INPUTS
 from stages.lib.models.watch import around_calls, around_steps, networks_of, set_doors
 
 if TYPE_CHECKING:
@@ -23,7 +25,8 @@ class Observation:
     """One image: `steps` of the scheduler, `calls` of denoisers, and `predictions`, the rows of all these calls.
 
     `guided_inside`: a denoiser is given the guidance scale. `latents`: the shape that the decoder is given. `cuts`: per
-    tokenizer that cut the prompt off its `tokens`, how many it gave, `limit`; `reads`: per tokenizer what it left.
+    tokenizer whose tokens of the prompt were cut, all of its `tokens` and how many were left, `limit`; `reads`: what
+    was left.
     """
 
     steps: int = 0
@@ -46,9 +49,11 @@ class Observation:
 
 
 @contextmanager
-def observing(pipeline: "DiffusionPipeline", denoisers: Sequence[str], prompt: str) -> Iterator[Observation]:
-    """Look at what `pipeline` does for `prompt` until the block ends."""
-    seen = Observation()
+def observing(
+    pipeline: "DiffusionPipeline", denoisers: Sequence[str], prompt: str, arguments: Mapping[str, Any]
+) -> Iterator[Observation]:
+    """Look at what `pipeline`, called with `arguments`, does for `prompt` until the block ends."""
+    seen, later = Observation(), cut_after_reading(pipeline, arguments)
 
     def call(name: str, entry: str, inner: Callable, args: tuple, options: dict) -> Any:
         batched = [
@@ -69,7 +74,7 @@ def observing(pipeline: "DiffusionPipeline", denoisers: Sequence[str], prompt: s
     watched = {name: network for name, network in networks.items() if name in denoisers or hasattr(network, "decode")}
     with ExitStack() as stack:
         for name, tokenizer in tokenizers_of(pipeline).items():
-            stack.enter_context(_watched(tokenizer, partial(_look, seen, name, tokenizer, prompt)))
+            stack.enter_context(_watched(tokenizer, partial(_look, seen, name, tokenizer, prompt, later)))
         stack.enter_context(around_calls(watched, call))
         stack.enter_context(around_steps(pipeline, step))
         yield seen
@@ -80,6 +85,15 @@ def tokenizers_of(pipeline: "DiffusionPipeline") -> dict[str, Any]:
     parts = {name: vars(pipeline).get(name) for name in pipeline.config}
     found = {name: getattr(part, "tokenizer", part) for name, part in parts.items()}
     return {name: part for name, part in found.items() if callable(part) and hasattr(part, "model_max_length")}
+
+
+def cut_after_reading(pipeline: "DiffusionPipeline", arguments: Mapping[str, Any]) -> tuple[int, float]:
+    """How many of a prompt's first tokens a pipeline drops once they are read, and how many of the others it keeps."""
+    kind = type(pipeline)
+    if kind.__name__ not in CUT_AFTER_READING:
+        return 0, math.inf
+    dropped, kept = CUT_AFTER_READING[kind.__name__]
+    return getattr(pipeline, dropped), arguments.get(kept, inspect.signature(kind.__call__).parameters[kept].default)
 
 
 @contextmanager
@@ -97,9 +111,16 @@ def _watched(tokenizer: Any, look: Callable[[Callable, tuple, dict], None]) -> I
 
 
 def _look(
-    seen: Observation, name: str, tokenizer: Any, prompt: str, inner: Callable, args: tuple, options: dict
+    seen: Observation,
+    name: str,
+    tokenizer: Any,
+    prompt: str,
+    later: tuple[int, float],
+    inner: Callable,
+    args: tuple,
+    options: dict,
 ) -> None:
-    """Note in `seen` what one call of a tokenizer leaves of `prompt`, which a template may surround."""
+    """Note in `seen` what a call of a tokenizer, and `later`, leave of `prompt`, which a template may surround."""
     texts = args[0] if args else options.get("text")
     for text in [texts] if isinstance(texts, str) else texts or ():
         at = text.casefold().find(prompt.casefold()) if isinstance(text, str) else 0
@@ -115,11 +136,13 @@ def _look(
         def length(count: int, before: str = before, words: str = words, plain: dict = plain) -> int:
             return len(inner(before + words[:count], **plain).input_ids)
 
+        dropped, kept = later
         limit, tokens = options.get("max_length") or tokenizer.model_max_length, length(len(words))
+        limit = min(limit, dropped + kept)
         fits = len(words) if tokens <= limit else max(0, bisect_right(range(len(words) + 1), limit, key=length) - 1)
         seen.reads[name] = whole_words(words, fits)
         if tokens > limit:
-            seen.cuts[name] = {"tokens": tokens, "limit": limit}
+            seen.cuts[name] = {"tokens": tokens - dropped, "limit": limit - dropped}
 
 
 def whole_words(text: str, count: int) -> str:

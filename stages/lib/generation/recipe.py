@@ -73,7 +73,7 @@ class Recipe:
             seed = (seed + OTHER_SEED) % SEED_LIMIT
             noise = initial_latents(tuple(noise.shape[1:]), seed)
         text, denoisers = order.prompt.prompt, kind_of(self.model).of_role("denoiser")
-        with observing(pipeline, denoisers, text) as seen:
+        with observing(pipeline, denoisers, text, self.arguments) as seen:
             image = generate_image(pipeline, self.variant.name, text, noise, seed, self.arguments, recorder)
         found = None if recorder is None else recorder.stacked()
         return Generated(order.prompt.id, np.asarray(image), found, decide(pipeline, image), seen)

@@ -37,6 +37,16 @@ GUIDANCE_INPUTS = ("guidance", "timestep_cond")
 # The argument of a call that is the guidance scale where there are two; the other one is such an input.
 TRUE_GUIDANCE = "true_cfg_scale"
 
+# Pipelines whose guided prediction begins at the one with the prompt, f(c) + w (f(c) - f); that of others begins at the
+# one without, f + w (f(c) - f).
+GUIDED_FROM_PROMPT = re.compile(r"^(ZImage|Cosmos|Krea)")
+# Pipelines that scale the guided prediction back to the length of the one with the prompt.
+GUIDED_LENGTH_KEPT = re.compile(r"^(QwenImage|NucleusMoE|Lumina2)")
+
+# Pipelines that cut a prompt after a text encoder has read it: they drop the first embeddings, which are a template's,
+# as many as an attribute of the pipeline says, and keep as many of the others as an argument of the call says.
+CUT_AFTER_READING = {"QwenImagePipeline": ("prompt_template_encode_start_idx", "max_sequence_length")}
+
 # Denoisers that take one row of times for all rows of a batch; others are given as many rows.
 ONE_TIME = re.compile(r"^UNet2DCondition")
 

@@ -96,7 +96,9 @@ def check_pipeline_folder(folder: Path, variant: str | None = None) -> None:
         raise UserError(f"{folder} is not a folder: give the path of a model in the layout of diffusers")
     kind = kind_of(folder)
     check_kind(kind)
-    needed = needed_files(listed_files(folder), kind, variant).values()
+    paths = listed_files(folder)
+    brought = needed_files(paths, kind, variant)
+    needed = brought.values()
     for path in needed:
         if path.endswith(".json"):
             content = read_mapping(folder / path, AGAIN)
@@ -106,9 +108,9 @@ def check_pipeline_folder(folder: Path, variant: str | None = None) -> None:
                 _check_shard_index(content, folder / path, needed)
     for checker in kind.of_role("safety_checker"):
         _check_image_size(folder, checker)
-    for path in needed:
+    for plain, path in brought.items():
         if path.endswith(".safetensors"):
-            _check_weights(folder / path)
+            _check_weights(folder / path, half_remedy(path.partition("/")[0], paths) if plain == path else "")
 
 
 def copy_needed(source: Path, output: Path, needed: dict[str, str]) -> None:
@@ -140,8 +142,7 @@ def _weight_files(component: str, paths: set[str], where: str, variant: str | No
     chosen = half if (variant == HALF and half) or not plain else plain
     lost = sorted(f"{component}/{name}" for name in chosen.values() if name not in inside)
     if lost:
-        complete = chosen is plain and half and inside.issuperset(half.values())
-        other = f", or take its {HALF} files with `variant: {HALF}` in {PARAMS_FILE}" if complete else ""
+        other = half_remedy(component, paths) if chosen is plain else ""
         raise UserError(f"{where} lacks {', '.join(lost)}: bring the complete model{other}")
     if chosen:
         return {f"{component}/{name}": f"{component}/{source}" for name, source in chosen.items()}
@@ -153,6 +154,14 @@ def _weight_files(component: str, paths: set[str], where: str, variant: str | No
             "(`save_pretrained` of diffusers writes safetensors)"
         )
     raise UserError(f"{where} has no safetensors with the weights of component '{component}': bring the complete model")
+
+
+def half_remedy(component: str, paths: Iterable[str]) -> str:
+    """What else to do where plain weights of a network are no good: take those of 16 bits beside them, if complete."""
+    inside = _inside(component, paths)
+    half = _weight_set(inside, HALF)
+    complete = half and inside.issuperset(half.values())
+    return f", or take its {HALF} files with `variant: {HALF}` in {PARAMS_FILE}" if complete else ""
 
 
 def _inside(component: str, paths: Iterable[str]) -> set[str]:
@@ -208,8 +217,8 @@ def _check_shard_index(index: dict, path: Path, needed: Iterable[str]) -> None:
         raise UserError(f"{path}: 'weight_map' does not name the shards beside it: bring the model again")
 
 
-def _check_weights(path: Path) -> None:
-    """The header fits the size of the file, and every weight is finite, in 16 bits or more."""
+def _check_weights(path: Path, otherwise: str) -> None:
+    """The header fits the size of the file, and every weight is finite, in 16 bits or more; `otherwise`: a remedy."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -227,5 +236,5 @@ def _check_weights(path: Path) -> None:
                     )
     except SafetensorError as error:
         raise UserError(
-            f"{path} is truncated or corrupt ({error}), {path.stat().st_size} bytes: bring the model again"
+            f"{path} is truncated or corrupt ({error}), {path.stat().st_size} bytes: bring the model again{otherwise}"
         ) from None

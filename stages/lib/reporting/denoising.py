@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stages.lib.models.families import TEXT_ENCODER, TRUE_GUIDANCE
+from stages.lib.models.families import GUIDED_FROM_PROMPT, GUIDED_LENGTH_KEPT, TEXT_ENCODER, TRUE_GUIDANCE
 from stages.lib.models.kinds import Kind, kind_of
 from stages.lib.project.params import Params
 from stages.lib.reporting.languages import Translate, number
@@ -19,7 +19,8 @@ def denoising_values(base: Path, params: Params, listing: Mapping[str, Any], _: 
     """What templates say of generation with the model in `base`; `listing` is images.json of the baseline.
 
     `prediction` (noise, v, flow, image or other), the `denoiser`, how often it was called (`seen`; None where nothing
-    was generated), its `guidance` and `call`, and which prompts are longer than a text encoder takes.
+    was generated), its `guidance` (with the key of its formula) and `call`, and which prompts are longer
+    than a text encoder takes.
     """
     kind, arguments = kind_of(base), arguments_of(params, listing)
     others = {name: value for name, value in arguments.items() if name not in params.general_arguments}
@@ -29,6 +30,8 @@ def denoising_values(base: Path, params: Params, listing: Mapping[str, Any], _: 
         "prediction": prediction_of(kind, base),
         "seen": listing.get("denoising"),
         "guidance": guidance_of(listing.get("denoising")),
+        "guidance_formula": f"guidance{'-from-prompt' if GUIDED_FROM_PROMPT.match(kind.pipeline) else ''}",
+        "guided_length_kept": bool(GUIDED_LENGTH_KEPT.match(kind.pipeline)),
         "guidance_words": guidance_words(arguments, listing.get("denoising"), _),
         "call": {"others": ", ".join(f"{name} = {json.dumps(others[name])}" for name in sorted(others))},
         **cut_prompts(kind, listing),

@@ -7,6 +7,7 @@ from stages.lib.results.machines import Machine, MeasuredModel, machine_title
 from stages.lib.results.records import MeasuredVariant, Results
 from stages.lib.results.speeds import Range, speedup_of
 
+SSIM_LIMITS = -1.0, 1.0
 RUNTIME_MIB = 150  # what a small runtime takes besides the model; Python with PyTorch takes more
 
 
@@ -39,6 +40,11 @@ class Candidate:
     def told_from(self, other: "Candidate") -> bool:
         """Whether the two differ in time beyond doubt."""
         return self.trusted and not self.time_s.overlaps(other.time_s)
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether anything is known of how far its mean SSIM may be off, for which it takes some images."""
+        return self.ssim is not None and (self.ssim.low, self.ssim.high) != SSIM_LIMITS
 
     @property
     def efficiency(self) -> float | None:
@@ -104,16 +110,17 @@ def candidate(item: MeasuredVariant, is_baseline: bool, device: str) -> Candidat
         time_s=Range(timing["latency_s"], timing["latency_s_low"], timing["latency_s_high"]) if is_timed else None,
         peak_mib=timing["model_peak_mib"] + RUNTIME_MIB if is_timed else None,
         extrapolated=bool(is_timed and (timing["extrapolated"] or timing["baseline_extrapolated"])),
-        ssim=ssim_range(quality) if judged else None,
+        ssim=ssim_range(quality, is_baseline) if judged else None,
         psnr_db=quality["psnr_db"] if judged else None,
         ssims=tuple(image["ssim"] for image in quality["per_image"]) if judged else (),
         trusted=timing.get("trusted", True),
     )
 
 
-def ssim_range(quality: dict[str, Any]) -> Range:
-    """The mean SSIM of a measured quality with its 95 % interval, which of few images has no width."""
-    mean = quality["ssim"]
-    found = quality.get("averages", {}).get("ssim") or {}
-    low, high = found.get("low"), found.get("high")
-    return Range(mean, mean if low is None else low, mean if high is None else high)
+def ssim_range(quality: dict[str, Any], is_baseline: bool = False) -> Range:
+    """The mean SSIM of a measured quality with its 95 % interval: of too few images, all that an SSIM can be."""
+    mean, found = quality["ssim"], quality.get("averages", {}).get("ssim") or {}
+    if is_baseline:
+        return Range(mean, mean, mean)
+    known = found.get("low") is not None
+    return Range(mean, found["low"], found["high"]) if known else Range(mean, *SSIM_LIMITS)

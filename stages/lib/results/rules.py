@@ -82,9 +82,7 @@ def weights_of_8_bits(model: ComparedModel, params: Params) -> Finding | None:
 def weights_of_4_bits(model: ComparedModel, params: Params) -> Finding | None:
     """INT4 weights of one precision throughout miss it."""
     found = _keeps(_chosen(model, lambda item: item.weights == "int4" and not _mixed(item)), _threshold(params))
-    if found is None or found.holds is None:
-        return found
-    return Finding(not found.holds, found.shape, found.figures)
+    return found if found is None or found.holds is None else Finding(not found.holds, found.shape, found.figures)
 
 
 def mixed_bits(model: ComparedModel, params: Params) -> Finding | None:
@@ -117,11 +115,12 @@ def runtime_alone(model: ComparedModel, params: Params) -> Finding | None:
     if not items:
         return None
     same = 1 - params.quality.margins.ssim
-    equal = [item for item in items if not item.quality["measured"] or ssim_range(item.quality).low >= same]
-    best = max(equal or items, key=lambda item: item.timing["speedup"])
+    possible = [item for item in items if not item.quality["measured"] or ssim_range(item.quality).high >= same]
+    equal = [item for item in possible if not item.quality["measured"] or ssim_range(item.quality).low >= same]
+    best = max(equal or possible or items, key=lambda item: item.timing["speedup"])
     speed = speedup_of(best.timing)
-    holds = True if equal and speed.low > 1 else None if equal and speed.high > 1 else False
-    holds = holds if best.timing["trusted"] or not equal else None
+    unsure = possible and (speed.high > 1 or not best.timing["trusted"])
+    holds = True if equal and best.timing["trusted"] and speed.low > 1 else None if unsure else False
     return Finding(holds, "speedup", {"label": best.label, "speedup": speed})
 
 
@@ -137,8 +136,9 @@ def integers_are_fastest(model: ComparedModel, params: Params) -> Finding | None
 
 
 def _last(model: ComparedModel) -> dict[str, Any] | None:
-    """What was traced to components of the last format of `sensitivity.formats`."""
-    return model.sensitivity["components"]["formats"][-1] if "components" in model.sensitivity else None
+    """What was traced to components of the last format of `sensitivity.formats`; None of too few images."""
+    found = model.sensitivity.get("components")
+    return found["formats"][-1] if found and found["images"] >= FEWEST else None
 
 
 def denoiser_decides(model: ComparedModel, params: Params) -> Finding | None:
@@ -177,7 +177,7 @@ def early_calls(model: ComparedModel, params: Params) -> Finding | None:
     worst = int(np.argmax([window["rms"]["median"] for window in windows]))
     own, n = int((samples.argmax(axis=0) == worst).sum()), samples.shape[1]
     first, last = windows[worst]["first"] + 1, windows[worst]["last"] + 1
-    holds = 3 * (first + last) / 2 <= steps["calls"] if 2 * own > n else None
+    holds = 3 * (first + last) / 2 <= steps["calls"] if 2 * own > n >= FEWEST else None
     return Finding(holds, "window", {"first": first, "last": last, "calls": steps["calls"], "own": own, "n": n})
 
 

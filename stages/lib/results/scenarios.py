@@ -198,7 +198,7 @@ class Change:
 def threshold_changes(decision: Decision, chosen: Candidate, candidates: Sequence[Candidate]) -> list[Change]:
     """The nearest thresholds, above and below the scenario's, that change what is supported."""
     baseline = next(item for item in candidates if item.is_baseline)
-    ends = sorted({item.ssim.low for item in candidates if item.ssim is not None})
+    ends = sorted({item.ssim.low for item in candidates if item.has_interval})
     now, found = decision.scenario.ssim_threshold, []
     for upwards, tried in (
         (True, [end for end in ends if end >= now]),

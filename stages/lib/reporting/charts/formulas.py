@@ -23,6 +23,7 @@ FORMULAS = {
     "forward-flow": r"$x_t = (1 - t)\, x_0 + t\, \epsilon$",
     "reverse-flow": r"$x_{t-\Delta} = x_t - \Delta\, v_\theta(x_t, t, c)$",
     "guidance": r"$\hat{f} = f_\theta(x_t, t) + w\left(f_\theta(x_t, t, c) - f_\theta(x_t, t)\right)$",
+    "guidance-from-prompt": r"$\hat{f} = f_\theta(x_t, t, c) + w\left(f_\theta(x_t, t, c) - f_\theta(x_t, t)\right)$",
     "psnr": r"$\mathrm{PSNR} = 10 \log_{10} \dfrac{255^2}{\mathrm{MSE}}, \quad"
     r" \mathrm{MSE} = \dfrac{1}{3HW} \sum_{i=1}^{3HW} (a_i - b_i)^2$",
     "ssim": r"$\mathrm{SSIM}(x, y) = \dfrac{(2\mu_x\mu_y + C_1)(2\sigma_{xy} + C_2)}"

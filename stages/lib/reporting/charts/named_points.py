@@ -41,7 +41,7 @@ def named_points(candidates: Sequence[Candidate], marked: Sequence[str], _: Tran
     shown = [item for item in candidates if item.speedup and item.ssim]
     if len(shown) < 2:
         return None
-    losses = {item.name: _losses(item.ssim) for item in shown}
+    losses = {item.name: _losses(item) for item in shown}
     low, high = min(item.speedup.low for item in shown), max(item.speedup.high for item in shown)
     margin = 0.06 * (high - low)
     with blank_chart(HEIGHT_IN) as (canvas, out):
@@ -74,8 +74,9 @@ def named_points(candidates: Sequence[Candidate], marked: Sequence[str], _: Tran
     return Chart(out.getvalue(), _("Points by speed-up and mean SSIM:") + f" {words}.")
 
 
-def _losses(ssim: Range) -> Range:
-    """What is missing to an SSIM of 1, none less than the axis can show."""
+def _losses(item: Candidate) -> Range:
+    """What is missing to an SSIM of 1, none less than the axis can show; without an interval, a point."""
+    ssim = item.ssim if item.has_interval else Range(*[item.ssim.value] * 3)
     return Range(*(max(1 - value, LEAST_LOSS) for value in (ssim.value, ssim.high, ssim.low)))
 
 

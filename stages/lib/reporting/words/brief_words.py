@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from stages.lib.quality.statistics import FEWEST
 from stages.lib.reporting.languages import Translate, list_of, number
 from stages.lib.reporting.numbers import figure, figures
 from stages.lib.reporting.recommendations import Advice
@@ -98,6 +99,11 @@ def _unknown_quality(item: Candidate, floor: float, _: Translate) -> list[str]:
     values = figures("ssim", floor=floor, low=item.ssim.low, high=item.ssim.high)
     if item.ssim.low >= floor:
         return []
+    if not item.has_interval:
+        text = _(
+            "Not known: whether it meets the threshold of %(floor)s; fewer than %(fewest)d images have no interval."
+        )
+        return [text % {**values, "fewest": FEWEST}]
     if item.ssim.value >= floor:
         text = _("Not known: whether it meets the threshold of %(floor)s; the interval of its SSIM begins at %(low)s.")
     elif item.ssim.high >= floor:

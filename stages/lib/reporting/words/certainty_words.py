@@ -19,7 +19,7 @@ def how_sure(decision: Decision, _: Translate) -> list[str]:
         return []
     span = {"mean": winner.ssim.value, "low": winner.ssim.low, "high": winner.ssim.high}
     values = {"label": winner.label, **figures("ssim", floor=scenario.ssim_threshold, **span)}
-    if len(winner.ssims) < FEWEST and not winner.is_baseline:
+    if not winner.has_interval:
         text = _(
             "Whether %(label)s meets the threshold of %(floor)s in general is not known: SSIM %(mean)s, and of fewer "
             "than %(fewest)d images there is no interval."

@@ -57,7 +57,7 @@ def why_not(decision: Decision, item: Candidate, _: Translate) -> str:
 
 
 def _obstacle(scenario: Scenario, item: Candidate, name: str, _: Translate) -> str:
-    reaches = item.ssim is not None and item.ssim.high >= scenario.ssim_threshold
+    reaches = item.has_interval and item.ssim.high >= scenario.ssim_threshold
     sentences = {
         "device": _("Measured on another device (%(device)s)."),
         "simulated": _("Simulated: nothing runs in this format."),
