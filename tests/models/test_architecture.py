@@ -40,6 +40,27 @@ def test_sdxl_is_counted_to_the_last_parameter():
     assert sdxl["parameters"] == sum(SDXL.values())
 
 
+T5, CLIP_L, CLIP_G = 4_762_310_656, 123_060_480, 694_659_840
+TRANSFORMERS = {
+    "sd35-medium": (2_243_171_520, [CLIP_L + 768 * 768, CLIP_G, T5]),
+    "sd35-large": (8_056_627_520, [CLIP_L + 768 * 768, CLIP_G, T5]),
+    "flux1-dev": (11_901_408_320, [CLIP_L, T5]),
+    "pixart-sigma": (610_856_096, [T5]),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_transformers_are_counted_to_the_last_parameter(name):
+    """Protects their configurations, and T5's words, which two layers share and which are counted once."""
+    components = describe(PROJECT / "data/architectures" / name)["components"]
+    assert [item["parameters"] for item in components if "T5" in item["network"] or "CLIP" in item["network"]] == (
+        TRANSFORMERS[name][1]
+    )
+    assert components[0]["parameters"] == TRANSFORMERS[name][0]
+    for item in components:
+        assert sum(row["parameters"] for row in item["operators"]) == item["parameters"]
+
+
 def test_int8_is_one_byte_a_weight_a_scale_a_channel_and_the_rest_fp32(tmp_path):
     """Protects the size of INT8, worked out by hand for one network of a single convolution each way."""
     config = {

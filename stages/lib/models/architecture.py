@@ -31,6 +31,8 @@ def describe(folder: Path) -> dict[str, Any]:
     is what storing it takes: with INT8, the weights of convolutions, linear layers and embeddings as one byte each with
     an FP32 scale per output channel (row), everything else in FP32. A missing or unknown network is a UserError.
     """
+    import torch
+
     kind = kind_of(folder)
     lost = (name for name, entry in kind.missing.items() if role_of(name, *entry))
     for component in (*kind.networks, *lost):
@@ -38,7 +40,10 @@ def describe(folder: Path) -> dict[str, Any]:
             raise UserError(f"{folder}/{component}/config.json is missing: bring the configuration of every network")
     found = []
     for component in kind.networks:
-        found.append(_component(component, kind.parts[component][1], empty_component(folder, component)))
+        with torch.device("meta"):  # tables of positions would take seconds
+            network = empty_component(folder, component)
+        getattr(network, "tie_weights", lambda: None)()  # without memory, weights lose what they share
+        found.append(_component(component, kind.parts[component][1], network))
     if not found:
         raise UserError(f"{folder / MODEL_INDEX} names no network: {REMEDY}")
     keys = ("theoretical_mib", "stored_mib")
@@ -66,17 +71,20 @@ def _component(component: str, kind: str, network: "nn.Module") -> dict[str, Any
 
 def rounded_weights(network: "nn.Module") -> tuple[int, int]:
     """How many numbers of a network INT8 stores in one byte, and how many scales they need, one per channel."""
-    weights = [module.weight for module in network.modules() if operator_of(module) in ROUNDED]
-    return sum(weight.numel() for weight in weights), sum(weight.shape[0] for weight in weights)
+    found = {id(module.weight): module.weight for module in network.modules() if operator_of(module) in ROUNDED}
+    return sum(weight.numel() for weight in found.values()), sum(weight.shape[0] for weight in found.values())
 
 
 def operator_shares(network: "nn.Module") -> list[dict[str, Any]]:
     """Layers, parameters and their share of the network in percent by operator, the largest first."""
     layers: dict[str, int] = defaultdict(int)
     parameters: dict[str, int] = defaultdict(int)
+    counted: set[int] = set()
     for module in network.modules():
-        owned = sum(item.numel() for item in module.parameters(recurse=False))
-        if owned:
+        own = [item for item in module.parameters(recurse=False) if id(item) not in counted]
+        counted.update(id(item) for item in own)
+        if own:
+            owned = sum(item.numel() for item in own)
             layers[operator_of(module)] += 1
             parameters[operator_of(module)] += owned
     total = sum(parameters.values())
