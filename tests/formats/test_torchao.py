@@ -217,15 +217,15 @@ def test_fp8_on_a_cpu_is_one_clear_message(tiny_model, tmp_path, made, monkeypat
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 6))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Old GPU")
     with pytest.raises(UserError, match=f"{needs}.*Old GPU has 8.6"):
-        layers.require_float8(variant, "cuda")
+        layers.require_gpu(variant, "cuda")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 9))
-    layers.require_float8(variant, "cuda")
+    layers.require_gpu(variant, "cuda")
 
 
 @pytest.mark.parametrize("activations", ["none", "float8"])
 def test_fp8_is_stored_and_put_back_as_it_is(tiny_model, tmp_path, monkeypatch, activations):
     """The files and tensors of FP8, made on the CPU, whose slow products stand for those of a GPU here."""
-    for name in ("require_float8", "quantizing_device"):
+    for name in ("require_gpu", "quantizing_device"):
         monkeypatch.setattr(storage, name, lambda *_: "cpu")
     monkeypatch.setattr("torchao.quantization.quant_api._check_hardware_support", lambda granularity: None)
     variant = _variant(weights="float8", activations=activations, components=["unet"])
@@ -272,6 +272,34 @@ def test_compiled_networks_generates_the_same_image(made, monkeypatch):
         images.append(generated(pipeline))
         assert hasattr(pipeline.unet.forward, "_torchdynamo_orig_callable") == compiled
     assert torch.equal(*images)
+
+
+def test_blocks_compiled_alone_generate_the_same_image(made, monkeypatch):
+    """`compile: blocks` compiles what the class of a network lists as repeated, and the network itself not."""
+    monkeypatch.setattr(nn.Module, "compile", functools.partialmethod(nn.Module.compile, backend="eager"))
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    plain = load(made["dynamic"], _variant(**FORMATS["dynamic"]), "cpu")
+    pipeline = load(made["dynamic"], _variant(**FORMATS["dynamic"], compile="blocks"), "cpu")
+    compiled = {type(part).__name__ for part in pipeline.unet.modules() if part._compiled_call_impl is not None}
+    assert compiled == {"BasicTransformerBlock"}
+    assert torch.equal(generated(plain), generated(pipeline))
+
+
+def test_layers_narrower_than_asked_stay(tiny_model, tmp_path):
+    """`least_width` is of both widths."""
+    folder = _made(tiny_model, _variant(least_width=64, components=["unet"]), tmp_path / "v")
+    network = components.load_component(tiny_model, "unet", "float32")
+    linears = {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear)}
+    wide = {name for name, linear in linears.items() if min(linear.in_features, linear.out_features) >= 64}
+    assert set(read_json(folder / "unet" / storage.MANIFEST)["linear"]) == wide
+    assert 0 < len(wide) < len(linears)
+
+
+def test_int4_converts_layers_that_its_kernel_pads_little(tiny_model):
+    """Its rows are multiples of 1024 weights: what would come out larger than INT8 stays."""
+    widths = {"exact": 3072, "little": 2432, "much": 1280, "small": 320}
+    network = nn.ModuleDict({name: nn.Linear(width, 8, device="meta") for name, width in widths.items()})
+    assert layers.chosen_layers(network, _variant(weights="int4"), []) == ["exact", "little"]
 
 
 def test_a_variant_that_records_graphs_on_a_gpu_can_be_looked_at_without_one(made):

@@ -269,7 +269,7 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
             "weights: float32, device: cpu, compile: reduce-overhead}",
             "compile 'reduce-overhead' records what a GPU is asked to do",
         ),
-        ("weights: float32}", "weights: float32, compile: faster}", "use one of false, true, reduce-overhead"),
+        ("weights: float32}", "weights: float32, compile: faster}", "use one of false, true, blocks, reduce-overhead"),
         ("weights: float32}", "weights: float32, convolutions: int8}", "it goes with `backend: torchao`; legal here"),
         (
             "backend: torch, weights: float32}",
@@ -348,6 +348,31 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
             "backend: torch, weights: float32}",
             "backend: torchao, weights: float8, device: cpu}",
             "weights 'float8' need a GPU of compute capability 8.9 or more: set `device: cuda`",
+        ),
+        (
+            "backend: torch, weights: float32}",
+            "backend: torchao, weights: int4, device: cpu}",
+            "weights 'int4' need a GPU of compute capability 8.0 or more: set `device: cuda`",
+        ),
+        (
+            "backend: torch, weights: float32}",
+            "backend: torchao, weights: int4, activations: float8}",
+            "activations 'float8' need weights of that format: set `weights: float8`",
+        ),
+        (
+            "backend: torch, weights: float32}",
+            "backend: torchao, weights: int4, compute: float16}",
+            "weights 'int4' are multiplied with bfloat16: use activations none, compute auto or bfloat16",
+        ),
+        (
+            "backend: torch, weights: float32}",
+            "backend: torchao, weights: float8, granularity: group}",
+            "granularity 'group': 'group' goes with weights 'int4', and they with it alone",
+        ),
+        (
+            "backend: torch, weights: float32}",
+            "backend: torchao, weights: int8, granularity: tensor}",
+            "granularity 'tensor' goes with activations 'float8': set those, or use 'channel'",
         ),
         (
             "backend: torch, weights: float32}",

@@ -122,7 +122,7 @@ class Variant(Section):
 
     @property
     def compile_mode(self) -> bool | str:
-        """How torch.compile is used: not, in the usual way (True), or in a mode that records CUDA graphs."""
+        """How torch.compile is used: not, in the usual way (True), by blocks, or in a mode that records CUDA graphs."""
         return False
 
     @property

@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from stages.lib.formats.shared.availability import Obstacle
+from stages.lib.formats.shared.compile_options import RECORDING
 from stages.lib.models.inventory import compression
 from stages.lib.project.documents import read_mapping
 from stages.lib.project.errors import UserError
@@ -57,7 +58,7 @@ class MeasuredModel:
     @property
     def replayed(self) -> list[str]:
         """The labels of the variants whose batches replay what the GPU was asked to do once."""
-        return [item.label for item in self.variants if item.batches and isinstance(item.variant.compile_mode, str)]
+        return [item.label for item in self.variants if item.batches and item.variant.compile_mode in RECORDING]
 
     @property
     def commits(self) -> dict[str, list[str]]:

@@ -42,6 +42,7 @@ BATCHED = {"aten::bmm": (0, 1), "aten::baddbmm": (1, 2)}
 LINEAR = {
     "aten::linear": None,
     "aten::_weight_int8pack_mm": None,
+    "aten::_weight_int4pack_mm": None,
     "quantized::linear_dynamic": "int8",
     "bitsandbytes::gemm_4bit": None,
     "bitsandbytes::gemv_4bit": None,

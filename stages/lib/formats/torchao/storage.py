@@ -1,6 +1,7 @@
 """Quantized networks as plain tensors in safetensors, and back."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from stages.lib.formats.shared.devices import compute_dtype
 from stages.lib.formats.shared.sparing import spared_layers
 from stages.lib.formats.torchao.convolutions import convolutions, pack, put_back
 from stages.lib.formats.torchao.layers import (
+    PADDED_STEP,
     chosen_layers,
     configuration,
     integer_sums_overflow,
-    require_float8,
+    require_gpu,
     require_package,
 )
 from stages.lib.models.calibration import Calls, require_calls
@@ -30,7 +32,8 @@ from stages.lib.project.params import Variant
 
 MANIFEST = "quantization.json"
 # What torchao's tensors keep inside, and what it is called on disk after the name of the weight.
-SUFFIXES = {"qdata": "", "scale": "_scale", "zero_point": "_zero_point"}
+SUFFIXES = {"qdata": "", "scale": "_scale", "zero_point": "_zero_point", "scale_and_zero": "_scale"}
+COLUMNS = ("scale", "zero_point")  # stored as vectors
 
 
 def quantize(base: Path, variant: Variant, out: Path, calibration: Calls | None = None) -> None:
@@ -41,8 +44,8 @@ def quantize(base: Path, variant: Variant, out: Path, calibration: Calls | None 
     """
     require_package()
     variant = on_model(variant, base)
-    if variant.weights == "float8":
-        require_float8(variant, quantizing_device(variant))
+    if variant.needs_gpu:
+        require_gpu(variant, quantizing_device(variant))
     if variant.activations == "int8":
         require_calls(variant, variant.rounded_components, calibration)
     spared = spared_layers(variant, base)
@@ -71,8 +74,8 @@ def quantize(base: Path, variant: Variant, out: Path, calibration: Calls | None 
 
 
 def quantizing_device(variant: Variant) -> str:
-    """Where weights are rounded: torchao may take kernels of the GPU for FP8."""
-    return "cuda" if variant.weights == "float8" else "cpu"
+    """Where weights are rounded: torchao takes kernels of the GPU for FP8 and INT4."""
+    return "cuda" if variant.needs_gpu else "cpu"
 
 
 def float_dtype(variant: Variant) -> str:
@@ -98,7 +101,10 @@ def is_quantized(weight: torch.Tensor) -> bool:
 
 
 def plain_state(model: nn.Module) -> dict[str, torch.Tensor]:
-    """The tensors of a network, on the CPU; a quantized weight as integers (out, in), scale and zero point (out,)."""
+    """The tensors of a network, on the CPU; a quantized weight as integers (out, in), scale and zero point (out,).
+
+    INT4 is stored as its kernel reads it, tile by tile; the scales beside it are (groups, out, 2), with zero points.
+    """
     state = {}
     for name, tensor in model.state_dict().items():
         if not is_quantized(tensor):
@@ -106,7 +112,7 @@ def plain_state(model: nn.Module) -> dict[str, torch.Tensor]:
             continue
         for inside in tensor.__tensor_flatten__()[0]:
             part = getattr(tensor, inside).cpu()
-            state[f"{name}{SUFFIXES[inside]}"] = part if inside == "qdata" else part.flatten()
+            state[f"{name}{SUFFIXES[inside]}"] = part.flatten() if inside in COLUMNS else part
     return state
 
 
@@ -114,13 +120,14 @@ def load(folder: Path, variant: Variant, device: str) -> DiffusionPipeline:
     """Rebuild the pipeline that `quantize` wrote, on `device` ("cpu" or "cuda")."""
     require_package()
     variant = on_model(variant, folder)
-    if variant.weights == "float8":
-        require_float8(variant, device)
+    if variant.needs_gpu:
+        require_gpu(variant, device)
     if variant.compile:
         require_compiler(variant, device)
 
     def load_converted(component: str) -> nn.Module:
-        return _load_quantized(folder, component, variant, device).to(device)
+        network = _load_quantized(folder, component, variant, device).to(device)
+        return network.to(memory_format=torch.channels_last) if variant.memory_format == "channels_last" else network
 
     pipeline = load_variant(folder, variant, device, load_converted, float_dtype(variant))
     if variant.compile:
@@ -162,15 +169,17 @@ def _builder(variant: Variant, reduce_range: bool) -> tuple[Callable[..., nn.Mod
         like = sample(linear.in_features)
         names, settings = like.__tensor_flatten__()
         parts = dict(zip(names, tensors, strict=True))
-        parts = {name: part if name == "qdata" else part[:, None] for name, part in parts.items()}
-        integers = parts["qdata"]
-        weight = type(like).__tensor_unflatten__(parts, settings, integers.shape, integers.stride())
+        parts = {name: part[:, None] if name in COLUMNS else part for name, part in parts.items()}
+        shape = torch.Size((linear.out_features, linear.in_features))
+        settings = settings | ({"shape": shape} if "shape" in settings else {})
+        weight = type(like).__tensor_unflatten__(parts, settings, shape, (shape[1], 1))
         linear.weight = nn.Parameter(weight, requires_grad=False)
         return linear
 
-    return build, tuple(SUFFIXES[name] for name in sample(16).__tensor_flatten__()[0])
+    return build, tuple(SUFFIXES[name] for name in sample(PADDED_STEP).__tensor_flatten__()[0])
 
 
 def inventory(folder: Path, variant: Variant) -> list[StoredTensor]:
-    """What the folder stores, tensor by tensor."""
-    return stored_tensors(folder)
+    """What the folder stores, tensor by tensor; eight codes of four bits in an INT32 under their own name."""
+    tensors = stored_tensors(folder)
+    return [replace(item, dtype="int4") if item.dtype == "int32" and item.parameters else item for item in tensors]

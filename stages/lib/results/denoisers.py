@@ -1,0 +1,3 @@
+"""Timings of single calls of large denoisers on other machines: reports/machines/FINGERPRINT/denoisers.json."""
+
+RECORD = "denoisers.json"
