@@ -9,7 +9,6 @@ reports/machines/FINGERPRINT/denoisers.json after every few of them: run it agai
 import argparse
 import multiprocessing
 import time
-from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,6 +23,8 @@ from tools.denoiser_process import serve
 from tools.measure_machine import OF_MACHINE, commit_here
 
 ROUNDS, ROUND_MS, FEWEST, MOST = 4, 300, 4, 30  # turns, what a turn takes about, and its calls
+SHOWN = ("latency_ms", "eager_ms", "speedup", "compile_s", "failure")
+LATE = "out of time"
 PROFILED = 0.9  # below this ratio to the control a row says which kernels its time goes to
 
 
@@ -34,7 +35,7 @@ def main() -> None:
     parser.add_argument("--plan", type=Path, default=Path("data/machines/denoisers.yaml"))
     parser.add_argument("--models", help="keys of the plan's `models`, by comma; default: all of them")
     parser.add_argument("--output", type=Path, default=Path("reports/machines"), help="folder of all machines")
-    parser.add_argument("--time-limit", type=float, default=float("inf"), help="seconds after which nothing goes on")
+    parser.add_argument("--time-limit", type=float, default=1e6, help="seconds after which nothing goes on")
     parser.add_argument("--commit", default=commit_here(), help="of this code, where Git cannot tell")
     arguments = parser.parse_args()
     plan, environment = read_yaml(arguments.plan), describe()
@@ -74,12 +75,8 @@ class Record:
         self.rows.append({"commit": self.commit, **row})
         content = {"rows": rounded(self.rows)}
         write_json(self.folder / RECORD, {**content, "sha256": seal(content)})
-        shown = {
-            name: row[name] for name in ("latency_ms", "eager_ms", "speedup", "compile_s", "failure") if name in row
-        }
-        print(
-            f"measure_denoisers: {row['model']}, batch {row['batch']}, {row['format']}: {rounded(shown, 4)}", flush=True
-        )
+        shown = {name: rounded(row[name], 4) for name in SHOWN if name in row}
+        print(f"measure_denoisers: {row['model']}, batch {row['batch']}, {row['format']}: {shown}", flush=True)
 
 
 def _row(plan: dict[str, Any], case: dict[str, Any], name: str) -> dict[str, Any]:
@@ -97,10 +94,11 @@ def _row(plan: dict[str, Any], case: dict[str, Any], name: str) -> dict[str, Any
 
 
 class Process:
-    """A format being made, and then timed. `failure` says why that ended, else it is None."""
+    """A format being made, and then timed: `figures` are what is known of it, `failure` why that ended, or None."""
 
     def __init__(self, plan: dict[str, Any], row: dict[str, Any], lock: Any, context: Any) -> None:
         self.row, self.failure = row, None
+        self.figures: dict[str, Any] = {}
         model = plan["models"][row["model"]]
         job = {
             **{key: row[key] for key in ("batch", "variant", "settings")},
@@ -111,23 +109,31 @@ class Process:
         self._process.start()
         other.close()
 
-    def ready(self, end_s: float) -> dict[str, Any]:
-        """Wait until it is made and compiled; its figures, or nothing where it failed."""
-        return self._answer(end_s).get("ready", {})
+    @property
+    def result(self) -> dict[str, Any]:
+        """Its row."""
+        return {**self.row, **({"failure": self.failure} if self.failure else self.figures)}
+
+    def wait(self, end_s: float) -> None:
+        """Until it is made and compiled, or has failed."""
+        self.figures |= (self._answer(end_s) or {}).get("ready", {})
 
     def ask(self, asked: Any, end_s: float) -> Any:
-        """Its answer."""
+        """Its answer; None where it has failed."""
         if self.failure is None:
             self.pipe.send(asked)
         return self._answer(end_s)
 
     def _answer(self, end_s: float) -> Any:
         if self.failure is not None:
-            return {}
-        answer = _received(self.pipe, end_s)
+            return None
+        try:
+            answer = self.pipe.recv() if self.pipe.poll(max(0, end_s - time.monotonic())) else {"failure": LATE}
+        except EOFError:
+            answer = {"failure": "its process ended"}
         if isinstance(answer, dict) and "failure" in answer:
             self.failure = answer["failure"]
-            return {}
+            return None
         return answer
 
     def end(self) -> None:
@@ -136,41 +142,27 @@ class Process:
         self._process.join()
 
 
-def _received(pipe: Connection, end_s: float) -> Any:
-    try:
-        if pipe.poll(max(0, end_s - time.monotonic())):
-            return pipe.recv()
-    except EOFError:
-        return {"failure": "its process ended"}
-    return {"failure": "out of time"}
-
-
 def measure(plan: dict[str, Any], case: dict[str, Any], record: Record, end_s: float) -> list[str]:
     """Measure a case's formats, `at_once` of them beside the control; those that time was wanting for."""
     context = multiprocessing.get_context("spawn")
     lock, left, step = context.Lock(), [], case["at_once"]
-    waves = [case["formats"][place : place + step] for place in range(0, len(case["formats"]), step)] or [[]]
-    control, longest_s = None, 0.0
-    for names in waves:
-        wave_s = time.monotonic()
-        if wave_s + max(longest_s, case["least_s"]) > end_s:
+    control, longest_s = None, float(case["least_s"])
+    for place in range(0, max(1, len(case["formats"])), step):
+        names, wave_s = case["formats"][place : place + step], time.monotonic()
+        if wave_s + longest_s > end_s:
             left += [f"{case['model']} {name}" for name in names]
             continue
-        if control is None:
-            control = Process(plan, _row(plan, case, case["control"]), lock, context)
+        control = control or Process(plan, _row(plan, case, case["control"]), lock, context)
         others = [Process(plan, _row(plan, case, name), lock, context) for name in names]
-        figures = {} if control.row.get("figures") else control.ready(end_s)
-        control.row.setdefault("figures", figures)
-        for process in others:
-            process.row["figures"] = process.ready(end_s)
-        for process in (control, *others) if figures else others:
+        fresh = [*([] if control.figures else [control]), *others]
+        for process in fresh:
+            process.wait(end_s)
+        for process in fresh:
             time_rows(process, control, end_s)
-            if process.failure == "out of time":
+            if process.failure == LATE:
                 left.append(f"{case['model']} {process.row['format']}")
             else:
-                record.add(
-                    {**{key: value for key, value in process.row.items() if key != "figures"}, **_result(process)}
-                )
+                record.add(process.result)
         for process in others:
             process.end()
         longest_s = max(longest_s, time.monotonic() - wave_s)
@@ -179,37 +171,32 @@ def measure(plan: dict[str, Any], case: dict[str, Any], record: Record, end_s: f
     return left
 
 
-def _result(process: Process) -> dict[str, Any]:
-    return {"failure": process.failure} if process.failure else {**process.row["figures"], **process.times}
-
-
 def time_rows(process: Process, control: Process, end_s: float) -> None:
-    """Time a format uncompiled and compiled in turns with the control; fills its `times`, in ms, medians of turns."""
-    compiled = "compile_s" in process.row["figures"]
+    """Time a format uncompiled and compiled in turns with the control: adds medians of turns, in ms, to its figures."""
+    compiled = "compile_s" in process.figures
     turns: dict[str, list[float]] = {"eager": [], "compiled": [], "control": []}
     for _ in range(ROUNDS):
         for name, asked, given in (("control", control, True), ("compiled", process, True), ("eager", process, False)):
             if (name == "compiled" and not compiled) or (name == "control" and process is control):
                 continue
-            first = asked.ask(("time", given, 1), end_s)
-            calls = int(min(MOST, max(FEWEST, ROUND_MS / first[0]))) if first else 1
-            answer = asked.ask(("time", given, calls), end_s)
+            one = asked.ask(("time", given, 1), end_s)
+            answer = one and asked.ask(("time", given, int(min(MOST, max(FEWEST, ROUND_MS / one[0])))), end_s)
             if not answer:
                 process.failure = asked.failure
                 return
             turns[name].append(median(answer))
-    best = "compiled" if compiled else "eager"
-    beside = turns["control"] or turns["compiled"]
-    ratios = [one / other for one, other in zip(beside, turns[best], strict=True)]
-    process.times = {
+    best = turns["compiled" if compiled else "eager"]
+    beside = turns["control"] or best
+    ratios = [one / other for one, other in zip(beside, best, strict=True)]
+    process.figures |= {
         "eager_ms": median(turns["eager"]),
-        "latency_ms": median(turns[best]),
+        "latency_ms": median(best),
         "control_ms": median(beside),
         "speedup": median(ratios),
         "speedups": [min(ratios), max(ratios)],
     }
     if median(ratios) < PROFILED:
-        process.times["kernels_ms"] = process.ask("profile", end_s)
+        process.figures["kernels_ms"] = process.ask("profile", end_s)
 
 
 if __name__ == "__main__":
