@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from stages.lib.formats.shared.devices import resolve_device
 from stages.lib.generation.image_folder import StoredImage, not_generated, read_images, read_listing, read_rgb
-from stages.lib.generation.recipe import Generated, Order, Recipe
+from stages.lib.generation.recipe import Generated, Order, Recipe, generation_pool
 from stages.lib.generation.step_latents import compare_trajectories, read_trajectories
 from stages.lib.models.call_arguments import arguments_of
 from stages.lib.models.kinds import kind_of
@@ -95,7 +95,7 @@ def main() -> None:
     call = arguments_of(params, kind_of(model).pipeline_class())
     recipe = Recipe(model, baseline, device, arguments.noise, call)
     chosen = sample_of(prompts, settings.floor_prompts, settings.trajectory_prompts)
-    pool = WorkerPool(listing["processes"], listing["threads"])
+    pool = replace(generation_pool(model, baseline, device, len(prompts)), threads=listing["threads"])
     runs = draw_again(recipe, chosen, sample_of(prompts, settings.floor_seeds), pool)
     from stages.lib.quality.clip_features import find_clip
 

@@ -2,67 +2,74 @@
 
 Reads models/V, the stored noise and the prompts; writes images/V: one lossless PNG per prompt, images.json,
 and latents.safetensors: the latents of the first prompts after every step. Images are generated one at a time by as
-many processes as the machine has room for. The same machine gives the same bytes every time; the safety checker is
-asked about each finished image and changes none. Of an architecture with random weights nothing is generated, and
-images.json says why.
+many processes as the machine has room for, one for each GPU, or that a launcher starts, on all hosts together: no byte
+tells how many they were. The same machine gives the same bytes every time; a run that was ended goes on with what is
+missing. The safety checker is asked about each finished image and changes none. Of an architecture with random weights
+nothing is generated, and images.json says why.
 """
 
+import os
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from stages.lib.formats.shared.availability import obstacle_left_in, passed_on
 from stages.lib.formats.shared.devices import compute_dtype, resolve_device
 from stages.lib.formats.shared.loaded_size import loaded_bytes
-from stages.lib.generation.image_folder import LISTING, rgb_sha256
+from stages.lib.generation.image_folder import LISTING
+from stages.lib.generation.parts import Parts, ingredients
 from stages.lib.generation.recipe import Order, Recipe, generation_pool
-from stages.lib.generation.safety import margin_fields
-from stages.lib.generation.step_latents import write_trajectories
 from stages.lib.models.call_arguments import arguments_of
 from stages.lib.models.kinds import kind_of
 from stages.lib.project.command_line import command_line
-from stages.lib.project.errors import run_stage
+from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import whole_folder, write_json
 from stages.lib.project.memory import check_memory
 from stages.lib.project.params import load_params
-from stages.lib.project.prompts import Prompt, load_prompts
-from stages.lib.project.worker_pool import WorkerPool
+from stages.lib.project.prompts import load_prompts
+from stages.lib.project.ranks import Ranks, launched_ranks
+from stages.lib.project.worker_pool import WorkerPool, map_in_pool
 
-PNG_EFFORT = 3  # of 9; a third of the time of the usual 6, and an eighth more bytes
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+
+SHOWN_ELSEWHERE_S = 90  # a network file system may show a file so late to another host
 
 
-def generate_all(
-    recipe: Recipe, prompts: list[Prompt], pool: WorkerPool, folder: Path, trajectories: int = 0
-) -> tuple[list[dict], dict]:
-    """Generate each prompt into `folder`, few in memory at a time; the entries of images.json, in order, and how the
-    denoiser was called for the last of them.
+def generate_missing(recipe: Recipe, orders: Sequence[Order], pool: WorkerPool, parts: Parts, ranks: Ranks) -> int:
+    """Generate this process's share of the images that are not there, few in memory at a time; how many it was."""
+    if ranks.rank == 0:
+        parts.begin()
+    missing = ranks.told([number for number, order in enumerate(orders) if not parts.has(order)])
+    if ranks.meets:
+        _seen(parts.folder.is_dir, f"{parts.folder} of the first process is not seen by process {ranks.rank}")
+        share = missing[ranks.rank :: ranks.world]
+    else:
+        share = [number for number in missing if number % ranks.world == ranks.rank]
+    if share:
+        do = partial(_generate, recipe, parts)
+        images = map_in_pool(recipe.load, do, [orders[number] for number in share], pool)
+        name = f"generate {recipe.variant.name}"
+        for _ in tqdm(images, name, len(share), unit="image", mininterval=1, disable=None if ranks.rank == 0 else True):
+            pass
+    ranks.wait()
+    return len(share)
 
-    The latents of the first `trajectories` prompts after every step are stored beside the images.
-    """
-    from PIL import Image
 
-    orders = [Order(prompt, recorded=number < trajectories) for number, prompt in enumerate(prompts)]
-    images = recipe.generate_all(orders, pool)
-    entries, recorded = [], {}
-    name = f"generate {recipe.variant.name}"
-    progress = tqdm(images, desc=name, total=len(prompts), unit="image", mininterval=1)
-    for prompt, generated in zip(prompts, progress, strict=True):
-        if generated.latents is not None:
-            recorded[generated.id] = generated.latents
-        Image.fromarray(generated.rgb).save(folder / f"{prompt.id}.png", compress_level=PNG_EFFORT)
-        entries.append(
-            {
-                "id": prompt.id,
-                "kind": prompt.kind,
-                "prompt": prompt.prompt,
-                "seed": prompt.seed,
-                "sha256": rgb_sha256(generated.rgb),
-                **margin_fields(generated.decision),
-                **generated.seen.reading(),
-            }
-        )
-    write_trajectories(folder, recorded)
-    return entries, generated.seen.denoising()
+def _generate(recipe: Recipe, parts: Parts, pipeline: "DiffusionPipeline", order: Order) -> None:
+    parts.write(order, recipe.generate(pipeline, order))
+
+
+def _seen(is_so: Callable[[], bool], otherwise: str) -> None:
+    end_s = time.monotonic() + SHOWN_ELSEWHERE_S
+    while not is_so():
+        if time.monotonic() > end_s:
+            raise UserError(f"{otherwise}: the output must lie in a folder that all hosts share")
+        time.sleep(1)
 
 
 def main() -> None:
@@ -87,17 +94,33 @@ def main() -> None:
     call = arguments_of(params, kind_of(arguments.model).pipeline_class())
     recipe = Recipe(arguments.model, variant, device, arguments.noise, call)
     pool = generation_pool(arguments.model, variant, device, len(prompts))
-    with whole_folder(arguments.output) as folder:
-        entries, denoising = generate_all(recipe, prompts, pool, folder, params.quality.trajectory_prompts)
-        work = {"threads": pool.threads, "processes": pool.processes}
-        write_json(
-            folder / LISTING, {**listing, **work, "arguments": call, "denoising": denoising, "per_image": entries}
-        )
+    orders = [
+        Order(prompt, recorded=number < params.quality.trajectory_prompts) for number, prompt in enumerate(prompts)
+    ]
+    made_from = ingredients(recipe, pool.threads)
+    parts = Parts.beside(arguments.output, made_from)
+    try:
+        with launched_ranks(os.environ) as ranks:
+            ranks.check_same(made_from)
+            generated = generate_missing(recipe, orders, pool, parts, ranks)
+    finally:
+        parts.forget_if_empty()
+    if ranks.meets and ranks.rank > 0:
+        return
+    if ranks.meets:
+        _seen(lambda: all(map(parts.lists, orders)), f"images of other processes do not come to {parts.folder}")
+    entries = None
+    if all(map(parts.lists, orders)):
+        entries = parts.join(orders, {**listing, "threads": pool.threads, "arguments": call})
+    if entries is None:  # in a Slurm array the last one joins
+        print(f"generate: {variant.label}, share {ranks.rank} of {ranks.world}, {generated} images, {arguments.took}")
+        return
     flagged, cut = sum(entry["flagged"] for entry in entries), sum("cuts" in entry for entry in entries)
     longer = f"{cut} prompts longer than a text encoder takes, " if cut else ""
+    there = "" if ranks.world > 1 or generated == len(orders) else f"{len(orders) - generated} of them were there, "
     print(
         f"generate: {variant.label}, {len(entries)} images on {device}, {flagged} flagged by the safety checker, "
-        f"{longer}{arguments.took}"
+        f"{longer}{there}{arguments.took}"
     )
 
 

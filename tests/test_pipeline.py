@@ -25,7 +25,7 @@ STOP = """
 import os, signal, sys
 written = []
 def stop(event, arguments):
-    if event == "open" and "/.int8-cpu." in str(arguments[0]) and str(arguments[0]).endswith(".png"):
+    if event == "open" and "/.int8-cpu." in str(arguments[0]) and ".png." in str(arguments[0]):
         written.append(arguments[0])
         if len(written) == 2:
             os.mkdir(os.environ["STOPPED"])

@@ -3,15 +3,18 @@
 import json
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from stages import generate
+from stages.lib.generation.image_folder import rgb_sha256
 from stages.lib.generation.noise import read_noise
-from stages.lib.generation.recipe import Recipe
+from stages.lib.generation.recipe import Order, Recipe
 from stages.lib.generation.safety import decide
 from stages.lib.generation.sampling import generate_image
 from stages.lib.project.errors import UserError
@@ -54,12 +57,21 @@ def usual_torch():
     torch.use_deterministic_algorithms(False)
 
 
-def generate_in_a_process(project: Path, output: str, threads: int) -> dict[str, bytes]:
-    """Run the stage as DVC does; the bytes of each file it wrote."""
+def run_stage(project: Path, output: str, threads: int = 1, **variables: str) -> CompletedProcess:
+    """Run the stage as DVC does, or as a launcher that sets these variables."""
     words = [*ARGUMENTS, "--model", "data/runs/tiny/models/fp32", "--output", output]
-    done = run(project, "stages.generate", *words, OMP_NUM_THREADS=str(threads))
+    return run(project, "stages.generate", *words, OMP_NUM_THREADS=str(threads), **variables)
+
+
+def generate_in_a_process(project: Path, output: str, threads: int = 1, **variables: str) -> dict[str, bytes]:
+    """Run the stage; the bytes of each file it wrote."""
+    done = run_stage(project, output, threads, **variables)
     assert done.returncode == 0, done.stderr
-    return {path.name: path.read_bytes() for path in sorted((project / output).iterdir())}
+    return bytes_of(project / output)
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
 def test_two_runs_give_equal_bytes_and_other_thread_counts_nearly_the_same(project: Path) -> None:
@@ -79,7 +91,7 @@ def test_two_runs_give_equal_bytes_and_other_thread_counts_nearly_the_same(proje
     assert listing["threads"] == 1
 
 
-def test_order_and_number_of_prompts_do_not_change_an_image(project: Path, usual_torch, tmp_path: Path) -> None:
+def test_order_and_number_of_prompts_do_not_change_an_image(project: Path, usual_torch) -> None:
     """Protects pairing: an image depends on its own prompt and noise alone. Of processes: test_floor.py."""
     from stages.lib.project.params import load_params
     from stages.lib.project.prompts import load_prompts
@@ -88,16 +100,65 @@ def test_order_and_number_of_prompts_do_not_change_an_image(project: Path, usual
     noise = project / "data/runs/tiny/noise.safetensors"
     model = project / "data/runs/tiny/models/fp32"
     recipe = Recipe(model, params.variant("fp32"), "cpu", noise, params.general_arguments)
-    prompts = load_prompts(project / "data/prompts.csv", None)
+    orders = [Order(prompt) for prompt in load_prompts(project / "data/prompts.csv", None)]
     generated = {}
-    for name, chosen in {"all": prompts, "reversed": prompts[::-1], "one": prompts[1:2]}.items():
-        (tmp_path / name).mkdir()
-        entries, _ = generate.generate_all(recipe, chosen, WorkerPool(1, 1), tmp_path / name)
-        assert [entry["id"] for entry in entries] == [prompt.id for prompt in chosen]
-        generated[name] = {entry["id"]: entry["sha256"] for entry in entries}
+    for name, chosen in {"all": orders, "reversed": orders[::-1], "one": orders[1:2]}.items():
+        images = list(recipe.generate_all(chosen, WorkerPool(1, 1)))
+        assert [image.id for image in images] == [order.prompt.id for order in chosen]
+        generated[name] = {image.id: rgb_sha256(image.rgb) for image in images}
     assert generated["reversed"] == generated["all"]
     assert generated["one"]["animal"] == generated["all"]["animal"]
     assert len(set(generated["all"].values())) == 3
+
+
+def test_two_hosts_give_the_bytes_of_one_process(project: Path, free_port: int) -> None:
+    """Protects records and hashes from how many computed. Each finds the first one at another address."""
+    alone = generate_in_a_process(project, "data/alone/fp32")
+    with ThreadPoolExecutor() as hosts:
+        launched = {"WORLD_SIZE": "2", "MASTER_PORT": str(free_port)}
+        running = [
+            hosts.submit(run_stage, project, "data/two/fp32", RANK=rank, MASTER_ADDR=address, **launched)
+            for rank, address in (("0", "127.0.0.1"), ("1", "127.0.0.2"))
+        ]
+        first, second = (host.result() for host in running)
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert "3 images on cpu" in first.stdout and second.stdout == ""
+    assert bytes_of(project / "data/two/fp32") == alone
+    assert [path.name for path in (project / "data/two").iterdir()] == ["fp32"]
+
+
+def test_processes_that_never_meet_share_the_work_and_the_last_one_joins(project: Path) -> None:
+    """Protects a Slurm array, whose tasks run when there is room, and a run that goes on after a kill.
+
+    A task that stops is the same as one that was killed: what is whole stays, what is not is generated anew.
+    """
+    alone = generate_in_a_process(project, "data/again/fp32")
+    done = run_stage(project, "data/array/fp32", RANK="1", WORLD_SIZE="2")
+    assert done.returncode == 0 and "share 1 of 2, 1 images" in done.stdout, done.stderr
+    assert not (project / "data/array/fp32").exists()
+    shutil.copytree(project / "data/array", project / "data/killed")
+    assert generate_in_a_process(project, "data/array/fp32", RANK="0", WORLD_SIZE="2") == alone
+
+    (parts,) = (project / "data/killed").iterdir()
+    (parts / ".half.png.1.partial").write_bytes(b"half")
+    done = run_stage(project, "data/killed/fp32")
+    assert "1 of them were there" in done.stdout, done.stderr
+    assert bytes_of(project / "data/killed/fp32") == alone
+    assert [path.name for path in (project / "data/killed").iterdir()] == ["fp32"]
+
+
+def test_parts_that_are_not_whole_or_of_another_model_are_not_taken(project: Path) -> None:
+    """Protects images from what an earlier run left: half a file, or images of other weights."""
+    alone = generate_in_a_process(project, "data/clean/fp32")
+    run_stage(project, "data/stale/fp32", RANK="1", WORLD_SIZE="2")
+    (parts,) = (project / "data/stale").iterdir()
+    (parts / "animal.png").write_bytes(alone["animal.png"][:-99])
+    done = run_stage(project, "data/stale/fp32")
+    assert "were there" not in done.stdout and bytes_of(project / "data/stale/fp32") == alone
+    run_stage(project, "data/stale/fp32", RANK="1", WORLD_SIZE="2")
+    done = run_stage(project, "data/stale/fp32", threads=2)
+    assert "were there" not in done.stdout
+    assert [path.name for path in (project / "data/stale").iterdir()] == ["fp32"]
 
 
 def test_a_image_is_the_one_that_diffusers_generates(project: Path, pipeline) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.lib.formats import BACKENDS
+from stages.lib.formats.shared.devices import gpus_for_process, use_own_gpu
 from stages.lib.formats.shared.loaded_size import loaded_bytes
 from stages.lib.generation.noise import initial_latents, read_noise
 from stages.lib.generation.observation import Observation, observing
@@ -17,7 +18,7 @@ from stages.lib.models.kinds import kind_of
 from stages.lib.project.memory import PROCESS_BYTES
 from stages.lib.project.params import Variant
 from stages.lib.project.prompts import SEED_LIMIT, Prompt
-from stages.lib.project.worker_pool import WorkerPool, map_in_pool, pool_for, threads_here
+from stages.lib.project.worker_pool import ITEMS_PER_PROCESS, WorkerPool, map_in_pool, pool_for, threads_here
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,6 +61,7 @@ class Recipe:
     def load(self) -> "DiffusionPipeline":
         """The pipeline in this process, deterministic."""
         use_deterministic_algorithms()
+        use_own_gpu(self.device)
         quiet_safety_checker()
         return BACKENDS[self.variant.backend].load_module().load(self.model, self.variant, self.device)
 
@@ -87,11 +89,16 @@ def _generate(recipe: Recipe, pipeline: "DiffusionPipeline", order: Order) -> Ge
     return recipe.generate(pipeline, order)
 
 
+def gpu_pool(items: int, items_per_process: int = ITEMS_PER_PROCESS) -> WorkerPool:
+    """A process for each GPU, as far as it has so many items to do; the threads of each are those of one alone."""
+    return WorkerPool(max(1, min(gpus_for_process(), items // items_per_process)), threads_here())
+
+
 def generation_pool(folder: Path, variant: Variant, device: str, images: int) -> WorkerPool:
-    """The processes that generate so many images with the variant in `folder`; on a GPU it is one."""
+    """The processes that generate so many images with the variant in `folder`; on GPUs it is one each."""
     import psutil
 
-    if device != "cpu":
-        return WorkerPool(1, threads_here())
+    if device == "cuda":
+        return gpu_pool(images)
     each_bytes = loaded_bytes(folder, variant) + 2 * PROCESS_BYTES
     return pool_for(images, threads_here(), each_bytes, psutil.virtual_memory().available)

@@ -141,9 +141,14 @@ def _map_in_pool(
 _here: dict[str, Any] = {}
 
 
+def process_number() -> int:
+    """Which of those that work side by side on this host this process is, in a pool or below a launcher."""
+    return _here.get("number", int(os.environ.get("LOCAL_RANK") or 0))
+
+
 def _begin(open: Callable[[], Any], threads: int) -> None:
     end_with_parent()  # else it would wait for work for ever
-    _here.update(open=open, threads=threads)
+    _here.update(open=open, threads=threads, number=current_process()._identity[-1] - 1)
 
 
 def _do(do: Callable[[Any, Any], Any], item: Any) -> Any:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from stages.lib.formats.shared.devices import use_own_gpu
 from stages.lib.generation.noise import read_noise
+from stages.lib.generation.recipe import gpu_pool
 from stages.lib.generation.sampling import (
     NotFinite,
     generate_image,
@@ -52,6 +54,7 @@ class Studio:
     def open(self) -> "Opened":
         """The FP32 pipeline and every format's networks, loaded in this process, deterministic."""
         use_deterministic_algorithms()
+        use_own_gpu(self.device)
         quiet_safety_checker()
         inputs = read_calls(self.calibration)
         networks = {
@@ -61,8 +64,8 @@ class Studio:
 
     def pool(self, images: int) -> WorkerPool:
         """The processes that generate so many images: each holds the FP32 model and every format beside it."""
-        if self.device != "cpu":
-            return WorkerPool(1, threads_here())
+        if self.device == "cuda":
+            return gpu_pool(images, items_per_process=1)
         held_bytes = (1 + len(self.formats)) * sum(disk_bytes(self.base).values()) + 2 * PROCESS_BYTES
         return pool_for(images, threads_here(), held_bytes, psutil.virtual_memory().available, items_per_process=1)
 

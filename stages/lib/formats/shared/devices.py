@@ -1,11 +1,13 @@
 """Where a variant runs and which dtype it computes in."""
 
+import os
 import shutil
 from pathlib import Path
 
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import PARAMS_FILE, Variant
 from stages.lib.project.variant import FLOATS
+from stages.lib.project.worker_pool import process_number
 
 # What is there when a driver is: NVIDIA's on Linux, in a container that hides /proc, in the Windows subsystem; AMD's.
 GPU_DRIVERS = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
@@ -35,6 +37,26 @@ def resolve_device(variant_device: str, params_device: str) -> str:
             "set it to 'auto' or 'cpu', or install a PyTorch build and a driver for your GPU"
         )
     return found if asked == "auto" else asked
+
+
+def gpus_for_process() -> int:
+    """How many GPUs this process may share its work out to, at least 1: those here, divided by a launcher's processes.
+
+    Another kind gives other bits: where there are several kinds, it is one.
+    """
+    import torch
+
+    count = torch.cuda.device_count() // int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
+    kinds = {torch.cuda.get_device_name(number) for number in range(count)} if count > 1 else ()
+    return count if len(kinds) == 1 else 1
+
+
+def use_own_gpu(device: str) -> None:
+    """Let "cuda" mean a GPU of its own for each process that works on this host."""
+    if device == "cuda":
+        import torch
+
+        torch.cuda.set_device(process_number() % torch.cuda.device_count())
 
 
 def native_dtype(stored: str, device: str, capability: float | None = None) -> str:
