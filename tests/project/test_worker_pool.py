@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,17 @@ if __name__ == "__main__":
     parent.kill()
     parent.wait()
     wait_until(lambda: is_gone(child), "the end of a process of the pool after that of its parent")
+
+
+def wait_or_fail(opened: list[int], item: int) -> int:
+    if item < 0:
+        raise UserError(f"{item} is negative")
+    time.sleep(item)
+    return item
+
+
+def test_an_error_waits_for_no_other_process():
+    begin_s = time.monotonic()
+    with pytest.raises(UserError, match="-1 is negative"):
+        list(map_in_pool(opened, wait_or_fail, [-1, 600], WorkerPool(2, 1)))
+    assert time.monotonic() - begin_s < 300

@@ -1,6 +1,6 @@
 """Images one by one as they are generated, by however many processes: kept beside the output until all are there.
 
-A run that is ended leaves what is whole, and the next takes it: in a folder that is named after all that an image
+A run that ends early leaves what is whole, and the next takes it: in a folder that is named after all that an image
 depends on, the prompt aside. DVC deletes the output before it runs a stage again, but not what lies beside it.
 """
 

@@ -128,14 +128,20 @@ def _map_here(
 def _map_in_pool(
     executor: ProcessPoolExecutor, do: Callable[[Opened, Item], Result], items: Sequence[Item], pool: WorkerPool
 ) -> Iterator[Result]:
+    is_done = False
     with executor:
         try:
             yield from executor.map(partial(_do, do), items)
+            is_done = True
         except BrokenProcessPool:
             raise UserError(
                 f"one of {pool.processes} processes died, perhaps for want of memory: close other programs, or set the "
                 "environment variable OMP_NUM_THREADS=1, which makes it one process"
             ) from None
+        finally:
+            if not is_done:  # nobody waits for minutes for what is being computed
+                for process in list(executor._processes.values()):
+                    process.kill()
 
 
 _here: dict[str, Any] = {}
