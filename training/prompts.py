@@ -1,7 +1,7 @@
-"""Any number of prompts from the grammar of the training captions, as a file that `prompts.file` of params.yaml may name.
+"""Any number of prompts from the grammar of the training captions, for `prompts.file` of params.yaml.
 
-`python -m training.prompts 10000 > data/many.csv` writes the set `many`: the same rows every time, the first of a longer
-file those of a shorter one. The words may be those of a training image, the noise is each row's own.
+`python -m training.prompts 10000 > data/many.csv` writes the set `many`: the same rows every time, and the first of a
+longer file are those of a shorter one. The words may be those of a training image; the noise is each row's own.
 """
 
 import argparse
