@@ -17,7 +17,7 @@ from typing import Any
 from stages.lib.formats.shared.availability import obstacle_left_in, passed_on
 from stages.lib.formats.shared.devices import compute_dtype, resolve_device
 from stages.lib.formats.shared.loaded_size import loaded_bytes
-from stages.lib.project.command_line import command_line
+from stages.lib.project.command_line import command_line, counted
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import read_json, write_json
 from stages.lib.project.memory import check_memory
@@ -59,7 +59,7 @@ def main() -> None:
         f"benchmark: {variant.label} on {timing['device']}"
         f"{' (extrapolated)' if timing['extrapolated'] else ''}, "
         f"{ratio['value']:.2f}x {params.baseline} ({ratio['low']:.2f} to {ratio['high']:.2f}, "
-        f"{ratio['restarts']} restarts), peak {timing['run_peak_mib']:.0f} MiB, "
+        f"{counted(ratio['restarts'], 'restart')}), peak {timing['run_peak_mib']:.0f} MiB, "
         f"{time.perf_counter() - begin_s:.1f} s"
     )
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from stages.lib.project.command_line import command_line
+from stages.lib.project.command_line import command_line, counted
 from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.memory import check_memory
 from stages.lib.project.params import PARAMS_FILE, Params, load_params
@@ -120,7 +120,7 @@ def main() -> None:
     calls = collect(load_pipeline(options.base), prompts, arguments, calibration.denoiser_calls, calibration.seed)
     write_calls(options.output, calls)
     counts = ", ".join(f"{len(items)} {component}" for component, items in calls.items())
-    print(f"calibrate: calls in {len(prompts)} images ({counts}), {time.perf_counter() - begin_s:.1f} s")
+    print(f"calibrate: calls in {counted(len(prompts), 'image')} ({counts}), {time.perf_counter() - begin_s:.1f} s")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from stages.lib.formats.shared.availability import obstacle_left_in, passed_on
 from stages.lib.generation.image_folder import not_generated
-from stages.lib.project.command_line import command_line
+from stages.lib.generation.safety import NO_CHECKER
+from stages.lib.project.command_line import command_line, counted
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import write_json
 from stages.lib.project.params import Params, load_params
@@ -59,8 +60,8 @@ def main() -> None:
         print(f"evaluate: {variant.label}, {summary(quality, appearance)}")
     write_json(arguments.pairs, {"pairs": pairs})
     print(
-        f"evaluate: {len(sets.ids)} images of {len(generated)} variants, {len(pairs)} pairs of variants, "
-        f"{arguments.took}"
+        f"evaluate: {counted(len(sets.ids), 'image')} of {counted(len(generated), 'variant')}, "
+        f"{counted(len(pairs), 'pair')} of variants, {arguments.took}"
     )
 
 
@@ -102,10 +103,12 @@ def summary(quality: dict, appearance: dict) -> str:
     """One line about the images of a variant."""
     psnr = "no PSNR" if quality["psnr_db"] is None else f"PSNR {quality['psnr_db']:.1f} dB"
     damage = ", ".join(f"{key} {appearance['measures'][key]['grade']}" for key in appearance["seen"]) or "no damage"
-    flips = sum(appearance["safety"][group]["flips"] for group in ("with_blocked", "without_blocked"))
+    decisions = appearance["safety"]["per_image"]
+    flips = f", {counted(sum(item['flipped'] for item in decisions), 'safety decision')} flipped"
+    checked = any(item["margin_reason"] != NO_CHECKER for item in decisions)
     return (
         f"{psnr}, SSIM {quality['ssim']:.3f}, {quality['identical']} of {quality['images']} identical, {damage}, "
-        f"{sum(appearance['blank'].values())} blank, {flips} safety decisions flipped"
+        f"{sum(appearance['blank'].values())} blank{flips if checked else ''}"
     )
 
 

@@ -25,7 +25,7 @@ from stages.lib.generation.parts import Parts, ingredients
 from stages.lib.generation.recipe import Order, Recipe, generation_pool
 from stages.lib.models.call_arguments import arguments_of
 from stages.lib.models.kinds import kind_of
-from stages.lib.project.command_line import command_line
+from stages.lib.project.command_line import command_line, counted
 from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import whole_folder, write_json
 from stages.lib.project.memory import check_memory
@@ -91,7 +91,8 @@ def main() -> None:
         return
     if device == "cpu":
         check_memory(loaded_bytes(arguments.model, variant), f"generation with {variant.label}")
-    call = arguments_of(params, kind_of(arguments.model).pipeline_class())
+    kind = kind_of(arguments.model)
+    call = arguments_of(params, kind.pipeline_class())
     recipe = Recipe(arguments.model, variant, device, arguments.noise, call)
     pool = generation_pool(arguments.model, variant, device, len(prompts))
     orders = [
@@ -113,15 +114,16 @@ def main() -> None:
     if all(map(parts.lists, orders)):
         entries = parts.join(orders, {**listing, "threads": pool.threads, "arguments": call})
     if entries is None:  # in a Slurm array the last one joins
-        print(f"generate: {variant.label}, share {ranks.rank} of {ranks.world}, {generated} images, {arguments.took}")
+        print(
+            f"generate: {variant.label}, share {ranks.rank} of {ranks.world}, {counted(generated, 'image')}, {arguments.took}"
+        )
         return
     flagged, cut = sum(entry["flagged"] for entry in entries), sum("cuts" in entry for entry in entries)
-    longer = f"{cut} prompts longer than a text encoder takes, " if cut else ""
+    longer = f"{counted(cut, 'prompt')} longer than a text encoder takes, " if cut else ""
     there = "" if ranks.world > 1 or generated == len(orders) else f"{len(orders) - generated} of them were there, "
-    print(
-        f"generate: {variant.label}, {len(entries)} images on {device}, {flagged} flagged by the safety checker, "
-        f"{longer}{there}{arguments.took}"
-    )
+    checked = f"{flagged} flagged by the safety checker, " if kind.of_role("safety_checker") else ""
+    made = counted(len(entries), "image")
+    print(f"generate: {variant.label}, {made} on {device}, {checked}{longer}{there}{arguments.took}")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ Their shape is the one that the pipeline itself prepares for an image with the a
 
 from pathlib import Path
 
-from stages.lib.project.command_line import command_line
+from stages.lib.project.command_line import command_line, counted
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import write_bytes
 from stages.lib.project.params import Params, load_params
@@ -41,7 +41,7 @@ def main() -> None:
     shape = latent_shape(arguments.base, params)
     write_bytes(arguments.output, save({row.id: initial_latents(shape, row.seed)[0] for row in prompts}))
     size = " x ".join(str(length) for length in shape)
-    print(f"noise: {len(prompts)} images, latents {size}, {arguments.took}")
+    print(f"noise: {counted(len(prompts), 'image')}, latents {size}, {arguments.took}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from stages.lib.project.command_line import counted
 from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import write_bytes
 from stages.lib.project.params import Params, load_params
@@ -75,7 +76,9 @@ def main() -> None:
             files |= dict(zip(paths, contents, strict=True))
     write_all(files)
     sizes = [f"{path} {len(content) / 1024**2:.1f} MiB" for path, content in files.items()]
-    print(f"report: {len(params.variants)} variants, {', '.join(sizes)}, {time.perf_counter() - begin_s:.1f} s")
+    print(
+        f"report: {counted(len(params.variants), 'variant')}, {', '.join(sizes)}, {time.perf_counter() - begin_s:.1f} s"
+    )
 
 
 def read_subject(params: Params, reports: Path, images: Path, base: Path, quick: bool = False) -> Subject:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from stages.lib.project.command_line import command_line
+from stages.lib.project.command_line import command_line, counted
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import write_json
 from stages.lib.project.params import load_params
@@ -140,10 +140,11 @@ def main() -> None:
     worst = max(image["components"], key=lambda row: row["shapley"])
     share = f"{100 * worst['share']:.0f} % of it from '{worst['component']}'" if image["leader"] else "no damage"
     if image["leader"] and not image["tells"]:
-        share += f", which {len(prompts)} images cannot tell of others"
+        share += f", which {counted(len(prompts), 'image')} cannot tell of others"
     print(
-        f"sensitivity_components: {2 ** len(players)} combinations of {len(formats)} formats, {len(prompts)} "
-        f"images; damage by {formats[-1]['label']}: {share}, {time.perf_counter() - begin_s:.1f} s"
+        f"sensitivity_components: {2 ** len(players)} combinations of {counted(len(formats), 'format')}, "
+        f"{counted(len(prompts), 'image')}; damage by {formats[-1]['label']}: {share}, "
+        f"{time.perf_counter() - begin_s:.1f} s"
     )
 
 

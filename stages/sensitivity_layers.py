@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from stages.lib.project.command_line import command_line
+from stages.lib.project.command_line import command_line, counted
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import write_json
 from stages.lib.project.params import load_params
@@ -150,8 +150,8 @@ def main() -> None:
     write_json(arguments.output, report)
     worst = report["layers"][0]
     print(
-        f"sensitivity_layers: {len(noise)} layers on {report['examples']} inputs, '{worst['layer']}' suffers most from "
-        f"4 bits ({-10 * math.log10(worst['noise_4_bits']):.1f} dB), {arguments.took}"
+        f"sensitivity_layers: {len(noise)} layers on {counted(report['examples'], 'input')}, '{worst['layer']}' "
+        f"suffers most from 4 bits ({-10 * math.log10(worst['noise_4_bits']):.1f} dB), {arguments.took}"
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from stages.lib.project.command_line import command_line
+from stages.lib.project.command_line import command_line, counted
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import write_json
 from stages.lib.project.measurement import Measurement
@@ -129,8 +129,8 @@ def main() -> None:
     }
     write_json(arguments.output, report)
     print(
-        f"sensitivity_steps: {len(windows)} windows of {len(timesteps)} calls of the denoiser, {len(prompts)} images, "
-        f"{len(rows)} formats, {time.perf_counter() - begin_s:.1f} s"
+        f"sensitivity_steps: {counted(len(windows), 'window')} of {counted(len(timesteps), 'call')} of the denoiser, "
+        f"{counted(len(prompts), 'image')}, {counted(len(rows), 'format')}, {time.perf_counter() - begin_s:.1f} s"
     )
 
 

@@ -6,7 +6,7 @@ for `dvc plots show` the same rows in one file. Variants that cannot run here ar
 computed of them. A figure that belongs to another machine, baseline or format stops the stage: nothing stale is joined.
 """
 
-from stages.lib.project.command_line import command_line
+from stages.lib.project.command_line import command_line, counted
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import whole_folder, write_json
 from stages.lib.project.params import load_params
@@ -70,8 +70,8 @@ def main() -> None:
             write_json(folder / f"{row['variant']}.json", shown)
     write_json(arguments.rows, [{key: row[key] for key in METRICS_KEYS} for row in rows])
     print(
-        f"summarize: {len(rows)} variants, {len(unavailable)} left out, {len(pairs)} pairs of "
-        f"{rows[0]['images'] or 0} images, {arguments.took}"
+        f"summarize: {counted(len(rows), 'variant')}, {len(unavailable)} left out, {counted(len(pairs), 'pair')} of "
+        f"{counted(rows[0]['images'] or 0, 'image')}, {arguments.took}"
     )
 
 

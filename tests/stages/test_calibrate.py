@@ -110,7 +110,7 @@ def test_an_architecture_gives_calls_of_the_right_shapes(monkeypatch, tiny_model
         monkeypatch.setattr(sys, "argv", ["calibrate", "--base", str(tiny_model), "--output", str(output)])
         calibrate.main()
     assert sha256(outputs[0]) == sha256(outputs[1])
-    assert "calibrate: calls in 1 images (2 text_encoder, 2 unet, " in capsys.readouterr().out
+    assert "calibrate: calls in 1 image (2 text_encoder, 2 unet, " in capsys.readouterr().out
     shapes = {name: items[0] for name, items in shapes_of(read_calls(outputs[0])).items()}
     assert shapes == {
         "unet": UNET,

@@ -37,3 +37,8 @@ def command_line(about: str, *options: str, **others: str) -> Arguments:
     for name, meaning in ({name: OPTIONS[name] for name in options} | others).items():
         parser.add_argument(f"--{name}", type=str if name == "variant" else Path, required=True, help=meaning)
     return parser.parse_args(namespace=Arguments())
+
+
+def counted(number: int, noun: str) -> str:
+    """'1 image', '2 images'."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
