@@ -14,7 +14,7 @@ from pathlib import Path
 from stages.lib.formats import BACKENDS
 from stages.lib.formats.shared.availability import CannotMake, obstacle_of, passed_on
 from stages.lib.formats.shared.loaded_size import LoadingProcess, loaded_bytes
-from stages.lib.formats.shared.sparing import spared_layers
+from stages.lib.formats.shared.sparing import spared_layers, with_recommended
 from stages.lib.models.components import stored_float_dtype
 from stages.lib.models.families import END_LAYERS
 from stages.lib.models.inventory import (
@@ -46,6 +46,7 @@ def main() -> None:
         "base",
         "calibration",
         "environment",
+        spare="the layers to spare that the stage sensitivity_layers recommends",
         output="the folder to write",
         size="the size report (JSON) to write",
     )
@@ -56,6 +57,7 @@ def main() -> None:
         return
     try:
         with LoadingProcess(variant.name) as process:  # first of all: what it imports takes seconds, here as there
+            variant = with_recommended(variant, arguments.spare)
             parameters = base_parameters(arguments.base)
             report = make(arguments.base, variant, arguments.output, parameters, arguments.calibration, process)
     except CannotMake as error:

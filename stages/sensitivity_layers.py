@@ -2,7 +2,7 @@
 
 Every layer, every block and every kind of layer is rounded alone, on real inputs of the calibration file, and the noise
 in the denoiser's output is measured; then mixtures of 4, 8 and 16 bits under several budgets of bits a weight. The same
-measurement chooses the layers of a variant with `mean_bits`.
+measurement chooses the layers of a variant with `mean_bits`, and tells those to spare (stages.lib.sensitivity.sparing).
 """
 
 import math
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from stages.lib.models.kinds import kind_of as kind_of_model
 from stages.lib.project.command_line import command_line, counted
 from stages.lib.project.errors import run_stage
 from stages.lib.project.files import write_json
@@ -112,10 +113,15 @@ def layer_rows(noise: Mapping[str, "LayerNoise"], block_of: Callable, kind_of: C
 
 def main() -> None:
     """Round, predict, compare, write, print one line."""
-    arguments = command_line(__doc__, "base", "calibration", "output")
+    arguments = command_line(__doc__, "base", "calibration", "output", spare="the layers to spare (YAML) to write")
     params = load_params()
+
+    from stages.lib.sensitivity.spare_file import write_spare_file
+
+    component = kind_of_model(arguments.base).of_role("denoiser")[0]
     if reason := params.not_generated:
         write_json(arguments.output, {"measured": False, "reason": reason})
+        write_spare_file(arguments.spare, component, None)
         print(f"sensitivity_layers: not measured ({reason})")
         return
 
@@ -128,10 +134,9 @@ def main() -> None:
     from stages.lib.generation.sampling import use_deterministic_algorithms
     from stages.lib.models.calibration import read_calls
     from stages.lib.models.components import load_component
-    from stages.lib.models.kinds import kind_of as kind_of_model
+    from stages.lib.sensitivity.sparing import study
 
     use_deterministic_algorithms()
-    component = kind_of_model(arguments.base).of_role("denoiser")[0]
     calls = read_calls(arguments.calibration).get(component, [])
     device = "cuda" if torch.cuda.is_available() else "cpu"
     batch = examples(calls).to(device)
@@ -147,7 +152,9 @@ def main() -> None:
         "kinds": group_rows(denoiser, batch, grouped(noise, kind_of), ranges),
         "budgets": budget_rows(denoiser, batch, noise),
     }
+    report["sparing"] = study(denoiser, batch, report["layers"], ranges)
     write_json(arguments.output, report)
+    write_spare_file(arguments.spare, component, report["sparing"])
     worst = report["layers"][0]
     print(
         f"sensitivity_layers: {len(noise)} layers on {counted(report['examples'], 'input')}, '{worst['layer']}' "

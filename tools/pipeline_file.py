@@ -11,10 +11,12 @@ from ruamel.yaml import YAML
 
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import PARAMS_FILE, Params, load_params
+from stages.lib.project.variant import AUTO
 
 PIPELINE = Path("dvc.yaml")
 RUNS = Path("data/runs")  # models, noise and images, in a folder of each model's key
 MACHINES = Path("reports/machines")
+RECOMMENDED = "spare.yaml"
 OWN = {PARAMS_FILE, Path("data"), RUNS, MACHINES.parent}  # what two projects do not share
 
 
@@ -90,6 +92,8 @@ def _stage(name: str, entry: Mapping[str, Any], values: Mapping[str, Any]) -> St
             yield from map(filled, item if isinstance(item, dict) else [item])
 
     files = [filled(path) for item in entry.get("params", ()) if isinstance(item, dict) for path in item]
+    if "item" in values and values["item"].get("spare") != AUTO:
+        files = [path for path in files if Path(path).name != RECOMMENDED]  # nothing in it concerns such a variant
     makes = [path for section in ("outs", "metrics", "plots") for path in paths(section)]
     return Stage(name, shlex.split(filled(entry["cmd"])), (*paths("deps"), *files), tuple(makes))
 

@@ -81,6 +81,9 @@ def shortened(pipeline: dict[str, Any], left_out: set[str]) -> dict[str, Any]:
     for entry in stages.values():
         stage = entry.get("do", entry)
         stage["deps"] = [dep for dep in stage.get("deps", ()) if not any(path.startswith(dep) for path in gone)]
+        stage["params"] = [
+            item for item in stage.get("params", ()) if isinstance(item, str) or item.keys().isdisjoint(gone)
+        ]
     report, words, dropped, values = stages["report"], [], [], 0
     for word in report["cmd"].split():
         values = 0 if word.startswith("-") else values + 1

@@ -42,6 +42,10 @@ OBSTACLES = {
         "cannot be made of this model: its tuning changes unet.conv_in.bias, which this model has not, or not so: use "
         "it with the model that it was learned for",
     ),
+    "nothing_recommended": (
+        {},
+        "which layers to spare is not measured: this model's images mean nothing: name layers in `spare`",
+    ),
     "needs_instruction_set": (
         {"key": "compute", "value": "bfloat16", "sets": ["avx512_bf16", "amx_bf16"]},
         "compute bfloat16 needs a processor with AVX512_BF16 or AMX_BF16: use float32 in `compute`",

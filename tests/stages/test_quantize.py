@@ -59,6 +59,8 @@ def _run(monkeypatch, base: Path, out: Path, variant: str) -> dict:
             str(out / "calibration.safetensors"),
             "--environment",
             str(environment),
+            "--spare",
+            str(out / "spare.yaml"),
             "--output",
             str(out / variant),
             "--size",

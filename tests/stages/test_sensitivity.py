@@ -4,19 +4,30 @@ import json
 import shutil
 from pathlib import Path
 
+import bitsandbytes
 import numpy as np
 import pytest
 import torch
+from diffusers import BitsAndBytesConfig, TorchAoConfig, UNet2DConditionModel
+from diffusers.quantizers.bitsandbytes.utils import replace_with_bnb_linear
+from ruamel.yaml import YAML
+from torchao.quantization import Int8WeightOnlyConfig
 
 from stages import sensitivity_components, sensitivity_layers, sensitivity_steps
+from stages.lib.formats import BACKENDS
+from stages.lib.formats.shared.choice import on_model
+from stages.lib.formats.shared.sparing import spared_layers, with_recommended
 from stages.lib.generation.noise import read_noise
 from stages.lib.generation.sampling import generate_image
 from stages.lib.models.assembly import load_pipeline
 from stages.lib.models.calibration import read_calls, write_calls
-from stages.lib.models.components import load_component
+from stages.lib.models.components import empty_component, load_component
+from stages.lib.models.inventory import memory_bytes
 from stages.lib.project.errors import UserError
-from stages.lib.project.params import load_params
+from stages.lib.project.params import load_params, variant_of
 from stages.lib.project.prompts import Prompt
+from stages.lib.sensitivity import sparing
+from stages.lib.sensitivity.spare_file import paste
 from stages.lib.sensitivity.swapping import Studio, generate, generate_answered, in_window, sensitivity_prompts
 from tests.reference import COMPONENTS, calibration_of
 from tests.tiny_project import write_models, write_settings
@@ -50,7 +61,8 @@ def run(project: Path, name: str, patch: pytest.MonkeyPatch) -> dict:
         "--output",
         output,
     ]
-    words += [] if name == "layers" else ["--noise", "data/runs/tiny/noise.safetensors"]
+    noise, spare = ["--noise", "data/runs/tiny/noise.safetensors"], ["--spare", "reports/tiny/spare.yaml"]
+    words += spare if name == "layers" else noise
     patch.setattr("sys.argv", [name, *words])
     STAGES[name].main()
     return json.loads((project / output).read_text(encoding="utf-8"))
@@ -117,6 +129,91 @@ def test_layers_are_ranked_and_budgets_are_kept(reports):
     assert all(row["mean_bits"] <= row["allowed_bits"] for row in report["budgets"])
     uniform = [row["noise"] for row in report["budgets"] if row["kind"] == "uniform"]
     assert uniform == sorted(uniform, reverse=True)
+
+
+def test_sparing_first_what_matters_most_buys_most(project, reports):
+    """The curve is of more and more layers, and ends nearer than it begins; nothing recommended is over its share."""
+    layers = {row["layer"]: row for row in reports["layers"]["layers"]}
+    for item in reports["layers"]["sparing"]:
+        assert sorted(row["layer"] for row in item["layers"]) == sorted(layers)
+        worth = [row["noise"] / row["added_bytes"] for row in item["layers"]]
+        assert worth == pytest.approx(sorted(worth, reverse=True), rel=1e-4)
+        first, *_, last = item["curve"]
+        assert first["spared"] == 0 and last["bytes"] > first["bytes"] and last["noise"] < 0.5 * first["noise"]
+        chosen = item["layers"][: item["recommended"]]
+        assert 0 < sum(row["added_bytes"] for row in chosen) <= 0.05 * first["bytes"]
+
+
+def test_damage_of_fp8_and_activations_goes_by_gain_and_own_noise():
+    """A layer whose own output is twice as noisy damages twice as much; one that is never run does nothing."""
+    measured = [
+        {"layer": "a", "noise_8_bits": 3.0, "noise_4_bits": 9.0},
+        {"layer": "b", "noise_8_bits": 0, "noise_4_bits": 0},
+    ]
+    local = {kind.name: {"a": own} for kind, own in zip(sparing.KINDS, (0.5, 1.0, 2.0, 7.0), strict=True)}
+    found = sparing.damages(measured, local)
+    assert {kind: row["a"] for kind, row in found.items()} == {
+        "int8": 3,
+        "int4": 9,
+        "int8_activations": 6,
+        "float8": 12,
+    }
+    assert {row["b"] for row in found.values()} == {0}
+
+
+def test_what_is_recommended_is_spared_and_no_variant_reads_of_others(project, reports, tmp_path):
+    """`spare: auto` of a format takes the list of its kind; floating point has none."""
+    path = project / "reports/tiny/spare.yaml"
+    content = YAML(typ="safe", pure=True).load(path)
+    keys = {"name": "v", "label": "V", "spare": "auto", "components": ["denoiser"]}
+    base = project / "data/runs/tiny/models/base"
+    for kind, chosen in {
+        "int4": {"backend": "bitsandbytes", "weights": "nf4"},
+        "int8": {"backend": "gguf", "weights": "q8_0"},
+        "int8_activations": {"backend": "openvino", "weights": "int8", "activations": "int8", "compute": "float32"},
+        "float8": {"backend": "layerwise", "weights": "float8"},
+    }.items():
+        variant = on_model(with_recommended(variant_of(**keys, **chosen), path), base)
+        spared = spared_layers(variant, base)["unet"]
+        assert sorted(spared) == sorted(content["kinds"][kind]["recommended"]) != []
+    assert content["weights"]["float16"] == {}
+    plain = variant_of(**{**keys, "spare": []}, backend="gguf", weights="q8_0")
+    assert with_recommended(plain, tmp_path / "none.yaml") is plain
+    with pytest.raises(UserError, match="none.yaml is missing: run `dvc repro sensitivity_layers`"):
+        with_recommended(variant_of(**keys, **chosen), tmp_path / "none.yaml")
+
+
+CHOSEN = ["conv_in", "time_embedding.linear_2", "up_blocks.0.attentions.1.transformer_blocks.0.attn1.to_q"]
+
+
+def test_pasted_into_diffusers_it_is_the_same_size_as_our_variant(tiny_model, tmp_path):
+    """Layers in diffusers' own words, on its own loading, against a variant that spares them."""
+    config = TorchAoConfig(Int8WeightOnlyConfig(), **eval(f"dict({paste(CHOSEN)['diffusers']})"))
+    theirs = UNet2DConditionModel.from_pretrained(
+        tiny_model / "unet", quantization_config=config, torch_dtype=torch.float32
+    )
+    keys = {"name": "v", "label": "V", "backend": "torchao", "weights": "int8", "compute": "float32"}
+    backend, sizes = BACKENDS["torchao"].load_module(), []
+    for spare in (CHOSEN, []):
+        variant, folder = variant_of(**keys, spare=spare, components=["denoiser"]), tmp_path / str(len(spare))
+        folder.mkdir()
+        backend.quantize(tiny_model, variant, folder)
+        sizes.append(memory_bytes(backend.load(folder, variant, "cpu").unet))
+    assert memory_bytes(theirs) == sizes[0] > sizes[1]
+
+
+def test_pasted_into_other_libraries_they_convert_the_same_layers(tiny_model, tmp_path):
+    """bitsandbytes as diffusers replaces layers, torchao by its own filter."""
+    keys = {"name": "v", "label": "V", "backend": "bitsandbytes", "weights": "nf4", "components": ["denoiser"]}
+    BACKENDS["bitsandbytes"].load_module().quantize(tiny_model, variant_of(**keys, spare=CHOSEN), tmp_path)
+    ours = set(json.loads((tmp_path / "unet/quantization.json").read_text(encoding="utf-8"))["linear"])
+    config = BitsAndBytesConfig(**eval(f"dict({paste(CHOSEN)['bitsandbytes']})"), load_in_4bit=True)
+    theirs = empty_component(tiny_model, "unet")
+    replace_with_bnb_linear(theirs, config.llm_int8_skip_modules, quantization_config=config)
+    assert {name for name, layer in theirs.named_modules() if isinstance(layer, bitsandbytes.nn.Linear4bit)} == ours
+    chosen = eval(f"dict({paste(CHOSEN)['torchao']})")["filter_fn"]
+    network = empty_component(tiny_model, "unet")
+    assert {name for name, layer in network.named_modules() if chosen(layer, name)} == ours
 
 
 def test_a_second_run_writes_the_same_bytes(project, reports, monkeypatch):

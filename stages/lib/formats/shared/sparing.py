@@ -4,9 +4,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ruamel.yaml import YAML
+
+from stages.lib.formats.shared.availability import CannotMake
 from stages.lib.models.components import empty_component
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import PARAMS_FILE, Variant
+from stages.lib.project.variant import AUTO
 
 if TYPE_CHECKING:
     from torch import nn
@@ -15,6 +19,22 @@ if TYPE_CHECKING:
 def layers_with_weights(network: "nn.Module") -> list[str]:
     """The names of the layers that multiply with a weight or look one up, in the network's order."""
     return [name for name, module in network.named_modules() if getattr(getattr(module, "weight", None), "ndim", 0) > 1]
+
+
+def with_recommended(variant: Variant, path: Path) -> Variant:
+    """The variant with the layers that the file `path` of the stage sensitivity_layers recommends, if it asks for them.
+
+    Where nothing was measured it is CannotMake; a file that is missing is a UserError.
+    """
+    if variant.spare != (AUTO,):
+        return variant
+    if not path.is_file():
+        raise UserError(f"{path} is missing: run `dvc repro sensitivity_layers` to make it")
+    found = YAML(typ="safe", pure=True).load(path)
+    if not found["measured"]:
+        raise CannotMake({"reason": "nothing_recommended"})
+    rounds = "weights_only" if variant.activations == "none" else "activations_too"
+    return variant.model_copy(update={"spare": tuple(found["weights"][variant.weights][rounds])})
 
 
 def spared_layers(variant: Variant, base: Path) -> dict[str, list[str]]:

@@ -33,6 +33,10 @@ WORDS = {
         N_("cannot be made of this model: its tuning changes %(parameter)s, which this model has not, or not so"),
         N_("use it with the model that it was learned for"),
     ),
+    "nothing_recommended": (
+        N_("which layers to spare is not measured: this model's images mean nothing"),
+        N_("name layers in `spare`"),
+    ),
     "failed": (N_("it was not measured"), "%(message)s"),  # on another machine
 }
 
