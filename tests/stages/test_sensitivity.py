@@ -2,14 +2,14 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
-import bitsandbytes
 import numpy as np
 import pytest
 import torch
-from diffusers import BitsAndBytesConfig, TorchAoConfig, UNet2DConditionModel
-from diffusers.quantizers.bitsandbytes.utils import replace_with_bnb_linear
+from diffusers import TorchAoConfig, UNet2DConditionModel
 from ruamel.yaml import YAML
 from torchao.quantization import Int8WeightOnlyConfig
 
@@ -202,18 +202,33 @@ def test_pasted_into_diffusers_it_is_the_same_size_as_our_variant(tiny_model, tm
     assert memory_bytes(theirs) == sizes[0] > sizes[1]
 
 
+PASTED = """\
+import json, sys, bitsandbytes, torch
+from accelerate import init_empty_weights
+from diffusers import BitsAndBytesConfig, UNet2DConditionModel
+from diffusers.quantizers.bitsandbytes.utils import replace_with_bnb_linear
+
+config = BitsAndBytesConfig(PASTE, load_in_4bit=True)
+with init_empty_weights():
+    network = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(sys.argv[1]))
+replace_with_bnb_linear(network, config.llm_int8_skip_modules, quantization_config=config)
+names = [name for name, layer in network.named_modules() if isinstance(layer, bitsandbytes.nn.Linear4bit)]
+print(json.dumps(names))
+"""
+
+
 def test_pasted_into_other_libraries_they_convert_the_same_layers(tiny_model, tmp_path):
-    """bitsandbytes as diffusers replaces layers, torchao by its own filter."""
+    """bitsandbytes as diffusers replaces layers, in a program without this project; torchao by its own filter."""
     keys = {"name": "v", "label": "V", "backend": "bitsandbytes", "weights": "nf4", "components": ["denoiser"]}
     BACKENDS["bitsandbytes"].load_module().quantize(tiny_model, variant_of(**keys, spare=CHOSEN), tmp_path)
-    ours = set(json.loads((tmp_path / "unet/quantization.json").read_text(encoding="utf-8"))["linear"])
-    config = BitsAndBytesConfig(**eval(f"dict({paste(CHOSEN)['bitsandbytes']})"), load_in_4bit=True)
-    theirs = empty_component(tiny_model, "unet")
-    replace_with_bnb_linear(theirs, config.llm_int8_skip_modules, quantization_config=config)
-    assert {name for name, layer in theirs.named_modules() if isinstance(layer, bitsandbytes.nn.Linear4bit)} == ours
+    ours = json.loads((tmp_path / "unet/quantization.json").read_text(encoding="utf-8"))["linear"]
+    script = PASTED.replace("PASTE", paste(CHOSEN)["bitsandbytes"])
+    words = [sys.executable, "-c", script, str(tiny_model / "unet")]
+    said = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert json.loads(said.splitlines()[-1]) == ours
     chosen = eval(f"dict({paste(CHOSEN)['torchao']})")["filter_fn"]
     network = empty_component(tiny_model, "unet")
-    assert {name for name, layer in network.named_modules() if chosen(layer, name)} == ours
+    assert [name for name, layer in network.named_modules() if chosen(layer, name)] == ours
 
 
 def test_a_second_run_writes_the_same_bytes(project, reports, monkeypatch):
