@@ -114,9 +114,8 @@ def main() -> None:
     if all(map(parts.lists, orders)):
         entries = parts.join(orders, {**listing, "threads": pool.threads, "arguments": call})
     if entries is None:  # in a Slurm array the last one joins
-        print(
-            f"generate: {variant.label}, share {ranks.rank} of {ranks.world}, {counted(generated, 'image')}, {arguments.took}"
-        )
+        part = f"share {ranks.rank} of {ranks.world}, {counted(generated, 'image')}"
+        print(f"generate: {variant.label}, {part}, {arguments.took}")
         return
     flagged, cut = sum(entry["flagged"] for entry in entries), sum("cuts" in entry for entry in entries)
     longer = f"{counted(cut, 'prompt')} longer than a text encoder takes, " if cut else ""
