@@ -20,13 +20,13 @@ formats:
   slow: {variant: {label: Slow, backend: bitsandbytes, weights: nf4}, settings: {attention: cudnn}}
   broken: {variant: {label: Broken, backend: layerwise, weights: float8}}
   dead: {variant: {label: Dead, backend: torch, weights: bfloat16}}
-cases:
-  - {model: small, batch: 2, control: half, formats: [slow, broken, dead], at_once: 2, least_s: 0}
+groups:
+  - - {model: small, batches: [1, 2], control: half, formats: [slow, broken, dead]}
 """
 MS = {"float16": 10.0, "nf4": 20.0}
 
 
-def answering(pipe, lock, job) -> None:
+def answering(pipe, turn, job) -> None:
     """In the place of a process with a GPU: answers as it does."""
     weights = job["variant"]["weights"]
     if weights == "bfloat16":
@@ -34,10 +34,18 @@ def answering(pipe, lock, job) -> None:
     if weights == "float8":
         pipe.send({"failure": "RuntimeError: no room"})
         return
-    pipe.send({"ready": {"size_mib": 1.0} | ({"compile_s": 3.0} if "compile" in job["variant"] else {})})
-    while (asked := pipe.recv()) is not None:
-        factor = 1 if asked == "profile" or asked[1] else 3
-        pipe.send({"": 4.0, "gemm": 3.0} if asked == "profile" else [factor * MS[weights]] * asked[2])
+    ready = {"ready": {"size_mib": 1.0} | ({"compile_s": 3.0} if "compile" in job["variant"] else {})}
+    pipe.send(ready)
+    batch = job["batch"]
+    while True:
+        what, *asked = pipe.recv()
+        if what == "batch":
+            (batch,) = asked
+            pipe.send(ready)
+        elif what == "profile":
+            pipe.send({"": 4.0, "gemm": 3.0})
+        else:
+            pipe.send([(1 if asked[0] else 3) * batch * MS[weights]] * asked[1])
 
 
 @pytest.fixture
@@ -47,12 +55,12 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setattr(measure_denoisers, "describe", lambda: MACHINE)
     (tmp_path / "plan.yaml").write_text(PLAN, encoding="utf-8")
 
-    def run(*more: str) -> dict[str, dict]:
+    def run(*more: str) -> dict[tuple[str, int], dict]:
         told = ["tool", "--plan", str(tmp_path / "plan.yaml"), "--output", str(tmp_path / "machines"), *more]
         monkeypatch.setattr("sys.argv", told)
         main()
         path = tmp_path / "machines/abc/denoisers.json"
-        return {row["format"]: row for row in read_json(path)["rows"]} if path.is_file() else {}
+        return {(row["format"], row["batch"]): row for row in read_json(path)["rows"]} if path.is_file() else {}
 
     return run
 
@@ -60,27 +68,23 @@ def run(tmp_path, monkeypatch):
 def test_formats_are_timed_beside_the_control_and_failures_are_rows(run, capsys):
     """Protects the ratio, the reason of a slow row, and the others from one that fails or dies."""
     rows = run("--commit", "1234")
-    assert rows["half"]["latency_ms"] == 10 and rows["half"]["speedup"] == 1 and rows["half"]["eager_ms"] == 30
-    slow = rows["slow"]
-    assert (slow["eager_ms"], slow["latency_ms"], slow["control_ms"], slow["speedup"]) == (
-        60,
-        60,
-        10,
-        pytest.approx(1 / 6, 1e-4),
-    )
-    assert slow["kernels_ms"] == {"": 4, "gemm": 3} and "kernels_ms" not in rows["half"]
-    assert (slow["batch"], slow["commit"], slow["settings"]) == (2, "1234", {"attention": "cudnn"})
-    assert rows["broken"]["failure"] == "RuntimeError: no room"
-    assert rows["dead"]["failure"] == "its process ended"
+    half, slow = rows["half", 2], rows["slow", 2]
+    assert (half["latency_ms"], half["speedup"], half["eager_ms"]) == (20, 1, 60)
+    assert (slow["eager_ms"], slow["latency_ms"], slow["control_ms"], slow["speedup"]) == (40, 40, 20, 0.5)
+    assert slow["kernels_ms"] == {"": 4, "gemm": 3} and "kernels_ms" not in half
+    assert (slow["commit"], slow["settings"]) == ("1234", {"attention": "cudnn"})
+    assert rows["slow", 1]["latency_ms"] == 20
+    assert rows["broken", 1]["failure"] == rows["broken", 2]["failure"] == "RuntimeError: no room"
+    assert rows["dead", 1]["failure"] == "its process ended"
     capsys.readouterr()
-    assert run("--commit", "5678")["slow"]["commit"] == "1234"
-    assert "4 rows" in capsys.readouterr().out
+    assert run("--commit", "5678")["slow", 1]["commit"] == "1234"
+    assert "8 rows" in capsys.readouterr().out
 
 
 def test_what_time_is_wanting_for_is_left(run, capsys):
     """Protects a lease from a case that would end too late."""
     assert run("--time-limit", "0") == {}
-    assert "for want of time: small slow, small broken, small dead" in capsys.readouterr().out
+    assert "for want of time: Small half, batch 1, Small slow, batch 1" in capsys.readouterr().out
 
 
 def test_without_a_gpu_it_says_so(run, monkeypatch):
@@ -99,7 +103,7 @@ def test_the_plan_is_sound():
     plan = read_yaml(PROJECT / "data/machines/denoisers.yaml")
     for entry in plan["formats"].values():
         variant_of(name="row", device="cuda", **entry["variant"])
-    for case in plan["cases"]:
+    for case in (case for group in plan["groups"] for case in group):
         assert {case["control"], *case["formats"]} <= plan["formats"].keys() and case["model"] in plan["models"]
     for model in plan["models"].values():
         kind = kind_of(Path(PROJECT, model["path"]))

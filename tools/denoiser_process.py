@@ -1,7 +1,7 @@
 """One denoiser in one format in a process of its own, which answers a parent: made, compiled, timed, profiled.
 
 Settings of PyTorch hold for a whole process, so every format has one. Weights are random: only size, memory and time
-are measured. What is not to be disturbed happens while the parent's lock is held, or when the parent asks.
+are measured. It is timed when the parent asks, while other processes wait to be asked.
 """
 
 import time
@@ -30,13 +30,15 @@ ATTENTION = {
     "flash": SDPBackend.FLASH_ATTENTION,
     "efficient": SDPBackend.EFFICIENT_ATTENTION,
 }
-KERNELS = 12  # how many of a profile are kept
+KERNELS, NAME = 12, 90  # how many of a profile are kept, and how much of a name
+MIB = 2**20
 
 
-def serve(pipe: Connection, lock: Any, job: dict[str, Any]) -> None:
-    """Say {"ready": figures} or {"failure": a line}, then answer ("time", compiled, calls) and "profile"; None ends it.
+def serve(pipe: Connection, turn: Any, job: dict[str, Any]) -> None:
+    """Say {"ready": figures} or {"failure": a line}, then answer what is asked until the process is killed.
 
-    `job`: `path` of an architecture, `inputs` and `fixed` (shapes), `batch`, `variant`, `settings`.
+    `job`: `path` of an architecture, `inputs` and `fixed` (shapes), `batch`, `variant`, `settings`. Asked is
+    ("time", compiled, calls), ("profile",), or ("batch", n), which is answered as at first.
     """
     variant = variant_of(name="row", device="cuda", **job["variant"])
     settings = job["settings"]
@@ -47,74 +49,80 @@ def serve(pipe: Connection, lock: Any, job: dict[str, Any]) -> None:
     order = [first, *(kind for kind in ATTENTION.values() if kind != first), SDPBackend.MATH]
     try:
         with torch.no_grad(), sdpa_kernel(order, set_priority=True):
-            row = Row(job, variant, lock)
-            pipe.send({"ready": row.figures})
-            while (asked := pipe.recv()) is not None:
-                pipe.send(row.profile() if asked == "profile" else row.time_ms(*asked[1:]))
+            with turn:  # 16-bit weights and those of the format are there at once
+                row = Row(job, variant)
+            pipe.send({"ready": row.begin(job["batch"])})
+            while True:
+                what, *asked = pipe.recv()
+                if what == "batch":
+                    pipe.send({"ready": row.begin(*asked)})
+                else:
+                    pipe.send(row.time_ms(*asked) if what == "time" else row.profile())
     except FAILURES as error:
         pipe.send({"failure": f"{type(error).__name__}: {first_line(error)}"[:300]})
 
 
 class Row:
-    """A denoiser on the GPU. `figures`: sizes in MiB, seconds of compiling, products, error beside 16 bits."""
+    """A denoiser on the GPU, of which `begin` says figures."""
 
-    def __init__(self, job: dict[str, Any], variant: Variant, lock: Any) -> None:
-        dtype = getattr(torch, arithmetic_dtype(compute_dtype(variant, "cuda")))
-        with lock:
-            self.network = random_denoiser(Path(job["path"]), dtype)
-            self.inputs = random_inputs(job["inputs"], job["fixed"], job["batch"], dtype)
-            if getattr(variant, "memory_format", job["settings"].get("memory_format")) == "channels_last":
-                self.network.to(memory_format=torch.channels_last)
-            if job["settings"].get("fuse_qkv"):
-                self.network.fuse_qkv_projections()
-            products = product_sizes(self.network, self.inputs)
-            exact = self.call().float()
-            converted = CONVERT[variant.backend](self.network, variant, self.inputs)
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
-            error = ((self.call().float() - exact).norm() / exact.norm()).item()
-            del exact
-            eager_peak = torch.cuda.max_memory_allocated()
-            torch.cuda.empty_cache()
-        self.figures = {
-            "parameters": products.pop("parameters"),
-            "products": products,
+    def __init__(self, job: dict[str, Any], variant: Variant) -> None:
+        self._job, self._variant = job, variant
+        self._dtype = getattr(torch, arithmetic_dtype(compute_dtype(variant, "cuda")))
+        self._compile = getattr(variant, "compile", job["settings"].get("compile", False))
+        self._compiled = False
+        self._network = random_denoiser(Path(job["path"]), self._dtype)
+        if getattr(variant, "memory_format", job["settings"].get("memory_format")) == "channels_last":
+            self._network.to(memory_format=torch.channels_last)
+        if job["settings"].get("fuse_qkv"):
+            self._network.fuse_qkv_projections()
+        self._inputs = self._drawn(1)
+        parameters = sum(parameter.numel() for parameter in self._network.parameters())
+        exact = self._call().float()
+        converted = CONVERT[variant.backend](self._network, variant, self._inputs)
+        error = ((self._call().float() - exact).norm() / exact.norm()).item()
+        self._figures = {
+            "parameters": parameters,
             "converted_layers": converted,
             "error": error,
-            "size_mib": memory_bytes(self.network) / 2**20,
-            "eager_peak_mib": eager_peak / 2**20,
+            "size_mib": memory_bytes(self._network) / MIB,
         }
-        mode = getattr(variant, "compile", job["settings"].get("compile", False))
-        if mode:
-            compile_network(self.network, mode)
-            first_s = self._seconds()
-            torch.cuda.reset_peak_memory_stats()
-            again_s = [self._seconds() for _ in range(3)]
-            self.figures |= {
-                "compile_s": first_s - min(again_s),
-                "peak_mib": torch.cuda.max_memory_allocated() / 2**20,
-            }
+        torch.cuda.empty_cache()
 
-    def call(self) -> torch.Tensor:
-        """The denoiser's answer."""
-        return self.network(**self.inputs, return_dict=False)[0]
+    def begin(self, batch: int) -> dict[str, Any]:
+        """Compile for that batch. Sizes and peaks in MiB, seconds of compiling, products, error beside 16 bits."""
+        self._inputs = self._drawn(batch)
+        figures = {**self._figures, "products": product_sizes(self._network, self._inputs, self._compiled)}
+        if self._compile and not self._compiled:
+            compile_network(self._network, self._compile)
+            self._compiled = True
+        first_s = self._seconds()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        again_s = min(self._seconds() for _ in range(3))
+        figures["peak_mib"] = torch.cuda.max_memory_allocated() / MIB
+        return {**figures, "compile_s": first_s - again_s} if self._compiled else figures
+
+    def _drawn(self, batch: int) -> dict[str, Any]:
+        return random_inputs(self._job["inputs"], self._job["fixed"], batch, self._dtype)
+
+    def _call(self) -> torch.Tensor:
+        return self._network(**self._inputs, return_dict=False)[0]
 
     def _seconds(self) -> float:
         begin_s = time.perf_counter()
-        self.call()
+        self._call()
         torch.cuda.synchronize()
         return time.perf_counter() - begin_s
 
     def time_ms(self, compiled: bool, calls: int) -> list[float]:
-        """Milliseconds of each of `calls` calls by the GPU's own clock, after two that are not counted."""
+        """Milliseconds of each of `calls` calls by the GPU's own clock, after one that is not counted."""
         with torch.compiler.set_stance("default" if compiled else "force_eager"):
-            for _ in range(2):
-                self.call()
+            self._call()
             events = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(calls)]
             torch.cuda.synchronize()
             for begin, end in events:
                 begin.record()
-                self.call()
+                self._call()
                 end.record()
             torch.cuda.synchronize()
         return [begin.elapsed_time(end) for begin, end in events]
@@ -123,10 +131,12 @@ class Row:
         """Milliseconds of a call by kernel: the KERNELS longest, and "" for all together."""
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
             for _ in range(2):
-                self.call()
+                self._call()
             torch.cuda.synchronize()
-        found = {item.key: item.self_device_time_total / 2000 for item in profile.key_averages()}
-        found = {name[:90]: time_ms for name, time_ms in found.items() if time_ms}
+        found: dict[str, float] = {}
+        for item in profile.key_averages():
+            name = item.key[:NAME]
+            found[name] = found.get(name, 0) + item.self_device_time_total / 2000
         longest = sorted(found, key=lambda name: -found[name])[:KERNELS]
         return {"": sum(found.values()), **{name: found[name] for name in longest}}
 
@@ -164,8 +174,8 @@ def random_inputs(shapes: dict[str, Any], fixed: dict[str, Any], batch: int, dty
     return made(shapes, batch) | made(fixed, 1)
 
 
-def product_sizes(network: nn.Module, inputs: dict[str, Any]) -> dict[str, float]:
-    """Parameters, and of the Linear layers of one call: how many products, their multiply-accumulates in 10^9.
+def product_sizes(network: nn.Module, inputs: dict[str, Any], compiled: bool) -> dict[str, float]:
+    """Of the Linear layers of one call: how many products, and their multiply-accumulates in 10^9.
 
     `typical_gmac` is the mean over products, each weighted with its own work: the size that the work comes in.
     """
@@ -175,12 +185,12 @@ def product_sizes(network: nn.Module, inputs: dict[str, Any]) -> dict[str, float
         counts.append(given[0].numel() * module.out_features)
 
     hooks = [part.register_forward_pre_hook(hook) for part in network.modules() if isinstance(part, nn.Linear)]
-    network(**inputs)
+    with torch.compiler.set_stance("force_eager" if compiled else "default"):
+        network(**inputs)
     for handle in hooks:
         handle.remove()
     total = sum(counts)
     return {
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "count": len(counts),
         "gmac": total / 1e9,
         "typical_gmac": sum(count**2 for count in counts) / total / 1e9,

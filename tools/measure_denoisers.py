@@ -22,7 +22,7 @@ from stages.lib.timing.machine import describe
 from tools.denoiser_process import serve
 from tools.measure_machine import OF_MACHINE, commit_here
 
-ROUNDS, ROUND_MS, FEWEST, MOST = 4, 300, 4, 30  # turns, what a turn takes about, and its calls
+ROUNDS, ROUND_MS, FEWEST, MOST = 3, 250, 4, 30  # turns, what a turn takes about, and its calls
 SHOWN = ("latency_ms", "eager_ms", "speedup", "compile_s", "failure")
 LATE = "out of time"
 PROFILED = 0.9  # below this ratio to the control a row says which kernels its time goes to
@@ -33,9 +33,9 @@ def main() -> None:
     begin_s = time.monotonic()
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--plan", type=Path, default=Path("data/machines/denoisers.yaml"))
-    parser.add_argument("--models", help="keys of the plan's `models`, by comma; default: all of them")
     parser.add_argument("--output", type=Path, default=Path("reports/machines"), help="folder of all machines")
     parser.add_argument("--time-limit", type=float, default=1e6, help="seconds after which nothing goes on")
+    parser.add_argument("--patience", type=float, default=1e6, help="seconds in which a format is made, or left out")
     parser.add_argument("--commit", default=commit_here(), help="of this code, where Git cannot tell")
     arguments = parser.parse_args()
     plan, environment = read_yaml(arguments.plan), describe()
@@ -43,12 +43,12 @@ def main() -> None:
         raise UserError("PyTorch finds no CUDA device here: denoisers at their true size are measured on a GPU")
     folder = arguments.output / environment["fingerprint"]
     record = Record(folder, environment, arguments.commit)
-    chosen = arguments.models.split(",") if arguments.models else list(plan["models"])
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["diffusers", "transformers", "tools.denoiser_process"])
     left = []
-    for case in (case for case in plan["cases"] if case["model"] in chosen):
-        formats = [name for name in case["formats"] if not record.has(_row(plan, case, name))]
-        if formats or not record.has(_row(plan, case, case["control"])):
-            left += measure(plan, {**case, "formats": formats}, record, begin_s + arguments.time_limit)
+    for group in plan["groups"]:
+        cases = [case for case in (Case(plan, item, record) for item in group) if case.missing]
+        left += measure(cases, record, context, begin_s + arguments.time_limit, arguments.patience)
     print(f"measure_denoisers: {folder}, {len(record.rows)} rows, {time.monotonic() - begin_s:.0f} s")
     if left:
         print(f"measure_denoisers: not measured for want of time: {', '.join(left)}; run it again to go on")
@@ -79,49 +79,56 @@ class Record:
         print(f"measure_denoisers: {row['model']}, batch {row['batch']}, {row['format']}: {shown}", flush=True)
 
 
-def _row(plan: dict[str, Any], case: dict[str, Any], name: str) -> dict[str, Any]:
-    """What a row is of."""
-    declared = plan["formats"][name]
-    return {
-        "model": case["model"],
-        "model_label": plan["models"][case["model"]]["label"],
-        "batch": case["batch"],
-        "format": name,
-        "control": case["control"],
-        "variant": declared["variant"],
-        "settings": declared.get("settings", {}),
-    }
+class Case:
+    """A model's formats beside their control, as the plan has them; `missing` are the rows that are not there yet."""
+
+    def __init__(self, plan: dict[str, Any], item: dict[str, Any], record: Record) -> None:
+        self.model = plan["models"][item["model"]]
+        self.batches, self.control, self._item, self._plan = item["batches"], item["control"], item, plan
+        names = dict.fromkeys([item["control"], *item["formats"]])
+        self.missing = [name for name in names if not all(record.has(self.row(name, batch)) for batch in self.batches)]
+
+    def row(self, name: str, batch: int) -> dict[str, Any]:
+        """What a row is of."""
+        declared = self._plan["formats"][name]
+        return {
+            "model": self._item["model"],
+            "model_label": self.model["label"],
+            "batch": batch,
+            "format": name,
+            "control": self.control,
+            "variant": declared["variant"],
+            "settings": declared.get("settings", {}),
+        }
 
 
 class Process:
     """A format being made, and then timed: `figures` are what is known of it, `failure` why that ended, or None."""
 
-    def __init__(self, plan: dict[str, Any], row: dict[str, Any], lock: Any, context: Any) -> None:
-        self.row, self.failure = row, None
+    def __init__(self, case: Case, name: str, turn: Any, context: Any) -> None:
+        self.name, self.failure = name, None
         self.figures: dict[str, Any] = {}
-        model = plan["models"][row["model"]]
         job = {
-            **{key: row[key] for key in ("batch", "variant", "settings")},
-            **{key: model.get(key, {}) for key in ("path", "inputs", "fixed")},
+            **{key: case.row(name, case.batches[0])[key] for key in ("batch", "variant", "settings")},
+            **{key: case.model.get(key, {}) for key in ("path", "inputs", "fixed")},
         }
         self.pipe, other = context.Pipe()
-        self._process = context.Process(target=serve, args=(other, lock, job), daemon=True)
+        self._process = context.Process(target=serve, args=(other, turn, job), daemon=True)
         self._process.start()
         other.close()
 
-    @property
-    def result(self) -> dict[str, Any]:
-        """Its row."""
-        return {**self.row, **({"failure": self.failure} if self.failure else self.figures)}
-
     def wait(self, end_s: float) -> None:
         """Until it is made and compiled, or has failed."""
-        self.figures |= (self._answer(end_s) or {}).get("ready", {})
+        self.figures = (self._answer(end_s) or {}).get("ready", {})
 
-    def ask(self, asked: Any, end_s: float) -> Any:
-        """Its answer; None where it has failed."""
+    def tell(self, *asked: Any) -> None:
+        """Ask without waiting for the answer."""
         if self.failure is None:
             self.pipe.send(asked)
+
+    def ask(self, end_s: float, *asked: Any) -> Any:
+        """Its answer; None where it has failed."""
+        self.tell(*asked)
         return self._answer(end_s)
 
     def _answer(self, end_s: float) -> Any:
@@ -142,61 +149,67 @@ class Process:
         self._process.join()
 
 
-def measure(plan: dict[str, Any], case: dict[str, Any], record: Record, end_s: float) -> list[str]:
-    """Measure a case's formats, `at_once` of them beside the control; those that time was wanting for."""
-    context = multiprocessing.get_context("spawn")
-    lock, left, step = context.Lock(), [], case["at_once"]
-    control, longest_s = None, float(case["least_s"])
-    for place in range(0, max(1, len(case["formats"])), step):
-        names, wave_s = case["formats"][place : place + step], time.monotonic()
-        if wave_s + longest_s > end_s:
-            left += [f"{case['model']} {name}" for name in names]
-            continue
-        control = control or Process(plan, _row(plan, case, case["control"]), lock, context)
-        others = [Process(plan, _row(plan, case, name), lock, context) for name in names]
-        fresh = [*([] if control.figures else [control]), *others]
-        for process in fresh:
-            process.wait(end_s)
-        for process in fresh:
-            time_rows(process, control, end_s)
-            if process.failure == LATE:
-                left.append(f"{case['model']} {process.row['format']}")
-            else:
-                record.add(process.result)
-        for process in others:
+def measure(cases: list[Case], record: Record, context: Any, end_s: float, patience_s: float) -> list[str]:
+    """Make all formats of `cases` at once, time them one after the other; those that time was wanting for."""
+    left, made = [], []
+    for case in cases:
+        turn = context.Semaphore(case.model.get("made_at_once", 1))
+        made.append((case, [Process(case, name, turn, context) for name in names_of(case)]))
+    until_s = min(end_s, time.monotonic() + patience_s)
+    for _, processes in made:
+        for process in processes:
+            process.wait(until_s)
+    for case, processes in made:
+        for batch in case.batches:
+            if batch != case.batches[0]:
+                for process in processes:
+                    process.tell("batch", batch)
+                for process in processes:
+                    process.wait(min(end_s, time.monotonic() + patience_s))
+            for process in processes:
+                time_turns(process, processes[0], end_s)
+                if process.failure == LATE:
+                    left.append(f"{case.model['label']} {process.name}, batch {batch}")
+                elif process.name in case.missing:
+                    found = {"failure": process.failure} if process.failure else process.figures
+                    record.add({**case.row(process.name, batch), **found})
+        for process in processes:
             process.end()
-        longest_s = max(longest_s, time.monotonic() - wave_s)
-    if control:
-        control.end()
     return left
 
 
-def time_rows(process: Process, control: Process, end_s: float) -> None:
-    """Time a format uncompiled and compiled in turns with the control: adds medians of turns, in ms, to its figures."""
-    compiled = "compile_s" in process.figures
-    turns: dict[str, list[float]] = {"eager": [], "compiled": [], "control": []}
+def names_of(case: Case) -> list[str]:
+    """The control, which is there for comparison even where its own row is, and what is missing."""
+    return list(dict.fromkeys([case.control, *case.missing]))
+
+
+def time_turns(process: Process, control: Process, end_s: float) -> None:
+    """Time a format in turns with the control, and uncompiled: adds milliseconds, medians of turns, to its figures."""
+    turns, beside = [], []
     for _ in range(ROUNDS):
-        for name, asked, given in (("control", control, True), ("compiled", process, True), ("eager", process, False)):
-            if (name == "compiled" and not compiled) or (name == "control" and process is control):
+        for one, into in ((control, beside), (process, turns)):
+            if one is control and process is control and into is beside:
                 continue
-            one = asked.ask(("time", given, 1), end_s)
-            answer = one and asked.ask(("time", given, int(min(MOST, max(FEWEST, ROUND_MS / one[0])))), end_s)
+            probe = one.ask(end_s, "time", True, 1)
+            answer = probe and one.ask(end_s, "time", True, int(min(MOST, max(FEWEST, ROUND_MS / probe[0]))))
             if not answer:
-                process.failure = asked.failure
+                process.failure = one.failure
                 return
-            turns[name].append(median(answer))
-    best = turns["compiled" if compiled else "eager"]
-    beside = turns["control"] or best
-    ratios = [one / other for one, other in zip(beside, best, strict=True)]
+            into.append(median(answer))
+    eager = process.ask(end_s, "time", False, FEWEST) if "compile_s" in process.figures else turns
+    if not eager:
+        return
+    beside = beside or turns
+    ratios = [one / other for one, other in zip(beside, turns, strict=True)]
     process.figures |= {
-        "eager_ms": median(turns["eager"]),
-        "latency_ms": median(best),
+        "eager_ms": median(eager),
+        "latency_ms": median(turns),
         "control_ms": median(beside),
         "speedup": median(ratios),
         "speedups": [min(ratios), max(ratios)],
     }
     if median(ratios) < PROFILED:
-        process.figures["kernels_ms"] = process.ask("profile", end_s)
+        process.figures["kernels_ms"] = process.ask(end_s, "profile")
 
 
 if __name__ == "__main__":
