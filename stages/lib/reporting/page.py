@@ -150,6 +150,7 @@ def advice_values(subject: Subject, translations: NullTranslations) -> dict[str,
     return {
         "here": here,
         "box": answer_box(params, results, main, charged, translations),
+        "opens": own.name if own else results.baseline.name,  # what the viewer shows first
         "tradeoff": tradeoff(results, _),
         "advice": found,
         "costs": costs(params, results),

@@ -84,10 +84,17 @@ def blank_chart(height_in: float) -> Iterator[tuple["Figure", io.StringIO]]:
         figure.get_layout_engine().execute(figure)
         figure.set_layout_engine(None)  # with one, saving would generate everything twice
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
-    svg = out.getvalue().replace("font-family: 'DejaVu Sans'", f"font-family: {FONTS}")
+    svg = _short(out.getvalue()).replace("font-family: 'DejaVu Sans'", f"font-family: {FONTS}")
     out.seek(0)
     out.truncate()
     out.write(svg)
+
+
+def _short(svg: str) -> str:
+    """The SVG without what no one sees, a third of it: metadata, indents, names of groups, digits below 0.01 pt."""
+    for idle in (r"<metadata>.*?</metadata>", r"\n\s*", r' transform="rotate\(-0 [^"]*\)"', r' id="[\w.]+_\d+"'):
+        svg = re.sub(idle, "", svg, flags=re.DOTALL)
+    return re.sub(r"<g>(<use[^>]*/>)</g>", r"\1", re.sub(r"(\.\d\d)\d+", r"\1", svg))
 
 
 def anchored_left(svg: str) -> str:

@@ -2,18 +2,19 @@
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 from PIL import Image
 
 from stages.lib.results.records import Results
 
-BUDGET_BYTES = 1_850_000  # of all copies together in base64; report.html may have 4 MiB in all
-# Longest side in pixels and WebP quality, from the finest on.
-LADDER = ((256, 75), (256, 60), (256, 45), (192, 60), (192, 45), (128, 60), (128, 40))
+BUDGET_BYTES = 1_250_000  # of all copies together in base64; report.html may have 4 MB in all
+# Longest side in pixels and WebP quality, from the finest on; coarser ones would hide what formats do.
+LADDER = ((256, 75), (256, 60), (192, 60))
 # Copies of the embedded model's images differ from them by 33 to 41 dB: nearer ones than this share a copy.
 SAME_COPY_DB = 50.0
 METHOD = 2  # of 0 to 6, WebP's effort: 4 saves one byte in fifteen and takes twice as long
@@ -41,7 +42,7 @@ def previews(
     prompts: Sequence[str],
     budget: int = BUDGET_BYTES,
 ) -> Previews:
-    """Copies of `images` (variant -> prompt -> (H, W, 3) uint8) of as many of `prompts` as `budget` has room for.
+    """Copies of `images` (variant -> prompt -> (H, W, 3) uint8) of as many first `prompts` as `budget` has room for.
 
     Those in `same` need none: they are near enough to the baseline's (`near_baseline`).
     """
@@ -51,12 +52,21 @@ def previews(
         each = sum(len(webp(image, side, quality)) for image in sample) / len(sample)
         if each * len(wanted) <= budget:
             break
-    room = max(1, int(budget / each) // len(images)) if each * len(wanted) > budget else len(prompts)
-    shown = tuple(prompts[:room])
+    room = min(1, budget / (each * len(wanted))) * len(prompts)
+    shown = tuple(prompts[: max(1, int(room))])
     kept = [key for key in wanted if key[1] in set(shown)]
     with ThreadPoolExecutor(THREADS) as pool:
         found = list(pool.map(lambda key: webp(images[key[0]][key[1]], side, quality), kept))
     return Previews(dict(zip(kept, found, strict=True)), same, side, quality, shown)
+
+
+def worst_first(results: Results, prompts: Sequence[str], first: Collection[str]) -> list[str]:
+    """Of `prompts` those in `first`, then the others by the mean SSIM of all formats."""
+    found: dict[str, list[float]] = {id: [] for id in prompts}
+    for result in results.others:
+        for row in result.quality["per_image"]:
+            found[row["id"]].append(row["ssim"])
+    return sorted(prompts, key=lambda id: (id not in first, fmean(found[id] or [1.0])))
 
 
 def near_baseline(results: Results) -> frozenset[tuple[str, str]]:

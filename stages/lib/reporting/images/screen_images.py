@@ -11,7 +11,7 @@ import numpy as np
 from stages.lib.generation.image_folder import StoredImage, read_images, read_rgb
 from stages.lib.project.prompts import Prompt
 from stages.lib.reporting.images.difference_planes import COLOUR_STEP, LUMA_STEP, WORST_ERROR, difference_planes
-from stages.lib.reporting.images.previews import SAME_COPY_DB, Previews, near_baseline, previews, webp
+from stages.lib.reporting.images.previews import SAME_COPY_DB, Previews, near_baseline, previews, webp, worst_first
 from stages.lib.results.records import Results, VariantResult
 
 ScreenImages = Mapping[str, Mapping[str, np.ndarray]]
@@ -23,7 +23,8 @@ def screen_figures(
 ) -> dict[str, Any]:
     """What templates show on the screen alone; `illustrated` are the prompts of the page's figures."""
     same = near_baseline(results)
-    shown = previews(images, same, [prompt.id for prompt in prompts])
+    order = worst_first(results, [prompt.id for prompt in prompts], [prompt.id for prompt in illustrated])
+    shown = previews(images, same, order)
     in_page = {(name, prompt.id) for name in images for prompt in illustrated}
     copies = {
         (name, id): shown.copies.get((name, id)) or webp(images[name][id], shown.side, shown.quality)
@@ -106,7 +107,8 @@ def _pairs(results: Results, names: list[str], ids: list[str]) -> dict[str, list
     for pair in results.pairs:
         low, high = sorted((names.index(pair["reference"]), names.index(pair["variant"])))
         rows = {row["id"]: row for row in pair["per_image"]}
-        found[f"{low}-{high}"] = [[rows[id]["psnr_db"], rows[id]["ssim"]] for id in ids]
+        marks = ((rows[id]["psnr_db"], rows[id]["ssim"]) for id in ids)
+        found[f"{low}-{high}"] = [[psnr and round(psnr, 2), round(ssim, 4)] for psnr, ssim in marks]
     return found
 
 

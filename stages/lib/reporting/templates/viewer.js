@@ -185,10 +185,11 @@
     canvas.setAttribute("aria-label", say(words.mapOf, { a: data.variants[state.a], b: data.variants[state.b] }) + " " + find("map-note").textContent);
   }
 
-  // --- begin with the worst image of all
+  // --- begin with the recommended format, or else with the worst image of all
   const others = data.variants.map((_, at) => at).filter((at) => at !== data.baseline);
   const worst = (variant) => Math.min(...data.prompts.map((_, prompt) => compared(variant, data.baseline, prompt)[1]));
-  state.b = others.reduce((found, at) => (worst(at) < worst(found) ? at : found));
+  const recommended = others.indexOf(data.keys.indexOf(data.opens));
+  state.b = recommended < 0 ? others.reduce((found, at) => (worst(at) < worst(found) ? at : found)) : others[recommended];
   fillVariants(find("a"), state.a);
   fillVariants(find("b"), state.b);
   for (const side of ["a", "b"]) find(side).addEventListener("change", () => changeVariants(side));
