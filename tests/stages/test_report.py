@@ -269,10 +269,7 @@ def test_tables_of_prompts_come_from_the_user_s_own_file(copy):
 
 
 def test_what_was_not_measured_says_why(html):
-    assert (
-        "not measured: simulated: numbers are rounded to integers, but stored and computed in floating point"
-        in table(html, "performance")
-    )
+    assert "INT8 Simulated not measured: simulated" in table(html, "performance")
     assert "2048-dimensional covariance is rank deficient" in table(html, "quality")
 
 

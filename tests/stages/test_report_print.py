@@ -64,15 +64,15 @@ def test_a_process_that_ends_at_once_leaves_no_folder_of_fonts(tmp_path):
     assert not list(tmp_path.glob("weasyprint*"))
 
 
-def test_contents_that_do_not_fit_move_to_a_page_of_their_own():
+def test_contents_that_do_not_fit_move_to_the_next_page_whole():
     """Protects the chapter after them from being printed upon."""
     items = [f'<li class="level-1"><a href="#t"><span class="number">{n}</span>Chapter {n}</a></li>' for n in range(40)]
     columns = "".join(f"<ol>{''.join(part)}</ol>" for part in (items[:20], items[20:]))
     contents = f'<nav class="contents"><p class="contents-title">Contents</p>{columns}</nav>'
     theory = '<section class="chapter first"><h2 id="t">Theory</h2></section>'
-    first, second, third = printed(f'<main><div style="height: 190mm">Before</div>{contents}{theory}</main>')
+    first, second = printed(f'<main><div style="height: 200mm">Before</div>{contents}{theory}</main>')
     assert "Before" in first and "Contents" not in first and "Chapter" not in first
-    assert second.count("Chapter") == 40 and "Theory" not in second and "Chapter" not in third
+    assert second.count("Chapter") == 40 and second.endswith("Theory 2")
 
 
 def render(folder: Path, name: str, **environment: str) -> None:
@@ -193,7 +193,7 @@ def rows(count: int, words: int = 12) -> str:
 
 def test_a_long_table_is_cut_between_rows_and_its_head_is_repeated():
     head = "<thead><tr><th>Headword</th><th>Text</th></tr></thead>"
-    pages = printed(f'<div class="table long"><table>{head}<tbody>{rows(60, 40)}</tbody></table></div>')
+    pages = printed(f'<div class="table long"><table>{head}<tbody>{rows(60, 60)}</tbody></table></div>')
     assert len(pages) > 2
     for page in pages:
         assert "Headword" in page

@@ -71,7 +71,11 @@ MODELS_CHAPTER = {"models", *OF_MODELS}
 AUDIT = ("theory-study", "future", "prospects", "audit", "figure-rounding", "table-formulas", "table-future")
 AUDIT += ("table-prospects",)
 PAGE = ("theory", "theory-quantization", "theory-diffusion", "theory-metrics", "results-comparisons", "architectures")
-PAGE += ("timings", "all-prompts", "measures", "software", "lineage", "table-comparisons", "chart-calls")
+PAGE += ("timings", "all-prompts", "measures", "software", "lineage", "table-comparisons", "table-models-formats")
+PAGE += ("table-models-damage", "table-models-kinds", "table-agreement")
+PAGE += ("method-pipeline", "results-trajectory")
+PAGE += ("chart-pipeline", "chart-sizes", "chart-speed", "chart-split", "chart-psnr", "chart-trajectory")
+PAGE += ("chart-blocks", "chart-calls")
 
 
 def elsewhere(language: str) -> dict[str, str]:

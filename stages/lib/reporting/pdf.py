@@ -26,7 +26,7 @@ FONT_FILES = {
     ("STIXSizeFourSym", "normal", 400): "STIXSizFourSymReg.ttf",
 }
 # What paper cannot use is not even read: a page for the screen may carry megabytes of it.
-PAGE_ONLY = re.compile(r"<!-- page only -->.*?<!-- end of page only -->", re.DOTALL)  # may hold what follows
+PAGE_ONLY = re.compile(r"<!-- (end of )?page only -->")  # may hold the same, and what follows
 SCREEN_ONLY = re.compile(r"<script\b.*?</script>|<!-- screen only -->.*?<!-- end of screen only -->", re.DOTALL)
 MISSING_LIBRARIES = (
     "WeasyPrint cannot load its system libraries ({reason}), so no PDF can be made. Install them:\n"
@@ -38,7 +38,13 @@ MISSING_LIBRARIES = (
 
 def for_print(html: str) -> str:
     """The page without what is for the screen alone."""
-    return SCREEN_ONLY.sub("", PAGE_ONLY.sub("", html))
+    kept, depth, start = [], 0, 0
+    for mark in PAGE_ONLY.finditer(html):
+        if depth == 0:
+            kept.append(html[start : mark.start()])
+        depth += -1 if mark[1] else 1
+        start = mark.end()
+    return SCREEN_ONLY.sub("", "".join([*kept, html[start:]]))
 
 
 def pdf_of(html: str, epoch: int) -> bytes:

@@ -92,9 +92,11 @@ def blank_chart(height_in: float) -> Iterator[tuple["Figure", io.StringIO]]:
 
 def _short(svg: str) -> str:
     """The SVG without what no one sees, a third of it: metadata, indents, names of groups, digits below 0.01 pt."""
-    for idle in (r"<metadata>.*?</metadata>", r"\n\s*", r' transform="rotate\(-0 [^"]*\)"', r' id="[\w.]+_\d+"'):
-        svg = re.sub(idle, "", svg, flags=re.DOTALL)
-    return re.sub(r"<g>(<use[^>]*/>)</g>", r"\1", re.sub(r"(\.\d\d)\d+", r"\1", svg))
+    svg = re.sub(r"\s*\n\s*", " ", svg).replace("> <", "><")
+    for idle in (r"<metadata>.*?</metadata>", r' transform="rotate\(-0 [^"]*\)"', r' id="[\w.]+_\d+"'):
+        svg = re.sub(idle, "", svg)
+    svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\.\d\d)\d+", r"\1", tag[0]), svg)  # letters keep theirs
+    return re.sub(r"<g>(<use[^>]*/>)</g>", r"\1", svg)
 
 
 def anchored_left(svg: str) -> str:

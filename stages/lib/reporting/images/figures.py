@@ -16,7 +16,7 @@ from stages.lib.reporting.images.thumbnails import (
     screen_map,
     window_of_largest_difference,
 )
-from stages.lib.results.records import Results
+from stages.lib.results.records import Results, VariantResult
 
 ILLUSTRATED = 3  # prompts in figures 1 and 3
 MOST_COLUMNS = {"grid": 8, "visual": 6}  # of figures 1 and 3
@@ -50,7 +50,8 @@ def image_figures(results: Results, every: ScreenImages, prompts: Sequence[Promp
     }
     factor = amplification([item for found in maps.values() for item in found.values()])
     grid, visual, window = [], [], (0, 0, 0)
-    grid_columns, visual_columns = (len(even_rows(results.variants, most)[0]) for most in MOST_COLUMNS.values())
+    printed = printed_variants(results, MOST_COLUMNS["visual"])
+    grid_columns = len(even_rows(results.variants, MOST_COLUMNS["grid"])[0])
     screen: dict[str, dict[str, dict[str, str]]] = {"screen_details": {}, "screen_maps": {}}
     for prompt in prompts:
         images = shown[prompt.id]
@@ -58,8 +59,10 @@ def image_figures(results: Results, every: ScreenImages, prompts: Sequence[Promp
         side = min(height, width) // DETAIL_SHARE
         window = window_of_largest_difference(list(maps[prompt.id].values()), side) if results.others else (0, 0, side)
         grid.append((prompt, {name: photograph(image, grid_columns) for name, image in images.items()}))
-        details = {name: detail(image, window) for name, image in images.items()}
-        paper_maps = {name: difference_map(item, factor, visual_columns) for name, item in maps[prompt.id].items()}
+        details = {result.name: detail(images[result.name], window) for result in printed}
+        paper_maps = {
+            result.name: difference_map(maps[prompt.id][result.name], factor, len(printed)) for result in printed[1:]
+        }
         visual.append((prompt, details, paper_maps))
         screen["screen_details"][prompt.id] = {name: screen_detail(item, window) for name, item in images.items()}
         screen["screen_maps"][prompt.id] = {name: screen_map(item, factor) for name, item in maps[prompt.id].items()}
@@ -69,6 +72,7 @@ def image_figures(results: Results, every: ScreenImages, prompts: Sequence[Promp
         "visual": visual,
         **screen,
         "most_columns": MOST_COLUMNS,
+        "printed": printed,
         "factor": factor,
         "detail_side": window[2],
         "comparisons": {
@@ -77,6 +81,14 @@ def image_figures(results: Results, every: ScreenImages, prompts: Sequence[Promp
         "image_width": first.shape[1],
         "image_height": first.shape[0],
     }
+
+
+def printed_variants(results: Results, most: int) -> list[VariantResult]:
+    """The baseline and, from the most to the least SSIM in even steps, so many others that there are `most`."""
+    others = sorted(results.others, key=lambda result: -result.quality["ssim"])
+    count = min(most - 1, len(others))
+    steps = {round(number * (len(others) - 1) / max(1, count - 1)) for number in range(count)}
+    return [results.baseline, *(others[step] for step in sorted(steps))]
 
 
 def even_rows(items: Sequence[Any], most: int) -> list[list[Any]]:
