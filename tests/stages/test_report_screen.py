@@ -92,7 +92,7 @@ def test_the_slider_follows_the_keyboard_and_says_where_it_is(browser):
     assert said == "100 % of the width show FP32"
 
 
-def test_the_viewer_begins_with_the_worst_image_of_all(browser, page):
+def test_the_viewer_begins_with_the_worst_image_of_all_where_the_reference_is_recommended(browser, page):
     """Worst by SSIM, counted here from the same results as the page's tables."""
     reports = page.parent / "reports/embedded/quality"
     rows = {name: json.loads((reports / f"{name}.json").read_text("utf-8"))["per_image"] for name in list(VARIANTS)[1:]}
