@@ -152,6 +152,29 @@ def test_another_machine_measures_timings_again_and_generates_nothing(restored):
         (restored.folder / "dvc.lock").write_bytes(lock)
 
 
+def test_a_second_machine_takes_what_is_shared_and_times_anew(restored, tmp_path):
+    """Protects teams: through a DVC remote, here a folder, nothing is generated twice, and no timing is passed on.
+
+    Another thread count stands for another machine.
+    """
+    restored.make()
+    second = Clone(tmp_path / "second", warm_python())
+    second.environment["OMP_NUM_THREADS"] = "2"
+    for name in restored.run("git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines():
+        (second.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(restored.folder / name, second.folder / name)
+    second.run("git", "init", "--quiet")
+    for clone in (restored, second):
+        clone.run("dvc", "remote", "add", "--local", "--default", "shared", str(tmp_path / "remote"))
+    restored.run("dvc", "push")
+    restored.run("dvc", "remote", "remove", "--local", "shared")
+    second.run("dvc", "pull")
+    assert second.images() == restored.images() and len(second.images()) == 9
+    assert second.make() == {
+        "benchmark@fp32", "benchmark@int8-cpu", "benchmark@int8-simulated", "summarize", "report",
+    }  # fmt: skip
+
+
 def test_a_missing_package_is_a_row_and_installing_it_runs_just_its_variant(restored):
     """One format that cannot run here does not stop the others; later nothing but it is made."""
     restored.make()
