@@ -43,8 +43,7 @@ def main() -> None:
         raise UserError("PyTorch finds no CUDA device here: denoisers at their true size are measured on a GPU")
     folder = arguments.output / environment["fingerprint"]
     record = Record(folder, environment, arguments.commit)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["diffusers", "transformers", "tools.denoiser_process"])
+    context = multiprocessing.get_context("spawn")
     left = []
     for group in plan["groups"]:
         cases = [case for case in (Case(plan, item, record) for item in group) if case.missing]

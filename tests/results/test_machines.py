@@ -74,10 +74,10 @@ def test_a_description_that_was_edited_and_a_digest_that_was_taken_away_are_name
     """Protects from another machine's name over figures, and from records that were edited without their digest."""
     assert list(unsealed(PROJECT / "reports/machines")) == []
     folder = shutil.copytree(PROJECT / "reports/machines", project / "copied")
-    environment = next(folder.glob("*/environment.json"))
+    origin = next(folder.glob("*/*/*/origin.json"))
+    environment = origin.parents[2] / "environment.json"
     change(environment, threads=9)
     assert [line.partition(" ")[0] for line in unsealed(folder)] == [str(environment)]
-    origin = next(environment.parent.glob("*/*/origin.json"))
     record = json.loads(origin.read_text(encoding="utf-8"))
     del record["sha256"]
     origin.write_text(json.dumps(record), encoding="utf-8")
@@ -167,9 +167,9 @@ def test_what_is_missing_and_of_which_commit_the_rest_is_is_said(project: Path):
 def test_a_variant_of_another_time_names_the_folder_and_what_is_unknown(project: Path):
     """Protects a user from a traceback after an option was renamed."""
     origin = project / f"reports/machines/{OTHER}/embedded/bf16/origin.json"
-    change(origin, variant={**json.loads(origin.read_text("utf-8"))["variant"], "speed": "high"})
+    change(origin, variant={**json.loads(origin.read_text("utf-8"))["variant"], "tempo": "high"})
     with pytest.raises(
-        UserError, match=r"bf16/origin.json has a variant.*\(unknown key 'speed': legal here: label,.*delete"
+        UserError, match=r"bf16/origin.json has a variant.*\(unknown key 'tempo': legal here: label,.*delete"
     ):
         load_machines(Path("reports/machines"))
 

@@ -123,6 +123,7 @@ SOURCES: dict[str, tuple[Source, ...]] = {
     "chart-blocks": (LAYERS,),
     "chart-layers": (LAYERS,),
     "chart-calls": (TIMING,),
+    "chart-denoisers": (MACHINES,),
 }
 
 

@@ -35,7 +35,7 @@ TABLES = STUDY_TABLES + OTHER_TABLES + SENSITIVITY + MODELS
 SENSITIVITY_CHARTS = ("shares", "steps", "blocks", "layers")
 FIGURES = ("grid", "rounding", "visual")
 CHARTS = ("pipeline", "sizes", "speed", "split", "psnr", "tradeoff", "shares", "trajectory", "steps", "blocks")
-CHARTS += ("layers", "calls", "models")
+CHARTS += ("layers", "calls", "denoisers", "models")
 APPENDIX_TABLES = {
     "audit": ("audit",),
     "architectures": ("architecture-sizes", "architecture-overhead"),

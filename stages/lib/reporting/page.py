@@ -1,7 +1,7 @@
 """Everything that the templates are filled with, but for images and what the room `study` adds."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from gettext import NullTranslations
 from pathlib import Path
@@ -17,6 +17,7 @@ from stages.lib.quality.variant_answers import QUESTIONS
 from stages.lib.reporting import outline, quality_tables
 from stages.lib.reporting.charts import illustrations
 from stages.lib.reporting.charts.canvas import Chart
+from stages.lib.reporting.charts.denoiser_chart import denoiser_chart
 from stages.lib.reporting.charts.formulas import FORMULAS, formula
 from stages.lib.reporting.charts.result_charts import result_charts
 from stages.lib.reporting.charts.rounded_weight import largest_weight, round_weight
@@ -64,9 +65,10 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
     translations = language.translations
     _ = translations.gettext
     comparisons = compare_machines(machines, results, params.model)
-    machine_tables = len(comparisons) + sum(len(machine.models) for machine in machines)
+    machine_tables = len(comparisons) + sum(len(machine.models) + bool(machine.denoisers) for machine in machines)
     models = other_models_values(this_model(results, params), subject.others, params, _)
-    without = models.pop("without")
+    denoisers = denoiser_chart([row for machine in machines for row in machine.denoisers], _)
+    without = {*models.pop("without"), *(() if denoisers else ("chart-denoisers",))}
     numbers = outline.numbers(_, results.illustrated, machine_tables, subject.quick, without)
     sections = outline.sections(_, results.illustrated, bool(machines), subject.quick, without)
     recommended = advice_values(subject, translations)
@@ -123,7 +125,7 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
         "shares": shares,
         **(appearance_values(results, _) if results.illustrated else {}),
         **(further_values(results, _) if results.illustrated and not subject.quick else {}),
-        **charts(subject, recommended["tradeoff"]["chart"], _),
+        **charts(subject, {"tradeoff": recommended["tradeoff"]["chart"], "denoisers": denoisers}, _),
     }
 
 
@@ -157,7 +159,7 @@ def advice_values(subject: Subject, translations: NullTranslations) -> dict[str,
     }
 
 
-def charts(subject: Subject, tradeoff: Chart | None, _: Translate) -> dict[str, Any]:
+def charts(subject: Subject, others: Mapping[str, Chart | None], _: Translate) -> dict[str, Any]:
     """What templates show as charts and formulas, and the weight that one of them shows."""
     results = subject.results
     weight = round_weight(*largest_weight(subject.base))
@@ -165,8 +167,7 @@ def charts(subject: Subject, tradeoff: Chart | None, _: Translate) -> dict[str, 
     found = result_charts(results, study_ids, _) | {"pipeline": Chart(illustrations.pipeline(_), "")}
     if results.illustrated and not subject.quick:
         found |= quality_tables.trajectory_chart(results, _) | sensitivity_charts(results.sensitivity, _)
-    if tradeoff:
-        found["tradeoff"] = tradeoff
+    found |= {name: drawn for name, drawn in others.items() if drawn}
     return {
         "charts": found,
         "formulas": {name: formula(name, _) for name in FORMULAS},

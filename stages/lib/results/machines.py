@@ -7,6 +7,7 @@ reports/machines/FINGERPRINT/MODEL/VARIANT/size.json           as reports/MODEL/
                                           quality.json
                                           origin.json          of which commit, model and settings they come, and
                                                                a digest over all four: older ones have none
+reports/machines/FINGERPRINT/denoisers.json                    single calls of large denoisers (see `denoisers`)
 """
 
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from stages.lib.project.documents import read_mapping
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import AnyVariant, Variant, variant_of
 from stages.lib.project.params_errors import explain
+from stages.lib.results.denoisers import DenoiserRow, load_denoisers
 from stages.lib.results.evidence import seal
 from stages.lib.results.records import MeasuredVariant, Results
 from stages.lib.results.speeds import Clock, stated
@@ -77,11 +79,20 @@ class Machine:
     fingerprint: str
     environment: dict[str, Any]
     models: tuple[MeasuredModel, ...]
+    denoisers: tuple[DenoiserRow, ...] = ()
 
     @property
     def title(self) -> str:
         """Its graphics processor, or its processor."""
         return machine_title(self.environment)
+
+    @property
+    def denoiser_calls(self) -> dict[tuple[str, int], list[DenoiserRow]]:
+        """The timed denoisers by model and batch."""
+        found: dict[tuple[str, int], list[DenoiserRow]] = {}
+        for row in self.denoisers:
+            found.setdefault((row.model, row.batch), []).append(row)
+        return found
 
     def without(self, model: str) -> "Machine":
         """The same machine, but for what it measured of `model`."""
@@ -119,7 +130,7 @@ def _parse_machine(folder: Path, remedy: str) -> Machine:
         _load_model(folder / name, variants, asked["failed"].get(name, {}), environment["fingerprint"])
         for name, variants in asked["models"].items()
     )
-    return Machine(environment["fingerprint"], environment, models)
+    return Machine(environment["fingerprint"], environment, models, load_denoisers(folder, remedy))
 
 
 def _load_model(folder: Path, asked: list[str], failed: dict[str, Obstacle], fingerprint: str) -> MeasuredModel:

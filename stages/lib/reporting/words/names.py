@@ -66,6 +66,16 @@ class _Named(dict[str, str]):
 
 
 NAMES = {
+    "kernel": {  # what a GPU's kernels are for
+        "attention": N_("attention"),
+        "layout": N_("layout conversions"),
+        "unpacking": N_("unpacking weights"),
+        "convolutions": N_("convolutions"),
+        "products": N_("matrix products"),
+        "rounding": N_("rounding activations"),
+        "casts": N_("casts and copies"),
+        "other": N_("other kernels"),
+    },
     "component": {  # and the parts of the time of an image
         "unet": N_("U-Net"),
         "vae": N_("VAE"),
