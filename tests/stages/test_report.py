@@ -268,6 +268,12 @@ def test_tables_of_prompts_come_from_the_user_s_own_file(copy):
     assert page.count('data-source="data/own.csv params.yaml"') == 1
 
 
+def test_the_viewer_opens_on_what_is_recommended(html):
+    opens = re.search(r'"opens": "([\w-]+)"', html)[1]
+    said = html.partition('class="answer box"')[2].partition("<dd>")[2]
+    assert said.startswith((VARIANTS[opens]["label"] + ", for:", f"Stay with {VARIANTS[opens]['label']}"))
+
+
 def test_what_was_not_measured_says_why(html):
     assert "INT8 Simulated not measured: simulated" in table(html, "performance")
     assert "2048-dimensional covariance is rank deficient" in table(html, "quality")

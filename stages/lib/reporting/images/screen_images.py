@@ -102,13 +102,13 @@ def _copy(shown: Previews, in_page: set[tuple[str, str]], name: str, baseline: s
 
 
 def _pairs(results: Results, names: list[str], ids: list[str]) -> dict[str, list[list[float | None]]]:
-    """'0-3' -> for each prompt PSNR in dB (None: identical) and SSIM between variants 0 and 3."""
+    """'0-3' -> for each prompt PSNR in dB (None: identical) and SSIM between variants 0 and 3, rounded as shown."""
     found = {}
     for pair in results.pairs:
         low, high = sorted((names.index(pair["reference"]), names.index(pair["variant"])))
         rows = {row["id"]: row for row in pair["per_image"]}
         marks = ((rows[id]["psnr_db"], rows[id]["ssim"]) for id in ids)
-        found[f"{low}-{high}"] = [[psnr and round(psnr, 2), round(ssim, 4)] for psnr, ssim in marks]
+        found[f"{low}-{high}"] = [[psnr and round(psnr, 1), round(ssim, 3)] for psnr, ssim in marks]
     return found
 
 
