@@ -17,6 +17,7 @@ COLUMNS = ("id", "prompt", "kind", "complexity", "seed", "set")
 SEED_LIMIT = 2**63
 MOST_BYTES = 2**23  # a row of commas alone takes ten times its size in memory
 MOST_ROWS = 100_000  # each is an image to generate
+MOST_NAMED = 40  # ids in a message
 MOST_CHARACTERS = 2_000  # no text encoder reads so many
 Item = TypeVar("Item")
 
@@ -82,7 +83,7 @@ def timed_prompt(params: Params) -> Prompt:
     raise UserError(
         f"{PARAMS_FILE}: 'benchmark.prompt' has the value '{params.benchmark.prompt}', which is no id in the sets "
         f"{', '.join(params.prompts.sets)} of {params.prompts.file}: use one of "
-        f"{', '.join(prompt.id for prompt in prompts)}"
+        f"{', '.join(prompt.id for prompt in prompts[:MOST_NAMED])}{', ...' if len(prompts) > MOST_NAMED else ''}"
     )
 
 
