@@ -147,4 +147,17 @@ def _layers() -> dict:
         "blocks": [{"name": "conv_out", **group}, {"name": "up_blocks.0", **group, "noise_activations": None}],
         "kinds": [{"name": "convolution", **group}],
         "budgets": budgets,
+        "sparing": [
+            {
+                "kind": kind,
+                "order": [row["layer"] for row in layers],
+                "curve": [
+                    {"spared": count, "bytes": 25 * bits + count, "noise": noise}
+                    for count, noise in ((0, 0.02 / bits), (1, 0.001))
+                ],
+                "recommended": 1,
+                "share": 0.05,
+            }
+            for kind, bits in (("int8", 8), ("int8_activations", 8), ("float8", 8), ("int4", 4))
+        ],
     }

@@ -135,13 +135,15 @@ def test_sparing_first_what_matters_most_buys_most(project, reports):
     """The curve is of more and more layers, and ends nearer than it begins; nothing recommended is over its share."""
     layers = {row["layer"]: row for row in reports["layers"]["layers"]}
     for item in reports["layers"]["sparing"]:
-        assert sorted(row["layer"] for row in item["layers"]) == sorted(layers)
-        worth = [row["noise"] / row["added_bytes"] for row in item["layers"]]
+        assert sorted(item["order"]) == sorted(layers)
+        key = {"int8": "noise_8_bits", "int4": "noise_4_bits"}.get(item["kind"], f"noise_{item['kind']}")
+        worth = [layers[name][key] / layers[name]["weights"] for name in item["order"]]
         assert worth == pytest.approx(sorted(worth, reverse=True), rel=1e-4)
         first, *_, last = item["curve"]
         assert first["spared"] == 0 and last["bytes"] > first["bytes"] and last["noise"] < 0.5 * first["noise"]
-        chosen = item["layers"][: item["recommended"]]
-        assert 0 < sum(row["added_bytes"] for row in chosen) <= 0.05 * first["bytes"]
+        bits = 4 if item["kind"] == "int4" else 8
+        chosen = sum(layers[name]["weights"] for name in item["order"][: item["recommended"]])
+        assert 0 < chosen * (16 - bits) / 8 <= 0.05 * first["bytes"]
 
 
 def test_damage_of_fp8_and_activations_goes_by_gain_and_own_noise():

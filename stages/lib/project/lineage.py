@@ -88,6 +88,7 @@ SOURCES: dict[str, tuple[Source, ...]] = {
     "table-components": (COMPONENTS,),
     "table-probe_points": (COMPONENTS,),
     "table-budgets": (LAYERS,),
+    "table-sparing": (LAYERS,),
     "table-tradeoff": (SIZE, TIMING, QUALITY),
     "chart-tradeoff": (SIZE, TIMING, QUALITY),
     "table-recommendations": (SIZE, TIMING, QUALITY, MACHINES, PARAMS, STUDY),
@@ -122,6 +123,7 @@ SOURCES: dict[str, tuple[Source, ...]] = {
     "chart-steps": (STEPS,),
     "chart-blocks": (LAYERS,),
     "chart-layers": (LAYERS,),
+    "chart-sparing": (LAYERS,),
     "chart-calls": (TIMING,),
     "chart-denoisers": (MACHINES,),
 }

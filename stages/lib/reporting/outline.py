@@ -21,7 +21,7 @@ class Section:
 
 
 ANALYSIS = ("tradeoff", "components", "recommendations", "costs")
-SENSITIVITY = ("probe_points", "budgets")
+SENSITIVITY = ("probe_points", "budgets", "sparing")
 QUALITY = ("floor", "distances", "alignment", "sets", "comparisons")
 APPEARANCE = ("appearance", "safety", "controls")
 # The study's tables in its order: a key's place is its number, also where another table of the study is left out.
@@ -32,10 +32,12 @@ QUALITY_TABLES = ("floor", "distances", "agreement", "alignment", "sets", "compa
 OTHER_TABLES = ("formulas", "primary", *QUALITY_TABLES, "safety", "controls", "detection", "coverage", "why")
 MODELS = ("models", "models-formats", "models-damage", "models-kinds", "models-rules", "models-uses")
 TABLES = STUDY_TABLES + OTHER_TABLES + SENSITIVITY + MODELS
-SENSITIVITY_CHARTS = ("shares", "steps", "blocks", "layers")
+SENSITIVITY_CHARTS = ("shares", "steps", "blocks", "layers", "sparing")
+# What a report leaves out whose record of layers is older than that.
+OF_SPARING = {"results-sparing", "table-sparing", "chart-sparing"}
 FIGURES = ("grid", "rounding", "visual")
 CHARTS = ("pipeline", "sizes", "speed", "split", "psnr", "tradeoff", "shares", "trajectory", "steps", "blocks")
-CHARTS += ("layers", "calls", "denoisers", "models")
+CHARTS += ("layers", "sparing", "calls", "denoisers", "models")
 APPENDIX_TABLES = {
     "audit": ("audit",),
     "architectures": ("architecture-sizes", "architecture-overhead"),
@@ -48,7 +50,7 @@ APPENDIX_TABLES = {
 # What a report without images leaves out.
 OF_IMAGES = {
     *("results-visual", "all-prompts"),
-    *(f"results-{key}" for key in (*QUALITY, *APPEARANCE, "trajectory", "sensitivity")),
+    *(f"results-{key}" for key in (*QUALITY, *APPEARANCE, "trajectory", "sensitivity", "sparing")),
     *("table-prompts", "table-quality", "table-kinds", "table-all-prompts"),
     *("analysis-components", "table-tradeoff", "table-components", "table-recommendations", "chart-tradeoff"),
     *(f"table-{key}" for key in ("primary", *QUALITY_TABLES, *APPEARANCE, "detection", *SENSITIVITY)),
@@ -57,7 +59,7 @@ OF_IMAGES = {
 }
 # What a quick look leaves out: what takes long to measure, and what is compared with it.
 OF_LONG_RUNS = {
-    *(f"results-{key}" for key in (*QUALITY, "safety", "controls", "trajectory", "sensitivity")),
+    *(f"results-{key}" for key in (*QUALITY, "safety", "controls", "trajectory", "sensitivity", "sparing")),
     *(f"table-{key}" for key in (*QUALITY_TABLES, "safety", "controls", "detection", "components", *SENSITIVITY)),
     *(f"chart-{key}" for key in ("trajectory", *SENSITIVITY_CHARTS)),
     "analysis-components",
@@ -165,6 +167,7 @@ def sections(
         (2, "results-coverage", _("What INT8 really is: coverage")),
         (2, "results-why", _("Why a format is fast or slow")),
         (2, "results-sensitivity", _("Where the damage comes from")),
+        (2, "results-sparing", _("Layers to spare")),
         (2, "results-machines", _("Other machines")),
         (1, "models", _("Another architecture")),
         (2, "models-formats", _("The same formats on both")),

@@ -26,7 +26,9 @@ from stages.lib.reporting.denoising import denoising_values
 from stages.lib.reporting.languages import Language, Translate
 from stages.lib.reporting.origin import Origin
 from stages.lib.reporting.other_models import other_models_values
+from stages.lib.reporting.outline import OF_SPARING
 from stages.lib.reporting.recommendations import advice, costs, main_cost, tradeoff
+from stages.lib.reporting.spared_layers import sparing_rows, sparing_words
 from stages.lib.reporting.tuned_formats import tuned_formats
 from stages.lib.reporting.words import quality_words
 from stages.lib.reporting.words.answer import answer
@@ -68,7 +70,8 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
     machine_tables = len(comparisons) + sum(len(machine.models) + bool(machine.denoisers) for machine in machines)
     models = other_models_values(this_model(results, params), subject.others, params, _)
     denoisers = denoiser_chart([row for machine in machines for row in machine.denoisers], _)
-    without = {*models.pop("without"), *(() if denoisers else ("chart-denoisers",))}
+    spared = results.sensitivity.get("layers", {}).get("sparing")
+    without = {*models.pop("without"), *(() if denoisers else ("chart-denoisers",)), *(() if spared else OF_SPARING)}
     numbers = outline.numbers(_, results.illustrated, machine_tables, subject.quick, without)
     sections = outline.sections(_, results.illustrated, bool(machines), subject.quick, without)
     recommended = advice_values(subject, translations)
@@ -192,6 +195,7 @@ def further_values(results: Results, _: Translate) -> dict[str, Any]:
     """What the further measurements of quality show besides the rows of the variants."""
     tables, steps, places = quality_tables, results.sensitivity["steps"], results.sensitivity["components"]["formats"]
     layers = results.sensitivity["layers"]
+    spared = sparing_rows(layers, _)
     blame = (quality_words.blame_words(item["probe_points"]["image"], item["label"], _) for item in places)
     return {
         "comparison_rows": tables.comparison_rows(results),
@@ -202,6 +206,8 @@ def further_values(results: Results, _: Translate) -> dict[str, Any]:
         "comparison_counts": tables.comparison_counts(results),
         "blame_words": [sentence for sentence in blame if sentence],
         "steps_words": [quality_words.steps_words(item, steps["calls"], _) for item in steps["formats"]],
+        "sparing_rows": spared,
+        "sparing_words": sparing_words(spared, results, _),
         "budget_words": quality_words.budget_words(layers["layers"], layers["budgets"], _),
     }
 

@@ -13,7 +13,7 @@ from stages.lib.project.params import OPTIONS
 from stages.lib.project.variant import DTYPE_BITS, FLOATS, legal_values
 from stages.lib.sensitivity.sparing import FLOAT8, INT4, INT8, RECOMMENDED_SHARE, W8A8
 
-MOST_LISTED = 50  # layers in the order of a kind; all are in sensitivity/layers.json
+MOST_LISTED = 50  # layers in the order of a kind
 MIB = 1024**2
 HEADER = f"""\
 # Which layers of the denoiser to leave in 16 bits, for four kinds of format: written by the stage sensitivity_layers.
@@ -40,7 +40,7 @@ def write_spare_file(path: Path, component: str, sparing: Sequence[Mapping] | No
 
 
 def _recommended(item: Mapping) -> list[str]:
-    return [row["layer"] for row in item["layers"][: item["recommended"]]]
+    return item["order"][: item["recommended"]]
 
 
 def _entry(item: Mapping) -> dict:
@@ -52,7 +52,7 @@ def _entry(item: Mapping) -> dict:
             for row in item["curve"]
             if row["noise"]
         ],
-        "order": [row["layer"] for row in item["layers"][:MOST_LISTED]],
+        "order": item["order"][:MOST_LISTED],
     }
 
 

@@ -20,7 +20,7 @@ from stages.lib.formats.torch.layers import rounded_inputs, weight_layers
 Ranges = Mapping[str, tuple[float, float]]
 SPARED_BITS = 16
 # Of the bytes of all layers' weights in the format, what sparing may add: the points of the curve, and the recommended.
-SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7)
+SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 RECOMMENDED_SHARE = 0.05
 
 
@@ -149,29 +149,23 @@ def curve(
 
 
 def study(denoiser: nn.Module, batch: Batch, measured: Sequence[dict], ranges: Ranges) -> list[dict]:
-    """For each kind: all layers in order with what sparing them adds and avoids, the curve, how many are recommended.
+    """For each kind: all layers in the order in which to spare them, how many are recommended, and the curve.
 
-    `measured` are the rows of the stage sensitivity_layers, whose layers are those of `weight_layers`.
+    `measured` are the rows of the stage sensitivity_layers, whose layers are those of `weight_layers`; each gets the
+    noise that the kinds cause of which it has none.
     """
     weights = {row["layer"]: row["weights"] for row in measured}
     damage = damages(measured, local_noise(denoiser, batch, ranges))
-    found = []
-    for kind in KINDS:
-        order = ordered(damage[kind.name], weights)
-        rows = [
-            {
-                "layer": name,
-                "added_bytes": int(kind.bytes(weights[name], True) - kind.bytes(weights[name], False)),
-                "noise": damage[kind.name][name],
-            }
-            for name in order
-        ]
-        found.append(
-            {
-                "kind": kind.name,
-                "layers": rows,
-                "curve": curve(denoiser, batch, kind, order, weights, ranges),
-                "recommended": prefix(kind, order, weights, RECOMMENDED_SHARE),
-            }
-        )
-    return found
+    for row in measured:
+        row |= {f"noise_{kind}": damage[kind][row["layer"]] for kind in (W8A8, FLOAT8)}
+    orders = {kind: ordered(damage[kind.name], weights) for kind in KINDS}
+    return [
+        {
+            "kind": kind.name,
+            "order": order,
+            "recommended": prefix(kind, order, weights, RECOMMENDED_SHARE),
+            "share": RECOMMENDED_SHARE,
+            "curve": curve(denoiser, batch, kind, order, weights, ranges),
+        }
+        for kind, order in orders.items()
+    ]

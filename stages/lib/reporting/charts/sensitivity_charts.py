@@ -1,5 +1,6 @@
 """Charts of where damage comes from: by component, call of the denoiser, block and layer. Bars begin at zero."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from stages.lib.reporting.languages import NO_BREAK_SPACE, Translate, number
 from stages.lib.reporting.words.names import names_of
 
 SHOWN_LAYERS = 15
+MIB = 1024**2
 LINES = (("o", "-", INK), ("s", "--", ACCENT), ("^", ":", INK), ("D", "-.", ACCENT))
 
 
@@ -19,6 +21,7 @@ def sensitivity_charts(sensitivity: Mapping[str, Any], _: Translate) -> dict[str
         "steps": _steps(sensitivity["steps"], _),
         "blocks": _blocks(sensitivity["layers"], _),
         "layers": _layers(sensitivity["layers"], _),
+        **({"sparing": _sparing(sensitivity["layers"], _)} if sensitivity["layers"].get("sparing") else {}),
     }
 
 
@@ -134,3 +137,23 @@ def _layers(report: Mapping[str, Any], _: Translate) -> Chart:
         rows.append(Bar(row["layer"], values, " / ".join(map(_percent, values))))
     svg = grouped_bars(rows, (_("4 bits"), _("8 bits")), _("relative error of the denoiser's prediction, %"))
     return Chart(svg, said(_("Bars from zero: error with one layer rounded."), rows))
+
+
+def _sparing(report: Mapping[str, Any], _: Translate) -> Chart:
+    names, rows = names_of("sparing", _), []
+    with blank_chart(2.6) as (figure, out):
+        axes = figure.add_subplot()
+        for item, (marker, dash, colour) in zip(report["sparing"], LINES, strict=False):
+            curve = [row for row in item["curve"] if row["noise"]]
+            points = {row["spared"]: (row["bytes"] / MIB, -10 * math.log10(row["noise"])) for row in curve}
+            sizes, values = zip(*points.values(), strict=True)
+            style = {"marker": marker, "markersize": 4, "color": colour, "linewidth": 1.2}
+            axes.plot(sizes, values, dash, label=names[item["kind"]], **style)
+            if item["recommended"] in points:
+                axes.plot(*points[item["recommended"]], "o", markersize=10, mfc="none", mec=colour, mew=0.8)
+            rows.append(Bar(names[item["kind"]], values, "; ".join(number(value, ".1f") for value in values)))
+        axes.grid(axis="y", color=FAINT, linewidth=0.5)
+        axes.set_xlabel(_("bytes of weights, MiB"))
+        axes.set_ylabel(_("SNR of the prediction, dB"))
+        figure.legend(loc="outside upper left", ncols=4, borderpad=0, handlelength=2.4)
+    return Chart(out.getvalue(), said(_("Lines: SNR of the prediction with more and more layers spared."), rows))

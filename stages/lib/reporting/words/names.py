@@ -102,6 +102,12 @@ NAMES = {
         "image": N_("image"),
         "safety": N_("safety margin"),
     },
+    "sparing": {  # kinds of format, by stages.lib.sensitivity.sparing
+        "int8": N_("INT8 weights"),
+        "int8_activations": N_("INT8 weights and activations"),
+        "float8": N_("FP8 weights"),
+        "int4": N_("weights of 4 bits"),
+    },
     "layer_kind": {  # what a layer of a denoiser is for, by stages.lib.formats.torch.layers.KINDS
         "first and last": N_("first and last"),
         "modulation": N_("modulation (adaLN)"),
