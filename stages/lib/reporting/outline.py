@@ -77,7 +77,7 @@ PAGE += ("timings", "all-prompts", "measures", "software", "lineage", "table-com
 PAGE += ("table-models-damage", "table-models-kinds", "table-agreement")
 PAGE += ("method-pipeline", "results-trajectory")
 PAGE += ("chart-pipeline", "chart-sizes", "chart-speed", "chart-split", "chart-psnr", "chart-trajectory")
-PAGE += ("chart-blocks", "chart-calls")
+PAGE += ("chart-blocks", "chart-calls", "chart-sparing")
 
 
 def elsewhere(language: str) -> dict[str, str]:
