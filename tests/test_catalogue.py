@@ -57,6 +57,12 @@ def test_a_translation_has_the_values_and_marks_of_its_source(language):
             assert len(strings) == catalogue.num_plurals, sources[0]
 
 
+def test_what_may_be_one_is_not_counted_in_the_plural(texts):
+    """Protects a reader from '1 restarts': such a text has plural forms, or names the number after the noun."""
+    counted = re.compile(r"(?<!= )(?<!of )%\((n|restarts|cores|asked|extra|discarded)\)[sd] (?:[a-z]+ )?[a-z]+s\b")
+    assert {text for text in texts if isinstance(text, str) and counted.search(text)} == set()
+
+
 def values_in(text: str) -> set[str]:
     """The values that a text is filled with, in Python and in a script of the page."""
     return set(re.findall(r"%\(\w+\)[sd]|{\w+}", text))

@@ -1,7 +1,9 @@
 """The model's own CLIP tells drawings apart; its labels are the grammar's."""
 
+import json
 import random
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -30,6 +32,17 @@ def test_features_have_length_one_and_a_text_that_is_too_long_is_cut(clip):
     images = np.random.default_rng(0).integers(0, 256, (3, 96, 96, 3), dtype=np.uint8)
     for found in (clip.image_features(images), clip.text_features(["a cat", "a cat " * 50, ""])):
         assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(3), abs=1e-6)
+
+
+def test_a_tokenizer_need_not_say_how_long_a_text_may_be(clip, tmp_path):
+    """Protects models whose tokenizer_config.json has no model_max_length."""
+    shutil.copytree(MODEL, tmp_path / "model", ignore=shutil.ignore_patterns("unet", "vae", "*.jpg"))
+    path = tmp_path / "model/tokenizer/tokenizer_config.json"
+    settings = read_json(path)
+    del settings["model_max_length"]
+    path.write_text(json.dumps(settings), encoding="utf-8")
+    texts = ["a cat", "a cat " * 50]
+    assert (find_clip(tmp_path / "model").text_features(texts) == clip.text_features(texts)).all()
 
 
 def test_a_image_has_the_same_features_in_any_company(clip):

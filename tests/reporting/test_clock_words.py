@@ -27,7 +27,7 @@ def said_of(found: Results) -> str:
 
 def test_a_quiet_run_says_what_it_can_tell():
     said = said_of(results(1.01, 1.02))
-    assert "FP32, timed against itself, came out 1.01 times as fast (95 % interval 0.99 to 1.03, 2 restarts)" in said
+    assert "FP32, timed against itself, came out 1.01 times as fast (95 % interval 0.99 to 1.03, restarts: 2)" in said
     assert "Differences of speed below 3 % cannot be told" in said and "not to be trusted" not in said
 
 
@@ -37,7 +37,7 @@ def test_a_noisy_reference_takes_the_speeds_their_trust_and_says_why(itself):
     said = said_of(results(itself, steal=0.031, interruptions_per_s=70.0))
     assert "The speeds of this run are not to be trusted" in said and "off by more than 5 %" in said
     assert "threads were interrupted 70 times a second" in said and "up to 3.1 % of the processors' time" in said
-    assert "clock was at 2.60 to 2.60 GHz" in said
+    assert "clock was at 2.60 GHz" in said
 
 
 def test_what_was_not_recorded_is_not_told():

@@ -559,7 +559,7 @@ def test_future_directions_lead_to_the_chapters_that_measure_them(html):
     part = html.split('id="table-future"')[1].split("</table>")[0]
     rows = re.findall(r"<tr>.*?</tr>", part, re.DOTALL)[1:]
     assert len(rows) == 6
-    assert "not measured" in rows[0] and "All 5 formats are made from finished weights" in rows[0]
+    assert "not measured" in rows[0] and "All formats (5) are made from finished weights" in rows[0]
     assert 'href="#results-sensitivity"' in rows[5] and "W8A8 Simulated" in rows[5] and ">measured<" in rows[5]
     assert "TensorRT" in rows[4] and ">in part<" in rows[4]
 

@@ -67,7 +67,9 @@ class Clip:
     @torch.no_grad()
     def text_features(self, texts: list[str]) -> np.ndarray:
         """L2-normalised features (n, d), FP32, of n texts; what does not fit into the text tower is cut off."""
-        tokens = self.tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        most = self.text.config.max_position_embeddings  # the tokenizer's files need not say
+        options = {"padding": "max_length", "max_length": most, "truncation": True, "return_tensors": "pt"}
+        tokens = self.tokenizer(texts, **options).input_ids
         return torch.cat([normalize(self.text(ids).text_embeds, dim=-1) for ids in tokens.split(BATCH_SIZE)]).numpy()
 
 

@@ -20,7 +20,7 @@ def machine(sources: Sources) -> list[Line]:
     def line(what: str, said: str, here: str, same: bool, why: str = "") -> Line:
         return Line(what, said, here, "agrees" if same else "differs", "" if same else why)
 
-    cores, none = _("%(name)s, %(cores)s cores"), _("none")
+    cores, none = _("%(name)s, cores: %(cores)s"), _("none")
     card = _("%(name)s, %(memory)s GB") % {"name": printed["gpu"], "memory": printed["gpu_memory_gb"]}
     processor = cores % {"name": printed["cpu"], "cores": printed["cores"]}
     own = cores % {"name": hardware["cpu"], "cores": hardware["physical_cores"]}
@@ -87,7 +87,7 @@ def _generation(sources: Sources) -> Line:
     guidance = guidance_words(arguments_of(params, listing), listing.get("denoising"), _)
     generated = sources.results.baseline.timing
     text, here = (
-        _("%(steps)s steps, %(guidance)s, %(width)s × %(height)s pixels")
+        _("steps: %(steps)s, %(guidance)s, %(width)s × %(height)s pixels")
         % {"steps": steps, "guidance": guided, "width": size["width"], "height": size["height"]}
         for steps, guided, size in (
             (said["steps"], guidance_words(said, None, _), said),

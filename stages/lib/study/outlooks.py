@@ -48,7 +48,7 @@ def _labels(results: Sequence[VariantResult]) -> dict[str, str]:
 
 
 def _training(sources: Sources) -> Answer:
-    text = sources._("All %(count)s formats are made from finished weights, without training.")
+    text = sources._("All formats (%(count)s) are made from finished weights, without training.")
     return "no", text % {"count": len(sources.results.variants)}, ("method-formats",)
 
 
@@ -118,7 +118,7 @@ def _activations(sources: Sources) -> Answer:
     found = [result for result in results.variants if result.variant.activations != "none"]
     if not found:
         return "no", _("No format rounds activations."), ()
-    text = _("%(count)s formats round activations: %(labels)s.") % {"count": len(found), **_labels(found)}
+    text = _("Formats that round activations: %(labels)s.") % _labels(found)
     chapters = {"results-quality": results.illustrated, "results-sensitivity": results.sensitivity}
     return "measured", text, tuple(key for key, there in chapters.items() if there)
 
@@ -183,7 +183,7 @@ def _edge(sources: Sources) -> Answer:
     if not on_cpu:
         return "no", _("No other format than the reference was timed on a CPU."), ("results-speed",)
     text = _(
-        "No such device was measured. On %(cores)s cores of a CPU without a GPU the fastest format, %(label)s, takes "
+        "No such device was measured. On a CPU without a GPU (cores: %(cores)s) the fastest format, %(label)s, takes "
         "%(seconds)s s per image."
     )
     best = on_cpu[0]

@@ -77,7 +77,7 @@ def curves(lines: Sequence[tuple[str, Sequence[float], Sequence[Sequence[float]]
 
 
 def _percent(value: float) -> str:
-    return f"{number(value, '.2g')}{NO_BREAK_SPACE}%"
+    return f"{number(value, '.2g' if abs(value) < 99.5 else '.0f')}{NO_BREAK_SPACE}%"
 
 
 def _shares(report: Mapping[str, Any], _: Translate) -> Chart:

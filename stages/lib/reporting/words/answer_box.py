@@ -84,7 +84,7 @@ def _which(main: Advice, results: Results, _) -> str:
 
 def _lost(winner: Candidate, results: Results, _) -> str:
     if winner.psnr_db is None:
-        text = _("Nothing: all %(n)d images are those of %(baseline)s.")
+        text = _("Nothing: its images (n = %(n)d) are those of %(baseline)s.")
         return text % {"n": len(winner.ssims), "baseline": results.baseline.label}
     text = _(
         "Its images agree with those of %(baseline)s to %(psnr)s dB PSNR on average (%(rating)s), SSIM %(ssim)s, "
@@ -95,8 +95,8 @@ def _lost(winner: Candidate, results: Results, _) -> str:
     found = [text % (values | {"worst": figure("ssim", min(winner.ssims))})]
     if asked := (_quality(winner, results).get("attributes") or {}).get("all"):  # where that was measured here
         text = _(
-            "Of %(asked)d things that the prompts ask for, %(right)d are seen in its images, %(baseline_right)d in "
-            "those of %(baseline)s."
+            "Of the things that the prompts ask for (n = %(asked)d), %(right)d are seen in its images, "
+            "%(baseline_right)d in those of %(baseline)s."
         )
         found.append(text % {**asked, "baseline": results.baseline.label})
     return " ".join(found)
@@ -126,7 +126,7 @@ def _cost(params: Params, own: CostRow, baseline: CostRow, _) -> str:
     if not own.candidate.trusted:
         found.append(_("No speed behind it is to be trusted."))
     elif own.break_even:
-        text = _("Quantization takes, once, %(making)s s, which is paid back after %(images)s images.")
+        text = _("Quantization takes, once, %(making)s s; number of images after which that is paid back: %(images)s.")
         found.append(text % (values | {"images": number(math.ceil(own.break_even), ",d")}))
     return " ".join(found)
 

@@ -19,6 +19,9 @@ def how_sure(decision: Decision, _: Translate) -> list[str]:
         return []
     span = {"mean": winner.ssim.value, "low": winner.ssim.low, "high": winner.ssim.high}
     values = {"label": winner.label, **figures("ssim", floor=scenario.ssim_threshold, **span)}
+    if winner.is_baseline:
+        text = _("%(label)s is the reference: its images are what the threshold of %(floor)s is measured against.")
+        return [text % values, _best(decision, _)]
     if not winner.has_interval:
         text = _(
             "Whether %(label)s meets the threshold of %(floor)s in general is not known: SSIM %(mean)s, and of fewer "
@@ -53,6 +56,14 @@ def _best(decision: Decision, _: Translate) -> str:
     span = {"low": quantity(winner.speedup.low, "speedup"), "high": quantity(winner.speedup.high, "speedup")}
     if not decision.trusted:
         return _("That it is the fastest is not supported: no speed of this run is to be trusted.")
+    tied = {"labels": list_of([item.label for item in decision.tied])}
+    if winner.is_baseline and tied["labels"]:
+        text = _("That it is the fastest is not supported: its speed cannot be told from that of %(labels)s.")
+        return text % tied
+    if winner.is_baseline:
+        return (
+            _("It is the fastest that may be recommended: the 95 %% intervals of the other speed-ups lie below 1.") % {}
+        )
     if not decision.tied:
         text = _("It is the fastest: the 95 %% interval of its speed-up, %(low)s to %(high)s, overlaps no other one.")
         return text % span
@@ -60,7 +71,7 @@ def _best(decision: Decision, _: Translate) -> str:
         "That it is the fastest is not supported: the 95 %% interval of its speed-up, %(low)s to %(high)s, overlaps "
         "that of %(labels)s."
     )
-    return text % {**span, "labels": list_of([item.label for item in decision.tied])}
+    return text % {**span, **tied}
 
 
 def break_the_tie(decision: Decision, _: Translate) -> str:

@@ -17,17 +17,17 @@ def trust(clock: Clock | None, baseline: str, _: Translate) -> str:
         "high": figure("speedup", clock.itself.high),
         "restarts": clock.itself.restarts,
         "limit": percent_of(SUSPECT, ".0f"),
-        "resolution": percent_of(clock.resolution, ".0f"),
+        "resolution": percent_of(clock.resolution, ".0f" if clock.resolution >= 0.01 else ".1g"),
     }
     if clock.is_suspect:
         text = _(
             "The speeds of this run are not to be trusted. %(baseline)s, timed against itself, came out %(itself)s "
-            "times as fast (95 %% interval %(low)s to %(high)s, %(restarts)d restarts), off by more than %(limit)s."
+            "times as fast (95 %% interval %(low)s to %(high)s, restarts: %(restarts)d), off by more than %(limit)s."
         )
         return " ".join([text % values, *disturbances(clock, _)])
     text = _(
         "%(baseline)s, timed against itself, came out %(itself)s times as fast (95 %% interval %(low)s to %(high)s, "
-        "%(restarts)d restarts). Differences of speed below %(resolution)s cannot be told in this run."
+        "restarts: %(restarts)d). Differences of speed below %(resolution)s cannot be told in this run."
     )
     return text % values
 
@@ -37,8 +37,8 @@ def disturbances(clock: Clock, _: Translate) -> list[str]:
     if clock.interruptions_per_s is None:
         return []
     text = _(
-        "Of %(pairs)d pairs of calls %(discarded)d were disturbed and discarded; threads were interrupted %(times)s "
-        "times a second (median)."
+        "Pairs of calls: %(pairs)d, disturbed and discarded of these: %(discarded)d; threads were interrupted "
+        "%(times)s times a second (median)."
     )
     values = {"pairs": clock.pairs, "discarded": clock.discarded, "times": number(clock.interruptions_per_s, ".0f")}
     found = [text % values]
@@ -47,7 +47,9 @@ def disturbances(clock: Clock, _: Translate) -> list[str]:
         found.append(text % {"steal": percent_of(clock.steal, ".1f")})
     if clock.mhz is not None:
         low, high = (number(value / 1000, ".2f") for value in clock.mhz)
-        found.append(_("The processors' clock was at %(low)s to %(high)s GHz.") % {"low": low, "high": high})
+        steady = _("The processors' clock was at %(low)s GHz.")
+        moved = _("The processors' clock was at %(low)s to %(high)s GHz.")
+        found.append((steady if low == high else moved) % {"low": low, "high": high})
     return found
 
 

@@ -94,6 +94,9 @@ def _rest(item: Explained, _: Translate) -> str:
         return _("That agrees with the measurement within %(bound)s.") % {"bound": percent(AGREES)}
     rests = {"own": percent(item.prediction.variant.rest), "reference": percent(item.prediction.reference.rest)}
     values = {"baseline": item.baseline, **rests}
+    longer = item.prediction.variant.rest > item.prediction.reference.rest
+    if longer != (ratio < 1) or rests["own"] == rests["reference"]:
+        return _("Why the measurement differs from that, these figures do not tell.")
     if ratio < 1:
         text = _(
             "It is slower than that: all that is no multiplication, such as rounding, unpacking and conversions, takes "
