@@ -1,7 +1,9 @@
 """Any pipeline: loaded as diffusers loads it, seen from outside, and each network again from what was seen of it."""
 
 import inspect
+import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,15 @@ def test_a_value_that_the_pipeline_refuses_is_one_message(height, says, tiny_kin
     """Protects a user from a traceback of diffusers, also where a class needs an image besides the prompt."""
     with pytest.raises(UserError, match=f"does not generate from a prompt .*{says}"):
         noise_shape(loaded(tiny_kind("sd15-unchecked")), {"height": height, "width": 32})
+
+
+def test_a_class_that_changes_an_image_names_the_one_that_needs_none(tiny_kind, tmp_path):
+    """Protects the owner of a folder whose index was written by an image-to-image pipeline."""
+    folder = shutil.copytree(tiny_kind("sd15-unchecked"), tmp_path / "model")
+    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    (folder / "model_index.json").write_text(json.dumps(index | {"_class_name": "StableDiffusionImg2ImgPipeline"}))
+    with pytest.raises(UserError, match="write 'StableDiffusionPipeline', which needs no image, as its '_class_name'"):
+        noise_shape(loaded(folder), GENERAL)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from stages.lib.models.kinds import kind_of, kind_of_index
-from stages.lib.models.pipelines import adapters_beside, check_pipeline_folder, copy_needed, listed_files, needed_files
+from stages.lib.models.pipelines import (
+    adapters_beside,
+    check_pipeline_folder,
+    copy_needed,
+    listed_files,
+    needed_files,
+    source_folder,
+)
 from stages.lib.project.errors import LONGEST_MESSAGE, UserError
+from stages.lib.project.sections import FolderModel
 from tests.conftest import PROJECT
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -294,6 +302,32 @@ def test_a_missing_file_is_named(model, path, said):
     """Protects against half copies."""
     (model / path).unlink()
     assert said in message(model)
+
+
+def test_the_folder_of_a_model_is_found_near_the_one_that_was_named(model, tmp_path, monkeypatch):
+    """Protects who names the Hub's cache, the folder above, a file in it, or one by their home."""
+    (tmp_path / "above/snapshots").mkdir(parents=True)
+    (tmp_path / "above/snapshots/0123").symlink_to(model)
+    assert f"{tmp_path / 'above/snapshots/0123'} has one: name that folder" in message(tmp_path / "above")
+    assert "0123 has one" in message(tmp_path / "above/snapshots")
+    monkeypatch.setenv("HOME", str(model.parent))
+    assert source_folder(FolderModel(label="L", source="folder", path=f"~/{model.name}"), "l") == model
+    with pytest.raises(UserError, match=r"'models.l.path' .* is not a folder: name the folder of model_index.json"):
+        source_folder(FolderModel(label="L", source="folder", path=str(model / "model_index.json")), "l")
+
+
+def test_a_link_that_leads_nowhere_is_named(model):
+    """Protects a copy of the Hub's cache that has the links without the files."""
+    (model / UNET).unlink()
+    (model / UNET).symlink_to("../../blobs/0123")
+    assert f"{UNET} is a link to ../../blobs/0123, which is not there" in message(model)
+
+
+def test_weights_that_are_quantized_already_are_refused(model):
+    """Protects from measuring what rounding does to rounded weights, and from a message about a missing GPU."""
+    path = model / "unet/config.json"
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"quantization_config": {"load_in_4bit": True}}))
+    assert "unet/config.json: 'quantization_config' says that its weights are quantized already" in message(model)
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):

@@ -14,12 +14,18 @@ def work(kinds: dict[str, tuple[str, float]]) -> list[ExecutedWork]:
     return [ExecutedWork("unet", "main", key, dtype, 1, counts[key], time_s) for key, (dtype, time_s) in kinds.items()]
 
 
-def said(kinds: dict, variant: Run, stored: str = "int8", runtime: RuntimeSpeedup | None = None) -> str:
+def said(
+    kinds: dict,
+    variant: Run,
+    stored: str = "int8",
+    runtime: RuntimeSpeedup | None = None,
+    reference: Run = Run(1.0, 0.6),
+) -> str:
     item = Explained(
         label="X",
         baseline="FP32",
         stored_dtype=stored,
-        prediction=Prediction(Run(1.0, 0.6), variant),
+        prediction=Prediction(reference, variant),
         work=work(kinds),
         baseline_work=work(FP32),
         runtime=runtime,
@@ -40,10 +46,9 @@ def test_dynamic_quantization_is_slow_by_its_rest():
 
 
 def test_what_the_figures_do_not_tell_is_not_explained():
-    """Protects from a reason that is none: clocks around layers took all of both images, or the rest is smaller."""
-    for kinds, variant in ((FP32, Run(1.3, 1.3)), (FP32, Run(1.3, 0.95)), (FP32, Run(0.7, 0.2))):
-        text = said(kinds, variant, "float32")
-        assert "these figures do not tell" in text and "that is no multiplication" not in text
+    """Protects from a reason that is none: clocks around single layers took more than the image itself."""
+    text = said(FP32, Run(1.1, 1.1), "float32", reference=Run(1.0, 1.5))
+    assert "these figures do not tell" in text and "that is no multiplication" not in text
 
 
 def test_weights_that_are_unpacked_have_no_integer_kernel():

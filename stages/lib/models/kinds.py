@@ -176,6 +176,8 @@ def kind_of(folder: Path) -> Kind:
         remedy = (
             f"; if all weights are in {single}, write `source: file` with its path and a `config`" if single else ""
         )
+        below = [*folder.glob(f"*/{MODEL_INDEX}"), *folder.glob(f"snapshots/*/{MODEL_INDEX}")]  # as the Hub's cache has
+        remedy = f"; {min(below).parent} has one: name that folder" if below else remedy
         raise UserError(f"{folder} has no {MODEL_INDEX}: {REMEDY}{remedy}")
     return kind_of_index(
         read_mapping(path, AGAIN), (item.name for item in folder.iterdir() if item.is_dir()), str(folder)

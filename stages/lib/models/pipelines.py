@@ -25,17 +25,21 @@ _PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 def source_folder(model: FolderModel | ArchitectureModel, key: str) -> Path:
     """The folder of `models.<key>`, which must be there."""
-    folder = Path(model.path)
+    folder = Path(model.path).expanduser()
     if folder.is_dir():
         return folder
     committed = folder.parts[:2] in (("data", "embedded"), ("data", "architectures"))
     remedy = f"restore it with `git checkout {folder}`" if committed else "put the model there or mend the path"
+    remedy = f"name the folder of {MODEL_INDEX}, or write `source: file`" if folder.is_file() else remedy
     raise UserError(f"{PARAMS_FILE}: 'models.{key}.path' has the value '{model.path}', which is not a folder: {remedy}")
 
 
 def listed_files(folder: Path) -> list[str]:
     """The files of a model folder and of the folders in it, relative to it, with forward slashes."""
     found = [*folder.glob("*"), *folder.glob("*/*")]
+    for path in found:
+        if path.suffix in (".json", ".safetensors", ".txt") and path.is_symlink() and not path.exists():
+            raise UserError(f"{path} is a link to {path.readlink()}, which is not there: copy the files, not the links")
     return [path.relative_to(folder).as_posix() for path in found if path.is_file()]
 
 
@@ -102,6 +106,11 @@ def check_pipeline_folder(folder: Path, variant: str | None = None) -> None:
     for path in needed:
         if path.endswith(".json"):
             content = read_mapping(folder / path, AGAIN)
+            if "quantization_config" in content:
+                raise UserError(
+                    f"{folder / path}: 'quantization_config' says that its weights are quantized already: give the "
+                    "model as it was before, in float32, float16 or bfloat16"
+                )
             if not content and path.rpartition("/")[2] in SAYING_SOMETHING:
                 raise UserError(f"{folder / path} is empty, which would mean defaults: bring the model again")
             if ".index." in path:

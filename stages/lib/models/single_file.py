@@ -11,7 +11,7 @@ from stages.lib.project.sections import FileModel
 
 def source_file(model: FileModel, key: str) -> Path:
     """The file of `models.<key>`, which must be there."""
-    path = Path(model.path)
+    path = Path(model.path).expanduser()
     if not path.is_file():
         raise UserError(
             f"params.yaml: 'models.{key}.path' has the value '{model.path}', which is not a file: put the model there "
