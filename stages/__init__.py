@@ -20,7 +20,8 @@ hide_no_news()
 
 # diffusers imports what it finds to quantize with, needed or not: bitsandbytes is a second of each process, and memory.
 # Our back end takes it out again (stages/lib/formats/bitsandbytes/layers.py).
-sys.modules.setdefault("bitsandbytes", None)
+if "diffusers" not in sys.modules:  # which has found it by now, and will import it
+    sys.modules.setdefault("bitsandbytes", None)
 
 # Warnings are for who writes the code that is warned of; the second line is for processes that this one starts.
 if not sys.warnoptions:

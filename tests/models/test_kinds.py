@@ -98,11 +98,12 @@ def test_a_value_that_the_pipeline_refuses_is_one_message(height, says, tiny_kin
         noise_shape(loaded(tiny_kind("sd15-unchecked")), {"height": height, "width": 32})
 
 
-def test_a_class_that_changes_an_image_names_the_one_that_needs_none(tiny_kind, tmp_path):
-    """Protects the owner of a folder whose index was written by an image-to-image pipeline."""
+@pytest.mark.parametrize("name", ["StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"])
+def test_a_class_that_changes_an_image_names_the_one_that_needs_none(name, tiny_kind, tmp_path):
+    """Protects the owner of a folder whose index was written by such a pipeline: one takes no noise, one an image."""
     folder = shutil.copytree(tiny_kind("sd15-unchecked"), tmp_path / "model")
     index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-    (folder / "model_index.json").write_text(json.dumps(index | {"_class_name": "StableDiffusionImg2ImgPipeline"}))
+    (folder / "model_index.json").write_text(json.dumps(index | {"_class_name": name}), encoding="utf-8")
     with pytest.raises(UserError, match="write 'StableDiffusionPipeline', which needs no image, as its '_class_name'"):
         noise_shape(loaded(folder), GENERAL)
 

@@ -5,6 +5,7 @@ from stages.lib.reporting.words.explanation import Explained, explain
 from stages.lib.timing.prediction import Prediction, Run, RuntimeSpeedup
 
 GIGA = 10**9
+REFERENCE = Run(1.0, 0.6)
 FP32 = {"Conv2d": ("float32", 0.4), "Linear": ("float32", 0.2)}
 
 
@@ -19,7 +20,7 @@ def said(
     variant: Run,
     stored: str = "int8",
     runtime: RuntimeSpeedup | None = None,
-    reference: Run = Run(1.0, 0.6),
+    reference: Run = REFERENCE,
 ) -> str:
     item = Explained(
         label="X",

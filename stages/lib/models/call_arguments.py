@@ -1,11 +1,11 @@
 """What a pipeline is called with besides prompt, noise and generator, and the shape of the noise that it takes."""
 
 import inspect
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from stages.lib.models.kinds import plain_class
 from stages.lib.project.errors import UserError, first_line, limit_reached
 from stages.lib.project.params import PARAMS_FILE, Params
 
@@ -62,12 +62,10 @@ def named_failure(
         absent = ", ".join(name for name, part in pipeline.components.items() if part is None)
         without = f"; the model has no {absent}" if absent and "NoneType" in str(error) else ""
         name = type(pipeline).__name__
-        plain = re.sub("Img2Img|Inpaint", "", name)
-        other = f", or write '{plain}', which needs no image, as its '_class_name'" if plain != name else ""
         raise UserError(
             f"a {name} does not generate from a prompt and {said}: it fails{place} "
             f"({type(error).__name__}: {first_line(error)[:200]}{without}): change these in {PARAMS_FILE}, `arguments` "
-            f"of the model, or choose another text-to-image model, key 'model'{other}"
+            f"of the model, or choose another text-to-image model, key 'model'{plain_class(name)}"
         ) from None
 
 

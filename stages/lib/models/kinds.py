@@ -12,6 +12,7 @@ Everything is found by what the index names; nothing here knows one model. A net
 
 import inspect
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -123,8 +124,15 @@ class Kind:
             if name not in inspect.signature(found.__call__).parameters:
                 raise UserError(
                     f"{self.where}/{MODEL_INDEX}: '_class_name' is '{self.pipeline}', which takes no {name}: {REMEDY}"
+                    f"{plain_class(self.pipeline)}"
                 )
         return found
+
+
+def plain_class(name: str) -> str:
+    """What else to do about a pipeline class that changes an image: take the one that needs none."""
+    plain = re.sub("Img2Img|Inpaint", "", name)
+    return f", or write '{plain}', which needs no image, as its '_class_name'" if plain != name else ""
 
 
 def role_of(name: str, library: str, kind: str) -> str | None:
