@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing import current_process, get_context
 from multiprocessing.context import BaseContext
 from pathlib import Path
@@ -135,7 +134,10 @@ def _map_in_pool(
     is_done = False
     with executor:
         try:
-            yield from executor.map(partial(_do, do), items)
+            # not `map`, which cancels what is left, and a thread complains of that when processes are killed
+            futures = [executor.submit(_do, do, item) for item in items][::-1]
+            while futures:
+                yield futures.pop().result()
             is_done = True
         except BrokenProcessPool:
             raise UserError(
