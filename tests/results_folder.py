@@ -113,6 +113,7 @@ _ENVIRONMENT = {
         "logical_cores": 2,
         "memory_gib": 8,
         "instruction_sets": ["avx2", "avx512f", "avx512_bf16"],
+        "gpu_compute_capability": None,
         "gpu": None,
         "gpu_memory_gib": None,
         "operating_system": "Invented Linux 1.0",

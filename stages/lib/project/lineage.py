@@ -85,6 +85,7 @@ SOURCES: dict[str, tuple[Source, ...]] = {
     "table-detection": (CONTROLS, FLOOR),
     "table-coverage": (SIZE, TIMING),
     "table-why": (TIMING, SUMMARY),
+    "table-what-runs": (ENVIRONMENT, PARAMS),
     "table-components": (COMPONENTS,),
     "table-probe_points": (COMPONENTS,),
     "table-budgets": (LAYERS,),

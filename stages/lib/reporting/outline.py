@@ -31,7 +31,7 @@ STUDY_TABLES += (*ANALYSIS, "future", "prospects")
 QUALITY_TABLES = ("floor", "distances", "agreement", "alignment", "sets", "comparisons")
 OTHER_TABLES = ("formulas", "primary", *QUALITY_TABLES, "safety", "controls", "detection", "coverage", "why")
 MODELS = ("models", "models-formats", "models-damage", "models-kinds", "models-rules", "models-uses")
-TABLES = STUDY_TABLES + OTHER_TABLES + SENSITIVITY + MODELS
+TABLES = STUDY_TABLES + OTHER_TABLES + SENSITIVITY + ("what-runs",) + MODELS
 SENSITIVITY_CHARTS = ("shares", "steps", "blocks", "layers", "sparing")
 # What a report leaves out whose record of layers is older than that.
 OF_SPARING = {"results-sparing", "table-sparing", "chart-sparing"}
@@ -168,6 +168,7 @@ def sections(
         (2, "results-why", _("Why a format is fast or slow")),
         (2, "results-sensitivity", _("Where the damage comes from")),
         (2, "results-sparing", _("Layers to spare")),
+        (2, "results-what-runs", _("What runs where")),
         (2, "results-machines", _("Other machines")),
         (1, "models", _("Another architecture")),
         (2, "models-formats", _("The same formats on both")),

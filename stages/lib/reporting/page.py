@@ -37,6 +37,7 @@ from stages.lib.reporting.words.clock_words import disturbances, imprecise, trus
 from stages.lib.reporting.words.coverage import coverage, coverage_sentence, left_sentence
 from stages.lib.reporting.words.explanation import explain, explained_variants
 from stages.lib.reporting.words.names import NAMES, names_of, translated
+from stages.lib.reporting.words.what_runs_words import what_runs_table
 from stages.lib.results.candidates import RUNTIME_MIB
 from stages.lib.results.machines import Machine, compare_machines, machine_title
 from stages.lib.results.other_models import ComparedModel, Missing, this_model
@@ -121,6 +122,7 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
         "executed_operators": list(by_operator(work)),
         **recommended,
         **models,
+        "what_runs": what_runs_table(params, results.environment["machine"], _),
         "explained": explained,
         "explanations": [explain(item, _) for item in explained.values()],
         "throughput": throughput,

@@ -30,8 +30,12 @@ HERE = N_("this machine")
 
 @dataclass(frozen=True)
 class WhatRuns:
-    """A table: the machines' names, the cells of each format, and notes: who says so, what cannot run, and why."""
+    """A table: the machines' names, the states of each format there, and notes: who says so, what cannot run, and why.
 
+    `states` has the words of each state.
+    """
+
+    states: Mapping[str, str]
     machines: tuple[str, ...]
     rows: tuple[tuple[str, tuple[str, ...]], ...]
     notes: tuple[str, ...]
@@ -40,15 +44,17 @@ class WhatRuns:
 def what_runs_table(params: Params, machine: Mapping[str, Any], _: Translate) -> WhatRuns:
     """The table in the language of `_`; `machine` is that part of environment.json."""
     cards, verdicts = what_runs(params, machine)
-    cells = {name: tuple(_(STATES[found.state]) for found in row) for name, row in verdicts.items()}
     obstacles: dict[str, list[str]] = {}
     for name, row in verdicts.items():
         for words in sorted({obstacle_words(found.obstacle, _) for found in row if found.obstacle}):
             obstacles.setdefault(words, []).append(params.variants[name].label)
     said = sorted({found.source for row in verdicts.values() for found in row if found.source})
     return WhatRuns(
+        states={state: _(words) for state, words in STATES.items()},
         machines=(_(HERE), *(card.label for card in cards[1:])),
-        rows=tuple((params.variants[name].label, row) for name, row in cells.items()),
+        rows=tuple(
+            (params.variants[name].label, tuple(found.state for found in row)) for name, row in verdicts.items()
+        ),
         notes=(
             _(LEGEND),
             *(f"{', '.join(labels)}: {words}" for words, labels in obstacles.items()),
@@ -61,11 +67,10 @@ def what_runs_table(params: Params, machine: Mapping[str, Any], _: Translate) ->
 def what_runs_text(params: Params, machine: Mapping[str, Any]) -> str:
     """The table for a terminal, a line a format, in English."""
     table = what_runs_table(params, machine, str)
-    first = max(len(label) for label, _ in table.rows) + 2
-    widths = [
-        max(len(name), *(len(row[place]) for _, row in table.rows)) + 2 for place, name in enumerate(table.machines)
-    ]
-    lines = [("", table.machines), *table.rows]
+    lines = [("", table.machines), *((label, [table.states[state] for state in row]) for label, row in table.rows)]
+    first, *widths = (
+        max(map(len, column)) + 2 for column in zip(*([label, *row] for label, row in lines), strict=True)
+    )
     drawn = [
         f"{label:{first}}" + "".join(f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True))
         for label, cells in lines
