@@ -22,6 +22,7 @@ formats:
   dead: {variant: {label: Dead, backend: torch, weights: bfloat16}}
 groups:
   - - {model: small, batches: [1, 2], control: half, formats: [slow, broken, dead]}
+    - {model: small, batches: [3], control: half, formats: [slow]}
 """
 MS = {"float16": 10.0, "nf4": 20.0}
 
@@ -78,7 +79,8 @@ def test_formats_are_timed_beside_the_control_and_failures_are_rows(run, capsys)
     assert rows["dead", 1]["failure"] == "its process ended"
     capsys.readouterr()
     assert run("--commit", "5678")["slow", 1]["commit"] == "1234"
-    assert "8 rows" in capsys.readouterr().out
+    assert rows["slow", 3]["control_ms"] == 30
+    assert "10 rows" in capsys.readouterr().out
 
 
 def test_what_time_is_wanting_for_is_left(run, capsys):

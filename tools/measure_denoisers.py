@@ -117,8 +117,10 @@ class Process:
         other.close()
 
     def wait(self, end_s: float) -> None:
-        """Until it is made and compiled, or has failed."""
+        """Until it is made and compiled, or has failed; one that is late would disturb the others, and is ended."""
         self.figures = (self._answer(end_s) or {}).get("ready", {})
+        if self.failure:
+            self.end()
 
     def tell(self, *asked: Any) -> None:
         """Ask without waiting for the answer."""
@@ -150,10 +152,12 @@ class Process:
 
 def measure(cases: list[Case], record: Record, context: Any, end_s: float, patience_s: float) -> list[str]:
     """Make all formats of `cases` at once, time them one after the other; those that time was wanting for."""
-    left, made = [], []
-    for case in cases:
-        turn = context.Semaphore(case.model.get("made_at_once", 1))
-        made.append((case, [Process(case, name, turn, context) for name in names_of(case)]))
+    left = []
+    turns = [context.Semaphore(case.model.get("made_at_once", 1)) for case in cases]  # gone when nothing refers to one
+    made = [
+        (case, [Process(case, name, turn, context) for name in names_of(case)])
+        for case, turn in zip(cases, turns, strict=True)
+    ]
     until_s = min(end_s, time.monotonic() + patience_s)
     for _, processes in made:
         for process in processes:

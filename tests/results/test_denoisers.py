@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stages.lib.project.errors import UserError
-from stages.lib.results.denoisers import kernel_shares, load_denoisers
+from stages.lib.results.denoisers import _row, load_denoisers, time_shares
 from stages.lib.results.evidence import seal
 from tests.pages import rendered
 from tests.results_folder import write_machine, write_project
@@ -19,7 +19,7 @@ def row(name: str, activations: str, speedup: float, batch: int = 1, **more: obj
     found = {
         "model": "big", "model_label": "Big one", "batch": batch, "format": name, "control": "bf16", "commit": "abc",
         "variant": {"label": name.upper(), "backend": "torchao", "activations": activations}, "settings": {},
-        "parameters": 10**9, "size_mib": 1000.0, "latency_ms": 50 / speedup, "eager_ms": 90.0, "peak_mib": 1200.0,
+        "parameters": 10**9, "size_mib": 1000.0, "latency_ms": 50 / speedup, "eager_ms": 100.0, "peak_mib": 1200.0,
         "compile_s": 20.0, "control_ms": 50.0, "speedup": speedup, "speedups": [speedup - 0.01, speedup + 0.01],
         "products": {"count": 5, "gmac": 20.0, "typical_gmac": 4.0 * batch}, "error": 0.01, "converted_layers": 5,
     }  # fmt: skip
@@ -75,10 +75,17 @@ def test_edited_rows_are_refused(project: Path, change: dict):
         load_denoisers(project.parent, "bring it again")
 
 
-def test_shares_of_kernels_add_up():
-    """Protects the reason that is given for a slow row: what no pattern fits is said to be other."""
-    shares = kernel_shares(ROWS[2]["kernels_ms"])
-    assert shares == {"products": pytest.approx(0.6), "rounding": pytest.approx(0.3), "other": pytest.approx(0.1)}
+def test_shares_of_the_time_add_up():
+    """Protects the reason that is given for a slow row: without a pattern it is other, without a kernel waiting."""
+    shares = time_shares(ROWS[2]["kernels_ms"], 20.0)
+    assert shares == {name: pytest.approx(share) for name, share in
+                      {"waiting": 0.5, "products": 0.3, "rounding": 0.15, "other": 0.05}.items()}  # fmt: skip
+
+
+def test_a_format_that_compiling_slows_down_is_stated_without():
+    """Protects formats from settings that do not suit them."""
+    found = _row(row("nf4", "none", 0.4, latency_ms=125.0, eager_ms=80.0))
+    assert found.speedup == 50 / 80 and found.speedups == ()
 
 
 def test_the_report_has_a_table_the_reason_and_a_chart(project: Path):
@@ -86,6 +93,6 @@ def test_the_report_has_a_table_the_reason_and_a_chart(project: Path):
     page = rendered().replace("\u00a0", " ").replace("\u202f", " ")
     assert "Big one, 1,000.00 million parameters, batch 1" in page
     assert "1.31×" in page and "1.30–1.32" in page
-    assert "Where the time of INT8 goes (Big one, batch 1), by the names of kernels: matrix products 60.0 %" in page
+    assert "Where the time of INT8, 100.0 ms, goes (Big one, batch 1), by the names of kernels: the GPU waits" in page
     assert "no room" in page
     assert "Big one, batch 8, FP8: 1.40×" in page

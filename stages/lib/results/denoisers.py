@@ -29,10 +29,10 @@ KERNELS = {
 class DenoiserRow:
     """One format of one denoiser in one batch.
 
-    Times in ms of a call, medians; `speedup` over `control`, a format of 16 bits compiled in the same layout, timed in
-    turns, with its least and greatest turn in `speedups`. `typical_gmac`: the work-weighted mean size of the Linear
-    layers' products, 10^9 multiply-accumulates. `failure` says why there is no time; `shares` what the kernels of a
-    slow row are for.
+    Times in ms of a call, medians; `speedup` of the faster of both over the control, a format of 16 bits compiled in
+    the same layout, with the least and the greatest turn in `speedups`, if they were timed in turns. `typical_gmac`:
+    the work-weighted mean size of the Linear layers' products, 10^9 multiply-accumulates. `failure` says why there is
+    no time; `shares` what a slow row's time goes to.
     """
 
     model: str
@@ -48,7 +48,7 @@ class DenoiserRow:
     peak_mib: float = 0.0
     compile_s: float | None = None
     speedup: float = 0.0
-    speedups: tuple[float, float] = (0.0, 0.0)
+    speedups: tuple[float, ...] = ()
     typical_gmac: float = 0.0
     failure: str = ""
     shares: dict[str, float] = field(default_factory=dict)
@@ -79,20 +79,27 @@ def _row(found: dict[str, Any]) -> DenoiserRow:
     }
     if "failure" in found:
         return DenoiserRow(**known, failure=found["failure"])
-    keys = ("parameters", "size_mib", "latency_ms", "eager_ms", "peak_mib", "speedup")
+    keys = ("parameters", "size_mib", "latency_ms", "eager_ms", "peak_mib")
+    in_turns = found["latency_ms"] <= found["eager_ms"]
     return DenoiserRow(
         **known,
         **{key: found[key] for key in keys},
         compile_s=found.get("compile_s"),
-        speedups=tuple(found["speedups"]),
+        speedup=found["speedup"] if in_turns else found["control_ms"] / found["eager_ms"],
+        speedups=tuple(found["speedups"]) if in_turns else (),
         typical_gmac=found["products"]["typical_gmac"],
-        shares=kernel_shares(found["kernels_ms"]) if "kernels_ms" in found else {},
+        shares=time_shares(found["kernels_ms"], found["latency_ms"]) if "kernels_ms" in found else {},
     )
 
 
-def kernel_shares(kernels_ms: dict[str, float]) -> dict[str, float]:
-    """Of a call's time on the GPU, what each kind of KERNELS takes, the largest first; "other" is what none is."""
-    whole, shares = kernels_ms[""], dict.fromkeys(KERNELS, 0.0)
+def time_shares(kernels_ms: dict[str, float], latency_ms: float) -> dict[str, float]:
+    """Of a call's time, what each kind of KERNELS takes, the largest first.
+
+    "other" is what no pattern fits, "waiting" the time in which the GPU has nothing to do: `kernels_ms` has all kernels
+    together under "". Below 1 % nothing is told.
+    """
+    whole = max(latency_ms, kernels_ms[""])
+    shares = {**dict.fromkeys(KERNELS, 0.0), "waiting": 1 - kernels_ms[""] / whole}
     for name, time_ms in kernels_ms.items():
         kind = next((kind for kind, pattern in KERNELS.items() if re.search(pattern, name)), None)
         if kind:

@@ -75,6 +75,7 @@ NAMES = {
         "rounding": N_("rounding activations"),
         "casts": N_("casts and copies"),
         "other": N_("other kernels"),
+        "waiting": N_("the GPU waits for the processor"),
     },
     "component": {  # and the parts of the time of an image
         "unet": N_("U-Net"),
