@@ -268,6 +268,16 @@ def test_tables_of_prompts_come_from_the_user_s_own_file(copy):
     assert page.count('data-source="data/own.csv params.yaml"') == 1
 
 
+def test_prompts_of_a_user_stand_where_those_of_the_study_would(copy):
+    """Protects who measures with their own prompts from a table that holds none."""
+    path = copy / "data/prompts.csv"
+    path.write_text(path.read_text("utf-8").replace(",study", ",mine").replace(",extended", ",mine"), encoding="utf-8")
+    change(copy / "params.yaml", lambda params: params["prompts"].update(sets=["mine"]))
+    page = rendered()
+    assert "A cute cat sitting on a windowsill" in table(page, "prompts") and "study" not in table(page, "prompts")
+    assert "beyond the study" not in page
+
+
 def test_the_viewer_opens_on_what_is_recommended(html):
     opens = re.search(r'"opens": "([\w-]+)"', html)[1]
     said = html.partition('class="answer box"')[2].partition("<dd>")[2]
