@@ -111,11 +111,12 @@ def test_another_model_is_one_word(project: Path) -> None:
 
 def test_the_rest_is_scaled_by_what_was_measured() -> None:
     """Protects the estimate on another machine: each kind of stage has its own factor, others that of all."""
-    last = {"generate@a": 10.0, "generate@b": 20.0, "evaluate@a": 3.0, "report": 4.0}
-    assert time_left(last, last, {}) == 37
-    assert time_left(["generate@b"], last, {"generate@a": 30.0}) == 60
-    assert time_left(["generate@b", "report"], last, {"generate@a": 30.0, "evaluate@a": 9.0}) == 60 + 12
-    assert time_left(["generate@new"], last, {}) == 15 and time_left(["unknown"], last, {}) == 0
+    last = {"generate@a": 60.0, "generate@b": 120.0, "evaluate@a": 12.0, "download": 0.5, "report": 24.0}
+    assert time_left(last, last, {}) == 216.5
+    assert time_left(["generate@b"], last, {"generate@a": 300.0}) == 120 * 3
+    assert time_left(["generate@b", "report"], last, {"generate@a": 300.0, "evaluate@a": 36.0}) == 120 * 3 + 24 * 3
+    assert time_left(["generate@b"], last, {"download": 3.5}) < 120 * 1.1  # seconds tell little
+    assert time_left(["generate@new"], last, {}) == 90 and time_left(["unknown"], last, {}) == 0
     assert [in_words(seconds) for seconds in (1, 44, 119, 150, 3600)] == ["10 s", "40 s", "120 s", "2 min", "60 min"]
 
 

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from networkx import DiGraph
 
 
+TRUSTED_S = 60  # so much of last time must have been done again to count as much as last time itself
+
+
 class Progress:
     """`steps`: all stages, in the order in which DVC looks at them; `graph` leads from each to those before it.
 
@@ -53,7 +56,8 @@ def outdated(steps: Sequence["Stage"], graph: "DiGraph") -> set["Stage"]:
 def time_left(stages: Iterable[str], last: Mapping[str, float], measured: Mapping[str, float]) -> float:
     """Seconds that `stages` take: as last time, or as others of their kind did, times what this run was slower by.
 
-    The factor is that of stages of the same kind (`generate@fp16` is of the kind `generate`), else of all.
+    The factor is that of stages of the same kind (`generate@fp16` is of the kind `generate`), else of all. A few seconds
+    tell little of it: what takes one may take three when the machine has just begun.
     """
     return sum(_expected(stage, last) * _factor(stage, last, measured) for stage in stages)
 
@@ -70,7 +74,7 @@ def _factor(stage: str, last: Mapping[str, float], measured: Mapping[str, float]
     for done in (alike, measured):
         expected = sum(_expected(other, last) for other in done)
         if expected:
-            return sum(done.values()) / expected
+            return (sum(done.values()) + TRUSTED_S) / (expected + TRUSTED_S)
     return 1.0
 
 
