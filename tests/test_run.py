@@ -10,11 +10,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from dvc.utils.serialize import dumps_yaml
+from ruamel.yaml import YAML
 
 from tests.conftest import PROJECT
 from tests.processes import HANGING_S, is_gone, wait_until
 from tests.warm_python import warm_python
 from tools.progress import in_words, time_left
+from tools.run import lock_text
 
 PIPELINE = """
 stages:
@@ -107,6 +110,16 @@ def test_another_model_is_one_word(project: Path) -> None:
     assert "The report: reports/embedded-transformer/report.pdf" in done.stdout, done.stderr
     after = path.read_text(encoding="utf-8")
     assert after == before.replace("\nmodel: embedded\n", "\nmodel: embedded-transformer\n") != before
+
+
+def test_dvc_lock_is_the_text_that_dvc_writes() -> None:
+    """Protects from a dvc.lock that every `dvc repro` would write anew: only changed entries are put into words."""
+    text, entries = (PROJECT / "dvc.lock").read_text(encoding="utf-8"), {}
+    assert lock_text(YAML(typ="safe").load(text), entries) == text
+    changed = YAML(typ="safe").load(text)
+    changed["stages"]["report"]["cmd"] += " --much " + "longer " * 30
+    changed["stages"]["new"] = {"cmd": "true", "deps": [{"path": "a: b", "size": 3}], "params": {"x.yaml": {"k": None}}}
+    assert lock_text(changed, entries) == dumps_yaml(changed) != text
 
 
 def test_the_rest_is_scaled_by_what_was_measured() -> None:

@@ -56,8 +56,8 @@ def outdated(steps: Sequence["Stage"], graph: "DiGraph") -> set["Stage"]:
 def time_left(stages: Iterable[str], last: Mapping[str, float], measured: Mapping[str, float]) -> float:
     """Seconds that `stages` take: as last time, or as others of their kind did, times what this run was slower by.
 
-    The factor is that of stages of the same kind (`generate@fp16` is of the kind `generate`), else of all. A few seconds
-    tell little of it: what takes one may take three when the machine has just begun.
+    The factor is that of stages of the same kind (`generate@fp16` is of the kind `generate`), else of all. A few
+    seconds tell little of it: what takes one may take three when the machine has just begun.
     """
     return sum(_expected(stage, last) * _factor(stage, last, measured) for stage in stages)
 
