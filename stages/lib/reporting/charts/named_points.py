@@ -103,9 +103,12 @@ def _cost(box: Box, taken: Sequence[Box]) -> float:
 
 
 def _around(name: str, x: float, y: float) -> list[Box]:
-    """Places for a name, the best first: right, left, above, below, and farther away."""
+    """Places for a name, the best first, none on a line of the point: right above, left above, over it, and below."""
     width, gap = len(name) * LETTER, 1.6 * MARK[0]
-    places = [(x + gap, y), (x - gap - width, y)]
-    for rise in (1, -1, 2, -2):
-        places += [(left, y + rise * LINE) for left in (x + gap, x - width / 2, x - gap - width)]
+    places = [
+        (left, y + rise * LINE)
+        for rise in (0.7, -0.7, 1.7, -1.7)
+        for left in (x + gap, x - gap - width, x - width / 2)
+        if abs(rise) > 1 or left != x - width / 2
+    ]
     return [Box(left, left + width, middle - LINE / 2, middle + LINE / 2) for left, middle in places]
