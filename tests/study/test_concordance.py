@@ -54,3 +54,13 @@ def test_the_audit_has_every_table_figure_and_listing_of_the_study(documents):
 
 def test_the_audit_has_few_pages(documents):
     assert len(PdfReader(io.BytesIO(pdf_of(documents[2], 0))).pages) <= MOST_PAGES
+
+
+def test_the_concordance_names_the_document_that_has_the_chapter(documents):
+    """Protects the study's author from looking into the printed report for what the page alone has."""
+    printed, page, audit = documents
+    rows = re.findall(r"<td>([\d.]+) [^<]*?\((\w+)[.\w]*\.(pdf|html)\)</td>", audit.partition('class="concordance"')[2])
+    assert len(rows) == len(STUDY_TABLES) - 2 + len(FIGURES)
+    for number, _document, kind in rows:
+        heading = re.compile(rf'<h\d id="[^"]+"><span class="number">{re.escape(number)}</span>')
+        assert heading.search(page) and bool(heading.search(printed)) == (kind == "pdf"), number

@@ -82,11 +82,19 @@ PAGE += ("chart-blocks", "chart-calls", "chart-sparing")
 
 def elsewhere(language: str) -> dict[str, str]:
     """The document with it, by the key of each section, table and chart that the printed report does not have."""
-    suffix = "" if language == SOURCE else f".{language}"
-    found = dict.fromkeys(AUDIT, f"audit{suffix}.pdf")
-    found |= dict.fromkeys(PAGE, f"report{suffix}.html")
+    found = dict.fromkeys(AUDIT, f"audit{_suffix(language)}.pdf")
+    found |= dict.fromkeys(PAGE, f"report{_suffix(language)}.html")
     tables = ((section, f"table-{key}") for section, keys in APPENDIX_TABLES.items() for key in keys)
     return found | {table: found[section] for section, table in tables}
+
+
+def document_with(key: str, language: str) -> str:
+    """The document with a section, table or chart."""
+    return elsewhere(language).get(key, f"report{_suffix(language)}.pdf")
+
+
+def _suffix(language: str) -> str:
+    return "" if language == SOURCE else f".{language}"
 
 
 def left_out(illustrated: bool, quick: bool) -> set[str]:
