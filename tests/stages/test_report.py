@@ -176,7 +176,7 @@ def test_distances_stand_beside_the_floor_with_interval_and_n(html):
 
 def test_a_model_without_a_clip_has_reasons_instead_of_figures(copy, html):
     """Protects Stable Diffusion and local models: no crash, no empty cell, the reason."""
-    assert "Right, %" in table(html, "alignment") and "10,000 are asked for" in html
+    assert "Right, %" in table(html, "alignment") and "10,000 images are asked for" in html
     for name in VARIANTS:
         path = Path("reports/embedded/quality") / f"{name}.json"
         change(path, lambda value: value.update(quality_figures(value["per_image"], clip=False)))
