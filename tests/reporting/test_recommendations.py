@@ -61,6 +61,7 @@ def rendered(with_machines: bool = False) -> str:
         sections=outline.sections(_, results.illustrated),
         numbers=outline.numbers(_, results.illustrated),
         elsewhere={},
+        viewer=None,
         formulas={name: formula(name) for name in ("efficiency", "cost")},
         runtime_mib=150,
         suspect=results.clock.is_suspect,

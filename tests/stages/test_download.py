@@ -235,14 +235,21 @@ def test_a_full_disk_is_told_before_anything_is_fetched(tmp_path):
         check_space(2**60, tmp_path / "not" / "there" / "yet", "free space")
 
 
-def test_a_clip_of_the_model_is_brought_whole_or_not_at_all():
-    """Protects evaluate from half a CLIP: all four files, or none."""
+@pytest.mark.parametrize("model", ["embedded", "embedded-transformer"])
+def test_a_clip_of_the_model_is_brought_whole_or_not_at_all(tmp_path, model):
+    """Protects models whose pipeline has no safety checker: the CLIP's vision tower is none of their components."""
     from stages.lib.models.kinds import kind_of
-    from stages.lib.models.pipelines import OWN_CLIP, listed_files, needed_files
+    from stages.lib.models.pipelines import OWN_CLIP, copy_needed, listed_files, needed_files
+    from stages.lib.quality.clip_features import find_clip
 
-    files, kind = listed_files(PROJECT / "data/embedded"), kind_of(PROJECT / "data/embedded")
-    assert set(OWN_CLIP) <= set(needed_files(files, kind))
-    assert not set(OWN_CLIP) & set(needed_files([path for path in files if path != OWN_CLIP[0]], kind))
+    source = PROJECT / "data" / model
+    files, kind = listed_files(source), kind_of(source)
+    (tmp_path / "base").mkdir()
+    copy_needed(source, tmp_path / "base", needed_files(files, kind))
+    texts = ["a red house", "a boat"]
+    assert (find_clip(tmp_path / "base").text_features(texts) == find_clip(source).text_features(texts)).all()
+    without = needed_files([path for path in files if path != OWN_CLIP[0]], kind)
+    assert not [path for path in without if path.startswith("clip/")]
 
 
 def test_a_local_folder_is_copied_without_what_is_not_needed(tmp_path, repository, tiny_model):

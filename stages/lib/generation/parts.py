@@ -18,7 +18,8 @@ from stages.lib.generation.image_folder import LISTING, rgb_sha256
 from stages.lib.generation.safety import margin_fields
 from stages.lib.generation.step_latents import write_trajectories
 from stages.lib.project.errors import UserError
-from stages.lib.project.files import read_json, sha256, write_bytes, write_json
+from stages.lib.project.files import read_json, write_bytes, write_json
+from stages.lib.project.lock_file import digest
 
 if TYPE_CHECKING:
     from stages.lib.generation.recipe import Generated, Order, Recipe
@@ -36,20 +37,13 @@ def ingredients(recipe: "Recipe", threads: int) -> dict[str, str]:
     is_gpu = recipe.device == "cuda"
     processor = torch.cuda.get_device_name() if is_gpu else torch.backends.cpu.get_cpu_capability()
     return {
-        "the model": _content(recipe.model),
-        "the noise": sha256(recipe.noise) if recipe.noise.is_file() else "",
-        "the code": _content(CODE, "*.py"),
+        "the model": str(digest(recipe.model)),
+        "the noise": str(digest(recipe.noise)),
+        "the code": str(digest(CODE)),
         "params.yaml": repr((recipe.variant, dict(recipe.arguments))),
         "the device": f"{recipe.device} {processor}",
         "threads": "" if is_gpu else str(threads),
     } | {name: importlib.metadata.version(name) for name in PACKAGES}
-
-
-def _content(folder: Path, pattern: str = "*") -> str:
-    files = sorted(path for path in folder.rglob(pattern) if path.is_file() and "__pycache__" not in path.parts)
-    return hashlib.sha256(
-        "".join(f"{path.relative_to(folder)} {sha256(path)}\n" for path in files).encode()
-    ).hexdigest()
 
 
 @dataclass(frozen=True)

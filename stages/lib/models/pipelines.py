@@ -16,7 +16,11 @@ from stages.lib.project.sections import ArchitectureModel, FolderModel
 STEMS = ("diffusion_pytorch_model", "model")  # diffusers' networks, and those of transformers
 HALF = "fp16"
 SAYING_SOMETHING = ("config.json", "scheduler_config.json", "preprocessor_config.json")
-OWN_CLIP = ("clip/attributes.json", "clip/config.json", "clip/model.safetensors", "clip/scale.json")
+# The CLIP of a model that brings one: its text tower and what goes with it, and its vision tower, a safety checker's.
+OWN_CLIP = (
+    *("clip/attributes.json", "clip/config.json", "clip/model.safetensors", "clip/scale.json"),
+    *("safety_checker/config.json", "safety_checker/model.safetensors", "feature_extractor/preprocessor_config.json"),
+)
 CLIP_IMAGE_SIZE = 224  # where a config says nothing
 TEXTS = re.compile(r"[^/]+\.(json|txt|model|jinja)")
 ADAPTER = re.compile(r"lora|adapter", re.IGNORECASE)
@@ -80,7 +84,7 @@ def configuration_files(paths: Iterable[str], kind: Kind) -> dict[str, str]:
         if not any(names <= needed for names in sets):
             listed = ", nor ".join(" with ".join(sorted(names)) for names in sets)
             raise UserError(f"{kind.where} has no {listed}: bring the complete model")
-    if paths.issuperset(OWN_CLIP):  # the text tower of a CLIP, if the model brings one
+    if paths.issuperset(OWN_CLIP):  # also where the pipeline has no safety checker
         needed |= set(OWN_CLIP)
     return {path: path for path in sorted(needed)}
 

@@ -73,7 +73,7 @@ def launched_ranks(variables: Mapping[str, str]) -> Iterator[Ranks]:
     except (ValueError, RuntimeError) as error:
         raise UserError(
             f"process {rank} of {world} does not find the first one at {variables['MASTER_ADDR']}:"
-            f"{variables.get('MASTER_PORT')} ({first_line(error)}): start all within {MEETING_S} s, at an address and "
+            f"{variables.get('MASTER_PORT')} ({_reason(error)}): start all within {MEETING_S} s, at an address and "
             "a port that every host reaches"
         ) from None
     watch = _Watch(world)
@@ -86,6 +86,11 @@ def _number(variables: Mapping[str, str], name: str, least: int) -> int:
     if not (value.isascii() and value.isdigit() and int(value) >= least):
         raise UserError(f"environment variable {name} has the value '{value}': use a whole number from {least}")
     return int(value)
+
+
+def _reason(error: Exception) -> str:
+    """What gloo says, without the place in its source that it begins with."""
+    return first_line(error).rpartition("] ")[2]
 
 
 class _Watch:
@@ -116,7 +121,7 @@ class _Watch:
                 distributed.all_reduce(waiting, group=self.group)
             except RuntimeError as error:
                 print(
-                    f"error: another of {self.world} processes has ended ({first_line(error)}): what is whole is kept, "
+                    f"error: another of {self.world} processes has ended ({_reason(error)}): what is whole is kept, "
                     "and the same command goes on from there",
                     file=sys.stderr,
                     flush=True,

@@ -10,7 +10,7 @@ DTYPE_BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "float8": 8, "int8":
 }  # fmt: skip
 FLOATS = ("float32", "float16", "bfloat16")
 GROUP_SCALE_BITS = 16
-AUTO = "auto"  # of `spare`: the layers that the stage `spare` recommends for the format
+AUTO = "auto"  # of `spare`: the layers that the stage `sensitivity_layers` recommends for the format
 
 
 def _not_blank(text: str) -> str:
