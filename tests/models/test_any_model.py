@@ -6,7 +6,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+import torch
 from hypothesis import given
+from safetensors.torch import load_file, save_file
 
 from stages.lib.models.assembly import load_companions
 from stages.lib.models.bringing import write_base
@@ -83,6 +85,20 @@ def test_a_configuration_without_sense_is_found_when_the_model_is_brought(model,
     with pytest.raises(UserError) as caught:
         write_base(FolderModel(label="A model", source="folder", path=str(model)), "it", model, tmp_path / "out")
     assert said in str(caught.value) and "\n" not in str(caught.value)
+    assert not list(tmp_path.glob("out*")) and not list(tmp_path.glob(".out*"))
+
+
+@pytest.mark.parametrize("channels", [8, 9])  # of InstructPix2Pix, of inpainting
+def test_a_denoiser_that_takes_an_image_besides_the_noise_is_refused(model, tmp_path, channels):
+    """Protects from a blame of `arguments`, hours later: its weights fit, but nothing gives it that image."""
+    weights = load_file(model / "unet/diffusion_pytorch_model.safetensors")
+    first = weights["conv_in.weight"]
+    weights["conv_in.weight"] = torch.cat([first, first.new_zeros(len(first), channels - 4, 3, 3)], dim=1)
+    save_file(weights, model / "unet/diffusion_pytorch_model.safetensors", {"format": "pt"})
+    edit(model / "unet/config.json", in_channels=channels)
+    with pytest.raises(UserError) as caught:
+        write_base(FolderModel(label="A model", source="folder", path=str(model)), "it", model, tmp_path / "out")
+    assert f"{model}/unet/config.json: 'in_channels' is {channels} and 'out_channels' 4" in str(caught.value)
     assert not list(tmp_path.glob("out*")) and not list(tmp_path.glob(".out*"))
 
 

@@ -59,8 +59,8 @@ def test_the_shipped_file_is_valid_and_chooses_the_embedded_model():
         "fp32", "fp16", "bf16", "int8-cpu", "int8-simulated", "w8a8-simulated", "w8a8-tuned-simulated",
         "int4-simulated", "int4-spare-simulated", "int4-tuned-simulated", "mixed-simulated", "fp32-openvino",
         "bf16-openvino", "int8-openvino-weights", "int8-openvino", "int8-openvino-tuned", "int8-openvino-steps",
-        "int8-openvino-spare", "fp32-onnxruntime", "int8-onnxruntime", "int8-torchao", "int8-bitsandbytes", "nf4-bitsandbytes",
-        "q8-gguf", "q4k-gguf", "fp8-layerwise",
+        "int8-openvino-spare", "fp32-onnxruntime", "int8-onnxruntime", "int8-torchao", "int8-bitsandbytes",
+        "nf4-bitsandbytes", "q8-gguf", "q4k-gguf", "fp8-layerwise",
     ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from stages.lib.models.kinds import check_kind, kind_of
 from stages.lib.models.pipelines import (
     adapters_beside,
     check_pipeline_folder,
+    check_takes_noise_alone,
     configuration_files,
     copy_needed,
     listed_files,
@@ -52,6 +53,7 @@ def write_base(model: FolderModel | HubModel | FileModel, key: str, source: Path
             if fused:
                 fuse_adapters(folder, model.adapters, key)
             check_pipeline_folder(folder)
+            check_takes_noise_alone(folder)
             load_companions(folder)
             return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     except UserError as error:  # of what was written for a while, but is the user's

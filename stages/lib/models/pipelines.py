@@ -126,6 +126,24 @@ def check_pipeline_folder(folder: Path, variant: str | None = None) -> None:
             _check_weights(folder / path, half_remedy(path.partition("/")[0], paths) if plain == path else "")
 
 
+def check_takes_noise_alone(folder: Path) -> None:
+    """UserError if a denoiser takes an image besides the noise, in channels that it does not predict.
+
+    Those for inpainting and editing do. Transformers may take patches of the channels that they predict.
+    """
+    for denoiser in kind_of(folder).of_role("denoiser"):
+        path = folder / denoiser / "config.json"
+        config = read_mapping(path, AGAIN)
+        taken, predicted, patch = (config.get(key) for key in ("in_channels", "out_channels", "patch_size"))
+        if not (isinstance(taken, int) and isinstance(predicted, int)):
+            continue
+        if taken > predicted * (patch if isinstance(patch, int) else 1) ** 2:
+            raise UserError(
+                f"{path}: 'in_channels' is {taken} and 'out_channels' {predicted}: the network takes an image besides "
+                "the noise, as for inpainting or editing: choose the model of the family that makes images from text"
+            )
+
+
 def copy_needed(source: Path, output: Path, needed: dict[str, str]) -> None:
     """Copy the files of `needed_files` from `source` to `output`, under the names that they are brought under."""
     plain = {old.rpartition("/")[2]: new.rpartition("/")[2] for new, old in needed.items()}
