@@ -1,10 +1,11 @@
 """Put the second model together as a StableDiffusion3Pipeline folder in FP16 safetensors, as such models are published.
 
-clip/, safety_checker/ and feature_extractor/ are the first model's, unchanged, so that images of both models are judged
-alike. They are no components of the pipeline.
+The files in clip/, safety_checker/ and feature_extractor/ are links to the first model's, so that images of both models
+are judged alike. They are no components of the pipeline.
 """
 
 import argparse
+import os
 import shutil
 from pathlib import Path
 
@@ -53,7 +54,9 @@ def assemble(work: Path, first: Path, output: Path, settings: Settings) -> None:
             # save_pretrained writes tokenizer.json alone; vocab.json and merges.txt are for other readers.
             shutil.copytree(first / "tokenizer", folder / name, dirs_exist_ok=True)
         for name in SHARED:
-            shutil.copytree(first / name, folder / name)
+            (folder / name).mkdir()
+            for path in (first / name).iterdir():
+                (folder / name / path.name).symlink_to(os.path.relpath(path, output / name))
         for name in KEPT:
             if (output / name).exists():
                 (folder / name).write_bytes((output / name).read_bytes())

@@ -65,7 +65,10 @@ def _best(decision: Decision, _: Translate) -> str:
             _("It is the fastest that may be recommended: the 95 %% intervals of the other speed-ups lie below 1.") % {}
         )
     if not decision.tied:
-        text = _("It is the fastest: the 95 %% interval of its speed-up, %(low)s to %(high)s, overlaps no other one.")
+        text = _(
+            "It is the fastest that may be recommended: the 95 %% interval of its speed-up, %(low)s to %(high)s, overlaps "
+            "that of no other that may."
+        )
         return text % span
     text = _(
         "That it is the fastest is not supported: the 95 %% interval of its speed-up, %(low)s to %(high)s, overlaps "
