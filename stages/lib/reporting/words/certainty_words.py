@@ -66,8 +66,8 @@ def _best(decision: Decision, _: Translate) -> str:
         )
     if not decision.tied:
         text = _(
-            "It is the fastest that may be recommended: the 95 %% interval of its speed-up, %(low)s to %(high)s, overlaps "
-            "that of no other that may."
+            "It is the fastest that may be recommended: the 95 %% interval of its speed-up, %(low)s to %(high)s, "
+            "overlaps that of no other that may."
         )
         return text % span
     text = _(
