@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from stages.lib.project.files import write_json
 from tests.conftest import PROJECT
 from tests.processes import HANGING_S, is_gone, wait_until
 from tools.warm import WARM
@@ -58,7 +59,8 @@ class Server:
     """The process below a command, in `folder`."""
 
     def __init__(self, folder: Path) -> None:
-        (folder / "probe.py").write_text(PROBE, encoding="utf-8")
+        for name in ("probe", "probe2"):  # the second is none of those that are always forked
+            (folder / f"{name}.py").write_text(PROBE, encoding="utf-8")
         path = f"{folder}{os.pathsep}{PROJECT}"
         self.process = subprocess.Popen(
             [sys.executable, "-c", SERVER], cwd=folder, env={**os.environ, "PYTHONPATH": path}, text=True,
@@ -110,6 +112,15 @@ def test_what_measures_is_left_to_a_process_of_its_own(server):
         assert server.run(command) == ([], "None")
     stages = YAML(typ="safe").load(PROJECT / "dvc.yaml")["stages"]
     assert {name.removeprefix("stages.") for name in WARM} < set(stages) - {"quantize", "benchmark"}
+
+
+def test_a_stage_that_only_says_why_it_cannot_run_is_forked(server, tmp_path):
+    """Protects a run of few formats from a start of Python for each stage of the others."""
+    write_json(tmp_path / "reports/environment.json", {"obstacles": {"fp32": None, "int4": {"reason": "not_in_set"}}})
+    told = [f"True yes ['--variant', 'int4'] {tmp_path}"]
+    assert server.run("python -m probe2 tell --variant int4") == (told, "0")
+    assert server.run("python -m probe2 tell --variant fp32") == ([], "None")
+    assert server.run("python -m probe2 tell --variant unknown") == ([], "None")
 
 
 def test_ctrl_c_ends_a_stage_and_the_command_hears_of_it(server, tmp_path):

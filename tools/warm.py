@@ -1,7 +1,8 @@
 """Stages forked from a process that has imported the large libraries: seconds less for each of them.
 
-What measures time or memory is never started so. Importing begins when the first such stage is to run, so it costs
-nothing where none does. On Linux alone: elsewhere, and below `dvc repro`, every stage imports for itself.
+What measures time or memory is never started so, unless it only says why it cannot. Importing begins when the first
+such stage is to run, so it costs nothing where none does. On Linux alone: elsewhere, and below `dvc repro`, every stage
+imports for itself.
 """
 
 import atexit
@@ -15,11 +16,14 @@ import socket
 import sys
 import tempfile
 import traceback
+from pathlib import Path
 
 from stages.lib.project.errors import UserError
+from stages.lib.project.files import read_json
 from stages.lib.project.parent import end_with_parent
 from stages.lib.project.worker_pool import FORKED, running_threads
 
+ENVIRONMENT = Path("reports/environment.json")
 WARM = {
     f"stages.{name}"
     for name in ("architectures", "download", "noise", "calibrate", "generate", "evaluate", "floor", "controls")
@@ -35,6 +39,13 @@ def import_libraries() -> None:
     import skimage.metrics  # noqa: F401
     from diffusers import AutoencoderKL, DiffusionPipeline, UNet2DConditionModel  # noqa: F401
     from transformers import CLIPTextModel, CLIPTokenizer  # noqa: F401
+
+
+def passes_on(words: list[str]) -> bool:
+    """Whether this is a stage of a variant that cannot run here or is not asked for, which measures nothing then."""
+    if "--variant" not in words[:-1] or not ENVIRONMENT.is_file():
+        return False
+    return bool(read_json(ENVIRONMENT)["obstacles"].get(words[words.index("--variant") + 1]))
 
 
 class WarmProcess:
@@ -57,7 +68,7 @@ class WarmProcess:
         None, and nothing was run, if it is another command, a stage that measures time or memory, or cannot be forked.
         """
         words = shlex.split(command)
-        if words[:2] != ["python", "-m"] or words[2] not in WARM:
+        if words[:2] != ["python", "-m"] or not (words[2] in WARM or passes_on(words)):
             return None
         self._connection.sendall(json.dumps([words[2:], variables, variables["DVC_ROOT"]]).encode() + b"\n")
         answer = self._answers.readline()
