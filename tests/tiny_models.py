@@ -81,6 +81,22 @@ def t5(width: int = 32) -> Any:
     )
 
 
+def gemma2(width: int) -> Any:
+    text = transformers.Gemma2Config(
+        head_dim=16,
+        hidden_size=width,
+        intermediate_size=64,
+        num_attention_heads=2,
+        num_hidden_layers=1,
+        num_key_value_heads=2,
+        vocab_size=128,
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=2,
+    )
+    return transformers.Gemma2Model(text)
+
+
 def vae(latent: int = 4, size: int = 32, quant: bool = True, **settings: Any) -> Any:
     torch.manual_seed(0)
     return diffusers.AutoencoderKL(
@@ -256,6 +272,151 @@ def pixart() -> Any:
     )
 
 
+def pixart_alpha() -> Any:
+    sigma = pixart()
+    return diffusers.PixArtAlphaPipeline(**sigma.components)
+
+
+def auraflow() -> Any:
+    torch.manual_seed(0)
+    denoiser = diffusers.AuraFlowTransformer2DModel(
+        sample_size=16,
+        in_channels=4,
+        num_mmdit_layers=1,
+        num_single_dit_layers=1,
+        attention_head_dim=8,
+        num_attention_heads=4,
+        joint_attention_dim=32,
+        caption_projection_dim=32,
+        pos_embed_max_size=256,
+    )
+    text = {"vocab_size": 128, "d_model": 32, "d_kv": 8, "d_ff": 37, "num_layers": 3, "num_heads": 4}
+    return diffusers.AuraFlowPipeline(
+        tokenizer=t5_tokenizer(),
+        text_encoder=transformers.UMT5EncoderModel(transformers.UMT5Config(**text, use_cache=False)),
+        vae=vae(),
+        transformer=denoiser,
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
+    )
+
+
+def chroma() -> Any:
+    torch.manual_seed(0)
+    denoiser = diffusers.ChromaTransformer2DModel(
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=32,
+        axes_dims_rope=(4, 4, 8),
+        approximator_hidden_dim=32,
+        approximator_layers=1,
+        approximator_num_channels=16,
+    )
+    return diffusers.ChromaPipeline(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
+        vae=vae(16, quant=False, scaling_factor=0.3611, shift_factor=0.1159),
+        text_encoder=t5(),
+        tokenizer=t5_tokenizer(),
+        transformer=denoiser,
+    )
+
+
+def lumina2() -> Any:
+    torch.manual_seed(0)
+    denoiser = diffusers.Lumina2Transformer2DModel(
+        sample_size=16,
+        in_channels=4,
+        hidden_size=24,
+        num_layers=2,
+        num_refiner_layers=1,
+        num_attention_heads=3,
+        num_kv_heads=1,
+        multiple_of=2,
+        axes_dim_rope=(4, 2, 2),
+        axes_lens=(128, 128, 128),
+        cap_feat_dim=32,
+    )
+    return diffusers.Lumina2Pipeline(
+        transformer=denoiser,
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
+        vae=vae(shift_factor=0.1),
+        text_encoder=gemma2(32),
+        tokenizer=gemma_tokenizer(),
+    )
+
+
+def cogview4() -> Any:
+    """Every layer of its denoiser is linear: in PyTorch's INT8 it has no parameter left."""
+    torch.manual_seed(0)
+    denoiser = diffusers.CogView4Transformer2DModel(
+        in_channels=4,
+        out_channels=4,
+        num_layers=2,
+        attention_head_dim=4,
+        num_attention_heads=4,
+        text_embed_dim=32,
+        time_embed_dim=8,
+        condition_dim=4,
+    )
+    text = transformers.GlmConfig(
+        hidden_size=32,
+        intermediate_size=8,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        vocab_size=300,
+        pad_token_id=0,
+    )
+    return diffusers.CogView4Pipeline(
+        tokenizer=qwen_tokenizer(),
+        text_encoder=transformers.GlmModel(text),
+        vae=vae(),
+        transformer=denoiser,
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, time_shift_type="linear"),
+    )
+
+
+def hunyuan_dit() -> Any:
+    """A pool of its denoiser computes with the weights of linear layers by itself."""
+    torch.manual_seed(0)
+    denoiser = diffusers.HunyuanDiT2DModel(
+        sample_size=16,
+        num_layers=2,
+        patch_size=2,
+        attention_head_dim=8,
+        num_attention_heads=3,
+        in_channels=4,
+        cross_attention_dim=32,
+        cross_attention_dim_t5=32,
+        pooled_projection_dim=16,
+        hidden_size=24,
+    )
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *(f"##{letter}" for letter in LETTERS)]
+    text = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 37}
+    autoencoder = diffusers.AutoencoderKL(  # the pipeline takes it for granted that latents are an eighth of the image
+        latent_channels=4,
+        block_out_channels=(8, 8, 8, 8),
+        down_block_types=["DownEncoderBlock2D"] * 4,
+        up_block_types=["UpDecoderBlock2D"] * 4,
+        norm_num_groups=8,
+        sample_size=128,
+    )
+    return diffusers.HunyuanDiTPipeline(
+        vae=autoencoder,
+        text_encoder=transformers.BertModel(transformers.BertConfig(vocab_size=len(words), **text)),
+        tokenizer=transformers.BertTokenizer({word: number for number, word in enumerate(words)}),
+        transformer=denoiser,
+        scheduler=diffusers.DDPMScheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+        text_encoder_2=t5(),
+        tokenizer_2=t5_tokenizer(),
+    )
+
+
 def sana() -> Any:
     torch.manual_seed(0)
     denoiser = diffusers.SanaTransformer2DModel(
@@ -290,21 +451,9 @@ def sana() -> Any:
         decoder_act_fns="silu",
         scaling_factor=0.41407,
     )
-    text = transformers.Gemma2Config(
-        head_dim=16,
-        hidden_size=8,
-        intermediate_size=64,
-        num_attention_heads=2,
-        num_hidden_layers=1,
-        num_key_value_heads=2,
-        vocab_size=128,
-        pad_token_id=0,
-        eos_token_id=1,
-        bos_token_id=2,
-    )
     return diffusers.SanaPipeline(
         tokenizer=gemma_tokenizer(),
-        text_encoder=transformers.Gemma2Model(text),
+        text_encoder=gemma2(8),
         vae=autoencoder,
         transformer=denoiser,
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=7.0),
@@ -412,6 +561,12 @@ KINDS: dict[str, Callable[[], Any]] = {
     "flux": flux,
     "flux-schnell": lambda: flux(guided=False),
     "pixart-sigma": pixart,
+    "pixart-alpha": pixart_alpha,
+    "auraflow": auraflow,
+    "chroma": chroma,
+    "lumina2": lumina2,
+    "cogview4": cogview4,
+    "hunyuan-dit": hunyuan_dit,
     "sana": sana,
     "qwen-image": qwen_image,
     "z-image": z_image,
@@ -426,6 +581,12 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     | {"clean_caption": False},
     "sana": {"height": 32, "width": 32, "max_sequence_length": 16, "use_resolution_binning": False}
     | {"clean_caption": False, "complex_human_instruction": None},
+    "pixart-alpha": {"height": 32, "width": 32, "max_sequence_length": 16, "use_resolution_binning": False},
+    "auraflow": {"height": 32, "width": 32, "max_sequence_length": 16},
+    "chroma": {"height": 32, "width": 32, "max_sequence_length": 16},
+    "lumina2": {"height": 32, "width": 32, "max_sequence_length": 16},
+    "cogview4": {"height": 32, "width": 32, "max_sequence_length": 16, "negative_prompt": "bad"},
+    "hunyuan-dit": {"height": 128, "width": 128, "use_resolution_binning": False},
     "qwen-image": {"height": 32, "width": 32, "max_sequence_length": 16, "true_cfg_scale": 4.0, "negative_prompt": " "},
     "z-image": {"height": 32, "width": 32, "max_sequence_length": 16},
 }

@@ -50,6 +50,9 @@ CUT_AFTER_READING = {"QwenImagePipeline": ("prompt_template_encode_start_idx", "
 # Denoisers that take one row of times for all rows of a batch; others are given as many rows.
 ONE_TIME = re.compile(r"^UNet2DCondition")
 
+# Modules, by their class, that compute with the weights of layers in them and do not call these.
+USING_WEIGHTS = re.compile(r"AttentionPool$|^MultiheadAttention$")
+
 # First and last layers, by their whole name in a denoiser or decoder: a few thousand weights. Rounding the last one can
 # cost more than rounding all others together (its few channels are the prediction, and nothing averages over them), and
 # the first one's input is an image whose noise, towards the end, is finer than a step of INT8.

@@ -5,9 +5,22 @@ from collections.abc import Collection
 
 from torch import nn
 
+from stages.lib.models.families import USING_WEIGHTS
+
+
+def called_linears(network: nn.Module) -> dict[str, nn.Linear]:
+    """Linear layers by their names, in the network's order, but those whose weights another module computes with."""
+    users = (name for name, module in network.named_modules() if USING_WEIGHTS.search(type(module).__name__))
+    inside = tuple(f"{name}." for name in users)
+    return {
+        name: module
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Linear) and not name.startswith(inside)
+    }
+
 
 def free_linears(network: nn.Module, spared: Collection[str] = ()) -> list[str]:
-    """The names of Linear layers, in the network's order, with a weight of their own that need not stay in FP32.
+    """The names of called_linears with a weight of their own that need not stay in FP32.
 
     Not those of `spared`. A network that lists `_keep_in_fp32_modules` breaks, or overflows, where those are converted.
     """
@@ -15,9 +28,6 @@ def free_linears(network: nn.Module, spared: Collection[str] = ()) -> list[str]:
     owners = Counter(id(parameter) for _, parameter in network.named_parameters(remove_duplicate=False))
     return [
         name
-        for name, module in network.named_modules()
-        if isinstance(module, nn.Linear)
-        and owners[id(module.weight)] == 1
-        and kept.isdisjoint(name.split("."))
-        and name not in spared
+        for name, module in called_linears(network).items()
+        if owners[id(module.weight)] == 1 and kept.isdisjoint(name.split(".")) and name not in spared
     ]

@@ -4,10 +4,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
 from torch import nn
+from torch.utils._pytree import tree_map
 
 from stages.lib.formats.shared.choice import load_variant, on_model, write_variant
 from stages.lib.models.components import load_component, rebuild_component, write_component
@@ -90,7 +92,10 @@ def load(folder: Path, variant: Variant, device: str) -> DiffusionPipeline:
 
     def load_converted(component: str) -> nn.Module:
         names = read_json(folder / component / MANIFEST)["linear"]
-        return rebuild_component(folder, component, names, ("", "_scale", "_zero_point"), _packed)
+        network = rebuild_component(folder, component, names, ("", "_scale", "_zero_point"), _packed)
+        if not [*network.parameters(), *network.buffers()]:  # diffusers takes device and dtype of the first one
+            network.register_buffer("of_no_layer", torch.empty(0), persistent=False)
+        return network
 
     return load_variant(folder, on_model(variant, folder), device, load_converted, "float32")
 
@@ -112,12 +117,13 @@ def pack_linear(
             weight = torch._make_per_channel_quantized_tensor(integers, scale.double(), zero_point.long(), 0)
         linear = Linear(integers.shape[1], integers.shape[0])
     linear.set_weight_bias(weight, bias)
-    linear.weight = _Weight(linear.weight)
+    linear.weight = _Values(linear.weight)
+    linear.bias = None if bias is None else _Values(linear.bias)
     return linear
 
 
-class _Weight:
-    """In place of a method of the same name: networks ask the weight of a layer for its dtype."""
+class _Values:
+    """In place of a method of the same name: networks ask a weight for its dtype, or compute with it by themselves."""
 
     dtype = torch.float32
 
@@ -126,6 +132,13 @@ class _Weight:
 
     def __call__(self) -> torch.Tensor:
         return self._method()
+
+    @classmethod
+    def __torch_function__(cls, function: Callable, _: object, args: tuple = (), options: dict | None = None) -> Any:
+        def plain(value: Any) -> Any:
+            return value().dequantize() if isinstance(value, cls) else value
+
+        return function(*tree_map(plain, args), **tree_map(plain, options or {}))
 
 
 def inventory(folder: Path, variant: Variant) -> list[StoredTensor]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from stages.lib.formats.shared.linears import called_linears
 from stages.lib.formats.torchao.options import CAPABILITIES
 from stages.lib.models.calls import NetworkCall, run
 from stages.lib.project.errors import UserError
@@ -93,8 +94,8 @@ def chosen_layers(network: nn.Module, variant: Variant, calls: Sequence[NetworkC
     """
     linears = {
         name: module
-        for name, module in network.named_modules()
-        if isinstance(module, nn.Linear) and min(module.in_features, module.out_features) >= variant.least_width
+        for name, module in called_linears(network).items()
+        if min(module.in_features, module.out_features) >= variant.least_width
     }
     if variant.weights == "int4":
         return [name for name, linear in linears.items() if _little_padding(linear.in_features)]
