@@ -217,6 +217,21 @@ def test_a_short_table_is_kept_whole():
         assert sorted(sum(f"begin{n} " in page for n in range(10)) for page in pages)[-1] == 10
 
 
+@pytest.mark.parametrize("path", sorted(PROJECT.glob("reports/*/report*.pdf")), ids=lambda path: str(path.parent.name))
+def test_nothing_that_is_printed_leaves_the_margins(path):
+    """Protects the last column of a wide table: a page cuts off what lies beside it."""
+    margin = 20 / 25.4 * 72  # 20 mm in points, as the style says
+    for number, page in enumerate(PdfReader(path).pages, 1):
+        places: list[float] = []
+
+        def see(text: str, cm: list[float], tm: list[float], *_: object, places: list[float] = places) -> None:
+            if text.strip():
+                places.append(cm[0] * tm[4] + cm[4])
+
+        page.extract_text(visitor_text=see)
+        assert max(places) < page.mediabox.width - margin, f"page {number}"
+
+
 def test_what_is_for_the_screen_alone_is_not_read():
     pages = printed(
         "<p>paper</p><script>let word = 'program'</script><!-- screen only --><p>slider</p><!-- end of screen only -->"

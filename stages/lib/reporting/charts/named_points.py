@@ -17,7 +17,9 @@ LEAST_LOSS = 1e-4  # a mean SSIM nearer to 1 stands at the upper edge
 AREA = (0.86, 0.78)
 LETTER = 0.6 * FONT_PT / 72 / (WIDTH_IN * AREA[0])
 LINE = 1.25 * FONT_PT / 72 / (HEIGHT_IN * AREA[1])
+BOLD = 1.15  # times as wide
 MARK = (0.008, 0.022)  # half a point's width and height
+MOST_COVERED = 0.1  # of a name, by points and other names; one that finds no better place is left out
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,10 @@ class Box:
 
 
 def named_points(candidates: Sequence[Candidate], marked: Sequence[str], _: Translate) -> Chart | None:
-    """A point per timed format with images, those in `marked` filled; None where there are fewer than two."""
+    """A point per timed format with images, those in `marked` filled; None where there are fewer than two.
+
+    A name that would cover points or other names is left out, but for those in `marked`; the alternative text has all.
+    """
     shown = [item for item in candidates if item.speedup and item.ssim]
     if len(shown) < 2:
         return None
@@ -56,7 +61,10 @@ def named_points(candidates: Sequence[Candidate], marked: Sequence[str], _: Tran
             axes.plot(item.speedup.value, loss.value, "o", ms=6, mfc=face, mec=ACCENT if filled else MUTED, zorder=3)
         spots = {item.name: _place(axes, item.speedup.value, losses[item.name].value) for item in shown}
         shown.sort(key=lambda item: item.name not in marked)  # the names that matter most choose their places first
-        for item, box in zip(shown, _placed([(item.label, spots[item.name]) for item in shown]), strict=True):
+        names = [(len(item.label) * (BOLD if item.name in marked else 1), spots[item.name]) for item in shown]
+        for item, (box, covered) in zip(shown, _placed(names), strict=True):
+            if covered > MOST_COVERED and item.name not in marked:
+                continue
             middle = (box.bottom + box.top) / 2
             style = {"fontweight": "bold"} if item.name in marked else {}
             axes.text(
@@ -86,25 +94,30 @@ def _place(axes, x: float, loss: float) -> tuple[float, float]:
     return (x - left) / (right - left), (math.log10(loss) - bottom) / (top - bottom)
 
 
-def _placed(named: Sequence[tuple[str, tuple[float, float]]]) -> list[Box]:
-    """A box for each name beside its point, where it covers least of the points and of the names before it."""
-    marks = [Box(x - MARK[0], x + MARK[0], y - MARK[1], y + MARK[1]) for _name, (x, y) in named]
-    found: list[Box] = []
-    for number, (name, (x, y)) in enumerate(named):
-        taken = [*(mark for other, mark in enumerate(marks) if other != number), *found]
-        found.append(min(_around(name, x, y), key=lambda box, taken=taken: _cost(box, taken)))
+def _placed(named: Sequence[tuple[float, tuple[float, float]]]) -> list[tuple[Box, float]]:
+    """For each name, so many letters long, a box beside its point, where it covers least, and which share it covers.
+
+    What may be covered are points, names before it, and what lies outside.
+    """
+    marks = [Box(x - MARK[0], x + MARK[0], y - MARK[1], y + MARK[1]) for _letters, (x, y) in named]
+    found: list[tuple[Box, float]] = []
+    for number, (letters, (x, y)) in enumerate(named):
+        others = [mark for other, mark in enumerate(marks) if other != number]
+        names = [box for box, covered in found if covered <= MOST_COVERED]
+        boxes = [(box, _covered(box, [*others, *names])) for box in _around(letters, x, y)]
+        found.append(min(boxes, key=lambda item: item[1]))
     return found
 
 
-def _cost(box: Box, taken: Sequence[Box]) -> float:
+def _covered(box: Box, taken: Sequence[Box]) -> float:
     inside = Box(0, 1, 0, 1)
     area = (box.right - box.left) * (box.top - box.bottom)
-    return sum(map(box.overlap, taken)) + 2 * (area - box.overlap(inside))
+    return (sum(map(box.overlap, taken)) + 2 * (area - box.overlap(inside))) / area
 
 
-def _around(name: str, x: float, y: float) -> list[Box]:
+def _around(letters: float, x: float, y: float) -> list[Box]:
     """Places for a name, the best first, none on a line of the point: right above, left above, over it, and below."""
-    width, gap = len(name) * LETTER, 1.6 * MARK[0]
+    width, gap = letters * LETTER, 1.6 * MARK[0]
     places = [
         (left, y + rise * LINE)
         for rise in (0.7, -0.7, 1.7, -1.7)

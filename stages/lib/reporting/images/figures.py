@@ -19,7 +19,7 @@ from stages.lib.reporting.images.thumbnails import (
 from stages.lib.results.records import Results, VariantResult
 
 ILLUSTRATED = 3  # prompts in figures 1 and 3
-MOST_COLUMNS = {"grid": 8, "visual": 6}  # of figures 1 and 3
+MOST_COLUMNS = {"grid": 9, "visual": 6}  # of figures 1 and 3
 DETAIL_SHARE = 3  # the enlarged detail is a third of the image wide
 
 
