@@ -1,12 +1,13 @@
 """The chapter about another model: there where records are, and how to get them where they are not."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from stages.lib.project.params import load_params
-from stages.lib.reporting.other_models import other_models_values
+from stages.lib.reporting.other_models import other_models_values, uses_of
 from stages.lib.reporting.outline import MODELS_CHAPTER, OF_MODELS
 from stages.lib.results.other_models import Missing, this_model
 from tests.pages import rendered, subject
@@ -64,3 +65,15 @@ def test_without_a_model_to_compare_there_is_no_chapter(project):
     assert other_models_values(own, (), load_params(), str)["without"] == MODELS_CHAPTER
     missing = Missing(OTHER, "Other", "absent")
     assert other_models_values(own, (missing,), load_params(), str)["without"] == OF_MODELS
+
+
+def test_a_format_that_one_model_lacks_is_advised_to_neither(project):
+    """Protects the comparison of advice: what was not measured on the other model has not failed there."""
+    about = subject()
+    own = this_model(about.results, about.params)
+    winners = {decision.winner.name for use in uses_of([own, own], about.params, str) for decision in use.decisions}
+    assert winners
+    for name in winners - {own.baseline}:
+        other = replace(own, variants=tuple(item for item in own.variants if item.name != name))
+        uses = uses_of([own, other], about.params, str)
+        assert uses and name not in {item.name for use in uses for found in use.decisions for item in found.eligible}

@@ -119,11 +119,19 @@ def profile(model: ComparedModel) -> dict[str, Any]:
 
 
 def uses_of(models: Sequence[ComparedModel], params: Params, _: Translate) -> list[Use]:
-    """The scenarios that at least two models have a format for; none where they were timed on different machines."""
+    """The scenarios that at least two models have a format for, of the formats that all models have.
+
+    None where they were timed on different machines.
+    """
     if len({model.fingerprint for model in models}) > 1:
         return []
+    common = set.intersection(*({item.name for item in model.variants} for model in models))
     candidates = [
-        [candidate(item, item.name == model.baseline, item.variant.device) for item in model.variants]
+        [
+            candidate(item, item.name == model.baseline, item.variant.device)
+            for item in model.variants
+            if item.name in common
+        ]
         for model in models
     ]
     found = []
