@@ -273,8 +273,7 @@ def pixart() -> Any:
 
 
 def pixart_alpha() -> Any:
-    sigma = pixart()
-    return diffusers.PixArtAlphaPipeline(**sigma.components)
+    return diffusers.PixArtAlphaPipeline(**pixart().components)
 
 
 def auraflow() -> Any:

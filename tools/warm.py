@@ -45,7 +45,7 @@ def passes_on(words: list[str]) -> bool:
     """Whether this is a stage of a variant that cannot run here or is not asked for, which measures nothing then."""
     if "--variant" not in words[:-1] or not ENVIRONMENT.is_file():
         return False
-    return bool(read_json(ENVIRONMENT)["obstacles"].get(words[words.index("--variant") + 1]))
+    return bool(read_json(ENVIRONMENT).get("obstacles", {}).get(words[words.index("--variant") + 1]))
 
 
 class WarmProcess:

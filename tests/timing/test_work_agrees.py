@@ -77,17 +77,15 @@ def test_work_by_operator_is_that_of_pytorch(
     monkeypatch.chdir(project)
     monkeypatch.setenv("PYTHONPATH", str(PROJECT))
     monkeypatch.setattr(sys, "executable", warm_python())
-    words = [
-        "--variant",
-        name,
-        "--base",
-        str(tiny_model),
-        "--calibration",
-        "data/inputs.safetensors",
+    words = ["--variant", name, "--base", str(tiny_model), "--calibration", "data/inputs.safetensors"]
+    words += [
         "--spare",
         "none.yaml",
+        "--environment",
+        "reports/environment.json",
+        "--output",
+        f"data/runs/tiny/models/{name}",
     ]
-    words += ["--environment", "reports/environment.json", "--output", f"data/runs/tiny/models/{name}"]
     monkeypatch.setattr(sys, "argv", ["quantize", *words, "--size", f"reports/{name}.json"])
     quantize.main()
     found = work_of_call(name)
