@@ -20,7 +20,7 @@ def calls_of(restarts: Sequence[Sequence[float]], reference_s: float = 1.0, name
 
 
 def spread(value: float, factor: float = 1.0) -> list[list[float]]:
-    """Two restarts whose ratio is `value`, and its interval from `value / factor` to `value * factor`."""
+    """Two restarts whose ratio is `value`, and the bootstrap's interval from `value / factor` to `value * factor`."""
     return [[value / factor], [value * factor]]
 
 

@@ -1,9 +1,10 @@
 """How fast is every variant now? Fresh speed-ups over the baseline, and over FP32 in the variant's own runtime.
 
 `python -m tools.benchmark` times the models that `dvc repro` made, each against the baseline and against FP32 of its
-own runtime, two processes in alternation and in several restarts as the stage `benchmark` does, the baseline against
-itself before and after all others. Latencies and intervals are stated as the report states them (results.speeds).
-Nothing is written.
+own runtime, two processes in alternation as the stage `benchmark` does. It goes through all of them in several rounds,
+each a restart of both processes, with the baseline against itself before, between and after: what the machine does
+within minutes is between the restarts, too. Latencies and intervals are stated as the report states them
+(results.speeds). Nothing is written.
 """
 
 import argparse
@@ -25,10 +26,12 @@ ENVIRONMENT = Path("reports/environment.json")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--variants", help="keys of `variants`, by comma; default: all that have a speed")
-    parser.add_argument("--restarts", type=int, default=3, help="at least so many")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each is timed, from 1; default: 3")
     arguments = parser.parse_args()
+    if arguments.rounds < 1:
+        raise UserError(f"--rounds is {arguments.rounds}: use 1 or more")
     params = load_params()
-    settings = params.benchmark.model_copy(update={"batch_sizes": [], "restarts": arguments.restarts})
+    settings = params.benchmark.model_copy(update={"batch_sizes": [], "restarts": 1, "limit_s": 0})
     params = params.model_copy(update={"benchmark": settings})
     names = arguments.variants.split(",") if arguments.variants else list(params.variants)
     chosen = [params.variant(name) for name in names if name != params.baseline]
@@ -38,29 +41,35 @@ def main() -> None:
     for path in (run / "noise.safetensors", ENVIRONMENT, *models):
         if not path.exists():
             raise UserError(f"{path} is missing: run `dvc repro` first")
-    before = compare(params, params.baseline, params.baseline)
-    timed = {
-        variant.name: {
-            name: compare(params, variant.name, name)
-            for name in dict.fromkeys([params.baseline, own_float32(params, variant)])
-        }
-        for variant in variants
-    }
-    after = compare(params, params.baseline, params.baseline)
-    restarted = [
-        {**call, "restart": (place, call["restart"])}
-        for place, timing in enumerate((before, after))
-        for call in timing["calls"]
-    ]
-    over_baseline = {name: found[params.baseline] for name, found in timed.items()}
-    found, clock = stated({params.baseline: {**before, "calls": restarted}, **over_baseline}, params.baseline)
+    pairs = [(variant.name, name) for variant in variants for name in references(params, variant)]
+    itself = (params.baseline, params.baseline)
+    order = [itself, *[pair for _ in range(arguments.rounds) for pair in (*pairs, itself)]]
+    timings: dict[tuple[str, str], dict[str, Any]] = {}
+    for pair in order:
+        timings[pair] = with_restart(timings.get(pair), compare(params, *pair))
+    over_baseline = {variant.name: timings[variant.name, params.baseline] for variant in variants}
+    found, clock = stated({params.baseline: timings[itself], **over_baseline}, params.baseline)
     print(f"{'variant':28}{'s an image':>12}  over {params.baseline:24}over FP32 of its runtime")
     label = params.variant(params.baseline).label
     print(f"{label:28}{clock.reference_s:12.3f}  {_spread(clock.itself)}, itself")
     for variant in variants:
-        shown = [f"{_spread(widened(own_ratio(timing), clock.itself)):29}" for timing in timed[variant.name].values()]
+        ratios = (own_ratio(timings[variant.name, name]) for name in references(params, variant))
+        shown = [f"{_spread(widened(ratio, clock.itself)):29}" for ratio in ratios]
         own = shown[1] if shown[1:] else "the same"
         print(f"{variant.label:28}{found[variant.name]['latency_s']:12.3f}  {shown[0]}{own}")
+
+
+def with_restart(timing: dict[str, Any] | None, another: dict[str, Any]) -> dict[str, Any]:
+    """`timing` with the calls of `another`, of the same two variants, as one more restart; None is no timing yet."""
+    if timing is None:
+        return another
+    number = 1 + max(call["restart"] for call in timing["calls"])
+    return {**timing, "calls": [*timing["calls"], *({**call, "restart": number} for call in another["calls"])]}
+
+
+def references(params: Params, variant: Variant) -> tuple[str, ...]:
+    """The keys of what the variant is timed against: the baseline, and FP32 of its runtime where that is another."""
+    return tuple(dict.fromkeys([params.baseline, own_float32(params, variant)]))
 
 
 def own_float32(params: Params, variant: Variant) -> str:

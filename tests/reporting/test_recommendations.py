@@ -89,7 +89,7 @@ def row(html: str, key: str, name: str) -> str:
 
 def test_time_is_the_baseline_s_divided_by_the_paired_speed_up(project):
     """Protects the advice from times of another hour; the baseline's own noise does not make it faster or slower."""
-    set_speedup(project / "reports/embedded/timing/bf16.json", 1.5, 1.2)
+    set_speedup(project / "reports/embedded/timing/bf16.json", 1.5, 1.2**0.5)
     results = load_results(Path("reports"), Path("data/runs/embedded/images"), load_params())
     fp32, bf16, _fp16, simulated = candidates_here(results)
     reference_s = results.clock.reference_s
@@ -123,8 +123,8 @@ def test_two_images_support_no_threshold(project):
 
 
 def test_a_tie_in_time_is_not_called_the_fastest(project):
-    set_speedup(project / "reports/embedded/timing/bf16.json", 2.0, 1.25)
-    set_speedup(project / "reports/embedded/timing/fp16.json", 1.9, 1.25)
+    set_speedup(project / "reports/embedded/timing/bf16.json", 2.0, 1.25**0.5)
+    set_speedup(project / "reports/embedded/timing/fp16.json", 1.9, 1.25**0.5)
     page = rendered()
     assert (
         "That it is the fastest is not supported: the 95 % interval of its speed-up, 1.60× to 2.50×, overlaps that of "

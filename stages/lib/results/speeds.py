@@ -6,6 +6,7 @@ ratio: the machine drifts between two formats, not between two calls in turn.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import sqrt
 from statistics import median
 from typing import Any
 
@@ -64,9 +65,9 @@ class Clock:
 def stated(timings: Mapping[str, Mapping[str, Any]], baseline: str) -> tuple[dict[str, dict[str, Any]], Clock | None]:
     """The timings of one run by variant, with what a report states of them, and its clock; None if nothing was timed.
 
-    Added: `speedup`, its 95 % interval `speedup_low` to `speedup_high`, which the band of the baseline has widened, the
-    same of `latency_s`, and `model_peak_mib`, the peak in inference without what the libraries take. `trusted`: whether
-    the baseline against itself lets the speeds of this run say anything.
+    Added: `speedup`, its 95 % interval `speedup_low` to `speedup_high` as `widened` gives it, the same of `latency_s`,
+    and `model_peak_mib`, the peak in inference without what the libraries take. `trusted`: whether the baseline against
+    itself lets the speeds of this run say anything.
     """
     timed = {name: timing for name, timing in timings.items() if timing["measured"]}
     if not timed:
@@ -81,9 +82,20 @@ def band_of(itself: Ratio | None) -> tuple[float, float]:
 
 
 def widened(ratio: Ratio, itself: Ratio | None) -> Range:
-    """A ratio, its interval widened by the band of the baseline against itself."""
+    """A ratio, and the 95 % interval that another run's ratio of the same two lies in as well, not only the true one.
+
+    The bootstrap's interval is of the true ratio, and too narrow of k restarts by the square root of k / (k - 1). The
+    difference of two runs varies by the square root of 2 more than one of them does. Both widen it, in logarithms, and
+    then the band of the baseline against itself.
+    """
+    k = ratio.restarts
+    further = sqrt(2 * k / (k - 1)) if k > 1 else sqrt(2)  # one restart says nothing of others
     low, high = band_of(itself)
-    return Range(ratio.value, ratio.low * low, ratio.high * high)
+    return Range(
+        ratio.value,
+        ratio.value * (ratio.low / ratio.value) ** further * low,
+        ratio.value * (ratio.high / ratio.value) ** further * high,
+    )
 
 
 def _stated(timing: Mapping[str, Any], is_baseline: bool, clock: Clock) -> dict[str, Any]:
