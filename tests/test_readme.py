@@ -10,10 +10,11 @@ from dvc.repo import Repo
 from PIL import Image
 
 from stages.lib.project.lock_file import read_lock
+from stages.lib.project.params import load_params
 from stages.lib.quality.metrics import METRICS
 from tests.conftest import PROJECT
 from tools import images, measurements
-from tools.readme import BEGIN, END, GRID, GRID_BEGIN, result_table, with_images, with_results
+from tools.readme import BEGIN, END, GRID, GRID_BEGIN, default_set, result_table, with_images, with_results
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 
@@ -29,7 +30,7 @@ def committed(name: str) -> str:
 def test_the_results_are_those_of_the_committed_report():
     """Protects the figures in the README from going stale."""
     readme, summary = committed("README.md"), json.loads(committed("reports/embedded/summary.json"))
-    assert with_results(readme, summary) == readme
+    assert with_results(readme, summary, default_set(load_params(PROJECT / "params.yaml"))) == readme
 
 
 def test_a_figure_that_was_not_measured_is_not_invented():
@@ -40,7 +41,9 @@ def test_a_figure_that_was_not_measured_is_not_invented():
         {"variant": "sim", "label": "Simulated", "disk_mib": 2.0, "compression": 2.0, "latency_s": None,
          "speedup": None, "run_peak_mib": None, "psnr_db": 30.0, "ssim": 0.9, "identical": 0},
     ]  # fmt: skip
-    table = result_table({"baseline": "fp32", "variants": rows}).splitlines()
+    rows.append({**rows[1], "variant": "other"})
+    table = result_table({"baseline": "fp32", "variants": rows}, ("fp32", "sim")).splitlines()
+    assert len(table) == 4
     assert table[2].count("identical") == 1
     assert table[3].count("not measured") == 3
 

@@ -8,6 +8,7 @@ import pytest
 
 from stages.lib import ROOMS
 from stages.lib.formats import BACKENDS
+from stages.lib.generation.parts import CODE, STAGES
 from stages.lib.project.params import load_params
 from tests.conftest import PROJECT
 from tests.imports import back_end, imports_of, loads_back_ends, reached_from
@@ -15,6 +16,7 @@ from tests.imports import back_end, imports_of, loads_back_ends, reached_from
 LIB = PROJECT / "stages/lib"
 MODULES = sorted(LIB.rglob("*.py"))
 MOST_MODULES = 25
+MOST_LINES = 250
 ALWAYS = {"environment", "source", "compare"}  # they run every time
 # Nothing in them changes a result: one sets how idle threads wait, the other has the order of the rooms.
 FREE = {PROJECT / "stages/__init__.py", LIB / "__init__.py"}
@@ -49,6 +51,13 @@ def test_no_room_and_no_package_in_one_is_large():
         assert len(list(package.glob("*.py"))) <= MOST_MODULES, package
 
 
+@pytest.mark.parametrize("path", sorted((PROJECT / "stages").rglob("*.py")) + sorted((PROJECT / "tools").glob("*.py")))
+def test_no_module_is_long(path):
+    assert path.read_text(encoding="utf-8").count("\n") <= MOST_LINES, (
+        "divide it; tables of data belong in YAML or JSON"
+    )
+
+
 def needed(stage) -> set[Path]:
     """The modules that a stage of dvc.yaml runs: those it imports, and the back ends of the variants it loads."""
     module = PROJECT / f"stages/{stage.name.partition('@')[0]}.py"
@@ -73,6 +82,14 @@ def test_every_stage_depends_on_the_rooms_that_it_uses_and_on_no_other(stages):
         assert not missing, f"{stage.addressing} depends on no folder of {sorted(map(str, missing))}"
         idle = {path for path in declared if not any(path in (file, *file.parents) for file in files)}
         assert not idle, f"{stage.addressing} does not use {sorted(map(str, idle))}"
+
+
+def test_a_change_of_what_generates_an_image_and_of_nothing_else_discards_the_kept_ones():
+    """Protects an interrupted run from images of two commits, and from an edited template that would take them all."""
+    declared = {STAGES / path for path in CODE}
+    files = reached_from(STAGES / "generate.py") | set((LIB / "formats").rglob("*.py"))
+    assert not {file for file in files - FREE if not declared & {file, *file.parents}}
+    assert not {path for path in declared if not any(path in (file, *file.parents) for file in files)}
 
 
 # Where names of a family's components may stand: tables of names, and the study, which is of one model.

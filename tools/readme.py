@@ -1,14 +1,15 @@
 """Bring README.md, its image grid and docs/measurements.md up to date after a run: `python -m tools.readme`.
 
-The table of results and the line about the images stand between markers in README.md.
+The table of results, of the default set of formats, and the line about the images stand between markers in README.md.
 """
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 from stages.lib.project.files import write_bytes, write_text
 from stages.lib.project.lock_file import read_lock
-from stages.lib.project.params import load_params
+from stages.lib.project.params import Params, load_params
 from stages.lib.quality.metrics import METRICS
 from tools import images, measurements
 from tools.pipeline_file import RUNS
@@ -20,18 +21,23 @@ GRID_BEGIN, GRID_END = "<!-- images: made by `python -m tools.readme` of ", " --
 COLUMNS = ("disk_mib", "compression", "latency_s", "speedup", "run_peak_mib", "psnr_db", "ssim")
 
 
-def result_table(summary: dict) -> str:
-    """A Markdown table, one row per variant, of the content of a model's summary.json."""
+def result_table(summary: dict, shown: Collection[str]) -> str:
+    """A Markdown table of the content of a model's summary.json, one row for each of the variants `shown`."""
     titles = [f"{METRICS[key].name}{f', {METRICS[key].unit}' if METRICS[key].unit else ''}" for key in COLUMNS]
     lines = [" | ".join(["Variant", *titles]), " | ".join(["---", *["---:"] * len(titles)])]
-    for row in summary["variants"]:
+    for row in (row for row in summary["variants"] if row["variant"] in shown):
         lines.append(" | ".join([row["label"], *(_cell(row, key, summary["baseline"]) for key in COLUMNS)]))
     return "".join(f"| {line} |\n" for line in lines)
 
 
-def with_results(readme: str, summary: dict) -> str:
+def with_results(readme: str, summary: dict, shown: Collection[str]) -> str:
     """`readme` with the table between its markers replaced."""
-    return _between(readme, BEGIN, result_table(summary), END)
+    return _between(readme, BEGIN, result_table(summary, shown), END)
+
+
+def default_set(params: Params) -> list[str]:
+    """The formats that `make report` makes unless it is asked for all."""
+    return [name for name, variant in params.variants.items() if variant.default or name == params.baseline]
 
 
 def with_images(readme: str, stamp: str) -> str:
@@ -58,7 +64,7 @@ def main() -> None:
     params = load_params()
     summary = json.loads(Path(f"reports/{params.model}/summary.json").read_text(encoding="utf-8"))
     write_bytes(GRID, images.generated(params, RUNS / params.model / "images"))
-    text = with_results(README.read_text(encoding="utf-8"), summary)
+    text = with_results(README.read_text(encoding="utf-8"), summary, default_set(params))
     write_text(README, with_images(text, images.stamp(read_lock(Path("dvc.lock")))))
     measurements.main()
 

@@ -17,8 +17,8 @@ from stages.lib.models.assembly import assemble
 from stages.lib.models.call_arguments import call_arguments, noise_shape
 from stages.lib.models.calls import EMBED, bind, run, tensors_in
 from stages.lib.models.components import load_component
+from stages.lib.models.folder_checks import check_pipeline_folder
 from stages.lib.models.kinds import ROLES, kind_of, kind_of_index
-from stages.lib.models.pipelines import check_pipeline_folder
 from stages.lib.models.watch import Replay, Watch, around_calls, networks_of
 from stages.lib.project.errors import UserError
 from stages.lib.project.prompts import Prompt

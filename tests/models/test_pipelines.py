@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from stages.lib.models.folder_checks import check_pipeline_folder
 from stages.lib.models.kinds import kind_of, kind_of_index
 from stages.lib.models.pipelines import (
     adapters_beside,
-    check_pipeline_folder,
     copy_needed,
     listed_files,
     needed_files,

@@ -36,10 +36,10 @@ VARIANTS = {
 }
 MOST_WORDS = 30
 # What is made up: speed-ups and the factor of their spread, mean SSIM and half its interval, by format; then what the
-# brief recommends, and what it calls bolder.
+# brief recommends, and what its alternative is.
 CASES = {
     "supported": ({"fp16": (2.0, 1.05), "bf16": (1.5, 1.05)}, {"fp16": (0.98, 0.01), "bf16": (0.97, 0.01)}, "FP16", ""),
-    "bolder": (
+    "alternative": (
         {"fp16": (2.0, 1.05), "bf16": (1.5, 1.05)},
         {"fp16": (0.96, 0.03), "bf16": (0.98, 0.01)},
         "BF16",
@@ -99,7 +99,7 @@ def answers(html: str) -> list[str]:
 @pytest.mark.parametrize("case", CASES)
 def test_what_is_recommended_is_supported_and_what_is_not_known_is_said(project, case, language):
     """Protects a reader from a recommendation that another run turns round; and every sentence is short."""
-    speeds, ssims, recommended, bolder = CASES[case]
+    speeds, ssims, recommended, alternative = CASES[case]
     make_up(speeds, ssims)
     html = brief_of(language)
     for text in Blocks(html).texts:
@@ -110,11 +110,11 @@ def test_what_is_recommended_is_supported_and_what_is_not_known_is_said(project,
         return
     first, second, resolution = answers(html)
     assert first.startswith(f"{recommended}, for: Deployment on a CPU alone" if recommended else "Stay with FP32, for:")
-    assert second.startswith(f"{bolder}: speed-up" if bolder else "None:")
+    assert second.startswith(f"{alternative}: speed-up" if alternative else "None:")
     assert ("not to be trusted" in resolution) == (case == "noisy")
-    assert not bolder or "Not known: " in second
+    assert not alternative or "Not known: " in second
     assert ("A quieter machine: FP16" in html) == (case in ("noisy", "none wins"))
-    if case == "bolder":
+    if case == "alternative":
         assert "whether it meets the threshold of 0.950; the interval of its SSIM begins at 0.930" in second
         assert "More prompts: FP16" in html
 

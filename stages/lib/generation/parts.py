@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 PNG_EFFORT = 3  # of 9; a third of the time of the usual 6, and an eighth more bytes
 RECORDS, JOINING = "records", ".joining.parts"
-CODE = Path(__file__).parents[2]
+STAGES = Path(__file__).parents[2]
+CODE = ("generate.py", "lib/project", "lib/models", "lib/formats", "lib/generation")  # in `STAGES`, all that it imports
 PACKAGES = ("torch", "diffusers", "transformers")
 
 
@@ -39,7 +40,7 @@ def ingredients(recipe: "Recipe", threads: int) -> dict[str, str]:
     return {
         "the model": str(digest(recipe.model)),
         "the noise": str(digest(recipe.noise)),
-        "the code": str(digest(CODE)),
+        "the code": " ".join(str(digest(STAGES / path)) for path in CODE),
         "params.yaml": repr((recipe.variant, dict(recipe.arguments))),
         "the device": f"{recipe.device} {processor}",
         "threads": "" if is_gpu else str(threads),

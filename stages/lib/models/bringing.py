@@ -4,11 +4,10 @@ import shutil
 import time
 from pathlib import Path
 
+from stages.lib.models.folder_checks import check_pipeline_folder, check_takes_noise_alone
 from stages.lib.models.kinds import check_kind, kind_of
 from stages.lib.models.pipelines import (
     adapters_beside,
-    check_pipeline_folder,
-    check_takes_noise_alone,
     configuration_files,
     copy_needed,
     listed_files,

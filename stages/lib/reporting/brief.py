@@ -18,7 +18,7 @@ from stages.lib.reporting.words import brief_words
 from stages.lib.reporting.words.clock_words import trust
 from stages.lib.results.candidates import Candidate
 from stages.lib.results.records import Results, VariantResult
-from stages.lib.results.scenarios import bolder, supported, threshold_changes
+from stages.lib.results.scenarios import alternative, supported, threshold_changes
 
 ROWS, PAIRS_PER_ROW = 6, 2
 PROMPT_LETTERS, CODE_LETTERS = 90, 50  # of a prompt, as far as there is room
@@ -29,12 +29,12 @@ class Choice:
     """What the brief says of the main scenario: two candidates of this machine, None where there is none."""
 
     chosen: Candidate | None
-    bolder: Candidate | None
+    alternative: Candidate | None
 
     @property
     def names(self) -> tuple[str, ...]:
         """The variants that the table and the chart point out."""
-        return tuple(item.name for item in (self.chosen, self.bolder) if item is not None)
+        return tuple(item.name for item in (self.chosen, self.alternative) if item is not None)
 
 
 @dataclass(frozen=True)
@@ -54,16 +54,16 @@ def brief_values(subject: Subject, values: Mapping[str, Any], language: Language
     here = values["tradeoff"]["candidates"]
     baseline = next(item for item in here if item.is_baseline)
     choice, changes = Choice(None, None), []
-    said = {"recommended": brief_words.recommended(main, None, baseline, _), "bolder": []}
+    said = {"recommended": brief_words.recommended(main, None, baseline, _), "alternative": []}
     if results.illustrated and main.source is not None and main.source.machine == values["here"]:
         measured = main.source.candidates
         baseline = next(item for item in measured if item.is_baseline)
         chosen = supported(main.decision, baseline)
-        choice = Choice(chosen, bolder(main.decision, chosen))
+        choice = Choice(chosen, alternative(main.decision, chosen))
         said["recommended"] = brief_words.recommended(main, chosen, baseline, _)
-        said["bolder"] = brief_words.bolder_words(main, choice.bolder, chosen, baseline, _)
+        said["alternative"] = brief_words.alternative_words(main, choice.alternative, chosen, baseline, _)
         turned = threshold_changes(main.decision, chosen, measured) if chosen else []
-        changes = brief_words.changes(main, turned, choice.bolder, baseline, _)
+        changes = brief_words.changes(main, turned, choice.alternative, baseline, _)
         changes += brief_words.other_uses(advice, main, chosen, _) if chosen else []
     shown = _compared(results, choice)
     return {
@@ -100,7 +100,7 @@ def _compared(results: Results, choice: Choice) -> VariantResult | None:
     """The format whose images are shown: the recommended one, unless it is the baseline itself."""
     if not results.illustrated:
         return None
-    names = [item.name for item in (choice.chosen, choice.bolder) if item is not None and not item.is_baseline]
+    names = [item.name for item in (choice.chosen, choice.alternative) if item is not None and not item.is_baseline]
     return next(
         (item for name in names for item in results.others if item.name == name), next(iter(results.others), None)
     )

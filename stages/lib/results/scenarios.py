@@ -173,7 +173,7 @@ def supported(decision: Decision, baseline: Candidate) -> Candidate | None:
     return next(found, next((item for item in decision.eligible if item.is_baseline), None))
 
 
-def bolder(decision: Decision, chosen: Candidate | None) -> Candidate | None:
+def alternative(decision: Decision, chosen: Candidate | None) -> Candidate | None:
     """What may be better than `chosen`, without being supported: better in what is minimised, or not known to be worse.
 
     The best that reaches the threshold on average; else the one next below the threshold; else one that is tied.

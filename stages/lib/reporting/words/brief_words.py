@@ -1,4 +1,4 @@
-"""The brief in sentences of at most 30 words: what is recommended, what is bolder, and what would change that."""
+"""The brief in sentences of at most 30 words: what is recommended, what is the alternative, what would change that."""
 
 import math
 from collections.abc import Sequence
@@ -78,7 +78,7 @@ def _advantage(cost: str, chosen: Candidate, baseline: Candidate, _: Translate) 
     return _("Its peak is %(own)s MiB against %(reference)s MiB of %(baseline)s, in one process each.") % values
 
 
-def bolder_words(
+def alternative_words(
     main: Advice, item: Candidate | None, chosen: Candidate | None, baseline: Candidate, _: Translate
 ) -> list[str]:
     """The alternative with what is not known of it."""
