@@ -217,6 +217,14 @@ def test_a_short_table_is_kept_whole():
         assert sorted(sum(f"begin{n} " in page for n in range(10)) for page in pages)[-1] == 10
 
 
+def test_a_caption_is_kept_whole_and_with_its_table():
+    caption = f'<p class="caption">begin {"word " * 150} end</p>'
+    table = f'<div class="table long">{caption}<table><tbody>{rows(20)}</tbody></table></div>'
+    for before_mm in range(190, 250, 10):
+        pages = printed(f'<div style="height: {before_mm}mm"></div>{table}')
+        assert sum({"begin", "end"} <= set(page.split()) and "begin0" in page.split() for page in pages) == 1, before_mm
+
+
 @pytest.mark.parametrize("path", sorted(PROJECT.glob("reports/*/report*.pdf")), ids=lambda path: str(path.parent.name))
 def test_nothing_that_is_printed_leaves_the_margins(path):
     """Protects the last column of a wide table: a page cuts off what lies beside it."""

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 TEMPLATES = Path(__file__).parent / "templates"
-PRINT_ONLY = re.compile(r"<!-- print only -->.*?<!-- end of print only -->", re.DOTALL)
 ESCAPED = {ord(sign): f"%{ord(sign):02X}" for sign in '%#"&<>()'}
 _TAG = re.compile(r"<[^>]+>")
 
@@ -78,5 +77,16 @@ def svg_data_uri(svg: str) -> "Markup":
 
 
 def for_screen(html: str) -> str:
-    """The page without what only paper needs: images in the form that the PDF takes as they are."""
-    return PRINT_ONLY.sub("", html)
+    """The page without what only paper needs: images in the form that the PDF takes as they are, and a cover."""
+    return without(html, "print only")
+
+
+def without(html: str, words: str) -> str:
+    """The page without what stands between the comments of these words and `end of` them, which may hold the same."""
+    kept, depth, start = [], 0, 0
+    for mark in re.finditer(f"<!-- (end of )?{words} -->", html):
+        if depth == 0:
+            kept.append(html[start : mark.start()])
+        depth += -1 if mark[1] else 1
+        start = mark.end()
+    return "".join([*kept, html[start:]])

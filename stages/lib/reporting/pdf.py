@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.lib.project.errors import UserError
+from stages.lib.reporting.document import without
 
 FONT_FILES = {
     ("Report Serif", "normal", 400): "STIXGeneral.ttf",
@@ -26,8 +27,7 @@ FONT_FILES = {
     ("STIXSizeFourSym", "normal", 400): "STIXSizFourSymReg.ttf",
 }
 # What paper cannot use is not even read: a page for the screen may carry megabytes of it.
-PAGE_ONLY = re.compile(r"<!-- (end of )?page only -->")  # may hold the same, and what follows
-SCREEN_ONLY = re.compile(r"<script\b.*?</script>|<!-- screen only -->.*?<!-- end of screen only -->", re.DOTALL)
+SCRIPTS = re.compile(r"<script\b.*?</script>", re.DOTALL)
 MISSING_LIBRARIES = (
     "WeasyPrint cannot load its system libraries ({reason}), so no PDF can be made. Install them:\n"
     "       Debian, Ubuntu: sudo apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0\n"
@@ -38,13 +38,7 @@ MISSING_LIBRARIES = (
 
 def for_print(html: str) -> str:
     """The page without what is for the screen alone."""
-    kept, depth, start = [], 0, 0
-    for mark in PAGE_ONLY.finditer(html):
-        if depth == 0:
-            kept.append(html[start : mark.start()])
-        depth += -1 if mark[1] else 1
-        start = mark.end()
-    return SCREEN_ONLY.sub("", "".join([*kept, html[start:]]))
+    return SCRIPTS.sub("", without(without(html, "page only"), "screen only"))
 
 
 def pdf_of(html: str, epoch: int) -> bytes:

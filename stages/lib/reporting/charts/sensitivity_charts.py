@@ -9,7 +9,7 @@ from stages.lib.reporting.charts.shapes import Bar, measure_axis, name_rows, par
 from stages.lib.reporting.languages import NO_BREAK_SPACE, Translate, number
 from stages.lib.reporting.words.names import names_of
 
-SHOWN_LAYERS = 15
+SHOWN_LAYERS = 12
 MIB = 1024**2
 LINES = (("o", "-", INK), ("s", "--", ACCENT), ("^", ":", INK), ("D", "-.", ACCENT))
 
@@ -61,7 +61,7 @@ def curves(lines: Sequence[tuple[str, Sequence[float], Sequence[Sequence[float]]
 
     `places` are the middles of the windows; `axes_names` those of x and y.
     """
-    with blank_chart(2.6) as (figure, out):
+    with blank_chart(2.3) as (figure, out):
         axes = figure.add_subplot()
         for (name, medians, samples), (marker, dash, colour) in zip(lines, LINES, strict=False):
             for place, values in zip(places, samples, strict=True):
