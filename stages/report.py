@@ -91,7 +91,7 @@ def read_subject(params: Params, reports: Path, images: Path, base: Path, quick:
         images=images,
         machines=other_machines(reports, results.environment["fingerprint"], params.model),
         base=base,
-        origin=find_origin(),
+        origin=find_origin(".." if quick else "."),  # tools.quick works in a folder of the project
         quick=quick,
         others=() if quick else tuple(load_model(reports, key, params) for key in params.other_models),
     )

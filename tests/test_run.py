@@ -36,7 +36,7 @@ stages:
     deps: [one-a.txt, one-b.txt]
     outs: [two.txt]
 """
-REPORT = "The report: reports/embedded/report.pdf, and reports/embedded/report.html for the screen."
+REPORT = "The report: reports/embedded/brief.pdf (two pages), report.pdf, and report.html for the screen."
 # Tells of every file that is opened for writing.
 WATCH = """
 import os, sys
@@ -107,7 +107,7 @@ def test_another_model_is_one_word(project: Path) -> None:
     assert wrong.returncode == 1 and path.read_text(encoding="utf-8") == before
     assert wrong.stderr.startswith("error: params.yaml has no 'models.embeded': add it, or use one of embedded, ")
     done = run(project, "tools.run", "--model", "embedded-transformer")
-    assert "The report: reports/embedded-transformer/report.pdf" in done.stdout, done.stderr
+    assert "The report: reports/embedded-transformer/brief.pdf" in done.stdout, done.stderr
     after = path.read_text(encoding="utf-8")
     assert after == before.replace("\nmodel: embedded\n", "\nmodel: embedded-transformer\n") != before
 

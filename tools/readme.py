@@ -3,10 +3,12 @@
 The table of results, of the default set of formats, and the line about the images stand between markers in README.md.
 """
 
+import argparse
 import json
 from collections.abc import Collection
 from pathlib import Path
 
+from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import write_bytes, write_text
 from stages.lib.project.lock_file import read_lock
 from stages.lib.project.params import Params, load_params
@@ -61,7 +63,11 @@ def _cell(row: dict, key: str, baseline: str) -> str:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
     params = load_params()
+    for path in (Path(f"reports/{params.model}/summary.json"), RUNS / params.model / "images" / params.baseline):
+        if not path.exists():
+            raise UserError(f"{path} is missing: run `make report SET=all` first")
     summary = json.loads(Path(f"reports/{params.model}/summary.json").read_text(encoding="utf-8"))
     write_bytes(GRID, images.generated(params, RUNS / params.model / "images"))
     text = with_results(README.read_text(encoding="utf-8"), summary, default_set(params))
@@ -70,4 +76,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage(main)

@@ -62,7 +62,7 @@ def main() -> None:
         reproduce(arguments.stages, reports / "stage_times.json", warm)
     if not arguments.stages:
         where = FOLDER / reports if arguments.quick else reports
-        print(f"The report: {where}/report.pdf, and {where}/report.html for the screen.")
+        print(f"The report: {where}/brief.pdf (two pages), report.pdf, and report.html for the screen.")
 
 
 def with_model(params: Params, key: str) -> Params:

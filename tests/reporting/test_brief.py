@@ -148,7 +148,7 @@ def test_why_nothing_else_is_recommended_is_true_and_no_other_reason_is_given(ot
     assert supported(main.decision, baseline) is baseline
     said = " ".join(brief_words.recommended(main, baseline, baseline, str))
     assert {key for key, text in REASONS.items() if text in said} == set(expected.split())
-    assert ("is supported at 95 % of V0" in said) == (expected == "noisy")
+    assert ("is supported at 95 % for V0" in said) == (expected == "noisy")
 
 
 def test_what_is_not_supported_is_not_called_forbidden():

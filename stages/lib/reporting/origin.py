@@ -37,9 +37,12 @@ class Origin:
         return self.epoch != EARLIEST
 
 
-def find_origin() -> Origin:
-    """The last commit that changed what the report is made with, and whether that differs from it now."""
-    sources = ("--", *MEASURED_WITH)
+def find_origin(top: str = ".") -> Origin:
+    """The last commit that changed what the report is made with, and whether that differs from it now.
+
+    `top` is the project's folder, as seen from the working one.
+    """
+    sources = ("--", *(f"{top}/{path}" for path in MEASURED_WITH))
     last = git("log", "-1", "--format=%H %ct", *sources)
     epoch = chosen_epoch()
     if not last:

@@ -14,7 +14,7 @@ from stages.lib.reporting.words.quality_words import rating_words
 from stages.lib.results.candidates import RUNTIME_MIB, Candidate
 from stages.lib.results.cost import CostRow, digits_of
 from stages.lib.results.records import Results
-from stages.lib.results.scenarios import OBSTACLES
+from stages.lib.results.scenarios import OBSTACLES, supported
 
 Row = tuple[str, str]
 
@@ -39,7 +39,7 @@ def answer_box(
     if main.decision.winner is None:
         return [(which, f"{main.label}: {main.unanswered}"), *trusted]
     rows = [
-        (which, _which(main, results, _)),
+        (which, " ".join([_which(main, results, _), *_instead(main, _)])),
         (_("What is lost?"), _lost(main.decision.winner, results, _)),
         (_("How well is that supported?"), " ".join([*main.sure, *([main.tie] if main.tie else [])])),
         *trusted,
@@ -80,6 +80,15 @@ def _which(main: Advice, results: Results, _) -> str:
     )
     untrusted = [] if winner.trusted else [_("The speeds of this run are not to be trusted, though.")]
     return " ".join([text % values, *untrusted])
+
+
+def _instead(main: Advice, _) -> list[str]:
+    """What is supported, and so what the brief recommends, where that is not the winner."""
+    baseline = next(item for item in main.source.candidates if item.is_baseline)
+    safe = supported(main.decision, baseline)
+    if safe is None or safe is main.decision.winner:
+        return []
+    return [_("It is not supported at 95 %%; what is: %(label)s.") % {"label": safe.label}]
 
 
 def _lost(winner: Candidate, results: Results, _) -> str:

@@ -59,7 +59,7 @@ def _nothing_better(decision: Decision, baseline: Candidate, _: Translate) -> li
     if not meets:
         return [text, no_quality]
     labels = meets if len(meets) <= NAMED else [*meets[:NAMED], _("%(count)d more") % {"count": len(meets) - NAMED}]
-    again = _("An SSIM of %(floor)s or more is supported at 95 %% of %(labels)s; a quieter machine can tell how fast.")
+    again = _("An SSIM of %(floor)s or more is supported at 95 %% for %(labels)s; a quieter machine can tell how fast.")
     return [text, again % (values | {"labels": list_of(labels)})]
 
 

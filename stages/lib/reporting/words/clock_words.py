@@ -40,6 +40,11 @@ def disturbances(clock: Clock, _: Translate) -> list[str]:
         "Pairs of calls: %(pairs)d, disturbed and discarded of these: %(discarded)d; threads were interrupted "
         "%(times)s times a second (median)."
     )
+    if clock.discarded == clock.pairs:
+        text = _(
+            "All pairs of calls (%(pairs)d) were disturbed, and are used all the same, as there are no others; threads "
+            "were interrupted %(times)s times a second (median)."
+        )
     values = {"pairs": clock.pairs, "discarded": clock.discarded, "times": number(clock.interruptions_per_s, ".0f")}
     found = [text % values]
     if clock.steal is not None:
