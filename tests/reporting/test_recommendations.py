@@ -143,6 +143,7 @@ def test_a_noisy_reference_takes_the_speeds_their_trust_on_the_first_page(projec
     page = rendered()
     said = box(page)
     assert ("No measured format serves this." in said) != answered
+    assert ("It is not supported at 95 %; what is: FP32." in said) == answered, "as the brief recommends"
     assert "It is the fastest" not in said and "Not faster" not in said and "Slower:" not in words(page)
     assert "Are the speeds to be trusted? The speeds of this run are not to be trusted. FP32, timed against" in said
 
