@@ -1,6 +1,8 @@
 """Every kind of pipeline through the stages that make and use its networks, and every back end of PyTorch on it."""
 
+import json
 import os
+import shutil
 from collections import Counter
 from itertools import cycle, islice
 from pathlib import Path
@@ -228,3 +230,19 @@ def test_what_a_runtime_cannot_do_is_a_reason_and_nothing_is_written(tiny_kind, 
         BACKENDS["onnxruntime"].load_module().quantize(model.folder, chosen, tmp_path, calibration=model.calls)
     assert told.value.obstacle["reason"] == "not_exportable"
     assert told.value.obstacle["network"] == "ZImageTransformer2DModel"
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_a_pipeline_that_changes_its_denoiser_is_no_graph(name, tiny_kind, tmp_path):
+    """Protects against a graph that leaves out the attention that a pipeline puts in while it generates, unsaid."""
+    pytest.importorskip(name, reason="the back end's package is optional")
+    folder = shutil.copytree(tiny_kind("sd15-unchecked"), tmp_path / "model")
+    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    index["_class_name"] = "StableDiffusionPAGPipeline"
+    (folder / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
+    model = Model("sd15-unchecked", folder)
+    chosen, out = variant_of(name="v", label="V", **GRAPHS[name]), tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(CannotMake, match="calls_differ, network UNet2DConditionModel") as told:
+        BACKENDS[name].load_module().quantize(folder, chosen, out, calibration=model.calls)
+    assert told.value.obstacle["reason"] == "calls_differ" and not any(out.iterdir())

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import product
+from pathlib import Path
 from types import SimpleNamespace
 
 import torch
@@ -23,7 +24,8 @@ from torch import nn
 from stages.lib.formats.shared.availability import CannotMake
 from stages.lib.formats.shared.graphs.graph_call import GraphCall, Time, essential, sines
 from stages.lib.models.calls import NetworkCall, join, run, split
-from stages.lib.models.families import ONE_TIME
+from stages.lib.models.families import ONE_TIME, OTHER_ATTENTION
+from stages.lib.models.kinds import kind_of
 
 OPERATION = re.compile(r"aten::\w+|Complex")
 FACTORS = (1, 1000)  # pipelines hand times over as steps of 1000, or as fractions
@@ -81,6 +83,14 @@ class Traced(nn.Module):
         if shape and shape[0] == self.example[0].shape[0]:
             differing.add(0)
         return tuple(sorted(differing))
+
+
+def check_told_by_calls(base: Path, components: Collection[str]) -> None:
+    """Raise CannotMake if the pipeline of `base` changes one of `components` while it generates: a graph would not."""
+    kind = kind_of(base)
+    changed = [name for name in kind.of_role("denoiser") if name in components]
+    if changed and OTHER_ATTENTION.search(kind.pipeline):
+        raise CannotMake({"reason": "calls_differ", "network": kind.parts[changed[0]][1]})
 
 
 class _Given(nn.Module):
