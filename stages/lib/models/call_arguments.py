@@ -54,8 +54,9 @@ def named_failure(
     """
     try:
         yield
-    except FAILURES as error:
-        if limit_reached(error):
+    except Exception as error:
+        plain = type(error) is Exception  # as diffusers raises for what it does not support
+        if not (plain or isinstance(error, FAILURES)) or limit_reached(error):
             raise
         said = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
         place = f" in step {len(watch.latents) + 1}, {watch.running or 'between networks'}" if watch else ""
