@@ -1,6 +1,8 @@
 """Every kind of pipeline through the stages that make and use its networks, and every back end of PyTorch on it."""
 
+import json
 import os
+import shutil
 from collections import Counter
 from itertools import cycle, islice
 from pathlib import Path
@@ -117,7 +119,7 @@ def test_an_image_is_diffusers_own_bit_for_bit(model):
     # It draws the same noise itself, but for models that draw it in another shape and pack it.
     packed = {"latents": model.noise} if model.noise.ndim != 4 else {}
     generator = torch.Generator().manual_seed(PROMPT.seed)
-    expected = own(PROMPT.prompt, generator=generator, **packed, **model.arguments).images[0]
+    expected = own(prompt=PROMPT.prompt, generator=generator, **packed, **model.arguments).images[0]
     assert np.array_equal(np.asarray(expected).astype(int), model.rgb)
 
 
@@ -172,19 +174,25 @@ GRAPHS = {
 }
 
 
-EXPORTED = ("sdxl", "flux", "pixart-sigma")
+EXPORTED = ("sdxl", "flux", "pixart-sigma", "cogview4", "chroma")
+# ONNX Runtime 1.32 makes U8 of S8 weights, and fails where it replaces the same tensor twice.
+REFUSED = [("cogview4", "onnxruntime INT8")]
+# Shares of work that a graph does: last layers that nothing of an answer comes from are not in it.
+SHARES = {"cogview4": {"text_encoder": 1 / 2, "transformer": 1 - 2**15 / 945856}}
 # By turns one runtime in FP32 and the other one in INT8; with EVERY_PAIR=1 all four.
 GRAPH_PAIRS = [
     (kind, name)
     for turn, kind in enumerate(EXPORTED)
     for number, name in enumerate(GRAPHS)
-    if "EVERY_PAIR" in os.environ or number in ((0, 3), (1, 2))[turn % 2]
+    if ("EVERY_PAIR" in os.environ and (kind, name) not in REFUSED) or number in ((0, 3), (1, 2))[turn % 2]
 ]
 
 
 @pytest.fixture(scope="module")
 def exported(request, tiny_kind) -> Model:
-    return Model(request.param, tiny_kind(request.param))
+    model = Model(request.param, tiny_kind(request.param))
+    model.shares = SHARES.get(request.param, {})
+    return model
 
 
 @pytest.mark.parametrize(("exported", "name"), GRAPH_PAIRS, indirect=["exported"])
@@ -207,7 +215,7 @@ def test_a_graph_of_any_network_is_that_network(exported, name, tmp_path):
         exported.image(exported.pipeline)
     counts: dict[str, Counter] = {"torch": Counter(), "graph": Counter()}
     for row in counter.rows():
-        counts["torch"][row.component] += row.multiply_accumulates
+        counts["torch"][row.component] += row.multiply_accumulates * exported.shares.get(row.component, 1)
     for row in module.executed_work(tmp_path, chosen):
         counts["graph"][row["component"]] += row["multiply_accumulates"]
     assert counts["torch"] == pytest.approx(counts["graph"], rel=0.01)
@@ -222,3 +230,19 @@ def test_what_a_runtime_cannot_do_is_a_reason_and_nothing_is_written(tiny_kind, 
         BACKENDS["onnxruntime"].load_module().quantize(model.folder, chosen, tmp_path, calibration=model.calls)
     assert told.value.obstacle["reason"] == "not_exportable"
     assert told.value.obstacle["network"] == "ZImageTransformer2DModel"
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_a_pipeline_that_changes_its_denoiser_is_no_graph(name, tiny_kind, tmp_path):
+    """Protects against a graph that leaves out the attention that a pipeline puts in while it generates, unsaid."""
+    pytest.importorskip(name, reason="the back end's package is optional")
+    folder = shutil.copytree(tiny_kind("sd15-unchecked"), tmp_path / "model")
+    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    index["_class_name"] = "StableDiffusionPAGPipeline"
+    (folder / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
+    model = Model("sd15-unchecked", folder)
+    chosen, out = variant_of(name="v", label="V", **GRAPHS[name]), tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(CannotMake, match="calls_differ, network UNet2DConditionModel") as told:
+        BACKENDS[name].load_module().quantize(folder, chosen, out, calibration=model.calls)
+    assert told.value.obstacle["reason"] == "calls_differ" and not any(out.iterdir())

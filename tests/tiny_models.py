@@ -527,6 +527,52 @@ def z_image() -> Any:
     )
 
 
+def flux2() -> Any:
+    """Its pipeline draws noise in one shape, takes it in that, and packs it then."""
+    torch.manual_seed(0)
+    denoiser = diffusers.Flux2Transformer2DModel(
+        patch_size=1,
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=48,
+        axes_dims_rope=(4, 4, 4, 4),
+        guidance_embeds=False,
+    )
+    autoencoder = diffusers.AutoencoderKLFlux2(
+        down_block_types=("DownEncoderBlock2D",),
+        up_block_types=("UpDecoderBlock2D",),
+        block_out_channels=(8,),
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=1,
+        sample_size=32,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+    )
+    text = transformers.Qwen3Config(
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=8,
+        vocab_size=300,
+        max_position_embeddings=512,
+    )
+    tokenizer = qwen_tokenizer()
+    tokenizer.pad_token = "<|endoftext|>"
+    return diffusers.Flux2KleinPipeline(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
+        vae=autoencoder,
+        text_encoder=transformers.Qwen3ForCausalLM(text),
+        tokenizer=tokenizer,
+        transformer=denoiser,
+    )
+
+
 def latent_consistency() -> Any:
     return diffusers.LatentConsistencyModelPipeline(
         vae=vae(),
@@ -569,6 +615,7 @@ KINDS: dict[str, Callable[[], Any]] = {
     "sana": sana,
     "qwen-image": qwen_image,
     "z-image": z_image,
+    "flux2-klein": flux2,
 }
 # Call arguments without which a kind does not generate, or not as it is meant to.
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -588,6 +635,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "hunyuan-dit": {"height": 128, "width": 128, "use_resolution_binning": False},
     "qwen-image": {"height": 32, "width": 32, "max_sequence_length": 16, "true_cfg_scale": 4.0, "negative_prompt": " "},
     "z-image": {"height": 32, "width": 32, "max_sequence_length": 16},
+    "flux2-klein": {"height": 32, "width": 32, "max_sequence_length": 64, "text_encoder_out_layers": (1, 2, 3)},
 }
 
 

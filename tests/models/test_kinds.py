@@ -34,7 +34,9 @@ def loaded(folder: Path) -> Any:
 
 def image(pipeline: Any, noise: torch.Tensor, arguments: dict[str, Any]) -> np.ndarray:
     generator = torch.Generator().manual_seed(1)
-    return pipeline("A red house", latents=noise.clone(), generator=generator, output_type="np", **arguments).images[0]
+    return pipeline(
+        prompt="A red house", latents=noise.clone(), generator=generator, output_type="np", **arguments
+    ).images[0]
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -54,8 +54,9 @@ def named_failure(
     """
     try:
         yield
-    except FAILURES as error:
-        if limit_reached(error):
+    except Exception as error:
+        plain = type(error) is Exception  # as diffusers raises for what it does not support
+        if not (plain or isinstance(error, FAILURES)) or limit_reached(error):
             raise
         said = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
         place = f" in step {len(watch.latents) + 1}, {watch.running or 'between networks'}" if watch else ""
@@ -73,13 +74,46 @@ class _Found(Exception):
     """Ends a call of a pipeline whose noise has been seen."""
 
 
+def _first(made: Any) -> Any:
+    return made[0] if isinstance(made, tuple) else made
+
+
+@contextmanager
+def _drawn(pipeline: "DiffusionPipeline", shapes: list[tuple[int, ...]]) -> Iterator[None]:
+    """Within the block, the shapes that the pipeline draws noise in are put into `shapes`."""
+    module = inspect.getmodule(type(pipeline).prepare_latents)
+    own = getattr(module, "randn_tensor", None)
+
+    def draw(shape: Any, *args: Any, **options: Any) -> Any:
+        shapes.append(tuple(shape))
+        return own(shape, *args, **options)
+
+    if own is None:
+        yield
+        return
+    module.randn_tensor = draw
+    try:
+        yield
+    finally:
+        module.randn_tensor = own
+
+
 @contextmanager
 def _stopped_at_noise(pipeline: "DiffusionPipeline", shapes: list[tuple[int, ...]]) -> Iterator[None]:
     inner = pipeline.prepare_latents
 
     def prepare(*args: Any, **options: Any) -> None:
-        made = inner(*args, **options)
-        shapes.append(tuple((made[0] if isinstance(made, tuple) else made).shape))
+        with _drawn(pipeline, drawn := []):
+            noise = _first(inner(*args, **options))
+        shapes.append(tuple(noise.shape))
+        if drawn and drawn[0] != noise.shape:
+            given = inspect.signature(inner).bind(*args, **options).arguments
+            try:
+                taken = _first(inner(**given | {"latents": noise})).shape == noise.shape
+            except FAILURES:
+                taken = False
+            if not taken:  # it packs what it is given, too
+                shapes[-1] = drawn[0]
         raise _Found
 
     pipeline.prepare_latents = prepare
@@ -94,6 +128,7 @@ def _stopped_at_noise(pipeline: "DiffusionPipeline", shapes: list[tuple[int, ...
 def noise_shape(pipeline: "DiffusionPipeline", arguments: Mapping[str, Any]) -> tuple[int, ...]:
     """The shape that `latents` must have for one image: that of what the pipeline prepares itself (FLUX packs it).
 
+    Some pack what they draw and take it packed, others take it as it is drawn: that is tried out.
     The pipeline is called as for an image and stopped when it has drawn its noise: text encoders run, the denoiser and
     the decoder are only looked at, and need no weights. A pipeline that prepares none is a UserError.
     """

@@ -5,14 +5,14 @@ from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from stages.lib.formats.shared.graphs import packages
-from stages.lib.formats.shared.graphs.tracing import Traced, not_exportable, quiet_tracing
+from stages.lib.formats.shared.graphs.tracing import Traced, not_exportable, tracing
 
 if TYPE_CHECKING:
     import onnx
@@ -39,7 +39,7 @@ def convert(traced: Traced) -> "onnx.ModelProto":
     import onnx
 
     open_dimensions = traced.described(traced.names).open_dimensions
-    with TemporaryDirectory() as temporary, quiet_tracing(), _known_operations(), torch.no_grad():
+    with TemporaryDirectory() as temporary, tracing(), _known_operations(), torch.no_grad():
         path = Path(temporary, "graph.onnx")
         try:
             torch.onnx.export(
@@ -69,11 +69,14 @@ def convert(traced: Traced) -> "onnx.ModelProto":
 
 @contextmanager
 def _known_operations() -> Iterator[None]:
-    """RMS normalization written out, for which this set of operators has nothing, and no squeezing of what stays.
+    """Some operations in words that this set of operators has, and that the exporter gets right.
 
-    The exporter would make a branch of the latter, and the runtime refuses the side that is never taken.
+    RMS normalization is written out, for which there is nothing. What is not 1 stays where it is squeezed: the exporter
+    would make a branch, and the runtime refuses the side that is never taken. Truths are numbers before they are added
+    up. Repetitions are along a dimension that is counted from the front: else they get one dimension too many.
     """
-    own, squeeze = functional.rms_norm, torch.Tensor.squeeze
+    own, tensor = functional.rms_norm, torch.Tensor
+    squeeze, repeat, cumsum = tensor.squeeze, tensor.repeat_interleave, tensor.cumsum
 
     def rms_norm(
         values: torch.Tensor, shape: Sequence[int], weight: torch.Tensor | None = None, eps: float | None = None
@@ -87,11 +90,17 @@ def _known_operations() -> Iterator[None]:
         stays = len(dimensions) == 1 and values.shape[dimensions[0]] != 1
         return values if stays else squeeze(values, *dimensions)
 
-    functional.rms_norm, torch.Tensor.squeeze = rms_norm, squeezed
+    def repeated(values: torch.Tensor, repeats: Any, dim: int | None = None, **options: Any) -> torch.Tensor:
+        return repeat(values, repeats, dim if dim is None else dim % values.ndim, **options)
+
+    def added(values: torch.Tensor, *dimension: int, **options: Any) -> torch.Tensor:
+        return cumsum(values.long() if values.dtype == torch.bool else values, *dimension, **options)
+
+    functional.rms_norm, tensor.squeeze, tensor.repeat_interleave, tensor.cumsum = rms_norm, squeezed, repeated, added
     try:
         yield
     finally:
-        functional.rms_norm, torch.Tensor.squeeze = own, squeeze
+        functional.rms_norm, tensor.squeeze, tensor.repeat_interleave, tensor.cumsum = own, squeeze, repeat, cumsum
 
 
 def dimension(name: str, place: int) -> str:

@@ -13,6 +13,7 @@ from torch import nn
 from stages.lib.formats.onnxruntime.conversion import dimension
 from stages.lib.formats.onnxruntime.stored_tensors import stored_size
 from stages.lib.formats.shared.graphs.graph_call import GraphCall
+from stages.lib.project.errors import UserError, first_line
 
 if TYPE_CHECKING:
     import onnx
@@ -107,10 +108,19 @@ def _profiled(session: "onnxruntime.InferenceSession", shapes: Shapes, calls: in
 
 
 def _start(graph: bytes, options: "onnxruntime.SessionOptions") -> "onnxruntime.InferenceSession":
+    """A session that the runtime refuses to make is a UserError."""
     import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as refusals
 
     # The fusion would make a layer of an INT8 product and a sum before the runtime looks for integer kernels, and there
     # is none for that layer unless its result is rounded, too: it would turn its weight into FP32 in every call.
-    return onnxruntime.InferenceSession(
-        graph, options, providers=["CPUExecutionProvider"], disabled_optimizers=["MatMulAddFusion"]
-    )
+    try:
+        return onnxruntime.InferenceSession(
+            graph, options, providers=["CPUExecutionProvider"], disabled_optimizers=["MatMulAddFusion"]
+        )
+    except (refusals.Fail, refusals.InvalidGraph, refusals.NotImplemented) as error:
+        folder = options.get_session_config_entry("session.model_external_initializers_file_folder_path")
+        raise UserError(
+            f"ONNX Runtime {onnxruntime.__version__} refuses the graph in {folder} ({first_line(error)[-200:]}): leave "
+            "that network out of the variant's `components`, or take the variant out of params.yaml"
+        ) from None

@@ -15,7 +15,7 @@ from stages.lib.formats.openvino.storage import write_graph, write_manifest
 from stages.lib.formats.shared.choice import on_model, write_variant
 from stages.lib.formats.shared.graphs.graph_call import write_graph_call
 from stages.lib.formats.shared.graphs.networks import decision_state, inputs_of
-from stages.lib.formats.shared.graphs.tracing import Traced
+from stages.lib.formats.shared.graphs.tracing import Traced, check_told_by_calls
 from stages.lib.formats.shared.sparing import spared_layers
 from stages.lib.models.calibration import Calls, require_calls
 from stages.lib.models.calls import EMBED
@@ -43,6 +43,7 @@ def quantize(base: Path, variant: Variant, out: Path, calibration: Calls | None 
     require_packages("openvino", "nncf")
     variant = on_model(variant, base)
     require_calls(variant, variant.components, calibration)
+    check_told_by_calls(base, variant.components)
     spared = spared_layers(variant, base)
 
     def convert_network(component: str) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from stages.lib.formats.shared.graphs import packages
-from stages.lib.formats.shared.graphs.tracing import Traced, not_exportable, quiet_tracing
+from stages.lib.formats.shared.graphs.tracing import Traced, not_exportable, tracing
 
 if TYPE_CHECKING:
     import openvino
@@ -22,18 +22,20 @@ def require_packages(*names: str) -> None:
 def convert(traced: Traced) -> "openvino.Model":
     """The FP32 graph of a network, its inputs by name; all dimensions are left open. What it does not need is no input.
 
-    A network with an operation that the runtime does not have raises CannotMake.
+    A network that cannot be traced, or has an operation that the runtime does not have, raises CannotMake.
     """
     import openvino
     from openvino.frontend import OpConversionFailure
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-    with quiet_tracing(), torch.no_grad():
-        # What convert_model does by itself, but for tracing everything a second time to compare.
-        decoder = TorchScriptPythonDecoder(traced, example_input=traced.example, trace_kwargs={"check_trace": False})
+    with tracing(), torch.no_grad():
         try:
+            # What convert_model does by itself, but for tracing everything a second time to compare.
+            decoder = TorchScriptPythonDecoder(
+                traced, example_input=traced.example, trace_kwargs={"check_trace": False}
+            )
             model = openvino.convert_model(decoder)
-        except OpConversionFailure as error:
+        except (OpConversionFailure, RuntimeError) as error:  # the latter of tracing
             raise not_exportable(traced, error) from None
     for parameter, name in zip(model.get_parameters(), traced.names, strict=True):
         parameter.set_friendly_name(name)

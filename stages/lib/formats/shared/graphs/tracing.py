@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import product
+from pathlib import Path
 from types import SimpleNamespace
 
 import torch
@@ -23,7 +24,8 @@ from torch import nn
 from stages.lib.formats.shared.availability import CannotMake
 from stages.lib.formats.shared.graphs.graph_call import GraphCall, Time, essential, sines
 from stages.lib.models.calls import NetworkCall, join, run, split
-from stages.lib.models.families import ONE_TIME
+from stages.lib.models.families import ONE_TIME, OTHER_ATTENTION
+from stages.lib.models.kinds import kind_of
 
 OPERATION = re.compile(r"aten::\w+|Complex")
 FACTORS = (1, 1000)  # pipelines hand times over as steps of 1000, or as fractions
@@ -83,6 +85,14 @@ class Traced(nn.Module):
         return tuple(sorted(differing))
 
 
+def check_told_by_calls(base: Path, components: Collection[str]) -> None:
+    """Raise CannotMake if the pipeline of `base` changes one of `components` while it generates: a graph would not."""
+    kind = kind_of(base)
+    changed = [name for name in kind.of_role("denoiser") if name in components]
+    if changed and OTHER_ATTENTION.search(kind.pipeline):
+        raise CannotMake({"reason": "calls_differ", "network": kind.parts[changed[0]][1]})
+
+
 class _Given(nn.Module):
     """In the place of a maker of sines: gives those that the graph is given, in the order of its calls."""
 
@@ -112,7 +122,12 @@ def _look(network: nn.Module, call: NetworkCall) -> SimpleNamespace:
                 stack.callback(hook.remove)
         outputs, answer = split(run(network, call))
     return SimpleNamespace(
-        call=call, times=times, outputs=tuple(outputs), answer=answer, left_out=_left_out(network, called)
+        call=call,
+        rows=next(iter(call.tensors().values())).shape[0],
+        times=times,
+        outputs=tuple(outputs),
+        answer=answer,
+        left_out=_left_out(network, called),
     )
 
 
@@ -142,7 +157,11 @@ def _times(looks: Sequence[SimpleNamespace]) -> dict[str, Time]:
 
 def _source(looks: Sequence[SimpleNamespace], module: str, number: int) -> Time | None:
     values = [look.times[module][number] for look in looks]
-    alike = all(bool((value == value[0]).all()) for value in values)
+    # One row stands for a batch, not for several numbers of each image, such as both sides of its size.
+    alike = all(
+        len(value) in (1, look.rows) and bool((value == value[0]).all())
+        for value, look in zip(values, looks, strict=True)
+    )
     rows = 1 if alike else None
     for argument, factor in product(looks[0].call.tensors(), FACTORS):
         given = [look.call.tensors()[argument].reshape(-1).float() * factor for look in looks]
@@ -159,16 +178,28 @@ def not_exportable(traced: Traced, error: Exception) -> CannotMake:
 
 
 @contextmanager
-def quiet_tracing() -> Iterator[None]:
-    """Tracing looks at every property of a network, old ones too, and at assertions of shapes; all warn."""
+def tracing() -> Iterator[None]:
+    """While this runs, networks are traced: differences are written out, which no runtime has an operation for.
+
+    Nothing warns. Tracing looks at every property of a network, old ones too, and at assertions of shapes; all would.
+    """
     import transformers.utils.logging
 
-    verbosity = transformers.utils.logging.get_verbosity()
+    verbosity, diff = transformers.utils.logging.get_verbosity(), torch.diff
     transformers.utils.logging.set_verbosity_error()
+    torch.diff = _difference
     try:
         with warnings.catch_warnings():
             for kind in (torch.jit.TracerWarning, DeprecationWarning, FutureWarning):
                 warnings.simplefilter("ignore", kind)
             yield
     finally:
+        torch.diff = diff
         transformers.utils.logging.set_verbosity(verbosity)
+
+
+def _difference(values: torch.Tensor, dim: int = -1, prepend: torch.Tensor | None = None) -> torch.Tensor:
+    """What torch.diff gives; another use of it is not written out."""
+    values = values if prepend is None else torch.cat((prepend, values), dim)
+    count = values.shape[dim]
+    return values.narrow(dim, 1, count - 1) - values.narrow(dim, 0, count - 1)
