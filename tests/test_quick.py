@@ -47,7 +47,7 @@ def test_formats_and_prompts_are_those_of_the_study_or_the_first() -> None:
     assert [prompt.id for prompt in prompts_of(params)] == ["landscape", "animal", "fantasy"]
     others = {name: variant for name, variant in params.variants.items() if name not in FORMATS}
     params = params.model_copy(update={"variants": others, "baseline": "bf16"})
-    assert formats_of(params) == ["bf16", "fp32", "bf16-openvino", "int8-openvino-steps"]
+    assert formats_of(params) == ["bf16", "fp32", "bf16-openvino", "int8-openvino-weights"]
 
 
 def test_a_project_of_its_own_is_made_and_nothing_else_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
