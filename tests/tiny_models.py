@@ -495,6 +495,19 @@ def qwen_image() -> Any:
     )
 
 
+def qwen3() -> Any:
+    return transformers.Qwen3Config(
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=8,
+        vocab_size=300,
+        max_position_embeddings=512,
+    )
+
+
 def z_image() -> Any:
     torch.manual_seed(0)
     denoiser = diffusers.ZImageTransformer2DModel(
@@ -508,21 +521,11 @@ def z_image() -> Any:
         axes_dims=[8, 4, 4],
         axes_lens=[256, 32, 32],
     )
-    text = transformers.Qwen3Config(
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=3,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        head_dim=8,
-        vocab_size=300,
-        max_position_embeddings=512,
-    )
     return diffusers.ZImagePipeline(
         transformer=denoiser,
         vae=vae(16, quant=False, scaling_factor=0.3611, shift_factor=0.1159),
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
-        text_encoder=transformers.Qwen3Model(text),
+        text_encoder=transformers.Qwen3Model(qwen3()),
         tokenizer=qwen_tokenizer(),
     )
 
@@ -552,22 +555,12 @@ def flux2() -> Any:
         use_quant_conv=False,
         use_post_quant_conv=False,
     )
-    text = transformers.Qwen3Config(
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=3,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        head_dim=8,
-        vocab_size=300,
-        max_position_embeddings=512,
-    )
     tokenizer = qwen_tokenizer()
     tokenizer.pad_token = "<|endoftext|>"
     return diffusers.Flux2KleinPipeline(
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
         vae=autoencoder,
-        text_encoder=transformers.Qwen3ForCausalLM(text),
+        text_encoder=transformers.Qwen3ForCausalLM(qwen3()),
         tokenizer=tokenizer,
         transformer=denoiser,
     )
