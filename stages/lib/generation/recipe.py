@@ -18,13 +18,21 @@ from stages.lib.models.kinds import kind_of
 from stages.lib.project.memory import PROCESS_BYTES
 from stages.lib.project.params import Variant
 from stages.lib.project.prompts import SEED_LIMIT, Prompt
-from stages.lib.project.worker_pool import ITEMS_PER_PROCESS, WorkerPool, map_in_pool, pool_for, threads_here
+from stages.lib.project.worker_pool import (
+    ITEMS_PER_PROCESS,
+    MOST_PROCESSES,
+    WorkerPool,
+    map_in_pool,
+    pool_for,
+    threads_here,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     from diffusers import DiffusionPipeline
 
 OTHER_SEED = 1_000_000  # added to a prompt's seed
+SMALL_BYTES = 2**29  # of a model: Python starts its kernels more slowly than a GPU runs them
 
 
 @dataclass(frozen=True)
@@ -89,16 +97,20 @@ def _generate(recipe: Recipe, pipeline: "DiffusionPipeline", order: Order) -> Ge
     return recipe.generate(pipeline, order)
 
 
-def gpu_pool(items: int, items_per_process: int = ITEMS_PER_PROCESS) -> WorkerPool:
-    """A process for each GPU, as far as it has so many items to do; the threads of each are those of one alone."""
-    return WorkerPool(max(1, min(gpus_for_process(), items // items_per_process)), threads_here())
+def gpu_pool(items: int, items_per_process: int = ITEMS_PER_PROCESS, per_gpu: int = 1) -> WorkerPool:
+    """`per_gpu` processes for each GPU, as far as there are so many items to do; no byte tells of a CPU's threads."""
+    return WorkerPool(max(1, min(per_gpu * gpus_for_process(), items // items_per_process)), 1)
 
 
 def generation_pool(folder: Path, variant: Variant, device: str, images: int) -> WorkerPool:
-    """The processes that generate so many images with the variant in `folder`; on GPUs it is one each."""
+    """The processes that generate so many images with the variant in `folder`.
+
+    On GPUs it is one each, but a small network leaves a GPU waiting for Python: there it is one for every core.
+    """
     import psutil
 
     if device == "cuda":
-        return gpu_pool(images)
+        small = loaded_bytes(folder, variant) <= SMALL_BYTES
+        return gpu_pool(images, per_gpu=min(MOST_PROCESSES, threads_here() // gpus_for_process()) if small else 1)
     each_bytes = loaded_bytes(folder, variant) + 2 * PROCESS_BYTES
     return pool_for(images, threads_here(), each_bytes, psutil.virtual_memory().available)

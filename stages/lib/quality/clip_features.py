@@ -41,9 +41,10 @@ class Clip:
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
             raise ValueError(f"expected uint8 (n, H, W, 3), got {images.dtype} {images.shape}")
         batches = torch.from_numpy(images).split(BATCH_SIZE)
-        return torch.cat([self._see(preprocess(batch, self.preprocessing, resampling)) for batch in batches]).numpy()
+        return torch.cat([self.see(preprocess(batch, self.preprocessing, resampling)) for batch in batches]).numpy()
 
-    def _see(self, values: torch.Tensor) -> torch.Tensor:
+    def see(self, values: torch.Tensor) -> torch.Tensor:
+        """L2-normalised features (n, d) of what `preprocess` gives, on the device of the checker."""
         pooled = self.checker.vision_model(values).pooler_output
         return normalize(self.checker.visual_projection(pooled), dim=-1)
 

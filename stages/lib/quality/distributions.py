@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 import numpy as np
+import torch
 
+from stages.lib.quality.frechet import Moments, frechet_distance
 from stages.lib.quality.statistics import FEWEST, Interval
 
 CMMD_SIGMA, CMMD_SCALE = 10.0, 1000.0
@@ -85,13 +87,8 @@ def cmmd(x: np.ndarray, y: np.ndarray) -> Interval:
 
 
 def fid(x: np.ndarray, y: np.ndarray) -> float:
-    """Frechet distance of the Gaussians fitted to features x (m, d) and y (n, d) (Heusel et al., arXiv:1706.08500)."""
-    x, y = x.astype(np.float64), y.astype(np.float64)
-    first, second = np.atleast_2d(np.cov(x, rowvar=False)), np.atleast_2d(np.cov(y, rowvar=False))
-    # the trace of the root of a product of covariances is the sum of the roots of its eigenvalues
-    eigenvalues = np.linalg.eigvals(first @ second)
-    root = np.sqrt(np.maximum(eigenvalues.real, 0)).sum()
-    return float(((x.mean(axis=0) - y.mean(axis=0)) ** 2).sum() + first.trace() + second.trace() - 2 * root)
+    """The Frechet distance of features x (m, d) and y (n, d)."""
+    return frechet_distance(Moments.of(torch.from_numpy(x)), Moments.of(torch.from_numpy(y)))
 
 
 def distance(measure: Measure, sets: Sequence[np.ndarray], resampled: Sequence[np.ndarray]) -> dict:

@@ -1,0 +1,172 @@
+"""What thousands of images of every format say beside the baseline's: attributes, distances of sets, verdicts."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from stages.lib.project.files import write_bytes
+from stages.lib.project.params import Params
+from stages.lib.project.prompts import Prompt
+from stages.lib.quality.alignment import check_attributes, class_texts
+from stages.lib.quality.clip_features import find_clip
+from stages.lib.quality.distributions import cmmd, kid
+from stages.lib.quality.large_sets import frechet_distances, precision_recall
+from stages.lib.quality.statistics import CONFIDENCE, EQUIVALENCE_CONFIDENCE, compare_paired, verdict
+from tools.many_images import OTHER_NOISE
+
+FEW, DRAWS = 34, 1000  # prompts of the pipeline's own set, and how often so many are drawn
+MARGIN = 1.0  # percentage points of attributes within which two formats are called equal
+NETWORKS = ("clip", "imagenet")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Batches of prompts in a folder, a file each: arrays by SET.WHAT."""
+
+    folder: Path
+    batches: Sequence[list[Prompt]]
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:06d}.npz"
+
+    def missing(self) -> list[tuple[int, list[Prompt]]]:
+        """Those that are not there, with their numbers."""
+        return [item for item in enumerate(self.batches) if not self._path(item[0]).is_file()]
+
+    def there(self) -> list[tuple[int, list[Prompt]]]:
+        """Those that are."""
+        return [item for item in enumerate(self.batches) if self._path(item[0]).is_file()]
+
+    def keep(self, number: int, result: dict[str, dict[str, Any]]) -> None:
+        """Write one whole batch."""
+        import io
+
+        content = io.BytesIO()
+        np.savez(content, **{f"{name}.{key}": value for name, own in result.items() for key, value in own.items()})
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_bytes(self._path(number), content.getvalue())
+
+    def read(self) -> tuple[list[Prompt], dict[str, dict[str, Any]]]:
+        """The prompts that are there, and by set its arrays over all of them; digests and seconds as lists."""
+        prompts, found = [], {}
+        for number, batch in self.there():
+            prompts += batch
+            with np.load(self._path(number)) as file:
+                for key in file.files:
+                    name, _, what = key.rpartition(".")
+                    found.setdefault(name, {}).setdefault(what, []).append(file[key])
+        for own in found.values():
+            for what in own.keys() - {"sha256", "seconds"}:
+                own[what] = np.concatenate(own[what])
+        return prompts, found
+
+
+def compare_sets(stored: Stored, params: Params, base: Path) -> list[dict[str, Any]]:
+    """A row for each variant, the baseline first: n, images a second, identical, PSNR, attributes, distances."""
+    prompts, found = stored.read()
+    if len(prompts) < FEW:
+        return []
+    baseline, device = params.baseline, "cuda" if torch.cuda.is_available() else "cpu"
+    other = found.pop(OTHER_NOISE)
+    networks = [name for name in NETWORKS if name in other]
+    distances = {
+        network: distances_of({name: own[network] for name, own in found.items()}, baseline, other[network], device)
+        for network in networks
+    }
+    right = attributes_right(prompts, {name: own["clip"] for name, own in found.items()}, base) if networks else {}
+    rows = []
+    for name, own in found.items():
+        variant = params.variant(name)
+        error = own["squared_error"]
+        changed = error[error > 0]
+        rows.append(
+            {
+                "variant": name,
+                "label": variant.label,
+                "options": variant.model_dump(mode="json", exclude_unset=True),
+                "n": len(prompts),
+                "images_per_s": len(prompts) / float(np.sum(own["seconds"])),
+                "sha256": hashlib.sha256("".join(map(str, own["sha256"])).encode()).hexdigest(),
+                "identical": int((error == 0).sum()),
+                "psnr_db": float((10 * np.log10(255**2 / changed)).mean()) if len(changed) else None,
+                "attributes": attributes_row(right[name], right[baseline], params) if name in right else None,
+                **{network: distances[network][name] for network in networks},
+            }
+        )
+    return rows
+
+
+def distances_of(
+    sets: dict[str, np.ndarray], baseline: str, other: np.ndarray, device: str
+) -> dict[str, dict[str, Any]]:
+    """By variant: FID and its excess, KID, CMMD, precision and recall against the baseline's images of other noise."""
+    reference = torch.from_numpy(other).to(device)
+    tensors = {name: torch.from_numpy(features).to(device) for name, features in sets.items()}
+    frechet = frechet_distances(tensors, baseline, reference)
+    found = {}
+    for name, features in sets.items():
+        precision, recall = precision_recall(reference, tensors[name])
+        found[name] = {
+            "fid": asdict(frechet[name]),
+            "kid": asdict(kid(features, other)),
+            "cmmd": asdict(cmmd(features, other)),
+            "precision": precision,
+            "recall": recall,
+        }
+    return found
+
+
+def attributes_right(prompts: Sequence[Prompt], features: dict[str, np.ndarray], base: Path) -> dict[str, np.ndarray]:
+    """By variant, of each image: how many of the attributes that its prompt names are right, and how many it names,
+    (n, 2). Empty without attributes."""
+    clip = find_clip(base)
+    if clip is None:
+        return {}
+    texts, labels = [prompt.prompt for prompt in prompts], clip.text_features(class_texts(clip.attributes))
+    found = {}
+    for name, images in features.items():
+        checks = check_attributes(texts, images, labels, clip.attributes)
+        found[name] = np.array([(sum(check.right for check in own), len(own)) for own in checks], np.float64)
+    return found
+
+
+def attributes_row(own: np.ndarray, baseline: np.ndarray, params: Params) -> dict[str, Any]:
+    """Shares that are right, %, the difference in points with intervals, and what 34 prompts would have said."""
+    asked = own[:, 1] > 0
+    # a ratio of sums as a mean: every image counts by the attributes that its prompt names
+    change = (own - baseline)[asked, 0] / own[asked, 1].mean() * 100
+    settings = params.quality
+    return {
+        "asked": int(own[:, 1].sum()),
+        "right": int(own[:, 0].sum()),
+        "baseline_right": int(baseline[:, 0].sum()),
+        "change": asdict(compare_paired(change[None], MARGIN, settings.resamples, settings.seed)[0]),
+        "few": verdicts_of_few(change, settings.seed),
+    }
+
+
+def verdicts_of_few(change: np.ndarray, seed: int) -> dict[str, Any]:
+    """Which share of DRAWS sets of FEW prompts comes to which verdict, by Student's t, and their middle 95 % means."""
+    from scipy.special import stdtrit
+
+    generator = np.random.default_rng(seed)
+    drawn = np.stack([generator.choice(change, FEW, replace=False) for _ in range(DRAWS)])
+    means, errors = drawn.mean(1), drawn.std(1, ddof=1) / FEW**0.5
+    wide, narrow = (
+        stdtrit(FEW - 1, (1 + confidence) / 2) * errors for confidence in (CONFIDENCE, EQUIVALENCE_CONFIDENCE)
+    )
+    words = [
+        verdict((mean - out, mean + out), (mean - inside, mean + inside), MARGIN)
+        for mean, out, inside in zip(means, wide, narrow, strict=True)
+    ]
+    return {
+        "prompts": FEW,
+        "draws": DRAWS,
+        "verdicts": {word: words.count(word) / DRAWS for word in sorted(set(words))},
+        "means": np.quantile(means, (0.025, 0.975)).tolist(),
+    }

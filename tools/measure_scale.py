@@ -1,0 +1,180 @@
+"""Measure how generation spreads over GPUs, and how formats differ over thousands of images, for the report.
+
+`python -m training.prompts 10000 > data/many.csv`, then `python -m tools.measure_scale --prompts data/many.csv
+--variants fp32,fp16 --scratch /tmp/scale` where the GPUs are. The stage generate makes the first images on 1, 2, 4 ...
+GPUs; then every format generates all prompts in batches on all GPUs, and their features and attributes are compared
+with the baseline's. Results go to reports/machines/FINGERPRINT/scale.json. Batches that are done stay in the scratch
+folder: the same command goes on.
+"""
+
+import argparse
+import csv
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from stages.lib.formats.shared.devices import resolve_device
+from stages.lib.generation.noise import read_noise
+from stages.lib.generation.recipe import Recipe, generation_pool, gpu_pool
+from stages.lib.models.call_arguments import arguments_of
+from stages.lib.models.kinds import kind_of
+from stages.lib.project.errors import UserError, run_stage
+from stages.lib.project.files import read_json, rounded, write_json
+from stages.lib.project.params import Params
+from stages.lib.project.prompts import COLUMNS, Prompt, load_prompts
+from stages.lib.project.worker_pool import WorkerPool, map_in_pool
+from stages.lib.results.evidence import seal
+from stages.lib.results.scale import RECORD
+from tools.large_comparison import Stored, compare_sets
+from tools.many_images import Many, batches_of, functions
+from tools.measure_machine import ENVIRONMENT, OF_MACHINE, commit_here, planned, run
+from tools.pipeline_file import PIPELINE, leading_to, make_project, read_stages
+
+SPREAD = "data/spread.csv"  # the prompts that 1, 2, 4 ... GPUs generate
+DEVICES = "CUDA_VISIBLE_DEVICES"
+
+
+def main() -> None:
+    """Make the models, spread, compare, write."""
+    begin_s = time.monotonic()
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--prompts", type=Path, required=True, help="prompts file; all of its rows are generated")
+    parser.add_argument("--variants", required=True, help="keys of `variants` of params.yaml, by comma")
+    parser.add_argument("--scratch", type=Path, required=True, help="folder for models and features; it is kept")
+    parser.add_argument("--output", type=Path, default=Path("reports/machines"), help="folder of all machines")
+    parser.add_argument("--spread", type=int, default=1000, help="images that 1, 2, 4 ... GPUs generate")
+    parser.add_argument("--batch-size", type=int, default=64, help="prompts in a call")
+    parser.add_argument("--time-limit", type=float, default=1e6, help="seconds after which no batch is begun")
+    parser.add_argument("--commit", default=commit_here(), help="of this code, where Git cannot tell")
+    arguments = parser.parse_args()
+    prompts = load_prompts(arguments.prompts, None)
+    spread = prompts[: arguments.spread]
+    sets = sorted({prompt.set for prompt in spread})
+    document = planned(None, None, arguments.variants) | {"prompts": {"file": SPREAD, "sets": sets}}
+    document["benchmark"] = {**document["benchmark"], "prompt": spread[0].id}
+    params, project = begin(arguments.scratch / "project", document, spread)
+    environment = read_json(project / ENVIRONMENT)
+    if failed := {name: item for name, item in environment["obstacles"].items() if item}:
+        raise UserError(f"cannot run here: {', '.join(failed)}: leave them out of --variants")
+    record = {
+        "commit": arguments.commit,
+        "model": params.model,
+        "model_label": params.chosen_model.label,
+        "baseline": params.baseline,
+        "gpu": environment["machine"]["gpu"],
+        "spread": list(spread_over(project, params, len(spread))),
+    }
+    many = of_all(project, params, prompts[0])
+    key = hashlib.sha256(
+        repr((arguments.commit, sorted(many.recipes), arguments.batch_size)).encode() + arguments.prompts.read_bytes()
+    )
+    stored = Stored(arguments.scratch / key.hexdigest()[:16], batches_of(prompts, arguments.batch_size))
+    devices = generate(many, stored, begin_s + arguments.time_limit)
+    record["sets"] = {
+        "batch_size": arguments.batch_size,
+        "devices": devices,
+        "asked": len(prompts),
+        "rows": compare_sets(stored, params, many.base),
+    }
+    folder = arguments.output / environment["fingerprint"]
+    write_json(folder / "environment.json", {name: environment[name] for name in OF_MACHINE})
+    if not (folder / "asked.json").is_file():
+        write_json(folder / "asked.json", {"models": {}, "failed": {}})
+    record = rounded(record)
+    write_json(folder / RECORD, {**record, "sha256": seal(record)})
+    there = sum(len(batch) for _, batch in stored.there())
+    print(f"measure_scale: {folder / RECORD}, {there} of {len(prompts)} prompts, {time.monotonic() - begin_s:.0f} s")
+    if there < len(prompts):
+        print("measure_scale: the rest was left for want of time; run it again to go on")
+
+
+def begin(project: Path, document: dict[str, Any], spread: list[Prompt]) -> tuple[Params, Path]:
+    """A new project with the models of all variants and the noise of the prompts `spread`."""
+    shutil.rmtree(project, ignore_errors=True)
+    project.mkdir(parents=True)
+    params = make_project(project, document)
+    with (project / SPREAD).open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(COLUMNS)
+        rows.writerows([getattr(prompt, column) for column in COLUMNS] for prompt in spread)
+    runs = Path("data/runs", params.model)
+    models = [str(runs / "models" / name) for name in params.variants]
+    run(leading_to([ENVIRONMENT, *models, str(runs / "noise.safetensors")], read_stages(PIPELINE, document)), project)
+    return params, project
+
+
+def spread_over(project: Path, params: Params, images: int) -> Iterator[dict[str, Any]]:
+    """The stage generate of the baseline on 1, 2, 4 ... GPUs, each from the start: seconds, and a digest of all it
+    wrote. Without GPUs: once, by the processes of the CPU."""
+    import torch
+
+    gpus, runs = torch.cuda.device_count(), Path("data/runs", params.model)
+    model, count = runs / "models" / params.baseline, 1
+    while count <= max(1, gpus):
+        output = Path("spread", str(count))
+        command = [sys.executable, "-m", "stages.generate", "--variant", params.baseline, "--model", str(model)]
+        command += ["--noise", str(runs / "noise.safetensors"), "--output", str(output)]
+        own = {DEVICES: ",".join(map(str, range(count)))} if gpus else {}
+        start_s = time.monotonic()
+        done = subprocess.run(command, cwd=project, env={**os.environ, **own}, stderr=subprocess.PIPE, text=True)
+        took_s = time.monotonic() - start_s
+        if done.returncode:
+            raise UserError(f"generate on {count} GPUs: {done.stderr.strip().splitlines()[-1:]}")
+        digest = hashlib.sha256()
+        for path in sorted((project / output).rglob("*")):
+            digest.update(path.name.encode() + path.read_bytes())
+        shutil.rmtree(project / output)
+        row = {"gpus": count if gpus else 0, "images": images, "seconds": took_s, "sha256": digest.hexdigest()}
+        print(f"measure_scale: {row}", flush=True)
+        yield row
+        count *= 2
+
+
+def of_all(project: Path, params: Params, first: Prompt) -> Many:
+    """What the batches of all variants have in common."""
+    runs = project / "data/runs" / params.model
+    noise = runs / "noise.safetensors"
+    call = arguments_of(params, kind_of(runs / "models" / params.baseline).pipeline_class())
+    names = [params.baseline, *(name for name in params.variants if name != params.baseline)]
+    recipes = {
+        name: Recipe(
+            runs / "models" / name,
+            params.variant(name),
+            resolve_device(params.variant(name).device, params.device),
+            noise,
+            call,
+        )
+        for name in names
+    }
+    return Many(recipes, runs / "models/base", tuple(read_noise(noise, first.id).shape[1:]))
+
+
+def generate(many: Many, stored: "Stored", end_s: float) -> int:
+    """Generate the batches that are not stored, until `end_s`; how many processes did it, one for each GPU."""
+    recipe = next(iter(many.recipes.values()))
+    missing = stored.missing()
+    pool = WorkerPool(1, 1)
+    if recipe.device == "cuda":
+        pool = gpu_pool(len(missing), items_per_process=1)
+    else:
+        pool = generation_pool(recipe.model, recipe.variant, recipe.device, len(missing))
+    opened, do = functions(many)
+    results = map_in_pool(opened, do, [batch for _, batch in missing], pool)
+    for (number, _), result in zip(missing, tqdm(results, "generate", len(missing), unit="batch"), strict=True):
+        stored.keep(number, result)
+        if time.monotonic() > end_s:
+            results.close()
+            break
+    return pool.processes
+
+
+if __name__ == "__main__":
+    run_stage(main)
