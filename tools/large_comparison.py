@@ -78,7 +78,8 @@ def compare_sets(stored: Stored, params: Params, base: Path) -> list[dict[str, A
         network: distances_of({name: own[network] for name, own in found.items()}, baseline, other[network], device)
         for network in networks
     }
-    right = attributes_right(prompts, {name: own["clip"] for name, own in found.items()}, base) if networks else {}
+    seen = {name: own["clip"] for name, own in found.items()} if "clip" in networks else {}
+    right = attributes_right(prompts, seen, base) if seen else {}
     rows = []
     for name, own in found.items():
         variant = params.variant(name)

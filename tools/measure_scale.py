@@ -62,13 +62,11 @@ def main() -> None:
     document["benchmark"] = {**document["benchmark"], "prompt": spread[0].id}
     params, project = begin(arguments.scratch / "project", document, spread)
     environment = read_json(project / ENVIRONMENT)
-    if failed := {name: item for name, item in environment["obstacles"].items() if item}:
-        raise UserError(f"cannot run here: {', '.join(failed)}: leave them out of --variants")
     record = {
         "commit": arguments.commit,
         "model": params.model,
         "model_label": params.chosen_model.label,
-        "baseline": params.baseline,
+        "baseline_label": params.variant(params.baseline).label,
         "gpu": environment["machine"]["gpu"],
         "spread": list(spread_over(project, params, len(spread))),
     }
@@ -105,9 +103,13 @@ def begin(project: Path, document: dict[str, Any], spread: list[Prompt]) -> tupl
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(COLUMNS)
         rows.writerows([getattr(prompt, column) for column in COLUMNS] for prompt in spread)
-    runs = Path("data/runs", params.model)
+    stages, runs = read_stages(PIPELINE, document), Path("data/runs", params.model)
+    run(leading_to([ENVIRONMENT], stages), project)
+    obstacles = read_json(project / ENVIRONMENT)["obstacles"]
+    if failed := [name for name, item in obstacles.items() if item]:
+        raise UserError(f"cannot run here: {', '.join(failed)}: leave them out of --variants")
     models = [str(runs / "models" / name) for name in params.variants]
-    run(leading_to([ENVIRONMENT, *models, str(runs / "noise.safetensors")], read_stages(PIPELINE, document)), project)
+    run(leading_to([*models, str(runs / "noise.safetensors")], stages), project)
     return params, project
 
 

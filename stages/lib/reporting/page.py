@@ -37,6 +37,7 @@ from stages.lib.reporting.words.clock_words import disturbances, imprecise, trus
 from stages.lib.reporting.words.coverage import coverage, coverage_sentence, left_sentence
 from stages.lib.reporting.words.explanation import explain, explained_variants
 from stages.lib.reporting.words.names import NAMES, names_of, translated
+from stages.lib.reporting.words.scale_words import scale_sentences
 from stages.lib.reporting.words.what_runs_words import what_runs_table
 from stages.lib.results.candidates import RUNTIME_MIB
 from stages.lib.results.machines import Machine, compare_machines, machine_title
@@ -68,7 +69,7 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
     translations = language.translations
     _ = translations.gettext
     comparisons = compare_machines(machines, results, params.model)
-    machine_tables = len(comparisons) + sum(len(machine.models) + bool(machine.denoisers) for machine in machines)
+    machine_tables = len(comparisons) + sum(machine.tables for machine in machines)
     models = other_models_values(this_model(results, params), subject.others, params, _)
     denoisers = denoiser_chart([row for machine in machines for row in machine.denoisers], _)
     spared = results.sensitivity.get("layers", {}).get("sparing")
@@ -107,6 +108,7 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
         "trust_of": lambda model: trust(model.clock, model.baseline, _),
         "imprecise": imprecise(results, _),
         "disturbances": disturbances(results.clock, _),
+        "scale_sentences": lambda scale: scale_sentences(scale, _),
         "runtime_mib": RUNTIME_MIB,
         "tuned": tuned_formats(results),
         "pairs": quality_tables.pair_rows(results, prompts),

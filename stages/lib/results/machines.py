@@ -8,6 +8,7 @@ reports/machines/FINGERPRINT/MODEL/VARIANT/size.json           as reports/MODEL/
                                           origin.json          of which commit, model and settings they come, and
                                                                a digest over all four: older ones have none
 reports/machines/FINGERPRINT/denoisers.json                    single calls of large denoisers (see `denoisers`)
+reports/machines/FINGERPRINT/scale.json                        thousands of images over GPUs (see `scale`)
 """
 
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ from stages.lib.project.params_errors import explain
 from stages.lib.results.denoisers import DenoiserRow, load_denoisers
 from stages.lib.results.evidence import seal
 from stages.lib.results.records import MeasuredVariant, Results
+from stages.lib.results.scale import Scale, load_scale
 from stages.lib.results.speeds import Clock, stated
 
 FILES = ("size", "timing", "quality", "origin")
@@ -80,6 +82,12 @@ class Machine:
     environment: dict[str, Any]
     models: tuple[MeasuredModel, ...]
     denoisers: tuple[DenoiserRow, ...] = ()
+    scale: Scale | None = None
+
+    @property
+    def tables(self) -> int:
+        """How many a report shows of it alone."""
+        return len(self.models) + bool(self.denoisers) + (self.scale.tables if self.scale else 0)
 
     @property
     def title(self) -> str:
@@ -130,7 +138,8 @@ def _parse_machine(folder: Path, remedy: str) -> Machine:
         _load_model(folder / name, variants, asked["failed"].get(name, {}), environment["fingerprint"])
         for name, variants in asked["models"].items()
     )
-    return Machine(environment["fingerprint"], environment, models, load_denoisers(folder, remedy))
+    more = load_denoisers(folder, remedy), load_scale(folder, remedy)
+    return Machine(environment["fingerprint"], environment, models, *more)
 
 
 def _load_model(folder: Path, asked: list[str], failed: dict[str, Obstacle], fingerprint: str) -> MeasuredModel:

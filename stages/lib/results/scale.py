@@ -3,6 +3,7 @@
 reports/machines/FINGERPRINT/scale.json, by tools/measure_scale.py, with `sha256`, a digest over all else.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,37 @@ from stages.lib.project.errors import UserError
 from stages.lib.results.evidence import seal
 
 RECORD = "scale.json"
+NETWORKS = ("clip", "imagenet")
 
 
-def load_scale(folder: Path, remedy: str) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class Scale:
+    """`spread`: the stage generate on 1, 2, 4 ... GPUs, with the `speedup` over one; `sets`: each format's images."""
+
+    model_label: str
+    baseline_label: str
+    gpu: str | None
+    commit: str | None
+    spread: tuple[dict[str, Any], ...]
+    sets: dict[str, Any]
+
+    @property
+    def same_files(self) -> bool:
+        """Whether every number of GPUs wrote the same bytes."""
+        return len({row["sha256"] for row in self.spread}) == 1
+
+    @property
+    def networks(self) -> list[str]:
+        """Whose features the distances of sets are of."""
+        return [name for name in NETWORKS if all(name in row for row in self.sets["rows"])]
+
+    @property
+    def tables(self) -> int:
+        """How many a report shows of it."""
+        return (len(self.spread) > 1) + bool(self.sets["rows"])
+
+
+def load_scale(folder: Path, remedy: str) -> Scale | None:
     """The record of a machine's folder; None where it has none. An edited one is a UserError."""
     path = folder / RECORD
     if not path.is_file():
@@ -21,4 +50,6 @@ def load_scale(folder: Path, remedy: str) -> dict[str, Any] | None:
     content = read_mapping(path, remedy)
     if content.pop("sha256", None) != seal(content):
         raise UserError(f"{path} was edited after it was measured: {remedy}")
-    return content
+    first = content["spread"][0]["seconds"] / content["spread"][0]["images"]
+    spread = tuple(row | {"speedup": first * row["images"] / row["seconds"]} for row in content["spread"])
+    return Scale(*(content[key] for key in ("model_label", "baseline_label", "gpu", "commit")), spread, content["sets"])

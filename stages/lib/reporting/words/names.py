@@ -190,6 +190,10 @@ NAMES = {
         "beyond": N_("beyond the margin"),
         "undecided": N_("undecided"),
     },
+    "network": {  # whose features distances of sets are of
+        "clip": N_("own CLIP"),
+        "imagenet": "EfficientNet-Lite0",
+    },
     "comparison": {  # the verdict on two formats
         "equal": N_("equal within the margin"),
         "higher": N_("higher"),

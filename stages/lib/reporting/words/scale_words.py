@@ -1,0 +1,67 @@
+"""Do 34 prompts come to the verdict of thousands? Sentences from the record of large sets."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from stages.lib.reporting.languages import Translate, list_of, number
+from stages.lib.reporting.numbers import percent
+from stages.lib.reporting.words.names import names_of
+from stages.lib.results.scale import Scale
+
+AS_GOOD = 0.95  # of the draws of few prompts that come to the same verdict
+
+
+def scale_sentences(scale: Scale, _: Translate) -> list[str]:
+    """What all prompts say of the attributes of each format, how often few prompts say it, and what follows."""
+    rows = [row for row in scale.sets["rows"][1:] if row["attributes"]]
+    if not rows:
+        return []
+    found, n = [], rows[0]["n"]
+    few = rows[0]["attributes"]["few"]
+    words = names_of("comparison", _)
+    parts = [
+        _("%(label)s %(verdict)s (%(same)s of the draws)")
+        % {
+            "label": row["label"],
+            "verdict": words[row["attributes"]["change"]["verdict"]],
+            "same": percent(agreeing(row)),
+        }
+        for row in rows
+    ]
+    text = _(
+        "Attributes kept, by all %(n)s prompts, and how many of %(draws)s draws of %(few)s of them come to the same "
+        "verdict: %(parts)s."
+    )
+    values = {"n": number(n, ",d"), "draws": number(few["draws"], ",d"), "few": few["prompts"]}
+    found.append(text % (values | {"parts": list_of(parts)}))
+    return [*found, _conclusion(rows, values, _)]
+
+
+def agreeing(row: dict[str, Any]) -> float:
+    """The share of draws with the verdict of all prompts."""
+    attributes = row["attributes"]
+    return attributes["few"]["verdicts"].get(attributes["change"]["verdict"], 0.0)
+
+
+def opposite(row: dict[str, Any]) -> float:
+    """The share of draws that decide, and otherwise than all prompts do."""
+    attributes = row["attributes"]
+    told = {attributes["change"]["verdict"], "undecided"}
+    return sum(share for verdict, share in attributes["few"]["verdicts"].items() if verdict not in told)
+
+
+def _conclusion(rows: Sequence[dict[str, Any]], values: dict[str, Any], _: Translate) -> str:
+    carried = [row["label"] for row in rows if agreeing(row) >= AS_GOOD]
+    lost = [row["label"] for row in rows if agreeing(row) < AS_GOOD]
+    wrong = max(opposite(row) for row in rows)
+    if not lost:
+        said = _("So %(few)s prompts come to the verdict of %(n)s.") % values
+    elif carried:
+        said = _("So %(few)s prompts settle %(carried)s, and not %(lost)s.") % (
+            values | {"carried": list_of(carried), "lost": list_of(lost)}
+        )
+    else:
+        said = _("So %(few)s prompts settle none of these formats.") % values
+    if wrong == 0:
+        return f"{said} {_('No draw decides otherwise than all prompts do.')}"
+    return f"{said} {_('A draw decides otherwise in up to %(share)s of cases.') % {'share': percent(wrong)}}"
