@@ -1,8 +1,9 @@
 """Thousands of images in small: a second run goes on, and the report says what came out."""
 
 import json
+import os
 import shutil
-import sys
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from stages.lib.reporting.words.scale_words import scale_sentences
 from stages.lib.results.evidence import seal
 from stages.lib.results.scale import RECORD, load_scale
 from tests.conftest import PROJECT
+from tests.processes import HANGING_S
 from tests.tiny_project import write_settings
-from tools import measure_scale
+from tests.warm_python import warm_python
 from tools.large_comparison import FEW, attributes_row, verdicts_of_few
 
 PROMPTS = FEW + 2
@@ -37,37 +39,44 @@ def project(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return tmp_path
 
 
-def measure(monkeypatch: pytest.MonkeyPatch, *more: str) -> dict:
-    """Run the tool; its record."""
+def measure(*more: str) -> subprocess.CompletedProcess:
+    """Run the tool in the working folder."""
     told = ["--prompts", "many.csv", "--variants", "fp32,int8-simulated", "--scratch", "scratch", "--spread", "4"]
-    monkeypatch.setattr(sys, "argv", ["tool", *told, "--output", "machines", "--commit", "abc", *more])
-    measure_scale.main()
+    command = [warm_python(), "-m", "tools.measure_scale", *told, "--output", "machines", "--commit", "abc", *more]
+    variables = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=2 * HANGING_S)
+
+
+def record() -> dict:
+    """What it wrote."""
     (path,) = Path("machines").glob(f"*/{RECORD}")
     return json.loads(path.read_text())
 
 
-def test_many_images_are_compared_and_the_same_command_goes_on(project, monkeypatch, capsys):
-    stopped = measure(monkeypatch, "--batch-size", "12", "--time-limit", "0")
-    assert stopped["sets"]["rows"] == [] and "run it again to go on" in capsys.readouterr().out
+def test_many_images_are_compared_and_the_same_command_goes_on(project):
+    stopped = measure("--batch-size", "12", "--time-limit", "0")
+    assert "run it again to go on" in stopped.stdout, stopped.stderr
+    before = record()
+    assert before["sets"]["rows"] == []
     (first,) = Path("scratch").glob("*/*.npz")  # a batch that was begun is kept
     made = first.stat().st_mtime_ns
-    record = measure(monkeypatch, "--batch-size", "12")
-    assert record["spread"][0]["sha256"] == stopped["spread"][0]["sha256"]
-    fp32, int8 = record["sets"]["rows"]
+    assert measure("--batch-size", "12").returncode == 0
+    after = record()
+    assert first.stat().st_mtime_ns == made
+    fp32, int8 = after["sets"]["rows"]
     assert fp32["n"] == int8["n"] == PROMPTS and fp32["identical"] == PROMPTS and fp32["psnr_db"] is None
     assert int8["identical"] < PROMPTS and int8["psnr_db"] > 10
-    (spread,) = record["spread"]
-    assert spread["images"] == 4 and spread["seconds"] > 0
-    assert first.stat().st_mtime_ns == made
+    (spread,) = after["spread"]
+    assert spread["images"] == 4 and spread["seconds"] > 0 and spread["sha256"] == before["spread"][0]["sha256"]
 
 
-def test_a_format_that_cannot_run_is_named_before_anything_is_generated(project, monkeypatch):
+def test_a_format_that_cannot_run_is_named_before_anything_is_generated(project):
     params = YAML(typ="safe").load(Path("params.yaml"))
     params["variants"]["fp8"] = {"label": "FP8", "backend": "torchao", "weights": "float8", "device": "cuda"}
     with Path("params.yaml").open("w") as file:
         YAML().dump(params, file)
-    with pytest.raises(UserError, match="cannot run here: fp8: leave them out of --variants"):
-        measure(monkeypatch, "--variants", "fp32,fp8")
+    refused = measure("--variants", "fp32,fp8")
+    assert refused.returncode == 1 and "cannot run here: fp8: leave them out of --variants" in refused.stderr
     assert not Path("scratch/project/data/runs/tiny/noise.safetensors").exists()
 
 
