@@ -52,7 +52,7 @@ class Stored:
         write_bytes(self._path(number), content.getvalue())
 
     def read(self) -> tuple[list[Prompt], dict[str, dict[str, Any]]]:
-        """The prompts that are there, and by set its arrays over all of them; digests and seconds as lists."""
+        """The prompts that are there, and by set its arrays over all of them; digests as lists."""
         prompts, found = [], {}
         for number, batch in self.there():
             prompts += batch
@@ -61,13 +61,13 @@ class Stored:
                     name, _, what = key.rpartition(".")
                     found.setdefault(name, {}).setdefault(what, []).append(file[key])
         for own in found.values():
-            for what in own.keys() - {"sha256", "seconds"}:
+            for what in own.keys() - {"sha256"}:
                 own[what] = np.concatenate(own[what])
         return prompts, found
 
 
 def compare_sets(stored: Stored, params: Params, base: Path) -> list[dict[str, Any]]:
-    """A row for each variant, the baseline first: n, images a second, identical, PSNR, attributes, distances."""
+    """A row for each variant, the baseline first: n, identical, PSNR, attributes, distances."""
     prompts, found = stored.read()
     if len(prompts) < FEW:
         return []
@@ -91,7 +91,6 @@ def compare_sets(stored: Stored, params: Params, base: Path) -> list[dict[str, A
                 "label": variant.label,
                 "options": variant.model_dump(mode="json", exclude_unset=True),
                 "n": len(prompts),
-                "images_per_s": len(prompts) / float(np.sum(own["seconds"])),
                 "sha256": hashlib.sha256("".join(map(str, own["sha256"])).encode()).hexdigest(),
                 "identical": int((error == 0).sum()),
                 "psnr_db": float((10 * np.log10(255**2 / changed)).mean()) if len(changed) else None,

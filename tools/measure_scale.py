@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,14 @@ from tqdm import tqdm
 
 from stages.lib.formats.shared.devices import resolve_device
 from stages.lib.generation.noise import read_noise
-from stages.lib.generation.recipe import Recipe, generation_pool, gpu_pool
+from stages.lib.generation.recipe import Recipe, generation_pool
 from stages.lib.models.call_arguments import arguments_of
 from stages.lib.models.kinds import kind_of
 from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import read_json, rounded, write_json
 from stages.lib.project.params import Params
 from stages.lib.project.prompts import COLUMNS, Prompt, load_prompts
-from stages.lib.project.worker_pool import WorkerPool, map_in_pool
+from stages.lib.project.worker_pool import ITEMS_PER_PROCESS, map_in_pool, threads_here
 from stages.lib.results.evidence import seal
 from stages.lib.results.scale import RECORD
 from tools.large_comparison import Stored, compare_sets
@@ -50,13 +51,13 @@ def main() -> None:
     parser.add_argument("--variants", required=True, help="keys of `variants` of params.yaml, by comma")
     parser.add_argument("--scratch", type=Path, required=True, help="folder for models and features; it is kept")
     parser.add_argument("--output", type=Path, default=Path("reports/machines"), help="folder of all machines")
-    parser.add_argument("--spread", type=int, default=1000, help="images that 1, 2, 4 ... GPUs generate")
+    parser.add_argument("--spread", type=int, default=1000, help="images that 1, 2, 4 ... GPUs generate; 0: none")
     parser.add_argument("--batch-size", type=int, default=64, help="prompts in a call")
     parser.add_argument("--time-limit", type=float, default=1e6, help="seconds after which no batch is begun")
     parser.add_argument("--commit", default=commit_here(), help="of this code, where Git cannot tell")
     arguments = parser.parse_args()
     prompts = load_prompts(arguments.prompts, None)
-    spread = prompts[: arguments.spread]
+    spread = prompts[: max(1, arguments.spread)]  # noise says which shape a pipeline takes
     sets = sorted({prompt.set for prompt in spread})
     document = planned(None, None, arguments.variants) | {"prompts": {"file": SPREAD, "sets": sets}}
     document["benchmark"] = {**document["benchmark"], "prompt": spread[0].id}
@@ -68,17 +69,17 @@ def main() -> None:
         "model_label": params.chosen_model.label,
         "baseline_label": params.variant(params.baseline).label,
         "gpu": environment["machine"]["gpu"],
-        "spread": list(spread_over(project, params, len(spread))),
+        "spread": list(spread_over(project, params, len(spread))) if arguments.spread else [],
     }
     many = of_all(project, params, prompts[0])
     key = hashlib.sha256(
         repr((arguments.commit, sorted(many.recipes), arguments.batch_size)).encode() + arguments.prompts.read_bytes()
     )
     stored = Stored(arguments.scratch / key.hexdigest()[:16], batches_of(prompts, arguments.batch_size))
-    devices = generate(many, stored, begin_s + arguments.time_limit)
+    processes = generate(many, stored, begin_s + arguments.time_limit)
     record["sets"] = {
         "batch_size": arguments.batch_size,
-        "devices": devices,
+        "processes": processes,
         "asked": len(prompts),
         "rows": compare_sets(stored, params, many.base),
     }
@@ -109,7 +110,9 @@ def begin(project: Path, document: dict[str, Any], spread: list[Prompt]) -> tupl
     if failed := [name for name, item in obstacles.items() if item]:
         raise UserError(f"cannot run here: {', '.join(failed)}: leave them out of --variants")
     models = [str(runs / "models" / name) for name in params.variants]
-    run(leading_to([*models, str(runs / "noise.safetensors")], stages), project)
+    run(leading_to([str(runs / "calibration.safetensors"), str(runs / "noise.safetensors")], stages), project)
+    with ThreadPoolExecutor(threads_here()) as several:
+        list(several.map(lambda model: run(leading_to([model], stages), project), models))
     return params, project
 
 
@@ -160,14 +163,10 @@ def of_all(project: Path, params: Params, first: Prompt) -> Many:
 
 
 def generate(many: Many, stored: "Stored", end_s: float) -> int:
-    """Generate the batches that are not stored, until `end_s`; how many processes did it, one for each GPU."""
+    """Generate the batches that are not stored, until `end_s`; how many processes did it."""
     recipe = next(iter(many.recipes.values()))
     missing = stored.missing()
-    pool = WorkerPool(1, 1)
-    if recipe.device == "cuda":
-        pool = gpu_pool(len(missing), items_per_process=1)
-    else:
-        pool = generation_pool(recipe.model, recipe.variant, recipe.device, len(missing))
+    pool = generation_pool(recipe.model, recipe.variant, recipe.device, ITEMS_PER_PROCESS * len(missing))
     opened, do = functions(many)
     results = map_in_pool(opened, do, [batch for _, batch in missing], pool)
     for (number, _), result in zip(missing, tqdm(results, "generate", len(missing), unit="batch"), strict=True):

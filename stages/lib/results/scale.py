@@ -50,6 +50,6 @@ def load_scale(folder: Path, remedy: str) -> Scale | None:
     content = read_mapping(path, remedy)
     if content.pop("sha256", None) != seal(content):
         raise UserError(f"{path} was edited after it was measured: {remedy}")
-    first = content["spread"][0]["seconds"] / content["spread"][0]["images"]
-    spread = tuple(row | {"speedup": first * row["images"] / row["seconds"]} for row in content["spread"])
+    each_s = [row["seconds"] / row["images"] for row in content["spread"]]
+    spread = tuple(row | {"speedup": each_s[0] / own_s} for row, own_s in zip(content["spread"], each_s, strict=True))
     return Scale(*(content[key] for key in ("model_label", "baseline_label", "gpu", "commit")), spread, content["sets"])
