@@ -1,10 +1,11 @@
-"""Processes of two hosts, killed at any moment: nothing is lost or left, and in the end the bytes are the same.
+"""Processes of two hosts that generate, killed at any moment: nothing is lost or left, and the bytes are the same.
 
 Two kills by turns of both; KILLS=20 does so many.
 """
 
 import os
 import random
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PROJECT
-from tests.processes import HANGING_S
+from tests.processes import HANGING_S, wait_until
 from tests.tiny_project import write_models, write_settings
 from tests.warm_python import warm_python
 
@@ -56,14 +57,16 @@ def generate(output: str, port: int = 0) -> list[subprocess.Popen]:
 
 
 def test_kills_of_any_process_at_any_moment_lose_nothing(project, free_port):
-    begin_s = time.monotonic()
     (alone,) = generate("alone/fp32")
+    wait_until(lambda: list(Path("alone").glob("*")), "it begins")
+    begin_s = time.monotonic()
     assert alone.wait(HANGING_S) == 0, alone.stderr.read()
     whole_s = time.monotonic() - begin_s
     expected = bytes_of(Path("alone/fp32"))
     chance, kept = random.Random(0), 0
     for number in range(KILLS):
         processes = generate("many/fp32", free_port)
+        wait_until(lambda: Path("many/fp32").exists() or len(whole()) > kept, "they have met, and generate")  # noqa: B023
         time.sleep(chance.uniform(0, whole_s))
         killed = number % 2
         processes[killed].kill()
@@ -72,18 +75,21 @@ def test_kills_of_any_process_at_any_moment_lose_nothing(project, free_port):
         processes[killed].communicate()
         if other.returncode:  # else all was done before the kill
             assert errors.count("error:") == 1, errors
-        there = len(list(Path("many").glob("*/p*.png")))
-        assert there >= kept, "whole images were lost"
-        kept = 0 if Path("many/fp32").exists() else there
+        assert len(whole()) >= kept, "whole images were lost"
+        kept = len(whole())
         if Path("many/fp32").exists():
             assert bytes_of(Path("many/fp32")) == expected
-            for path in Path("many/fp32").iterdir():
-                path.unlink()
-            Path("many/fp32").rmdir()
+            shutil.rmtree("many")
+            kept = 0
     (last,) = generate("many/fp32")
     assert last.wait(HANGING_S) == 0, last.stderr.read()
     assert bytes_of(Path("many/fp32")) == expected
     assert [path.name for path in Path("many").iterdir()] == ["fp32"]
+
+
+def whole() -> list[Path]:
+    """The images that are there."""
+    return list(Path("many").glob("*/p*.png"))
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:

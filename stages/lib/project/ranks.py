@@ -16,7 +16,7 @@ from typing import Any
 
 from stages.lib.project.errors import UserError, first_line
 
-MEETING_S = 600  # hosts begin at different times
+MEETING_S = 120  # hosts begin at different times; one that died before is as one that never came
 SILENCE_S = 25  # after which another host counts as gone; one whose process died is noticed at once
 BEAT_S = 1
 
