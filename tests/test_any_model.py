@@ -174,11 +174,15 @@ GRAPHS = {
 }
 
 
-EXPORTED = ("sdxl", "flux", "pixart-sigma", "cogview4", "chroma")
+EXPORTED = ("sdxl", "flux", "pixart-sigma", "cogview4", "chroma", "flux2-klein")
 # ONNX Runtime 1.32 makes U8 of S8 weights, and fails where it replaces the same tensor twice.
 REFUSED = [("cogview4", "onnxruntime INT8")]
 # Shares of work that a graph does: last layers that nothing of an answer comes from are not in it.
-SHARES = {"cogview4": {"text_encoder": 1 / 2, "transformer": 1 - 2**15 / 945856}}
+# Nor is the layer of a text encoder that makes words.
+SHARES = {
+    "cogview4": {"text_encoder": 1 / 2, "transformer": 1 - 2**15 / 945856},
+    "flux2-klein": {"text_encoder": 1 - 64 * 16 * 300 / 1044480},
+}
 # By turns one runtime in FP32 and the other one in INT8; with EVERY_PAIR=1 all four.
 GRAPH_PAIRS = [
     (kind, name)
