@@ -11,11 +11,13 @@ import diffusers
 import numpy as np
 import pytest
 import torch
+from ruamel.yaml import YAML
 
 from stages.calibrate import collect
 from stages.lib.formats import BACKENDS
 from stages.lib.formats.shared.availability import CannotMake
 from stages.lib.formats.shared.choice import on_model
+from stages.lib.formats.shared.loaded_size import LoadingProcess
 from stages.lib.generation.noise import initial_latents
 from stages.lib.generation.sampling import generate_image
 from stages.lib.models.assembly import load_pipeline
@@ -234,6 +236,30 @@ def test_what_a_runtime_cannot_do_is_a_reason_and_nothing_is_written(tiny_kind, 
         BACKENDS["onnxruntime"].load_module().quantize(model.folder, chosen, tmp_path, calibration=model.calls)
     assert told.value.obstacle["reason"] == "not_exportable"
     assert told.value.obstacle["network"] == "ZImageTransformer2DModel"
+
+
+def test_a_graph_that_its_runtime_does_not_load_is_a_reason(tiny_kind, tmp_path):
+    """Protects a whole run from a model whose graph can be made and not be loaded: the process that loads it tells."""
+    pytest.importorskip("onnxruntime", reason="the back end's package is optional")
+    kind, name = REFUSED[0]
+    model, out = Model(kind, tiny_kind(kind)), tmp_path / "out"
+    out.mkdir()
+    entry = {"label": "V", **GRAPHS[name]}
+    BACKENDS[entry["backend"]].load_module().quantize(
+        model.folder, variant_of(name="v", **entry), out, calibration=model.calls
+    )
+    project = Path(shutil.copy("params.yaml", tmp_path / "params.yaml"))
+    document = YAML(typ="safe", pure=True).load(project)
+    YAML().dump(document | {"variants": document["variants"] | {"v": entry}}, project)
+    environment = os.environ | {"PYTHONPATH": os.getcwd()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        patch.setattr(os, "environ", environment)
+        with LoadingProcess("v") as process, pytest.raises(CannotMake) as told:
+            process.loaded_size(out, "cpu")
+    obstacle = told.value.obstacle
+    assert obstacle["reason"] == "graph_refused" and obstacle["network"] == "CogView4Transformer2DModel"
+    assert obstacle["runtime"].startswith("ONNX Runtime 1.") and "\n" not in obstacle["message"]
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])

@@ -25,6 +25,10 @@ WORDS = {
         N_("cannot be made of this model: the runtime has no %(operation)s, which %(network)s needs"),
         N_("leave that network out of `components`"),
     ),
+    "graph_refused": (
+        N_("cannot be made of this model: %(runtime)s refuses the graph of %(network)s (%(message)s)"),
+        N_("leave that network out of `components`"),
+    ),
     "calls_differ": (
         N_("cannot be made of this model: calls of %(network)s differ in more than tensors, and a graph is fixed"),
         N_("leave that network out of `components`"),

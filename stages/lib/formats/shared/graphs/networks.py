@@ -12,11 +12,13 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from stages.lib.formats.shared.availability import CannotMake
 from stages.lib.formats.shared.graphs.graph_call import GraphCall, read_graph_call
 from stages.lib.models.calls import EMBED, NetworkCall, bind
 from stages.lib.models.components import empty_component, load_component, write_component
 from stages.lib.models.inventory import files_beside
 from stages.lib.models.watch import set_doors
+from stages.lib.project.errors import first_line
 
 
 def write_beside(base: Path, out: Path, component: str, names: Collection[str]) -> None:
@@ -24,6 +26,12 @@ def write_beside(base: Path, out: Path, component: str, names: Collection[str]) 
     if names:
         state = load_component(base, component, "float32").state_dict()
         write_component(out, component, {name: state[name] for name in names})
+
+
+def refused(runtime: str, network: str, error: Exception) -> CannotMake:
+    """What to raise where a runtime does not load the graph of a `network`: with the end of what it says."""
+    message = first_line(error)[-200:]
+    return CannotMake({"reason": "graph_refused", "runtime": runtime, "network": network, "message": message})
 
 
 def inputs_of(
