@@ -34,7 +34,8 @@ def write_calls(path: Path, calls: Calls) -> None:
         for number, call in enumerate(items):
             found, form = split(call.arguments)
             tensors |= {f"{component}/{number:04}/{name}": tensor.contiguous() for name, tensor in found.items()}
-            forms.setdefault(component, []).append({"entry": call.entry, "arguments": form, "used": call.used})
+            about = {"entry": call.entry, "arguments": form, "used": call.used, "inside": call.inside}
+            forms.setdefault(component, []).append(about)
     write_bytes(path, save(tensors, metadata={FORMS: json.dumps(forms)}))
 
 
@@ -56,7 +57,8 @@ def read_calls(path: Path) -> dict[str, list[NetworkCall]]:
         for number, item in enumerate(items):
             own = f"{component}/{number:04}/"
             mine = {key.removeprefix(own): tensor for key, tensor in tensors.items() if key.startswith(own)}
-            found[component].append(NetworkCall(item["entry"], join(item["arguments"], mine), tuple(item["used"])))
+            arguments, used = join(item["arguments"], mine), tuple(item["used"])
+            found[component].append(NetworkCall(item["entry"], arguments, used, item["inside"]))
     if not found:
         raise UserError(f"{path} holds no calls: delete it and run `dvc repro calibrate`")
     return found

@@ -47,10 +47,6 @@ GUIDED_LENGTH_KEPT = re.compile(r"^(QwenImage|NucleusMoE|Lumina2)")
 # as many as an attribute of the pipeline says, and keep as many of the others as an argument of the call says.
 CUT_AFTER_READING = {"QwenImagePipeline": ("prompt_template_encode_start_idx", "max_sequence_length")}
 
-# Pipelines that put other attention into their denoiser while they generate: what it answers to a call is not seen from
-# the call, and a graph of it would leave that attention out.
-OTHER_ATTENTION = re.compile(r"PAG|SAG|AttendAndExcite")
-
 # Denoisers that take one row of times for all rows of a batch; others are given as many rows.
 ONE_TIME = re.compile(r"^UNet2DCondition")
 

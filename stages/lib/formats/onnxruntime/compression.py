@@ -36,7 +36,7 @@ def quantize(base: Path, variant: Variant, out: Path, calibration: Calls | None 
     require_packages()
     variant = on_model(variant, base)
     require_calls(variant, variant.components, calibration)
-    check_told_by_calls(base, variant.components)
+    check_told_by_calls(base, variant.components, calibration)
 
     def convert_network(component: str) -> None:
         traced = Traced(load_component(base, component, "float32"), calibration[component])

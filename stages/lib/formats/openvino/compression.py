@@ -42,7 +42,7 @@ def quantize(base: Path, variant: Variant, out: Path, calibration: Calls | None 
     require_packages("openvino", "nncf")
     variant = on_model(variant, base)
     require_calls(variant, variant.components, calibration)
-    check_told_by_calls(base, variant.components)
+    check_told_by_calls(base, variant.components, calibration)
     spared = spared_layers(variant, base)
 
     def convert_network(component: str) -> None:

@@ -24,9 +24,10 @@ from torch import nn
 
 from stages.lib.formats.shared.availability import CannotMake
 from stages.lib.formats.shared.graphs.graph_call import GraphCall, Time, essential, sines
-from stages.lib.models.calls import EMBED, NetworkCall, join, run, split
-from stages.lib.models.families import ONE_TIME, OTHER_ATTENTION
-from stages.lib.models.kinds import kind_of
+from stages.lib.models.calibration import Calls
+from stages.lib.models.calls import EMBED, NetworkCall, inside, join, run, split
+from stages.lib.models.components import empty_component
+from stages.lib.models.families import ONE_TIME
 
 OPERATION = re.compile(r"aten::\w+|Complex")
 FACTORS = (1, 1000)  # pipelines hand times over as steps of 1000, or as fractions
@@ -87,12 +88,12 @@ class Traced(nn.Module):
         return tuple(sorted(differing))
 
 
-def check_told_by_calls(base: Path, components: Collection[str]) -> None:
-    """Raise CannotMake if the pipeline of `base` changes one of `components` while it generates: a graph would not."""
-    kind = kind_of(base)
-    changed = [name for name in kind.of_role("denoiser") if name in components]
-    if changed and OTHER_ATTENTION.search(kind.pipeline):
-        raise CannotMake({"reason": "calls_differ", "network": kind.parts[changed[0]][1]})
+def check_told_by_calls(base: Path, components: Collection[str], calls: Calls) -> None:
+    """Raise CannotMake if the pipeline had changed one of `components` when it made `calls`: a graph would not."""
+    for component in components:
+        network = empty_component(base, component)
+        if any(call.inside not in ("", inside(network)) for call in calls[component]):
+            raise CannotMake({"reason": "calls_differ", "network": type(network).__name__})
 
 
 class _Given(nn.Module):
