@@ -566,6 +566,44 @@ def flux2() -> Any:
     )
 
 
+def bria_fibo() -> Any:
+    """Its text encoder makes words, which nothing looks at, with the weight of its embedding."""
+    torch.manual_seed(0)
+    denoiser = diffusers.BriaFiboTransformer2DModel(
+        patch_size=1,
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=8,
+        num_attention_heads=2,
+        joint_attention_dim=64,
+        text_encoder_dim=32,
+        pooled_projection_dim=None,
+        axes_dims_rope=[0, 4, 4],
+    )
+    autoencoder = diffusers.AutoencoderKLWan(
+        base_dim=8,
+        decoder_base_dim=8,
+        num_res_blocks=1,
+        out_channels=12,
+        patch_size=2,
+        scale_factor_spatial=16,
+        temperal_downsample=[False, True, True],
+        z_dim=16,
+    )
+    text = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    words = {"vocab_size": 300, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    return diffusers.BriaFiboPipeline(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
+        text_encoder=transformers.SmolLM3ForCausalLM(
+            transformers.SmolLM3Config(**text, **words, num_key_value_heads=2, tie_word_embeddings=True)
+        ),
+        tokenizer=flux2().tokenizer,
+        transformer=denoiser,
+        vae=autoencoder,
+    )
+
+
 def latent_consistency() -> Any:
     return diffusers.LatentConsistencyModelPipeline(
         vae=vae(),
@@ -609,6 +647,8 @@ KINDS: dict[str, Callable[[], Any]] = {
     "qwen-image": qwen_image,
     "z-image": z_image,
     "flux2-klein": flux2,
+    "bria-fibo": bria_fibo,
+    "flux-kontext": lambda: diffusers.FluxKontextPipeline(**flux().components),
 }
 # Call arguments without which a kind does not generate, or not as it is meant to.
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -629,6 +669,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "qwen-image": {"height": 32, "width": 32, "max_sequence_length": 16, "true_cfg_scale": 4.0, "negative_prompt": " "},
     "z-image": {"height": 32, "width": 32, "max_sequence_length": 16},
     "flux2-klein": {"height": 32, "width": 32, "max_sequence_length": 64, "text_encoder_out_layers": (1, 2, 3)},
+    "bria-fibo": {"height": 32, "width": 32, "negative_prompt": "bad"},
+    "flux-kontext": {"height": 32, "width": 32, "max_sequence_length": 16, "max_area": 1024, "_auto_resize": False},
 }
 
 
