@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from itertools import cycle, islice
 from pathlib import Path
+from types import SimpleNamespace
 
 import diffusers
 import numpy as np
@@ -17,12 +18,13 @@ from stages.calibrate import collect
 from stages.lib.formats import BACKENDS
 from stages.lib.formats.shared.availability import CannotMake
 from stages.lib.formats.shared.choice import on_model
+from stages.lib.formats.shared.graphs.tracing import Traced
 from stages.lib.formats.shared.loaded_size import LoadingProcess
 from stages.lib.generation.noise import initial_latents
 from stages.lib.generation.sampling import generate_image
 from stages.lib.models.assembly import load_pipeline
 from stages.lib.models.call_arguments import call_arguments, noise_shape
-from stages.lib.models.calls import run, split
+from stages.lib.models.calls import bind, run, split
 from stages.lib.models.components import use_current_names
 from stages.lib.models.kinds import kind_of
 from stages.lib.models.watch import networks_of
@@ -236,6 +238,20 @@ def test_what_a_runtime_cannot_do_is_a_reason_and_nothing_is_written(tiny_kind, 
         BACKENDS["onnxruntime"].load_module().quantize(model.folder, chosen, tmp_path, calibration=model.calls)
     assert told.value.obstacle["reason"] == "not_exportable"
     assert told.value.obstacle["network"] == "ZImageTransformer2DModel"
+
+
+def test_a_network_that_draws_numbers_is_no_graph():
+    """Protects figures from a graph in which the numbers that a network drew while it was traced are constants."""
+
+    class Drawing(torch.nn.Module):
+        config = SimpleNamespace()
+
+        def forward(self, sample: torch.Tensor) -> torch.Tensor:
+            return sample + torch.randn_like(sample)
+
+    network = Drawing()
+    with pytest.raises(CannotMake, match="calls_differ, network Drawing"):
+        Traced(network, [bind(network, "forward", (torch.ones(2),), {})])
 
 
 def test_a_graph_that_its_runtime_does_not_load_is_a_reason(tiny_kind, tmp_path):

@@ -1,5 +1,6 @@
 """Any pipeline: loaded as diffusers loads it, seen from outside, and each network again from what was seen of it."""
 
+import importlib.util
 import inspect
 import json
 import re
@@ -19,6 +20,7 @@ from stages.lib.models.calls import EMBED, bind, inside, run, tensors_in
 from stages.lib.models.components import empty_component, load_component
 from stages.lib.models.folder_checks import check_pipeline_folder
 from stages.lib.models.kinds import ROLES, kind_of, kind_of_index
+from stages.lib.models.pipelines import configuration_files, listed_files
 from stages.lib.models.watch import Replay, Watch, around_calls, networks_of
 from stages.lib.project.errors import UserError
 from stages.lib.project.prompts import Prompt
@@ -195,6 +197,33 @@ def test_a_pipeline_that_takes_no_noise_is_refused():
     """Protects against formats that are compared on different noise."""
     with pytest.raises(UserError, match="m/model_index.json: '_class_name' is 'IFPipeline', which takes no latents"):
         kind_of_index({"_class_name": "IFPipeline"}, [], "m").pipeline_class()
+
+
+def test_a_pipeline_that_needs_a_package_names_it(tmp_path):
+    """Protects a user from a traceback: diffusers leaves out imports of what is not here, and fails later."""
+    if importlib.util.find_spec("ftfy"):
+        pytest.skip("the package is there")
+    parts = {name: part for name, part in KINDS["z-image"]().components.items() if name != "transformer"}
+    denoiser = diffusers.PRXTransformer2DModel(
+        in_channels=16, patch_size=1, context_in_dim=16, hidden_size=8, num_heads=2, depth=1, axes_dim=[2, 2]
+    )
+    diffusers.PRXPipeline(transformer=denoiser, **parts).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="a PRXPipeline needs the package 'ftfy', which is not installed: pip install"):
+        noise_shape(loaded(tmp_path), GENERAL)
+
+
+def test_a_guider_is_no_network(tmp_path):
+    """Protects models that bring how they are guided, such as HunyuanImage, from being asked for weights of it."""
+    from stages.lib.models.assembly import load_companions
+
+    guider = diffusers.AdaptiveProjectedMixGuidance(guidance_scale=3.0)
+    guider.save_pretrained(tmp_path / "guider")
+    index = {"_class_name": "HunyuanImagePipeline", "guider": ["diffusers", type(guider).__name__]}
+    (tmp_path / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
+    kind = kind_of(tmp_path)
+    assert kind.networks == () and kind.companions == ("guider",)
+    assert load_companions(tmp_path)["guider"].guidance_scale == 3.0
+    assert "guider/guider_config.json" in configuration_files(listed_files(tmp_path), kind)
 
 
 def test_components_are_chosen_by_role_or_by_name():

@@ -49,11 +49,12 @@ class NetworkCall:
 
 
 def inside(network: nn.Module) -> str:
-    """What a pipeline may put into a network while it generates: a digest of attention processors and its own hooks."""
+    """What a pipeline may put into a network while it generates: a digest of attention processors and hooks."""
     found = hashlib.sha256()
     for name, module in network.named_modules():
         hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values(), vars(module).get("forward")]
         own = sum(str(getattr(hook, "__module__", "")).startswith(PIPELINES) for hook in hooks)
+        own += len(getattr(getattr(module, "_diffusers_hook", None), "hooks", ()))  # as guiders set them
         found.update(f"{name} {type(getattr(module, 'processor', None)).__name__} {own}\n".encode())
     return found.hexdigest()
 

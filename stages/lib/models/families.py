@@ -3,7 +3,7 @@
 import re
 
 # Classes that hold no weights, by the end of their name.
-WITHOUT_WEIGHTS = re.compile(r"(Scheduler|Tokenizer(Fast)?|Processor(Fast|Pil)?|FeatureExtractor)$")
+WITHOUT_WEIGHTS = re.compile(r"(Scheduler|Tokenizer(Fast)?|Processor(Fast|Pil)?|FeatureExtractor|Guidance)$")
 # Networks by their class: what makes images of latents, and what judges images.
 DECODERS = re.compile(r"Autoencoder|VQModel|VQGAN|VAE$")
 CHECKERS = re.compile(r"SafetyChecker$")
@@ -16,6 +16,8 @@ SPARABLE = re.compile(r"(SafetyChecker|FeatureExtractor|Processor(Fast|Pil)?)$")
 # What a component without weights is read from, by the end of its class: all files of one of the sets.
 READ_FROM = {
     "Scheduler": [{"scheduler_config.json"}],
+    "Guidance": [{"guider_config.json"}],
+    "ByT5Tokenizer": [{"tokenizer_config.json"}],  # its words are bytes
     "Tokenizer": [
         {"tokenizer.json"},
         {"vocab.json", "merges.txt"},

@@ -44,7 +44,10 @@ class Traced(nn.Module):
             network.config.use_cache = False  # what a language model keeps for the next word
         if any(essential(split(call.arguments)[1]) != essential(self.form) for call in calls):
             raise CannotMake({"reason": "calls_differ", "network": kind})
+        before = torch.get_rng_state()
         first, last = (_look(network, call) for call in (calls[0], calls[-1]))
+        if not torch.equal(torch.get_rng_state(), before):  # it draws numbers itself, and a graph draws others
+            raise CannotMake({"reason": "calls_differ", "network": kind})
         self.times, self.answer, self.left_out = _times([first, last]), first.answer, first.left_out
         self.beside = _beside(network, calls[0].entry, first.called)
         looked_at = {name for call in calls for name in call.used or first.outputs}
