@@ -116,6 +116,25 @@ def _drawn(pipeline: "DiffusionPipeline", shapes: list[tuple[int, ...]]) -> Iter
 
 
 @contextmanager
+def _stopped_at_drawing(pipeline: "DiffusionPipeline", shapes: list[tuple[int, ...]]) -> Iterator[None]:
+    """Of a pipeline whose call draws by itself: the first that it draws is the noise."""
+    module = inspect.getmodule(type(pipeline))
+    own = module.randn_tensor
+
+    def draw(shape: Any, *_args: Any, **_options: Any) -> None:
+        shapes.append(tuple(shape))
+        raise _Found
+
+    module.randn_tensor = draw
+    try:
+        yield
+    except _Found:
+        pass
+    finally:
+        module.randn_tensor = own
+
+
+@contextmanager
 def _stopped_at_noise(pipeline: "DiffusionPipeline", shapes: list[tuple[int, ...]]) -> Iterator[None]:
     inner = pipeline.prepare_latents
 
@@ -150,8 +169,10 @@ def noise_shape(pipeline: "DiffusionPipeline", arguments: Mapping[str, Any]) -> 
     the decoder are only looked at, and need no weights. A pipeline that prepares none is a UserError.
     """
     shapes: list[tuple[int, ...]] = []
-    if hasattr(pipeline, "prepare_latents"):
-        with named_failure(pipeline, arguments), _stopped_at_noise(pipeline, shapes):
+    prepares = hasattr(pipeline, "prepare_latents")
+    if prepares or hasattr(inspect.getmodule(type(pipeline)), "randn_tensor"):
+        stopped = _stopped_at_noise if prepares else _stopped_at_drawing
+        with named_failure(pipeline, arguments), stopped(pipeline, shapes):
             pipeline(prompt="a", **arguments)  # of a text without words, tokenizers may make nothing
     if not shapes:
         raise UserError(
