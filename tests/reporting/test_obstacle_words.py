@@ -42,6 +42,11 @@ OBSTACLES = {
         "cannot be made of this model: calls of QwenImageTransformer2DModel differ in more than tensors, and a graph "
         "is fixed: leave that network out of `components`",
     ),
+    "never_called": (
+        {"network": "text_encoder_2"},
+        "cannot be made of this model: it is made from examples of calls, and no prompt made it call text_encoder_2: "
+        "add such a prompt to those of `calibration`, or leave that network out of `components`",
+    ),
     "tuned_for_another": (
         {"parameter": "unet.conv_in.bias"},
         "cannot be made of this model: its tuning changes unet.conv_in.bias, which this model has not, or not so: use "

@@ -15,7 +15,6 @@ from stages.lib.project.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-    from stages.lib.project.params import Variant
 
 FORMS = "forms"
 # The calls of each component, in order.
@@ -62,14 +61,3 @@ def read_calls(path: Path) -> dict[str, list[NetworkCall]]:
     if not found:
         raise UserError(f"{path} holds no calls: delete it and run `dvc repro calibrate`")
     return found
-
-
-def require_calls(variant: "Variant", components: Sequence[str], calls: Calls | None) -> None:
-    """UserError unless there are calls of each of `components`."""
-    for component in components:
-        if not (calls or {}).get(component):
-            raise UserError(
-                f"variant '{variant.name}' is made from examples of calls, but there are no calibration calls of "
-                f"'{component}': add prompts to the file of params.yaml's 'calibration.file', run "
-                "`dvc repro calibrate`; if generation never calls that network, leave it out of `components`"
-            )

@@ -11,11 +11,12 @@ import numpy as np
 
 from stages.lib.formats.onnxruntime.conversion import convert, require_packages
 from stages.lib.formats.onnxruntime.storage import write_graph, write_manifest
+from stages.lib.formats.shared.availability import require_calls
 from stages.lib.formats.shared.choice import on_model, write_variant
 from stages.lib.formats.shared.graphs.graph_call import write_graph_call
 from stages.lib.formats.shared.graphs.networks import inputs_of, write_beside
 from stages.lib.formats.shared.graphs.tracing import Traced, check_told_by_calls
-from stages.lib.models.calibration import Calls, require_calls
+from stages.lib.models.calibration import Calls
 from stages.lib.models.components import load_component
 from stages.lib.project.params import Variant
 

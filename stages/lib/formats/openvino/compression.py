@@ -12,12 +12,13 @@ import numpy as np
 
 from stages.lib.formats.openvino.conversion import convert, require_packages
 from stages.lib.formats.openvino.storage import write_graph, write_manifest
+from stages.lib.formats.shared.availability import require_calls
 from stages.lib.formats.shared.choice import on_model, write_variant
 from stages.lib.formats.shared.graphs.graph_call import write_graph_call
 from stages.lib.formats.shared.graphs.networks import inputs_of, write_beside
 from stages.lib.formats.shared.graphs.tracing import Traced, check_told_by_calls
 from stages.lib.formats.shared.sparing import spared_layers
-from stages.lib.models.calibration import Calls, require_calls
+from stages.lib.models.calibration import Calls
 from stages.lib.models.components import load_component
 from stages.lib.models.families import END_LAYERS, OUTLIER_LAYERS, TIME_LAYERS
 from stages.lib.project.params import Variant

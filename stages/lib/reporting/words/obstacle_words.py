@@ -33,6 +33,10 @@ WORDS = {
         N_("cannot be made of this model: calls of %(network)s differ in more than tensors, and a graph is fixed"),
         N_("leave that network out of `components`"),
     ),
+    "never_called": (
+        N_("cannot be made of this model: it is made from examples of calls, and no prompt made it call %(network)s"),
+        N_("add such a prompt to those of `calibration`, or leave that network out of `components`"),
+    ),
     "tuned_for_another": (
         N_("cannot be made of this model: its tuning changes %(parameter)s, which this model has not, or not so"),
         N_("use it with the model that it was learned for"),
