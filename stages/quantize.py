@@ -15,7 +15,7 @@ from stages.lib.formats import BACKENDS
 from stages.lib.formats.shared.availability import CannotMake, obstacle_of, passed_on
 from stages.lib.formats.shared.loaded_size import LoadingProcess, loaded_bytes
 from stages.lib.formats.shared.sparing import spared_layers, with_recommended
-from stages.lib.models.components import stored_float_dtype
+from stages.lib.models.components import shared_names, stored_float_dtype
 from stages.lib.models.families import END_LAYERS
 from stages.lib.models.inventory import (
     StoredTensor,
@@ -23,6 +23,7 @@ from stages.lib.models.inventory import (
     compression_text,
     container_bytes,
     disk_bytes,
+    is_graph,
     runtime_bytes,
     stored_tensors,
 )
@@ -125,7 +126,7 @@ def explanations(
     """What each component's bytes on disk consist of. A tensor that is missing, or should not be there, is a UserError.
 
     `operators` are those whose weights the back end always converts, but where it `spares_ends` or the variant
-    spares layers.
+    spares layers. A weight that two layers share is converted in neither.
     """
     disk, container, spared = disk_bytes(folder), container_bytes(folder), spared_layers(variant, folder)
     found = {}
@@ -135,7 +136,9 @@ def explanations(
         converted = component in variant.components
         declared = variant.stored_dtype if converted else stored_float_dtype(folder, component)
         own = [tensor for tensor in tensors if tensor.component == component]
-        names = [*([END_LAYERS] if spares_ends else []), *map(re.escape, spared.get(component, ()))]
+        shared = () if is_graph(folder, component) else shared_names(folder, component).values()
+        left = [*spared.get(component, ()), *(name.removesuffix(".weight") for name in shared)]
+        names = [*([END_LAYERS] if spares_ends else []), *map(re.escape, left)]
         exact = rf"({'|'.join(names)})\.weight"
         found[component] = explain(where, own, declared, operators, disk[component], container[component], exact)
     return found

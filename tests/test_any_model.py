@@ -6,21 +6,25 @@ import shutil
 from collections import Counter
 from itertools import cycle, islice
 from pathlib import Path
+from types import SimpleNamespace
 
 import diffusers
 import numpy as np
 import pytest
 import torch
+from ruamel.yaml import YAML
 
 from stages.calibrate import collect
 from stages.lib.formats import BACKENDS
 from stages.lib.formats.shared.availability import CannotMake
 from stages.lib.formats.shared.choice import on_model
+from stages.lib.formats.shared.graphs.tracing import Traced
+from stages.lib.formats.shared.loaded_size import LoadingProcess
 from stages.lib.generation.noise import initial_latents
 from stages.lib.generation.sampling import generate_image
 from stages.lib.models.assembly import load_pipeline
 from stages.lib.models.call_arguments import call_arguments, noise_shape
-from stages.lib.models.calls import run, split
+from stages.lib.models.calls import bind, run, split
 from stages.lib.models.components import use_current_names
 from stages.lib.models.kinds import kind_of
 from stages.lib.models.watch import networks_of
@@ -174,11 +178,15 @@ GRAPHS = {
 }
 
 
-EXPORTED = ("sdxl", "flux", "pixart-sigma", "cogview4", "chroma")
+EXPORTED = ("sdxl", "flux", "pixart-sigma", "cogview4", "chroma", "flux2-klein")
 # ONNX Runtime 1.32 makes U8 of S8 weights, and fails where it replaces the same tensor twice.
 REFUSED = [("cogview4", "onnxruntime INT8")]
 # Shares of work that a graph does: last layers that nothing of an answer comes from are not in it.
-SHARES = {"cogview4": {"text_encoder": 1 / 2, "transformer": 1 - 2**15 / 945856}}
+# Nor is the layer of a text encoder that makes words.
+SHARES = {
+    "cogview4": {"text_encoder": 1 / 2, "transformer": 1 - 2**15 / 945856},
+    "flux2-klein": {"text_encoder": 1 - 64 * 16 * 300 / 1044480},
+}
 # By turns one runtime in FP32 and the other one in INT8; with EVERY_PAIR=1 all four.
 GRAPH_PAIRS = [
     (kind, name)
@@ -230,6 +238,44 @@ def test_what_a_runtime_cannot_do_is_a_reason_and_nothing_is_written(tiny_kind, 
         BACKENDS["onnxruntime"].load_module().quantize(model.folder, chosen, tmp_path, calibration=model.calls)
     assert told.value.obstacle["reason"] == "not_exportable"
     assert told.value.obstacle["network"] == "ZImageTransformer2DModel"
+
+
+def test_a_network_that_draws_numbers_is_no_graph():
+    """Protects figures from a graph in which the numbers that a network drew while it was traced are constants."""
+
+    class Drawing(torch.nn.Module):
+        config = SimpleNamespace()
+
+        def forward(self, sample: torch.Tensor) -> torch.Tensor:
+            return sample + torch.randn_like(sample)
+
+    network = Drawing()
+    with pytest.raises(CannotMake, match="calls_differ, network Drawing"):
+        Traced(network, [bind(network, "forward", (torch.ones(2),), {})])
+
+
+def test_a_graph_that_its_runtime_does_not_load_is_a_reason(tiny_kind, tmp_path):
+    """Protects a whole run from a model whose graph can be made and not be loaded: the process that loads it tells."""
+    pytest.importorskip("onnxruntime", reason="the back end's package is optional")
+    kind, name = REFUSED[0]
+    model, out = Model(kind, tiny_kind(kind)), tmp_path / "out"
+    out.mkdir()
+    entry = {"label": "V", **GRAPHS[name]}
+    BACKENDS[entry["backend"]].load_module().quantize(
+        model.folder, variant_of(name="v", **entry), out, calibration=model.calls
+    )
+    project = Path(shutil.copy("params.yaml", tmp_path / "params.yaml"))
+    document = YAML(typ="safe", pure=True).load(project)
+    YAML().dump(document | {"variants": document["variants"] | {"v": entry}}, project)
+    environment = os.environ | {"PYTHONPATH": os.getcwd()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        patch.setattr(os, "environ", environment)
+        with LoadingProcess("v") as process, pytest.raises(CannotMake) as told:
+            process.loaded_size(out, "cpu")
+    obstacle = told.value.obstacle
+    assert obstacle["reason"] == "graph_refused" and obstacle["network"] == "CogView4Transformer2DModel"
+    assert obstacle["runtime"].startswith("ONNX Runtime 1.") and "\n" not in obstacle["message"]
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])

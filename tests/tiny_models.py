@@ -566,6 +566,105 @@ def flux2() -> Any:
     )
 
 
+def bria_fibo() -> Any:
+    """Its text encoder makes words, which nothing looks at, with the weight of its embedding."""
+    torch.manual_seed(0)
+    denoiser = diffusers.BriaFiboTransformer2DModel(
+        patch_size=1,
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=8,
+        num_attention_heads=2,
+        joint_attention_dim=64,
+        text_encoder_dim=32,
+        pooled_projection_dim=None,
+        axes_dims_rope=[0, 4, 4],
+    )
+    autoencoder = diffusers.AutoencoderKLWan(
+        base_dim=8,
+        decoder_base_dim=8,
+        num_res_blocks=1,
+        out_channels=12,
+        patch_size=2,
+        scale_factor_spatial=16,
+        temperal_downsample=[False, True, True],
+        z_dim=16,
+    )
+    text = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    words = {"vocab_size": 300, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    return diffusers.BriaFiboPipeline(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
+        text_encoder=transformers.SmolLM3ForCausalLM(
+            transformers.SmolLM3Config(**text, **words, num_key_value_heads=2, tie_word_embeddings=True)
+        ),
+        tokenizer=flux2().tokenizer,
+        transformer=denoiser,
+        vae=autoencoder,
+    )
+
+
+def ernie_image() -> Any:
+    """Its pipeline has no method that prepares noise: its call draws by itself."""
+    parts = flux2().components
+    torch.manual_seed(0)
+    denoiser = diffusers.ErnieImageTransformer2DModel(
+        hidden_size=32,
+        num_attention_heads=2,
+        num_layers=1,
+        ffn_hidden_size=32,
+        in_channels=16,
+        out_channels=16,
+        text_in_dim=16,
+        rope_axes_dim=(8, 4, 4),
+    )
+    with torch.no_grad():  # else its answer is zero
+        for parameter in denoiser.parameters():
+            parameter.normal_(0, 0.1)
+    return diffusers.ErnieImagePipeline(
+        transformer=denoiser,
+        vae=parts["vae"],
+        text_encoder=transformers.Qwen3Model(qwen3()),
+        tokenizer=parts["tokenizer"],
+        scheduler=parts["scheduler"],
+    )
+
+
+def krea2() -> Any:
+    """Its index has a list of numbers, a setting."""
+    torch.manual_seed(0)
+    denoiser = diffusers.Krea2Transformer2DModel(
+        in_channels=16,
+        num_layers=2,
+        attention_head_dim=8,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=32,
+        timestep_embed_dim=8,
+        text_hidden_dim=16,
+        num_text_layers=3,
+        text_num_attention_heads=2,
+        text_num_key_value_heads=1,
+        text_intermediate_size=16,
+        num_layerwise_text_blocks=1,
+        num_refiner_text_blocks=1,
+        axes_dims_rope=(4, 2, 2),
+        rope_theta=1000.0,
+    )
+    layers = {"hidden_size": 16, "intermediate_size": 16}
+    text = layers | {"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2, "vocab_size": 300}
+    text |= {"head_dim": 8, "rope_parameters": {"mrope_section": [2, 1, 1], "rope_type": "default", "rope_theta": 1e4}}
+    vision = layers | {"depth": 2, "num_heads": 2, "out_hidden_size": 16}
+    return diffusers.Krea2Pipeline(
+        transformer=denoiser,
+        vae=qwen_image().vae,
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        text_encoder=transformers.Qwen3VLModel(transformers.Qwen3VLConfig(text_config=text, vision_config=vision)),
+        tokenizer=flux2().tokenizer,
+        text_encoder_select_layers=(0, 1, 2),
+    )
+
+
 def latent_consistency() -> Any:
     return diffusers.LatentConsistencyModelPipeline(
         vae=vae(),
@@ -609,6 +708,10 @@ KINDS: dict[str, Callable[[], Any]] = {
     "qwen-image": qwen_image,
     "z-image": z_image,
     "flux2-klein": flux2,
+    "bria-fibo": bria_fibo,
+    "ernie-image": ernie_image,
+    "krea2": krea2,
+    "flux-kontext": lambda: diffusers.FluxKontextPipeline(**flux().components),
 }
 # Call arguments without which a kind does not generate, or not as it is meant to.
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -629,6 +732,10 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "qwen-image": {"height": 32, "width": 32, "max_sequence_length": 16, "true_cfg_scale": 4.0, "negative_prompt": " "},
     "z-image": {"height": 32, "width": 32, "max_sequence_length": 16},
     "flux2-klein": {"height": 32, "width": 32, "max_sequence_length": 64, "text_encoder_out_layers": (1, 2, 3)},
+    "ernie-image": {"height": 32, "width": 32},
+    "krea2": {"height": 32, "width": 32, "max_sequence_length": 16, "negative_prompt": "bad"},
+    "bria-fibo": {"height": 32, "width": 32, "negative_prompt": "bad"},
+    "flux-kontext": {"height": 32, "width": 32, "max_sequence_length": 16, "max_area": 1024, "_auto_resize": False},
 }
 
 

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from stages.lib.formats.shared.availability import CannotMake
 from stages.lib.formats.shared.quantization import affine_parameters
 from stages.lib.formats.torch.activations import measure_ranges, rounded_layers
 from stages.lib.formats.torch.backend import inventory, load, quantize
@@ -148,9 +149,10 @@ def test_the_same_inputs_give_the_same_bytes(tiny_model, calibration, made, tmp_
 def test_missing_calibration_inputs_are_one_message(tiny_model, calibration, tmp_path):
     """Protects against ranges that were never measured."""
     with pytest.raises(
-        UserError, match="'v' is made from examples of calls, but there are no calibration calls of 'vae'"
-    ):
+        CannotMake, match="'v' is made from examples of calls, but there are no calibration calls of 'vae'"
+    ) as told:
         quantize(tiny_model, _variant(activations="int4"), tmp_path, calibration | {"vae": []})
+    assert told.value.obstacle == {"reason": "never_called", "network": "vae"}  # a row of the report, no end of a run
 
 
 def test_a_layer_that_is_not_finite_is_refused_and_one_that_is_not_reached_left_alone(tiny_model, calibration):

@@ -1,5 +1,6 @@
 """Any pipeline: loaded as diffusers loads it, seen from outside, and each network again from what was seen of it."""
 
+import importlib.util
 import inspect
 import json
 import re
@@ -15,10 +16,11 @@ import torch
 from stages.calibrate import collect
 from stages.lib.models.assembly import assemble
 from stages.lib.models.call_arguments import call_arguments, noise_shape
-from stages.lib.models.calls import EMBED, bind, run, tensors_in
-from stages.lib.models.components import load_component
+from stages.lib.models.calls import EMBED, bind, inside, run, tensors_in
+from stages.lib.models.components import empty_component, load_component
 from stages.lib.models.folder_checks import check_pipeline_folder
 from stages.lib.models.kinds import ROLES, kind_of, kind_of_index
+from stages.lib.models.pipelines import configuration_files, listed_files
 from stages.lib.models.watch import Replay, Watch, around_calls, networks_of
 from stages.lib.project.errors import UserError
 from stages.lib.project.prompts import Prompt
@@ -59,6 +61,7 @@ def test_a_pipeline_is_loaded_watched_and_replayed_bit_for_bit(tiny_kind, name):
     for network in kind.networks:  # what tables of names say of it is what it does
         steps = {seen.step for seen in watch.calls[network]}
         entries = {seen.call.entry for seen in watch.calls[network]}
+        assert {seen.call.inside for seen in watch.calls[network]} == {inside(empty_component(folder, network))}
         expected = {
             "text_encoders": ({0}, {"forward"}),
             "denoiser": (set(range(len(watch.latents))), {"forward"}),
@@ -81,8 +84,6 @@ def test_a_pipeline_is_loaded_watched_and_replayed_bit_for_bit(tiny_kind, name):
 
 def test_noise_has_the_pipelines_own_shape_without_the_weights_of_the_denoiser(tiny_kind):
     """Protects the noise of a model whose denoiser fills the memory, and images that are not square."""
-    from stages.lib.models.components import empty_component
-
     for name, shape in (("sd15-oblong", (1, 4, 16, 24)), ("flux", (1, 64, 64)), ("sd3", (1, 16, 16, 16))):
         folder = tiny_kind(name)
         kind = kind_of(folder)
@@ -140,6 +141,25 @@ def test_a_call_is_named_by_the_parameters_of_the_network():
     assert torch.equal(run(network, call).sample, network(sample, 3, text).sample)
 
 
+def test_what_a_pipeline_puts_into_a_network_is_seen():
+    """Protects graphs, which would leave it out unsaid: other attention, and a hook as that of Qwen-Image 2.1."""
+    from diffusers.models.attention_processor import PAGIdentitySelfAttnProcessor2_0
+
+    from tests.tiny_models import clip, unet
+
+    def hook(*_: object) -> None:
+        pass
+
+    encoder, denoiser = clip(), unet()
+    before = inside(encoder), inside(denoiser)
+    encoder.register_forward_hook(hook)  # of a library, which sets its own when a network is first called
+    assert inside(encoder) == before[0]
+    hook.__module__ = "diffusers.pipelines.of_some_kind"
+    assert inside(encoder) != before[0]
+    denoiser.mid_block.attentions[0].transformer_blocks[0].attn1.processor = PAGIdentitySelfAttnProcessor2_0()
+    assert inside(denoiser) != before[1]
+
+
 def test_a_replay_answers_in_the_place_of_some_networks_alone(tiny_kind):
     """Protects sensitivity: what did not change is not computed again, and what did is."""
     pipeline = loaded(tiny_kind("sd15-unchecked"))
@@ -179,6 +199,33 @@ def test_a_pipeline_that_takes_no_noise_is_refused():
         kind_of_index({"_class_name": "IFPipeline"}, [], "m").pipeline_class()
 
 
+def test_a_pipeline_that_needs_a_package_names_it(tmp_path):
+    """Protects a user from a traceback: diffusers leaves out imports of what is not here, and fails later."""
+    if importlib.util.find_spec("ftfy"):
+        pytest.skip("the package is there")
+    parts = {name: part for name, part in KINDS["z-image"]().components.items() if name != "transformer"}
+    denoiser = diffusers.PRXTransformer2DModel(
+        in_channels=16, patch_size=1, context_in_dim=16, hidden_size=8, num_heads=2, depth=1, axes_dim=[2, 2]
+    )
+    diffusers.PRXPipeline(transformer=denoiser, **parts).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="a PRXPipeline needs the package 'ftfy', which is not installed: pip install"):
+        noise_shape(loaded(tmp_path), GENERAL)
+
+
+def test_a_guider_is_no_network(tmp_path):
+    """Protects models that bring how they are guided, such as HunyuanImage, from being asked for weights of it."""
+    from stages.lib.models.assembly import load_companions
+
+    guider = diffusers.AdaptiveProjectedMixGuidance(guidance_scale=3.0)
+    guider.save_pretrained(tmp_path / "guider")
+    index = {"_class_name": "HunyuanImagePipeline", "guider": ["diffusers", type(guider).__name__]}
+    (tmp_path / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
+    kind = kind_of(tmp_path)
+    assert kind.networks == () and kind.companions == ("guider",)
+    assert load_companions(tmp_path)["guider"].guidance_scale == 3.0
+    assert "guider/guider_config.json" in configuration_files(listed_files(tmp_path), kind)
+
+
 def test_components_are_chosen_by_role_or_by_name():
     """Protects `components` in params.yaml, which shall hold for models that call their parts differently."""
     parts = {
@@ -205,7 +252,6 @@ def test_every_name_in_the_tables_of_layers_is_that_of_a_layer(tiny_kind):
     """Protects layers that shall be spared: a pattern that matches no layer of any family spares nothing."""
     from stages.lib.formats.torch.layers import kind_of as kind_of_layer
     from stages.lib.formats.torch.layers import weight_layers
-    from stages.lib.models.components import empty_component
     from stages.lib.models.families import END_LAYERS, OUTLIER_LAYERS, TIME_LAYERS
 
     layers, kinds = set(), {}

@@ -32,10 +32,20 @@ OBSTACLES = {
         "cannot be made of this model: the runtime has no aten::rms_norm, which FluxTransformer2DModel needs: leave "
         "that network out of `components`",
     ),
+    "graph_refused": (
+        {"runtime": "ONNX Runtime 1.32", "network": "FluxTransformer2DModel", "message": "Node not found"},
+        "cannot be made of this model: ONNX Runtime 1.32 refuses the graph of FluxTransformer2DModel (Node not found): "
+        "leave that network out of `components`",
+    ),
     "calls_differ": (
         {"network": "QwenImageTransformer2DModel"},
         "cannot be made of this model: calls of QwenImageTransformer2DModel differ in more than tensors, and a graph "
         "is fixed: leave that network out of `components`",
+    ),
+    "never_called": (
+        {"network": "text_encoder_2"},
+        "cannot be made of this model: it is made from examples of calls, and no prompt made it call text_encoder_2: "
+        "add such a prompt to those of `calibration`, or leave that network out of `components`",
     ),
     "tuned_for_another": (
         {"parameter": "unet.conv_in.bias"},

@@ -14,6 +14,7 @@ from stages.lib.generation.observation import Observation, observing
 from stages.lib.generation.safety import Decision, decide
 from stages.lib.generation.sampling import generate_image, quiet_safety_checker, use_deterministic_algorithms
 from stages.lib.generation.step_latents import Recorder
+from stages.lib.models.call_arguments import named_failure
 from stages.lib.models.kinds import kind_of
 from stages.lib.project.memory import PROCESS_BYTES
 from stages.lib.project.params import Variant
@@ -83,7 +84,7 @@ class Recipe:
             seed = (seed + OTHER_SEED) % SEED_LIMIT
             noise = initial_latents(tuple(noise.shape[1:]), seed)
         text, denoisers = order.prompt.prompt, kind_of(self.model).of_role("denoiser")
-        with observing(pipeline, denoisers, text, self.arguments) as seen:
+        with named_failure(pipeline, self.arguments), observing(pipeline, denoisers, text, self.arguments) as seen:
             image = generate_image(pipeline, self.variant.name, text, noise, seed, self.arguments, recorder)
         found = None if recorder is None else recorder.stacked()
         return Generated(order.prompt.id, np.asarray(image), found, decide(pipeline, image), seen)

@@ -15,7 +15,6 @@ from stages.lib.project.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-    from stages.lib.project.params import Variant
 
 FORMS = "forms"
 # The calls of each component, in order.
@@ -34,7 +33,8 @@ def write_calls(path: Path, calls: Calls) -> None:
         for number, call in enumerate(items):
             found, form = split(call.arguments)
             tensors |= {f"{component}/{number:04}/{name}": tensor.contiguous() for name, tensor in found.items()}
-            forms.setdefault(component, []).append({"entry": call.entry, "arguments": form, "used": call.used})
+            about = {"entry": call.entry, "arguments": form, "used": call.used, "inside": call.inside}
+            forms.setdefault(component, []).append(about)
     write_bytes(path, save(tensors, metadata={FORMS: json.dumps(forms)}))
 
 
@@ -56,18 +56,8 @@ def read_calls(path: Path) -> dict[str, list[NetworkCall]]:
         for number, item in enumerate(items):
             own = f"{component}/{number:04}/"
             mine = {key.removeprefix(own): tensor for key, tensor in tensors.items() if key.startswith(own)}
-            found[component].append(NetworkCall(item["entry"], join(item["arguments"], mine), tuple(item["used"])))
+            arguments, used = join(item["arguments"], mine), tuple(item["used"])
+            found[component].append(NetworkCall(item["entry"], arguments, used, item["inside"]))
     if not found:
         raise UserError(f"{path} holds no calls: delete it and run `dvc repro calibrate`")
     return found
-
-
-def require_calls(variant: "Variant", components: Sequence[str], calls: Calls | None) -> None:
-    """UserError unless there are calls of each of `components`."""
-    for component in components:
-        if not (calls or {}).get(component):
-            raise UserError(
-                f"variant '{variant.name}' is made from examples of calls, but there are no calibration calls of "
-                f"'{component}': add prompts to the file of params.yaml's 'calibration.file', run "
-                "`dvc repro calibrate`; if generation never calls that network, leave it out of `components`"
-            )

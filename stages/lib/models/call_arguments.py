@@ -1,6 +1,7 @@
 """What a pipeline is called with besides prompt, noise and generator, and the shape of the noise that it takes."""
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 
 # What this project gives a pipeline itself, or what no file can say.
 OWN = ("self", "prompt", "latents", "generator", "output_type", "return_dict", "num_images_per_prompt")
-FAILURES = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+FAILURES = (
+    *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError),
+    *(NameError, RuntimeError, TypeError, ValueError),
+)
 NO_DATA = ("callback", "embeds", "image", "kwargs", "args", "mask")
 
 
@@ -63,11 +67,24 @@ def named_failure(
         absent = ", ".join(name for name, part in pipeline.components.items() if part is None)
         without = f"; the model has no {absent}" if absent and "NoneType" in str(error) else ""
         name = type(pipeline).__name__
+        package = _missing_package(error, pipeline)
+        if package:
+            raise UserError(
+                f"a {name} needs the package '{package}', which is not installed: pip install {package}"
+            ) from None
         raise UserError(
             f"a {name} does not generate from a prompt and {said}: it fails{place} "
             f"({type(error).__name__}: {first_line(error)[:200]}{without}): change these in {PARAMS_FILE}, `arguments` "
             f"of the model, or choose another text-to-image model, key 'model'{plain_class(name)}"
         ) from None
+
+
+def _missing_package(error: Exception, pipeline: "DiffusionPipeline") -> str | None:
+    """The package that the module of a pipeline uses though it is not here: imports of such are left out there."""
+    source = inspect.getsource(inspect.getmodule(type(pipeline)))
+    name = getattr(error, "name", None)
+    known = name and re.search(rf"^\s+import {re.escape(name)}$", source, re.MULTILINE)
+    return name if isinstance(error, ImportError) or known else None
 
 
 class _Found(Exception):
@@ -94,6 +111,25 @@ def _drawn(pipeline: "DiffusionPipeline", shapes: list[tuple[int, ...]]) -> Iter
     module.randn_tensor = draw
     try:
         yield
+    finally:
+        module.randn_tensor = own
+
+
+@contextmanager
+def _stopped_at_drawing(pipeline: "DiffusionPipeline", shapes: list[tuple[int, ...]]) -> Iterator[None]:
+    """Of a pipeline whose call draws by itself: the first that it draws is the noise."""
+    module = inspect.getmodule(type(pipeline))
+    own = module.randn_tensor
+
+    def draw(shape: Any, *_args: Any, **_options: Any) -> None:
+        shapes.append(tuple(shape))
+        raise _Found
+
+    module.randn_tensor = draw
+    try:
+        yield
+    except _Found:
+        pass
     finally:
         module.randn_tensor = own
 
@@ -133,8 +169,10 @@ def noise_shape(pipeline: "DiffusionPipeline", arguments: Mapping[str, Any]) -> 
     the decoder are only looked at, and need no weights. A pipeline that prepares none is a UserError.
     """
     shapes: list[tuple[int, ...]] = []
-    if hasattr(pipeline, "prepare_latents"):
-        with named_failure(pipeline, arguments), _stopped_at_noise(pipeline, shapes):
+    prepares = hasattr(pipeline, "prepare_latents")
+    if prepares or hasattr(inspect.getmodule(type(pipeline)), "randn_tensor"):
+        stopped = _stopped_at_noise if prepares else _stopped_at_drawing
+        with named_failure(pipeline, arguments), stopped(pipeline, shapes):
             pipeline(prompt="a", **arguments)  # of a text without words, tokenizers may make nothing
     if not shapes:
         raise UserError(

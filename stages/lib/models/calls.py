@@ -11,6 +11,7 @@ the place of a safety checker's `forward`, which compares in NumPy, `embed`: pix
 
 import copy
 import functools
+import hashlib
 import importlib
 import inspect
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,7 @@ from stages.lib.models.families import CHECKERS
 from stages.lib.models.kinds import LIBRARIES
 
 EMBED = "embed"
+PIPELINES = "diffusers.pipelines."  # where the code of pipelines is
 
 
 @dataclass(frozen=True)
@@ -32,16 +34,29 @@ class NetworkCall:
     """What one call was given: `entry` is forward, decode or embed; `arguments` by the names of its parameters.
 
     Values are tensors, None, numbers, texts, dtypes, and lists, tuples and dictionaries of them. `used`: the paths of
-    those tensors in the answer that the pipeline looked at, if that was seen.
+    those tensors in the answer that the pipeline looked at, if that was seen. `inside`: what `inside` said of the
+    network at that time.
     """
 
     entry: str
     arguments: dict[str, Any]
     used: tuple[str, ...] = ()
+    inside: str = ""
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The tensors among the arguments by their path, such as "added_cond_kwargs.time_ids", in order."""
         return split(self.arguments)[0]
+
+
+def inside(network: nn.Module) -> str:
+    """What a pipeline may put into a network while it generates: a digest of attention processors and hooks."""
+    found = hashlib.sha256()
+    for name, module in network.named_modules():
+        hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values(), vars(module).get("forward")]
+        own = sum(str(getattr(hook, "__module__", "")).startswith(PIPELINES) for hook in hooks)
+        own += len(getattr(getattr(module, "_diffusers_hook", None), "hooks", ()))  # as guiders set them
+        found.update(f"{name} {type(getattr(module, 'processor', None)).__name__} {own}\n".encode())
+    return found.hexdigest()
 
 
 def bind(network: nn.Module, entry: str, args: tuple, options: dict) -> NetworkCall:

@@ -3,7 +3,7 @@
 import re
 
 # Classes that hold no weights, by the end of their name.
-WITHOUT_WEIGHTS = re.compile(r"(Scheduler|Tokenizer(Fast)?|Processor(Fast|Pil)?|FeatureExtractor)$")
+WITHOUT_WEIGHTS = re.compile(r"(Scheduler|Tokenizer(Fast)?|Processor(Fast|Pil)?|FeatureExtractor|Guidance)$")
 # Networks by their class: what makes images of latents, and what judges images.
 DECODERS = re.compile(r"Autoencoder|VQModel|VQGAN|VAE$")
 CHECKERS = re.compile(r"SafetyChecker$")
@@ -16,6 +16,8 @@ SPARABLE = re.compile(r"(SafetyChecker|FeatureExtractor|Processor(Fast|Pil)?)$")
 # What a component without weights is read from, by the end of its class: all files of one of the sets.
 READ_FROM = {
     "Scheduler": [{"scheduler_config.json"}],
+    "Guidance": [{"guider_config.json"}],
+    "ByT5Tokenizer": [{"tokenizer_config.json"}],  # its words are bytes
     "Tokenizer": [
         {"tokenizer.json"},
         {"vocab.json", "merges.txt"},
@@ -46,10 +48,6 @@ GUIDED_LENGTH_KEPT = re.compile(r"^(QwenImage|NucleusMoE|Lumina2)")
 # Pipelines that cut a prompt after a text encoder has read it: they drop the first embeddings, which are a template's,
 # as many as an attribute of the pipeline says, and keep as many of the others as an argument of the call says.
 CUT_AFTER_READING = {"QwenImagePipeline": ("prompt_template_encode_start_idx", "max_sequence_length")}
-
-# Pipelines that put other attention into their denoiser while they generate: what it answers to a call is not seen from
-# the call, and a graph of it would leave that attention out.
-OTHER_ATTENTION = re.compile(r"PAG|SAG|AttendAndExcite")
 
 # Denoisers that take one row of times for all rows of a batch; others are given as many rows.
 ONE_TIME = re.compile(r"^UNet2DCondition")

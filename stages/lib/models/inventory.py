@@ -152,9 +152,13 @@ def is_graph(folder: Path, component: str) -> bool:
 def _files(folder: Path, component: str) -> list[Path]:
     if not is_graph(folder, component):
         return weight_files(folder, component)
-    # The thresholds of a safety checker lie beside its graph.
     graph = [path for name in GRAPH_FILES if (path := folder / component / name).is_file()]
-    return graph + sorted((folder / component).glob("*.safetensors"))
+    return graph + files_beside(folder, component)
+
+
+def files_beside(folder: Path, component: str) -> list[Path]:
+    """Files beside a graph with what PyTorch reads of the network, such as the thresholds of a safety checker."""
+    return sorted((folder / component).glob("*.safetensors"))
 
 
 def memory_bytes(module: "torch.nn.Module") -> int:

@@ -154,6 +154,10 @@ def _member(library: object, name: str) -> object:
         return None
 
 
+def _numbers(entry: Sequence[Any]) -> bool:
+    return bool(entry) and all(isinstance(item, int | float) for item in entry)
+
+
 def kind_of_index(index: object, folders: Iterable[str], where: str) -> Kind:
     """The kind that the content of a model_index.json describes, where `folders` of components are there."""
     name = index.get("_class_name") if isinstance(index, dict) else None
@@ -161,7 +165,8 @@ def kind_of_index(index: object, folders: Iterable[str], where: str) -> Kind:
         raise UserError(
             f"{where}/{MODEL_INDEX}: '_class_name' is {json.dumps(name)}, which names no class of diffusers: {REMEDY}"
         )
-    entries = {part: entry for part, entry in index.items() if isinstance(entry, list)}
+    # A list of numbers is a setting, such as which layers of a text encoder are read.
+    entries = {part: entry for part, entry in index.items() if isinstance(entry, list) and not _numbers(entry)}
     for part, entry in entries.items():
         if len(entry) != 2 or not (entry == [None, None] or all(isinstance(item, str) for item in entry)):
             raise UserError(

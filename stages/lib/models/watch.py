@@ -17,13 +17,13 @@ import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from stages.lib.models.calls import NetworkCall, bind, copied, marked
+from stages.lib.models.calls import NetworkCall, bind, copied, inside, marked
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -161,7 +161,9 @@ class Watch:
     def _see(
         self, networks: Mapping[str, nn.Module], name: str, entry: str, inner: Callable, args: tuple, options: dict
     ) -> Any:
-        call = copied(bind(networks[name], entry, args, options)) if self.keep else None
+        call = None
+        if self.keep:
+            call = replace(copied(bind(networks[name], entry, args, options)), inside=inside(networks[name]))
         self.running = name
         begin_s = self.now_s()
         answer = inner(*args, **options)

@@ -11,13 +11,13 @@ import numpy as np
 
 from stages.lib.formats.onnxruntime.conversion import convert, require_packages
 from stages.lib.formats.onnxruntime.storage import write_graph, write_manifest
+from stages.lib.formats.shared.availability import require_calls
 from stages.lib.formats.shared.choice import on_model, write_variant
 from stages.lib.formats.shared.graphs.graph_call import write_graph_call
-from stages.lib.formats.shared.graphs.networks import decision_state, inputs_of
+from stages.lib.formats.shared.graphs.networks import inputs_of, write_beside
 from stages.lib.formats.shared.graphs.tracing import Traced, check_told_by_calls
-from stages.lib.models.calibration import Calls, require_calls
-from stages.lib.models.calls import EMBED
-from stages.lib.models.components import load_component, write_component
+from stages.lib.models.calibration import Calls
+from stages.lib.models.components import load_component
 from stages.lib.project.params import Variant
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def quantize(base: Path, variant: Variant, out: Path, calibration: Calls | None 
     require_packages()
     variant = on_model(variant, base)
     require_calls(variant, variant.components, calibration)
-    check_told_by_calls(base, variant.components)
+    check_told_by_calls(base, variant.components, calibration)
 
     def convert_network(component: str) -> None:
         traced = Traced(load_component(base, component, "float32"), calibration[component])
@@ -47,8 +47,7 @@ def quantize(base: Path, variant: Variant, out: Path, calibration: Calls | None 
             model = quantize_fully(model, inputs_of(base, component, described, calibration[component]))
         write_graph(model, out, component)
         write_graph_call(out, component, described)
-        if described.entry == EMBED:
-            write_component(out, component, decision_state(base, component))
+        write_beside(base, out, component, traced.beside)
 
     write_variant(base, variant, out, "float32", convert_network)
     write_manifest(out, list(variant.components))

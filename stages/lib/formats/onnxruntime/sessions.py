@@ -13,7 +13,8 @@ from torch import nn
 from stages.lib.formats.onnxruntime.conversion import dimension
 from stages.lib.formats.onnxruntime.stored_tensors import stored_size
 from stages.lib.formats.shared.graphs.graph_call import GraphCall
-from stages.lib.project.errors import UserError, first_line
+from stages.lib.formats.shared.graphs.networks import refused
+from stages.lib.models.kinds import kind_of
 
 if TYPE_CHECKING:
     import onnx
@@ -108,7 +109,7 @@ def _profiled(session: "onnxruntime.InferenceSession", shapes: Shapes, calls: in
 
 
 def _start(graph: bytes, options: "onnxruntime.SessionOptions") -> "onnxruntime.InferenceSession":
-    """A session that the runtime refuses to make is a UserError."""
+    """A graph that the runtime refuses raises CannotMake."""
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as refusals
 
@@ -119,8 +120,6 @@ def _start(graph: bytes, options: "onnxruntime.SessionOptions") -> "onnxruntime.
             graph, options, providers=["CPUExecutionProvider"], disabled_optimizers=["MatMulAddFusion"]
         )
     except (refusals.Fail, refusals.InvalidGraph, refusals.NotImplemented) as error:
-        folder = options.get_session_config_entry("session.model_external_initializers_file_folder_path")
-        raise UserError(
-            f"ONNX Runtime {onnxruntime.__version__} refuses the graph in {folder} ({first_line(error)[-200:]}): leave "
-            "that network out of the variant's `components`, or take the variant out of params.yaml"
-        ) from None
+        folder = Path(options.get_session_config_entry("session.model_external_initializers_file_folder_path"))
+        runtime, network = f"ONNX Runtime {onnxruntime.__version__}", kind_of(folder.parent).parts[folder.name][1]
+        raise refused(runtime, network, error) from None

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,9 @@ from stages.lib.formats.openvino.precision import mixed_precision, without_activ
 from stages.lib.formats.openvino.storage import let_go_of_constants, read_graph
 from stages.lib.formats.shared.choice import load_variant, on_model
 from stages.lib.formats.shared.graphs.graph_call import read_graph_call
-from stages.lib.formats.shared.graphs.networks import stand_in
+from stages.lib.formats.shared.graphs.networks import refused, stand_in
 from stages.lib.models.kinds import kind_of
-from stages.lib.project.errors import UserError
+from stages.lib.project.errors import UserError, limit_reached
 from stages.lib.project.params import PARAMS_FILE, Variant
 
 if TYPE_CHECKING:
@@ -28,7 +29,13 @@ def load(folder: Path, variant: Variant, device: str) -> DiffusionPipeline:
     core, variant = cpu_core(variant), on_model(variant, folder)
 
     def load_converted(component: str) -> nn.Module:
-        network = _network(core, folder, component, variant)
+        try:
+            network = _network(core, folder, component, variant)
+        except RuntimeError as error:
+            if limit_reached(error):
+                raise
+            runtime = f"OpenVINO {version('openvino')}"
+            raise refused(runtime, kind_of(folder).parts[component][1], error) from None
         let_go_of_constants(folder, component)
         return network
 

@@ -5,7 +5,7 @@ a row of the report that gives the reason, and everything else goes on.
 """
 
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,23 @@ Obstacle = dict[str, Any]
 class CannotMake(UserError):
     """A model that a variant cannot be made of, found before anything of it is written; `obstacle` says why."""
 
-    def __init__(self, obstacle: Obstacle) -> None:
+    def __init__(self, obstacle: Obstacle, message: str = "") -> None:
         super().__init__(
-            f"it cannot be made of this model ({in_short(obstacle)}): leave that network out of `components`"
+            message or f"it cannot be made of this model ({in_short(obstacle)}): leave that network out of `components`"
         )
         self.obstacle = obstacle
+
+
+def require_calls(variant: Variant, components: Sequence[str], calls: Mapping[str, Sequence[Any]] | None) -> None:
+    """CannotMake unless each of `components` has calls: pipelines call some networks for some prompts alone."""
+    for component in components:
+        if not (calls or {}).get(component):
+            raise CannotMake(
+                {"reason": "never_called", "network": component},
+                f"variant '{variant.name}' is made from examples of calls, but there are no calibration calls of "
+                f"'{component}': add prompts to the file of params.yaml's 'calibration.file', run "
+                "`dvc repro calibrate`; if generation never calls that network, leave it out of `components`",
+            )
 
 
 def find_obstacle(

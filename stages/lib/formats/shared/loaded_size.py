@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.lib.formats import BACKENDS
+from stages.lib.formats.shared.availability import CannotMake
 from stages.lib.models.inventory import disk_bytes
 from stages.lib.models.kinds import kind_of
 from stages.lib.project.errors import UserError, run_stage
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     import torch
 
 
+UNAVAILABLE = "unavailable"  # what the process answers with instead: why the model cannot be loaded
 # glibc gives blocks from this size on back to the system at once when they are freed; other systems ignore the names.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "16384", "MALLOC_TRIM_THRESHOLD_": "0"}
 
@@ -65,7 +67,10 @@ class LoadingProcess:
         self._errors.close()
 
     def loaded_size(self, folder: Path, device: str) -> dict[str, dict[str, int]]:
-        """{"memory": {component: bytes}, "growth": {component: bytes}} of the model `folder` on "cpu" or "cuda"."""
+        """{"memory": {component: bytes}, "growth": {component: bytes}} of the model `folder` on "cpu" or "cuda".
+
+        A model that its runtime does not load raises CannotMake, anything else that it fails with a UserError.
+        """
         output, _ = self._process.communicate(json.dumps({"folder": str(folder), "device": device}) + "\n")
         if self._process.returncode:
             self._errors.seek(0)
@@ -74,7 +79,10 @@ class LoadingProcess:
             raise UserError(
                 f"variant '{self.variant}' cannot be loaded in a process of its own: {reason.removeprefix('error: ')}"
             )
-        return json.loads(output.splitlines()[-1])
+        answer = json.loads(output.splitlines()[-1])
+        if UNAVAILABLE in answer:
+            raise CannotMake(answer[UNAVAILABLE])
+        return answer
 
 
 def measure(variant: str, folder: Path, device: str) -> dict[str, dict[str, int]]:
@@ -127,7 +135,11 @@ def main() -> None:
     asked = sys.stdin.readline()
     if asked:  # nothing: the model could not be made
         asked = json.loads(asked)
-        print(json.dumps(measure(variant, Path(asked["folder"]), asked["device"])))
+        try:
+            answer = measure(variant, Path(asked["folder"]), asked["device"])
+        except CannotMake as error:
+            answer = {UNAVAILABLE: error.obstacle}
+        print(json.dumps(answer))
 
 
 if __name__ == "__main__":

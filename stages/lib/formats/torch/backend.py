@@ -7,6 +7,7 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import nn
 
+from stages.lib.formats.shared.availability import require_calls
 from stages.lib.formats.shared.casting import cast_state
 from stages.lib.formats.shared.choice import load_variant, on_model, write_variant
 from stages.lib.formats.shared.compiling import compile_network, require_compiler
@@ -16,7 +17,7 @@ from stages.lib.formats.shared.sparing import spared_layers
 from stages.lib.formats.torch.activations import measure_ranges, round_inputs, write_ranges
 from stages.lib.formats.torch.layers import ROUNDED_LAYERS
 from stages.lib.formats.torch.mixed import choose_and_round
-from stages.lib.models.calibration import Calls, require_calls
+from stages.lib.models.calibration import Calls
 from stages.lib.models.components import load_component, stored_float_dtype, write_component
 from stages.lib.models.inventory import StoredTensor, stored_tensors
 from stages.lib.models.kinds import kind_of

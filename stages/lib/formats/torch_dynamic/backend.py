@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils._pytree import tree_map
 
 from stages.lib.formats.shared.choice import load_variant, on_model, write_variant
+from stages.lib.formats.shared.linears import own_linears
 from stages.lib.models.components import load_component, rebuild_component, write_component
 from stages.lib.models.inventory import StoredTensor, stored_tensors
 from stages.lib.project.files import read_json, write_json
@@ -50,12 +51,15 @@ def quantize(base: Path, variant: Variant, out: Path) -> None:
 
 
 def quantize_linears(model: nn.Module, granularity: str) -> None:
-    """Replace every nn.Linear of an FP32 network by PyTorch's dynamically quantized one, in place."""
+    """Replace every nn.Linear of an FP32 network by PyTorch's dynamically quantized one, in place.
+
+    But for those that share their weight: PyTorch would store it twice.
+    """
     from torch.ao.quantization import default_dynamic_qconfig, per_channel_dynamic_qconfig, quantize_dynamic
 
     qconfig = {"tensor": default_dynamic_qconfig, "channel": per_channel_dynamic_qconfig}[granularity]
     with _without_deprecation_warnings():
-        quantize_dynamic(model, {nn.Linear: qconfig}, inplace=True)
+        quantize_dynamic(model, dict.fromkeys(own_linears(model), qconfig), inplace=True)
 
 
 def _quantized_linears(model: nn.Module) -> "Iterator[tuple[str, nn.Module]]":

@@ -9,6 +9,7 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import nn
 
+from stages.lib.formats.shared.availability import require_calls
 from stages.lib.formats.shared.casting import cast_state
 from stages.lib.formats.shared.choice import load_variant, on_model, write_variant
 from stages.lib.formats.shared.compiling import compile_network, require_compiler
@@ -23,7 +24,7 @@ from stages.lib.formats.torchao.layers import (
     require_gpu,
     require_package,
 )
-from stages.lib.models.calibration import Calls, require_calls
+from stages.lib.models.calibration import Calls
 from stages.lib.models.components import load_component, rebuild_component, write_component
 from stages.lib.models.inventory import StoredTensor, stored_tensors
 from stages.lib.project.errors import UserError

@@ -25,9 +25,17 @@ WORDS = {
         N_("cannot be made of this model: the runtime has no %(operation)s, which %(network)s needs"),
         N_("leave that network out of `components`"),
     ),
+    "graph_refused": (
+        N_("cannot be made of this model: %(runtime)s refuses the graph of %(network)s (%(message)s)"),
+        N_("leave that network out of `components`"),
+    ),
     "calls_differ": (
         N_("cannot be made of this model: calls of %(network)s differ in more than tensors, and a graph is fixed"),
         N_("leave that network out of `components`"),
+    ),
+    "never_called": (
+        N_("cannot be made of this model: it is made from examples of calls, and no prompt made it call %(network)s"),
+        N_("add such a prompt to those of `calibration`, or leave that network out of `components`"),
     ),
     "tuned_for_another": (
         N_("cannot be made of this model: its tuning changes %(parameter)s, which this model has not, or not so"),

@@ -3,7 +3,7 @@
 `graph` is a module that is called with the inputs of a GraphCall by name and gives a list of tensors.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,26 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from stages.lib.formats.shared.availability import CannotMake
 from stages.lib.formats.shared.graphs.graph_call import GraphCall, read_graph_call
 from stages.lib.models.calls import EMBED, NetworkCall, bind
-from stages.lib.models.components import empty_component, load_component, weight_files
+from stages.lib.models.components import empty_component, load_component, write_component
+from stages.lib.models.inventory import files_beside
 from stages.lib.models.watch import set_doors
+from stages.lib.project.errors import first_line
 
 
-def decision_state(base: Path, component: str) -> dict[str, torch.Tensor]:
-    """The safety checker's concept vectors and thresholds, which PyTorch compares embeddings with."""
-    state = load_component(base, component, "float32").state_dict()
-    return {name: tensor for name, tensor in state.items() if "." not in name}
+def write_beside(base: Path, out: Path, component: str, names: Collection[str]) -> None:
+    """Store beside a graph what PyTorch reads of the network: the tensors `names` of it, if any."""
+    if names:
+        state = load_component(base, component, "float32").state_dict()
+        write_component(out, component, {name: state[name] for name in names})
+
+
+def refused(runtime: str, network: str, error: Exception) -> CannotMake:
+    """What to raise where a runtime does not load the graph of a `network`: with the end of what it says."""
+    message = first_line(error)[-200:]
+    return CannotMake({"reason": "graph_refused", "runtime": runtime, "network": network, "message": message})
 
 
 def inputs_of(
@@ -45,16 +55,19 @@ def stand_in(
     `begin_image` of the module says that the next call is the first of an image.
     """
     network, described = empty_component(folder, component), read_graph_call(folder, component)
+    beside: dict[str, torch.Tensor] = {}
+    for path in files_beside(folder, component):
+        beside |= load_file(path)
     if described.entry == EMBED:
         network.vision_model, network.visual_projection = Vision(network, graph), nn.Identity()
-        state = {}
-        for path in weight_files(folder, component):
-            state.update(load_file(path))
-        network.load_state_dict(state, assign=True)
+        network.load_state_dict(beside, assign=True)
         return network.eval().requires_grad_(False)
     for module in network.modules():
         module._parameters.clear()
         module._buffers.clear()
+    for name, tensor in beside.items():
+        owner, _, own = name.rpartition(".")
+        network.get_submodule(owner).register_buffer(own, tensor)
     network.graph = graph
     # With a suffix, because a module may not be called as a method is, such as `bfloat16`.
     network.scheduled = nn.ModuleDict({f"{entry}_calls": module for entry, module in (scheduled or {}).items()})

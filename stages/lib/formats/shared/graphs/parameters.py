@@ -4,9 +4,8 @@ from collections import Counter
 from pathlib import Path
 
 from stages.lib.formats.shared.graphs.graph_call import read_graph_call
-from stages.lib.models.calls import EMBED
 from stages.lib.models.components import empty_component, headers
-from stages.lib.models.inventory import StoredTensor, operator_of
+from stages.lib.models.inventory import StoredTensor, files_beside, operator_of
 
 
 class ParameterAccounting:
@@ -20,7 +19,6 @@ class ParameterAccounting:
         network = empty_component(folder, component)
         self.folder, self.component = folder, component
         described = read_graph_call(folder, component)
-        self.has_rest = described.entry == EMBED
         left_out = tuple(f"{module}." for module in described.left_out)
         self.wanted = {name: item.numel() for name, item in network.named_parameters() if not name.startswith(left_out)}
         self.operators = {name: operator_of(module) for name, module in network.named_modules()}
@@ -44,13 +42,15 @@ class ParameterAccounting:
         return StoredTensor(self.component, name, operator, elements, elements, dtype, stored_bytes)
 
     def rest(self) -> list[StoredTensor]:
-        """The safety checker's thresholds, which lie beside the graph, and what the graph folded or dropped."""
+        """What lies beside the graph, such as a safety checker's thresholds, and what the graph folded or dropped."""
         rows = []
-        if self.has_rest:
+        if files_beside(self.folder, self.component):
             for header in headers(self.folder, self.component):
-                self.missing["Other"] -= header.elements
                 name, elements, stored = header.name, header.elements, header.stored_bytes
-                rows.append(StoredTensor(self.component, name, "Other", elements, elements, header.dtype, stored))
+                parameters = elements if name in self.wanted else 0
+                operator = self.operator(name)
+                self.missing[operator] -= parameters
+                rows.append(StoredTensor(self.component, name, operator, elements, parameters, header.dtype, stored))
         return rows + [
             StoredTensor(self.component, f"folded into other constants ({operator})", operator, 0, count, "float32", 0)
             for operator, count in sorted(self.missing.items())

@@ -3,6 +3,7 @@
     traced = Traced(network, calls)            calls that a pipeline made of it
     traced.names, traced.example               its inputs, in order
     traced.described(kept)                     its GraphCall, if the graph has `kept` of its inputs
+    traced.beside                              names of what PyTorch reads of the network beside its graph
 
 The sines that diffusers' networks make of times (modules `Timesteps`, without weights) are made outside and are inputs:
 in BF16, inside the graph, a time would lose its low digits.
@@ -23,9 +24,10 @@ from torch import nn
 
 from stages.lib.formats.shared.availability import CannotMake
 from stages.lib.formats.shared.graphs.graph_call import GraphCall, Time, essential, sines
-from stages.lib.models.calls import NetworkCall, join, run, split
-from stages.lib.models.families import ONE_TIME, OTHER_ATTENTION
-from stages.lib.models.kinds import kind_of
+from stages.lib.models.calibration import Calls
+from stages.lib.models.calls import EMBED, NetworkCall, inside, join, run, split
+from stages.lib.models.components import empty_component
+from stages.lib.models.families import ONE_TIME
 
 OPERATION = re.compile(r"aten::\w+|Complex")
 FACTORS = (1, 1000)  # pipelines hand times over as steps of 1000, or as fractions
@@ -42,8 +44,12 @@ class Traced(nn.Module):
             network.config.use_cache = False  # what a language model keeps for the next word
         if any(essential(split(call.arguments)[1]) != essential(self.form) for call in calls):
             raise CannotMake({"reason": "calls_differ", "network": kind})
+        before = torch.get_rng_state()
         first, last = (_look(network, call) for call in (calls[0], calls[-1]))
+        if not torch.equal(torch.get_rng_state(), before):  # it draws numbers itself, and a graph draws others
+            raise CannotMake({"reason": "calls_differ", "network": kind})
         self.times, self.answer, self.left_out = _times([first, last]), first.answer, first.left_out
+        self.beside = _beside(network, calls[0].entry, first.called)
         looked_at = {name for call in calls for name in call.used or first.outputs}
         self.outputs = tuple(name for name in first.outputs if name in looked_at)
         makers = {time.module: network.get_submodule(time.module) for time in self.times.values()}
@@ -85,12 +91,12 @@ class Traced(nn.Module):
         return tuple(sorted(differing))
 
 
-def check_told_by_calls(base: Path, components: Collection[str]) -> None:
-    """Raise CannotMake if the pipeline of `base` changes one of `components` while it generates: a graph would not."""
-    kind = kind_of(base)
-    changed = [name for name in kind.of_role("denoiser") if name in components]
-    if changed and OTHER_ATTENTION.search(kind.pipeline):
-        raise CannotMake({"reason": "calls_differ", "network": kind.parts[changed[0]][1]})
+def check_told_by_calls(base: Path, components: Collection[str], calls: Calls) -> None:
+    """Raise CannotMake if the pipeline had changed one of `components` when it made `calls`: a graph would not."""
+    for component in components:
+        network = empty_component(base, component)
+        if any(call.inside not in ("", inside(network)) for call in calls[component]):
+            raise CannotMake({"reason": "calls_differ", "network": type(network).__name__})
 
 
 class _Given(nn.Module):
@@ -127,6 +133,7 @@ def _look(network: nn.Module, call: NetworkCall) -> SimpleNamespace:
         times=times,
         outputs=tuple(outputs),
         answer=answer,
+        called=called,
         left_out=_left_out(network, called),
     )
 
@@ -140,6 +147,18 @@ def _left_out(network: nn.Module, called: Collection[str]) -> tuple[str, ...]:
         if name and not around and next(module.parameters(), None) is not None:
             found.append(name)
     return tuple(found)
+
+
+def _beside(network: nn.Module, entry: str, called: Collection[str]) -> tuple[str, ...]:
+    """The safety checker's concepts, which PyTorch compares embeddings with; else buffers of modules never called.
+
+    A pipeline may read the latter, as that of FLUX.2 does the statistics that it scales latents with.
+    """
+    state = network.state_dict()
+    if entry == EMBED:
+        return tuple(name for name in state if "." not in name)
+    buffers = dict(network.named_buffers()).keys() & state.keys()
+    return tuple(name for name in state if name in buffers and name.rpartition(".")[0] not in {"", *called})
 
 
 def _times(looks: Sequence[SimpleNamespace]) -> dict[str, Time]:
