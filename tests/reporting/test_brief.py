@@ -205,6 +205,14 @@ def test_the_lines_of_code_run(tiny_model, tmp_path, monkeypatch):
     assert Path("image.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("quick", [False, True])
+def test_the_folder_to_load_from_is_named(project, quick):
+    """Protects a reader from 'the folder .', which names no place."""
+    html = brief_of(quick=quick)
+    assert ("In the top folder of this project, by its" in html) != quick
+    assert ('In the folder <span class="code">.quick</span> of this project' in html) == quick
+
+
 def test_the_table_for_other_places_has_every_format_in_as_many_columns(project):
     about = subject()
     text = exports.summary_markdown(about.params, about.results, about.origin)
