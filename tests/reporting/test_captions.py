@@ -2,26 +2,44 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from stages.lib.reporting import page
 from tests.pages import rendered
 from tests.results_folder import write_project
 
+INT4 = {"backend": "torch", "weights": "int4", "simulated": True}
 VARIANTS = {
     "fp32": {"label": "FP32", "backend": "torch", "weights": "float32"},
     "fp16": {"label": "FP16", "backend": "torch", "weights": "float16"},
+    "int4": {"label": "INT4", **INT4},
+    "int4-tuned": {"label": "INT4 tuned", **INT4},
+    "int4-spare": {"label": "INT4 spared", **INT4, "spare": "auto"},
+    "int4-spare-these": {"label": "INT4 spared by hand", **INT4, "spare": ["*.attn2", "unet.conv_in"]},
 }
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("captions") / "project"
-    write_project(folder, VARIANTS)
-    return folder
+    folder = tmp_path_factory.mktemp("captions")
+    save_file({"unet.conv_in.bias.change": np.ones(4, np.float16)}, folder / "tuning.safetensors")
+    tuning = {"path": str(folder / "tuning.safetensors"), "sha256": "0" * 64}
+    tuned = {"int4-tuned": VARIANTS["int4-tuned"] | {"tuning": tuning}}
+    write_project(folder / "project", VARIANTS | tuned)
+    return folder / "project"
 
 
 def test_the_chart_of_layers_and_its_caption_count_alike(project, monkeypatch):
     """Protects a caption from a number of layers that the chart has no longer."""
     monkeypatch.setattr(page, "SHOWN_LAYERS", 1)
     assert "The 1 of" in rendered()
+
+
+def test_no_two_formats_are_described_alike(project):
+    """Protects a reader from two rows of the table of formats that differ in nothing but their names."""
+    table = rendered().split('id="table-formats"')[1].split("</table>")[0]
+    said = [row.split("</th>")[1] for row in table.split("<tr")[2:]]
+    assert len(said) == len(set(said)) == len(VARIANTS)
+    assert "weights tuned before rounding" in table and "not rounded: *.attn2, unet.conv_in" in table
