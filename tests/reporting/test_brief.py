@@ -161,6 +161,36 @@ def test_what_is_not_supported_is_not_called_forbidden():
     assert said.startswith("Nothing is supported at 95 %, for: S (A).") and REASONS["poor"] in said
 
 
+@pytest.mark.parametrize(
+    ("aim", "own", "said"),
+    [
+        ("time_s", 394.0, "1.9 times the memory of FP32: 244 MiB against 128 MiB"),
+        ("disk_mib", 394.0, "1.9 times the memory of FP32: 244 MiB against 128 MiB"),
+        ("time_s", 280.0, ""),
+        ("time_s", 200.0, ""),
+        ("peak_mib", 200.0, ""),
+    ],
+)
+def test_what_the_recommended_format_costs_in_memory_is_said_where_it_does(aim, own, said):
+    """Protects a reader from a faster format that needs nearly twice the memory, which the table alone tells."""
+    baseline = candidate("fp32", is_baseline=True, peak_mib=278.0)
+    chosen = candidate("a", speedup=2.0, ssim=0.99, disk_mib=5.0, peak_mib=own)
+    asked = Scenario(label="S", device="cpu", memory_limit_mib=600, ssim_threshold=0.93, minimise=aim)
+    main = SimpleNamespace(label="S", asked=["A"], decision=decide(asked, [baseline, chosen]), unanswered="")
+    found = " ".join(brief_words.recommended(main, chosen, baseline, str))
+    assert said in found and (said != "") == ("times the memory" in found)
+
+
+def test_the_rows_are_those_that_the_note_names(project):
+    """Protects a reader from six rows of twenty-six that stand there for no known reason."""
+    make_up(*CASES["alternative"][:2])
+    html = brief_of()
+    note = html.split('<p class="note">')[1].split("</p>")[0]
+    assert "the fastest, the smallest that was timed, then the next best for this use" in note
+    rows = re.findall(r'<th scope="row">(.*?)(?:<small>|</th>)', html)
+    assert rows == ["FP32", "FP16", "BF16", "INT8 Simulated"]
+
+
 def test_of_two_images_no_format_but_the_reference_is_recommended(project):
     """Protects a reader who tried two prompts: their mean has no interval, and no threshold follows from it."""
     make_up(*CASES["supported"][:2])

@@ -8,10 +8,11 @@ from stages.lib.reporting.languages import Translate, list_of, number
 from stages.lib.reporting.numbers import figure, figures
 from stages.lib.reporting.recommendations import Advice
 from stages.lib.reporting.words.scenario_words import shown
-from stages.lib.results.candidates import Candidate
+from stages.lib.results.candidates import RUNTIME_MIB, Candidate
 from stages.lib.results.scenarios import Change, Decision, supported
 
 AIMS = ("time_s", "disk_mib", "peak_mib")
+MORE_MEMORY = 1.1  # times the baseline's, from which on it is told
 NAMED = 3  # formats, of many that meet the threshold
 
 
@@ -34,6 +35,7 @@ def recommended(main: Advice, chosen: Candidate | None, baseline: Candidate, _: 
         _("%(label)s, for: %(scenario)s (%(asked)s).") % values,
         quality % values,
         _advantage(main.decision.scenario.minimise, chosen, baseline, _),
+        *_memory(main.decision.scenario.minimise, chosen, baseline, _),
     ]
 
 
@@ -76,6 +78,19 @@ def _advantage(cost: str, chosen: Candidate, baseline: Candidate, _: Translate) 
         return _("It takes %(own)s MiB on disk against %(reference)s MiB of %(baseline)s; sizes are exact.") % values
     values |= figures("run_peak_mib", own=chosen.peak_mib, reference=baseline.peak_mib)
     return _("Its peak is %(own)s MiB against %(reference)s MiB of %(baseline)s, in one process each.") % values
+
+
+def _memory(cost: str, chosen: Candidate, baseline: Candidate, _: Translate) -> list[str]:
+    """That it needs more memory than the baseline, where it does: what a model takes beyond its process."""
+    if cost == "peak_mib" or chosen.peak_mib is None or baseline.peak_mib is None:
+        return []
+    own, reference = (item.peak_mib - RUNTIME_MIB for item in (chosen, baseline))
+    if reference <= 0 or own < MORE_MEMORY * reference:
+        return []
+    values = {"times": number(own / reference, ".1f"), "baseline": baseline.label}
+    values |= figures("run_peak_mib", own=own, reference=reference)
+    text = _("But it needs %(times)s times the memory of %(baseline)s: %(own)s MiB against %(reference)s MiB.")
+    return [text % values]
 
 
 def alternative_words(
