@@ -9,6 +9,7 @@ from safetensors.numpy import save_file
 from stages.lib.reporting import page
 from tests.pages import rendered
 from tests.results_folder import write_project
+from tests.timings import set_speedup
 
 INT4 = {"backend": "torch", "weights": "int4", "simulated": True}
 VARIANTS = {
@@ -43,3 +44,19 @@ def test_no_two_formats_are_described_alike(project):
     said = [row.split("</th>")[1] for row in table.split("<tr")[2:]]
     assert len(said) == len(set(said)) == len(VARIANTS)
     assert "weights tuned before rounding" in table and "not rounded: *.attn2, unet.conv_in" in table
+
+
+@pytest.mark.parametrize(
+    ("speedup", "factor", "baseline", "said"),
+    [
+        (0.5, 1.02, 1.0, "never: not faster"),
+        (0.97, 1.2, 1.0, "not known: speeds not told apart"),
+        (0.5, 1.02, 1.2, "not known: speeds not told apart"),
+    ],
+)
+def test_what_never_pays_back_is_slower_beyond_doubt(project, speedup, factor, baseline, said):
+    """Protects a reader from 'never' of a format that another run finds faster, or of a run that is not trusted."""
+    set_speedup(Path("reports/embedded/timing/fp16.json"), speedup, factor)
+    set_speedup(Path("reports/embedded/timing/fp32.json"), baseline, 1.01)
+    row = rendered().split('id="table-costs"')[1].split(">FP16<")[1].split("</tr>")[0]
+    assert said in row
