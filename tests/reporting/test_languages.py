@@ -1,15 +1,19 @@
 """Numbers, dates, lists, units and plural forms as each language writes them, worked out by hand."""
 
+import json
 import re
 from datetime import date
 
 import pytest
 
 from stages.lib.project.errors import UserError
+from stages.lib.project.files import rounded
 from stages.lib.reporting import languages
 from stages.lib.reporting.charts import canvas, shapes
 from stages.lib.reporting.languages import day, language_of, list_of, number, percent_of, spoken, unit
 from stages.lib.reporting.numbers import figure
+from stages.lib.results.speeds import stated
+from tests.conftest import PROJECT
 
 NARROW, NO_BREAK = "\u202f", "\u00a0"
 
@@ -71,3 +75,26 @@ def test_the_ticks_of_a_chart_are_written_in_its_language(monkeypatch):
     with spoken(language_of("ru")):
         shapes.stacked_bars(rows, ["part"], "axis")
     assert "0,50" in seen and not [text for text in seen if re.search(r"\d\.\d", text)]
+
+
+@pytest.mark.parametrize("value", [1.1849965223237304, 1.0605019681186674, 2.675, 0.0005, 123456.7, 7])
+def test_a_figure_and_its_record_round_alike(value):
+    """Protects from 1.18 in the report beside 1.19 in the README: records keep six digits, and are rounded again."""
+    for key in ("speedup", "latency_s", "ssim", "run_peak_mib"):
+        assert figure(key, value) == figure(key, rounded(value))
+    assert figure("speedup", 1.1849965223237304) == "1.19"
+
+
+@pytest.mark.parametrize("model", ["embedded", "embedded-transformer"])
+def test_every_committed_speed_is_rounded_by_one_route(model):
+    """Protects the README's table, made of the summary, from the report's, made of single timings."""
+    reports = PROJECT / "reports" / model
+    summary = json.loads((reports / "summary.json").read_text("utf-8"))
+    names = [row["variant"] for row in summary["variants"]]
+    timings = {name: json.loads((reports / f"timing/{name}.json").read_text("utf-8")) for name in names}
+    found = stated(timings, summary["baseline"])[0]
+    rows = [row for row in summary["variants"] if row["speedup"] is not None]
+    assert len(rows) > 5
+    for row in rows:
+        for key in ("speedup", "latency_s"):
+            assert figure(key, row[key]) == figure(key, found[row["variant"]][key]), row["variant"]
