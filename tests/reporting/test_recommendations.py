@@ -109,7 +109,11 @@ def test_the_box_answers_the_five_questions(project):
     assert "is not supported: SSIM 0.960, but its 95 % interval from 0.940 to 0.980 reaches below" in said
     assert "The best that surely keeps it is FP32 (1.00×)." in said and "It is the fastest" in said
     assert "if an hour costs 1.00 USD and 50 % of it is spent generation; both are assumptions" in said
-    assert "Not faster: FP32 and FP16." in said and "Only simulated: INT8 Simulated." in said
+    assert (
+        "Slower: FP32 and FP16." in said
+        and "Not told from it" not in said
+        and "Only simulated: INT8 Simulated." in said
+    )
 
 
 def test_two_images_support_no_threshold(project):
@@ -130,6 +134,7 @@ def test_a_tie_in_time_is_not_called_the_fastest(project):
         "That it is the fastest is not supported: the 95 % interval of its speed-up, 1.60× to 2.50×, overlaps that of "
         "FP16." in box(page)
     )
+    assert "Not told from it in speed: FP16. Slower: FP32." in box(page)
     assert "Not faster: 1.90× against 2.00×, their intervals overlap." in words(page)
 
 
