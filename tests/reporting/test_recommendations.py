@@ -291,3 +291,18 @@ def test_without_images_advice_is_withheld_with_the_reason_and_costs_remain(proj
     )
     assert 'id="table-recommendations"' not in page and 'id="table-tradeoff"' not in page
     assert "Acceptable" not in table(page, "costs") and "BF16" in table(page, "costs")
+
+
+@pytest.mark.parametrize(("images", "restarts"), [(3, 2), (11, 2), (34, 1)])
+def test_few_images_or_one_start_support_nothing(project, images, restarts):
+    """Protects a first look from 'supported at 95 %' of three images, or of processes that were started once."""
+    set_speedup(project / "reports/embedded/timing/bf16.json", 2.0, 1.05)
+    set_ssim(project / "reports/embedded/quality/bf16.json", 0.98, 0.01, images)
+    if restarts == 1:
+        calls = calls_of([[2.0, 2.1]])
+        change(project / "reports/embedded/timing/bf16.json", lambda timing: timing.update(calls=calls))
+    said = box(rendered())
+    assert "Which format? BF16" in said and "It is not supported at 95 %; what is: FP32." in said
+    assert ("meets the threshold of 0.950 is supported at 95 %" in said) == (images == 34)
+    assert ("but of fewer than 12 images" in said) == (images < 12)
+    assert ("its processes were started once" in said) == (restarts == 1)
