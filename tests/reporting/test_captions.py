@@ -60,3 +60,11 @@ def test_what_never_pays_back_is_slower_beyond_doubt(project, speedup, factor, b
     set_speedup(Path("reports/embedded/timing/fp32.json"), baseline, 1.01)
     row = rendered().split('id="table-costs"')[1].split(">FP16<")[1].split("</tr>")[0]
     assert said in row
+
+
+def test_sections_of_another_document_bear_no_number_that_it_does_not_give_them(project):
+    """Protects a reader who looks for section 9 in an audit that numbers its own sections."""
+    contents = rendered().split('<nav class="contents"')[1].split("</nav>")[0].replace("&nbsp;", "\u00a0")
+    audit, page = (contents.split(f"<b>{name}:</b>")[1].split("</p>")[0] for name in ("audit.pdf", "report.html"))
+    assert "Audit of the earlier study" in audit and "\u00a0" not in audit
+    assert "2.1\u00a0Affine quantization" in page

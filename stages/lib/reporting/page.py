@@ -90,6 +90,7 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
         "sections": sections,
         "report_sections": sections,
         "elsewhere": outline.elsewhere(language.code),
+        "numbered_alike": (outline.page_name(language.code),),
         "in_audit": False,
         "numbers": numbers,
         "sources_of": lambda key: with_prompts(lineage.sources_of(key, params.model), params),
