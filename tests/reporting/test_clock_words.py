@@ -49,5 +49,5 @@ def test_an_interval_that_stayed_wide_is_told_with_the_limit():
     assert imprecise(results(1.0), str) == ""
     said = imprecise(results(1.0, precise=False), str)
     assert said.startswith(
-        "Of 1 of 1 formats the interval did not get as narrow as asked within the time limit of 17 s"
+        "For 1 of 1 formats the interval did not get as narrow as asked within the time limit of 17 s"
     )

@@ -10,7 +10,7 @@ from stages.lib.project.errors import UserError
 from stages.lib.project.files import rounded
 from stages.lib.reporting import languages
 from stages.lib.reporting.charts import canvas, shapes
-from stages.lib.reporting.languages import day, language_of, list_of, number, percent_of, spoken, unit
+from stages.lib.reporting.languages import catalogue_of, day, language_of, list_of, number, percent_of, spoken, unit
 from stages.lib.reporting.numbers import figure
 from stages.lib.results.speeds import stated
 from tests.conftest import PROJECT
@@ -98,3 +98,14 @@ def test_every_committed_speed_is_rounded_by_one_route(model):
     for row in rows:
         for key in ("speedup", "latency_s"):
             assert figure(key, row[key]) == figure(key, found[row["variant"]][key]), row["variant"]
+
+
+def test_no_russian_text_sends_to_an_english_document_or_repeats_a_word():
+    """Protects from 'the rest is in report.html', whose text is English, from decimal points and doubled words."""
+    for message in catalogue_of("ru"):
+        said = message.string if isinstance(message.string, tuple) else (message.string,)
+        for text in said if message.id else ():
+            assert not re.search(r"\b(report|brief|audit)\.(html|pdf)", text), text
+            assert not re.search(r"\b([а-яё]{3,})[:;,]? \1\b", text), text
+            assert not re.search(r"\b95 ?%+ (бутстреп|доверительн|интервал)", text), "95%-й " + text
+            assert not re.search(r"(?<![\w.])\d+\.\d+ (дБ|МиБ|ГиБ|с|раза|бита)\b", text), text

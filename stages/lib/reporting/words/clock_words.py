@@ -65,7 +65,7 @@ def imprecise(results: Results, _: Translate) -> str:
     if not wide:
         return ""
     text = _(
-        "Of %(wide)d of %(timed)d formats the interval did not get as narrow as asked within the time limit of "
+        "For %(wide)d of %(timed)d formats the interval did not get as narrow as asked within the time limit of "
         "%(limit)s s."
     )
     return text % {"wide": len(wide), "timed": len(timed), "limit": number(wide[0]["limit_s"], ".0f")}
