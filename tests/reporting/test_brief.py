@@ -186,7 +186,7 @@ def test_the_rows_are_those_that_the_note_names(project):
     make_up(*CASES["alternative"][:2])
     html = brief_of()
     note = html.split('<p class="note">')[1].split("</p>")[0]
-    assert "the fastest, the smallest that was timed, then the next best for this use" in note
+    assert "the fastest, the smallest that was timed, then the next best for this use, then others" in note
     rows = re.findall(r'<th scope="row">(.*?)(?:<small>|</th>)', html)
     assert rows == ["FP32", "FP16", "BF16", "INT8 Simulated"]
 

@@ -109,3 +109,13 @@ def test_no_russian_text_sends_to_an_english_document_or_repeats_a_word():
             assert not re.search(r"\b([а-яё]{3,})[:;,]? \1\b", text), text
             assert not re.search(r"\b95 ?%+ (бутстреп|доверительн|интервал)", text), "95%-й " + text
             assert not re.search(r"(?<![\w.])\d+\.\d+ (дБ|МиБ|ГиБ|с|раза|бита)\b", text), text
+
+
+def test_no_sentence_is_longer_than_thirty_words():
+    """Protects a reader from a sentence that has to be read twice."""
+    for message in catalogue_of("ru"):
+        ids = message.id if isinstance(message.id, tuple) else (message.id,)
+        said = message.string if isinstance(message.string, tuple) else (message.string,)
+        for text in (*ids, *said) if message.id else ():
+            for sentence in re.split(r"(?<=[.!?:;])\s+", re.sub(r"<[^>]*>", "", text)):
+                assert len([word for word in sentence.split() if re.search(r"\w", word)]) <= 30, sentence
