@@ -277,3 +277,19 @@ def test_the_fragment_of_a_model_card_is_what_the_hub_reads(project):
     by_format = {(item.dataset_config, item.metric_type): item.metric_value for item in results}
     assert by_format["bf16", "ssim"] == pytest.approx(about.results.variants[1].quality["ssim"], rel=1e-5)
     assert ("int8-simulated", "latency_s") not in by_format
+
+
+@pytest.mark.parametrize("restarts", [1, 3])
+def test_what_was_started_once_is_not_recommended_and_more_restarts_are_said_to_help(restarts):
+    """Protects from a speed-up that another start of the same processes does not have."""
+    baseline = candidate("fp32", is_baseline=True)
+    fast = candidate("a", speedup=2.0, ssim=0.99, restarts=restarts)
+    asked = Scenario(label="S", device="cpu", memory_limit_mib=600, ssim_threshold=0.93, minimise="time_s")
+    decision = decide(asked, [baseline, fast])
+    main = SimpleNamespace(label="S", asked=["A"], decision=decision, unanswered="")
+    chosen = supported(decision, baseline)
+    assert (chosen is fast) == (restarts > 1)
+    said = " ".join(brief_words.changes(main, [], None if chosen is fast else fast, baseline, str))
+    assert ("More restarts: A" in said) == (restarts == 1)
+    known = " ".join(brief_words.alternative_words(main, fast, chosen, baseline, str))
+    assert ("for its processes were started once" in known) == (restarts == 1)

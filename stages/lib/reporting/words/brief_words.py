@@ -153,7 +153,9 @@ def changes(
             said.append(
                 _("More prompts: %(label)s, if all of the interval of its SSIM then met the threshold.") % values
             )
-        if main.decision.scenario.minimise == "time_s" and not item.told_from(baseline):
+        if main.decision.scenario.minimise == "time_s" and item.restarts < FEWEST_RESTARTS:
+            said.append(_("More restarts: %(label)s, if it were then told from %(baseline)s.") % values)
+        elif main.decision.scenario.minimise == "time_s" and not item.told_from(baseline):
             said.append(_("A quieter machine: %(label)s, if it were then told from %(baseline)s.") % values)
     for change in found:
         text = (
