@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from stages.lib.reporting.charts.name_places import MARK, Box, Named, places
-from stages.lib.reporting.charts.named_points import FONT_PT, named_points, width_of
+from stages.lib.reporting.charts.name_places import MARK, Box, Named, places, width_of
+from stages.lib.reporting.charts.named_points import FONT_PT, named_points
+from stages.lib.reporting.charts.result_charts import NUMBER_PT, tradeoff_chart
 from stages.lib.results.candidates import Candidate
+from stages.lib.results.pareto import Standing, cost_of
 from stages.lib.results.speeds import Range
 from tests.candidates import candidate
 
@@ -33,8 +35,9 @@ def made(row: dict[str, str]) -> Candidate:
         Range(*(float(row[f"{key}{end}"] or row[key]) for end in ("", "_low", "_high")))
         for key in ("speedup_x", "ssim")
     )
-    invented = candidate(row["variant"], label=row["label"])
-    return Candidate(**{**vars(invented), "speedup": speed, "ssim": ssim})
+    invented = candidate(row["variant"], label=row["label"], disk_mib=float(row["disk_mib"]))
+    times = Range(1 / speed.value, 1 / speed.high, 1 / speed.low)
+    return Candidate(**{**vars(invented), "speedup": speed, "time_s": times, "ssim": ssim})
 
 
 def names_in(svg: str, labels: set[str]) -> dict[str, Box]:
@@ -44,7 +47,7 @@ def names_in(svg: str, labels: set[str]) -> dict[str, Box]:
         label = unescape(text)
         if label in labels and f"{FONT_PT}px" in style:
             left, line = float(x), float(y)
-            found[label] = Box(left, left + width_of(label, "700" in style), line - 0.75 * FONT_PT, line + 2)
+            found[label] = Box(left, left + width_of(label, FONT_PT, "700" in style), line - 0.75 * FONT_PT, line + 2)
     return found
 
 
@@ -56,6 +59,23 @@ def test_no_two_names_of_the_committed_figures_overlap(model):
     assert not [pair for pair in combinations(found, 2) if found[pair[0]].overlaps(found[pair[1]])]
     assert {item.label for item in given if item.name in marked} <= set(found)
     assert len(found) >= 0.8 * len(given)
+
+
+def test_every_number_of_the_trade_offs_stands_by_itself():
+    """Protects a reader from 114 where 11 and 4 stand on each other."""
+    given = committed("embedded")
+    found = {
+        cost: {item.name: Standing(cost_of(item, cost).value, None, sure=True) for item in given}
+        for cost in ("disk_mib", "time_s")
+    }
+    svg = tradeoff_chart(given, found, 1.0, str).svg
+    boxes = [
+        (text, Box(float(x), float(x) + width_of(text, NUMBER_PT, "700" in style), float(y) - 5, float(y)))
+        for style, x, y, text in TEXT.findall(svg)
+        if f"font-size: {NUMBER_PT:g}px" in style and text.isdigit()
+    ]
+    assert sorted(text for text, _box in boxes) == sorted(2 * [str(number + 1) for number in range(len(given))])
+    assert not [(one[0], other[0]) for one, other in combinations(boxes, 2) if one[1].overlaps(other[1])]
 
 
 @pytest.mark.parametrize("seed", range(20))
