@@ -82,11 +82,11 @@ def write_floor(path: Path, quality: dict) -> None:
     path.write_text(json.dumps({"baseline": "fp32", "runs": runs, "seeds": same}), encoding="utf-8")
 
 
-def set_ssim(path: Path, mean: float, half: float = 0.02) -> None:
-    """Give a quality file of five images that mean SSIM, and an interval of `half` on either side of it."""
+def set_ssim(path: Path, mean: float, half: float = 0.02, images: int = 34) -> None:
+    """Give a quality file that mean SSIM, and an interval of `half` on either side of it, as if of so many images."""
     quality = json.loads(path.read_text(encoding="utf-8"))
     quality["ssim"] = mean
-    quality["averages"]["ssim"] = {"mean": mean, "low": mean - half, "high": min(1.0, mean + half), "n": 5}
+    quality["averages"]["ssim"] = {"mean": mean, "low": mean - half, "high": min(1.0, mean + half), "n": images}
     for number, image in enumerate(quality["per_image"]):
         image["ssim"] = mean + 0.01 * (number - 2)
     path.write_text(json.dumps(quality), encoding="utf-8")

@@ -13,6 +13,7 @@ from stages.lib.project.files import write_bytes, write_text
 from stages.lib.project.lock_file import read_lock
 from stages.lib.project.params import Params, load_params
 from stages.lib.quality.metrics import METRICS
+from stages.lib.reporting.numbers import figure
 from tools import images, measurements
 from tools.pipeline_file import RUNS
 
@@ -56,7 +57,7 @@ def _cell(row: dict, key: str, baseline: str) -> str:
     value = row.get(key)
     if value is not None:
         about = "≈ " if key == "latency_s" and row.get("extrapolated") else ""
-        return about + format(value, METRICS[key].format)
+        return about + figure(key, value)
     if row["variant"] == baseline or row.get("identical"):
         return "identical"
     return "not measured"

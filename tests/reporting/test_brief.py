@@ -161,6 +161,36 @@ def test_what_is_not_supported_is_not_called_forbidden():
     assert said.startswith("Nothing is supported at 95 %, for: S (A).") and REASONS["poor"] in said
 
 
+@pytest.mark.parametrize(
+    ("aim", "own", "said"),
+    [
+        ("time_s", 394.0, "1.9 times the memory of FP32: 244 MiB against 128 MiB"),
+        ("disk_mib", 394.0, "1.9 times the memory of FP32: 244 MiB against 128 MiB"),
+        ("time_s", 280.0, ""),
+        ("time_s", 200.0, ""),
+        ("peak_mib", 200.0, ""),
+    ],
+)
+def test_what_the_recommended_format_costs_in_memory_is_said_where_it_does(aim, own, said):
+    """Protects a reader from a faster format that needs nearly twice the memory, which the table alone tells."""
+    baseline = candidate("fp32", is_baseline=True, peak_mib=278.0)
+    chosen = candidate("a", speedup=2.0, ssim=0.99, disk_mib=5.0, peak_mib=own)
+    asked = Scenario(label="S", device="cpu", memory_limit_mib=600, ssim_threshold=0.93, minimise=aim)
+    main = SimpleNamespace(label="S", asked=["A"], decision=decide(asked, [baseline, chosen]), unanswered="")
+    found = " ".join(brief_words.recommended(main, chosen, baseline, str))
+    assert said in found and (said != "") == ("times the memory" in found)
+
+
+def test_the_rows_are_those_that_the_note_names(project):
+    """Protects a reader from six rows of twenty-six that stand there for no known reason."""
+    make_up(*CASES["alternative"][:2])
+    html = brief_of()
+    note = html.split('<p class="note">')[1].split("</p>")[0]
+    assert "the fastest, the smallest that was timed, then the next best for this use, then others" in note
+    rows = re.findall(r'<th scope="row">(.*?)(?:<small>|</th>)', html)
+    assert rows == ["FP32", "FP16", "BF16", "INT8 Simulated"]
+
+
 def test_of_two_images_no_format_but_the_reference_is_recommended(project):
     """Protects a reader who tried two prompts: their mean has no interval, and no threshold follows from it."""
     make_up(*CASES["supported"][:2])
@@ -205,6 +235,14 @@ def test_the_lines_of_code_run(tiny_model, tmp_path, monkeypatch):
     assert Path("image.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("quick", [False, True])
+def test_the_folder_to_load_from_is_named(project, quick):
+    """Protects a reader from 'the folder .', which names no place."""
+    html = brief_of(quick=quick)
+    assert ("In the top folder of this project, by its" in html) != quick
+    assert ('In the folder <span class="code">.quick</span> of this project' in html) == quick
+
+
 def test_the_table_for_other_places_has_every_format_in_as_many_columns(project):
     about = subject()
     text = exports.summary_markdown(about.params, about.results, about.origin)
@@ -239,3 +277,19 @@ def test_the_fragment_of_a_model_card_is_what_the_hub_reads(project):
     by_format = {(item.dataset_config, item.metric_type): item.metric_value for item in results}
     assert by_format["bf16", "ssim"] == pytest.approx(about.results.variants[1].quality["ssim"], rel=1e-5)
     assert ("int8-simulated", "latency_s") not in by_format
+
+
+@pytest.mark.parametrize("restarts", [1, 3])
+def test_what_was_started_once_is_not_recommended_and_more_restarts_are_said_to_help(restarts):
+    """Protects from a speed-up that another start of the same processes does not have."""
+    baseline = candidate("fp32", is_baseline=True)
+    fast = candidate("a", speedup=2.0, ssim=0.99, restarts=restarts)
+    asked = Scenario(label="S", device="cpu", memory_limit_mib=600, ssim_threshold=0.93, minimise="time_s")
+    decision = decide(asked, [baseline, fast])
+    main = SimpleNamespace(label="S", asked=["A"], decision=decision, unanswered="")
+    chosen = supported(decision, baseline)
+    assert (chosen is fast) == (restarts > 1)
+    said = " ".join(brief_words.changes(main, [], None if chosen is fast else fast, baseline, str))
+    assert ("More restarts: A" in said) == (restarts == 1)
+    known = " ".join(brief_words.alternative_words(main, fast, chosen, baseline, str))
+    assert ("for its processes were started once" in known) == (restarts == 1)

@@ -49,5 +49,10 @@ def test_an_interval_that_stayed_wide_is_told_with_the_limit():
     assert imprecise(results(1.0), str) == ""
     said = imprecise(results(1.0, precise=False), str)
     assert said.startswith(
-        "Of 1 of 1 formats the interval did not get as narrow as asked within the time limit of 17 s"
+        "For 1 of 1 formats the interval did not get as narrow as asked within the time limit of 17 s"
     )
+
+
+def test_a_little_steal_is_not_called_none():
+    """Protects from 'others took up to 0.0 %' of what they took some of."""
+    assert "up to 0.1 % of the processors' time" in said_of(results(0.8, steal=0.0003, interruptions_per_s=70.0))

@@ -1,15 +1,19 @@
 """Numbers, dates, lists, units and plural forms as each language writes them, worked out by hand."""
 
+import json
 import re
 from datetime import date
 
 import pytest
 
 from stages.lib.project.errors import UserError
+from stages.lib.project.files import rounded
 from stages.lib.reporting import languages
 from stages.lib.reporting.charts import canvas, shapes
-from stages.lib.reporting.languages import day, language_of, list_of, number, percent_of, spoken, unit
+from stages.lib.reporting.languages import catalogue_of, day, language_of, list_of, number, percent_of, spoken, unit
 from stages.lib.reporting.numbers import figure
+from stages.lib.results.speeds import stated
+from tests.conftest import PROJECT
 
 NARROW, NO_BREAK = "\u202f", "\u00a0"
 
@@ -71,3 +75,47 @@ def test_the_ticks_of_a_chart_are_written_in_its_language(monkeypatch):
     with spoken(language_of("ru")):
         shapes.stacked_bars(rows, ["part"], "axis")
     assert "0,50" in seen and not [text for text in seen if re.search(r"\d\.\d", text)]
+
+
+@pytest.mark.parametrize("value", [1.1849965223237304, 1.0605019681186674, 2.675, 0.0005, 123456.7, 7])
+def test_a_figure_and_its_record_round_alike(value):
+    """Protects from 1.18 in the report beside 1.19 in the README: records keep six digits, and are rounded again."""
+    for key in ("speedup", "latency_s", "ssim", "run_peak_mib"):
+        assert figure(key, value) == figure(key, rounded(value))
+    assert figure("speedup", 1.1849965223237304) == "1.19"
+
+
+@pytest.mark.parametrize("model", ["embedded", "embedded-transformer"])
+def test_every_committed_speed_is_rounded_by_one_route(model):
+    """Protects the README's table, made of the summary, from the report's, made of single timings."""
+    reports = PROJECT / "reports" / model
+    summary = json.loads((reports / "summary.json").read_text("utf-8"))
+    names = [row["variant"] for row in summary["variants"]]
+    timings = {name: json.loads((reports / f"timing/{name}.json").read_text("utf-8")) for name in names}
+    found = stated(timings, summary["baseline"])[0]
+    rows = [row for row in summary["variants"] if row["speedup"] is not None]
+    assert len(rows) > 5
+    for row in rows:
+        for key in ("speedup", "latency_s"):
+            assert figure(key, row[key]) == figure(key, found[row["variant"]][key]), row["variant"]
+
+
+def test_no_russian_text_sends_to_an_english_document_or_repeats_a_word():
+    """Protects from 'the rest is in report.html', whose text is English, from decimal points and doubled words."""
+    for message in catalogue_of("ru"):
+        said = message.string if isinstance(message.string, tuple) else (message.string,)
+        for text in said if message.id else ():
+            assert not re.search(r"\b(report|brief|audit)\.(html|pdf)", text), text
+            assert not re.search(r"\b([а-яё]{3,})[:;,]? \1\b", text), text
+            assert not re.search(r"\b95 ?%+ (бутстреп|доверительн|интервал)", text), "95%-й " + text
+            assert not re.search(r"(?<![\w.])\d+\.\d+ (дБ|МиБ|ГиБ|с|раза|бита)\b", text), text
+
+
+def test_no_sentence_is_longer_than_thirty_words():
+    """Protects a reader from a sentence that has to be read twice."""
+    for message in catalogue_of("ru"):
+        ids = message.id if isinstance(message.id, tuple) else (message.id,)
+        said = message.string if isinstance(message.string, tuple) else (message.string,)
+        for text in (*ids, *said) if message.id else ():
+            for sentence in re.split(r"(?<=[.!?:;])\s+", re.sub(r"<[^>]*>", "", text)):
+                assert len([word for word in sentence.split() if re.search(r"\w", word)]) <= 30, sentence

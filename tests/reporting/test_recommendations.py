@@ -109,7 +109,11 @@ def test_the_box_answers_the_five_questions(project):
     assert "is not supported: SSIM 0.960, but its 95 % interval from 0.940 to 0.980 reaches below" in said
     assert "The best that surely keeps it is FP32 (1.00×)." in said and "It is the fastest" in said
     assert "if an hour costs 1.00 USD and 50 % of it is spent generation; both are assumptions" in said
-    assert "Not faster: FP32 and FP16." in said and "Only simulated: INT8 Simulated." in said
+    assert (
+        "Slower: FP32 and FP16." in said
+        and "Not told from it" not in said
+        and "Only simulated: INT8 Simulated." in said
+    )
 
 
 def test_two_images_support_no_threshold(project):
@@ -130,6 +134,7 @@ def test_a_tie_in_time_is_not_called_the_fastest(project):
         "That it is the fastest is not supported: the 95 % interval of its speed-up, 1.60× to 2.50×, overlaps that of "
         "FP16." in box(page)
     )
+    assert "Not told from it in speed: FP16. Slower: FP32." in box(page)
     assert "Not faster: 1.90× against 2.00×, their intervals overlap." in words(page)
 
 
@@ -286,3 +291,18 @@ def test_without_images_advice_is_withheld_with_the_reason_and_costs_remain(proj
     )
     assert 'id="table-recommendations"' not in page and 'id="table-tradeoff"' not in page
     assert "Acceptable" not in table(page, "costs") and "BF16" in table(page, "costs")
+
+
+@pytest.mark.parametrize(("images", "restarts"), [(3, 2), (11, 2), (34, 1)])
+def test_few_images_or_one_start_support_nothing(project, images, restarts):
+    """Protects a first look from 'supported at 95 %' of three images, or of processes that were started once."""
+    set_speedup(project / "reports/embedded/timing/bf16.json", 2.0, 1.05)
+    set_ssim(project / "reports/embedded/quality/bf16.json", 0.98, 0.01, images)
+    if restarts == 1:
+        calls = calls_of([[2.0, 2.1]])
+        change(project / "reports/embedded/timing/bf16.json", lambda timing: timing.update(calls=calls))
+    said = box(rendered())
+    assert "Which format? BF16" in said and "It is not supported at 95 %; what is: FP32." in said
+    assert ("meets the threshold of 0.950 is supported at 95 %" in said) == (images == 34)
+    assert ("but of fewer than 12 images" in said) == (images < 12)
+    assert ("its processes were started once" in said) == (restarts == 1)

@@ -1,5 +1,6 @@
 """How figures are written: with the digits of the table of metrics, units and signs, in the language of the page."""
 
+from stages.lib.project.files import rounded
 from stages.lib.quality.metrics import METRICS
 from stages.lib.reporting.languages import NO_BREAK_SPACE, number, percent_of, unit
 
@@ -18,8 +19,11 @@ DTYPE_NAMES = {
 
 
 def figure(key: str, value: float) -> str:
-    """`value` in the format of the metric `key`, as the language of the page writes numbers."""
-    return number(value, METRICS[key].format)
+    """`value` in the format of the metric `key`, as the language of the page writes numbers.
+
+    Rounded first as records are, so that 1.1849965 is 1.19 here as where a record of it, 1.185, is read.
+    """
+    return number(rounded(value), METRICS[key].format)
 
 
 def figures(key: str, **values: float) -> dict[str, str]:

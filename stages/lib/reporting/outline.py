@@ -83,9 +83,14 @@ PAGE += ("chart-blocks", "chart-calls", "chart-sparing")
 def elsewhere(language: str) -> dict[str, str]:
     """The document with it, by the key of each section, table and chart that the printed report does not have."""
     found = dict.fromkeys(AUDIT, f"audit{_suffix(language)}.pdf")
-    found |= dict.fromkeys(PAGE, f"report{_suffix(language)}.html")
+    found |= dict.fromkeys(PAGE, page_name(language))
     tables = ((section, f"table-{key}") for section, keys in APPENDIX_TABLES.items() for key in keys)
     return found | {table: found[section] for section, table in tables}
+
+
+def page_name(language: str) -> str:
+    """The page for the screen, which has every section under the number that the report gives it."""
+    return f"report{_suffix(language)}.html"
 
 
 def document_with(key: str, language: str) -> str:

@@ -21,7 +21,7 @@ from stages.lib.reporting.charts.denoiser_chart import denoiser_chart
 from stages.lib.reporting.charts.formulas import FORMULAS, formula
 from stages.lib.reporting.charts.result_charts import result_charts
 from stages.lib.reporting.charts.rounded_weight import largest_weight, round_weight
-from stages.lib.reporting.charts.sensitivity_charts import sensitivity_charts
+from stages.lib.reporting.charts.sensitivity_charts import SHOWN_LAYERS, sensitivity_charts
 from stages.lib.reporting.denoising import denoising_values
 from stages.lib.reporting.languages import Language, Translate
 from stages.lib.reporting.origin import Origin
@@ -91,6 +91,7 @@ def page_values(subject: Subject, language: Language) -> dict[str, Any]:
         "sections": sections,
         "report_sections": sections,
         "elsewhere": outline.elsewhere(language.code),
+        "numbered_alike": (outline.page_name(language.code),),
         "in_audit": False,
         "numbers": numbers,
         "sources_of": lambda key: with_prompts(lineage.sources_of(key, params.model), params),
@@ -210,6 +211,7 @@ def further_values(results: Results, _: Translate) -> dict[str, Any]:
         "comparison_counts": tables.comparison_counts(results),
         "blame_words": [sentence for sentence in blame if sentence],
         "steps_words": [quality_words.steps_words(item, steps["calls"], _) for item in steps["formats"]],
+        "shown_layers": SHOWN_LAYERS,
         "sparing_rows": spared,
         "sparing_words": sparing_words(spared, results, _),
         "budget_words": quality_words.budget_words(layers["layers"], layers["budgets"], _),

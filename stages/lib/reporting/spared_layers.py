@@ -84,7 +84,7 @@ def _beside(spared: VariantResult, plain: VariantResult, _: Translate) -> str:
         values[f"{key}_ssim"] = figure("ssim", result.quality["averages"]["ssim"]["mean"])
         values[f"{key}_mib"] = figure("disk_mib", result.size["disk_mib"])
     text = _(
-        "%(spared)s instead of %(plain)s: SSIM %(spared_ssim)s instead of %(plain_ssim)s, %(spared_mib)s MiB instead "
-        "of %(plain_mib)s."
+        "%(spared)s instead of %(plain)s: SSIM %(spared_ssim)s against %(plain_ssim)s, %(spared_mib)s MiB against "
+        "%(plain_mib)s."
     )
     return text % values

@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
+from stages.lib.quality.statistics import FEWEST_FOR_SHARES
 from stages.lib.results.machines import Machine, MeasuredModel, machine_title
 from stages.lib.results.records import MeasuredVariant, Results
 from stages.lib.results.speeds import Range, speedup_of
+from stages.lib.timing.ratios import paired_ratios
 
 SSIM_LIMITS = -1.0, 1.0
+FEWEST_RESTARTS = 2  # one says nothing of others
 RUNTIME_MIB = 150  # what a small runtime takes besides the model; Python with PyTorch takes more
 
 
@@ -17,7 +20,8 @@ class Candidate:
 
     `speedup`, `time_s` and `peak_mib` are None where the variant was not timed, `ssim` where no image was compared;
     `psnr_db` also where all images are identical. `ssims` are those of single images. `trusted`: whether the speeds of
-    its run are; if not, no two of them can be told apart.
+    its run are; if not, no two of them can be told apart. `few_images`: whether the interval of its SSIM is of too few
+    to hold the true mean in 95 % of cases, as one of speeds of fewer than FEWEST_RESTARTS `restarts` is.
     """
 
     name: str
@@ -36,10 +40,16 @@ class Candidate:
     psnr_db: float | None
     ssims: tuple[float, ...]
     trusted: bool = True
+    few_images: bool = False
+    restarts: int = FEWEST_RESTARTS
 
     def told_from(self, other: "Candidate") -> bool:
         """Whether the two differ in time beyond doubt."""
         return self.trusted and not self.time_s.overlaps(other.time_s)
+
+    def surely_meets(self, threshold: float) -> bool:
+        """Whether it is supported at 95 % that its mean SSIM reaches `threshold`."""
+        return self.ssim.low >= threshold and not self.few_images
 
     @property
     def has_interval(self) -> bool:
@@ -114,7 +124,15 @@ def candidate(item: MeasuredVariant, is_baseline: bool, device: str) -> Candidat
         psnr_db=quality["psnr_db"] if judged else None,
         ssims=tuple(image["ssim"] for image in quality["per_image"]) if judged else (),
         trusted=timing.get("trusted", True),
+        few_images=judged and not is_baseline and _averaged(quality) < FEWEST_FOR_SHARES,
+        restarts=len(paired_ratios(timing["calls"])) if is_timed else FEWEST_RESTARTS,
     )
+
+
+def _averaged(quality: dict[str, Any]) -> int:
+    """How many images the mean SSIM is of."""
+    found = quality.get("averages", {}).get("ssim") or {}
+    return found.get("n", len(quality["per_image"]))
 
 
 def ssim_range(quality: dict[str, Any], is_baseline: bool = False) -> Range:

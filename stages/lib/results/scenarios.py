@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stages.lib.project.sections import Scenario
-from stages.lib.results.candidates import Candidate
+from stages.lib.results.candidates import FEWEST_RESTARTS, Candidate
 from stages.lib.results.pareto import cost_of
 
 # Why a variant cannot be recommended, the weightiest first: the report gives the first one.
@@ -37,12 +37,12 @@ class Decision:
     @property
     def surely_fits(self) -> bool:
         """Whether all of the winner's SSIM interval reaches the floor."""
-        return self.winner is not None and self.winner.ssim.low >= self.scenario.ssim_threshold
+        return self.winner is not None and self.winner.surely_meets(self.scenario.ssim_threshold)
 
     @property
     def surely_best(self) -> Candidate | None:
         """The best of those whose whole SSIM interval reaches the floor."""
-        return next((item for item in self.eligible if item.ssim.low >= self.scenario.ssim_threshold), None)
+        return next((item for item in self.eligible if item.surely_meets(self.scenario.ssim_threshold)), None)
 
     @property
     def tied(self) -> tuple[Candidate, ...]:
@@ -164,7 +164,8 @@ def is_supported(decision: Decision, item: Candidate, baseline: Candidate) -> bo
     """
     cost = decision.scenario.minimise
     better = decision.trusted and cost_of(item, cost).high < cost_of(baseline, cost).low
-    return better and item.ssim.low >= decision.scenario.ssim_threshold
+    told = cost != "time_s" or item.restarts >= FEWEST_RESTARTS
+    return better and told and item.surely_meets(decision.scenario.ssim_threshold)
 
 
 def supported(decision: Decision, baseline: Candidate) -> Candidate | None:

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from stages.lib.quality.metrics import PSNR_BANDS
 from stages.lib.reporting.charts import shapes as charts
-from stages.lib.reporting.charts.canvas import ACCENT, FAINT, INK, MUTED, Chart, blank_chart
+from stages.lib.reporting.charts.canvas import ACCENT, FAINT, MUTED, Chart, blank_chart
+from stages.lib.reporting.charts.name_places import PointName, Segment, write_names
 from stages.lib.reporting.charts.shapes import Bar, Dots
 from stages.lib.reporting.languages import NO_BREAK_SPACE, Translate, number, unit
 from stages.lib.reporting.numbers import figure
@@ -15,6 +17,7 @@ from stages.lib.results.pareto import Standing
 from stages.lib.results.records import Results, VariantResult
 from stages.lib.timing.ratios import paired_ratios
 
+DOT_PT, NUMBER_PT = 5.0, 7.0  # of the trade-offs
 LEAST_LOSS = 1e-6  # a mean SSIM nearer to 1 than this is generated at the upper edge
 
 
@@ -145,15 +148,20 @@ def tradeoff_chart(
     numbers = {item.name: number for number, item in enumerate(candidates, 1)}
     labels = {item.name: item.label for item in candidates}
     shown = {key: value for key, value in found.items() if value}
+    panels = []
     with blank_chart(4.1) as (figure, out):
         grid = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
         for axes, (key, standing) in zip(grid, shown.items(), strict=True):
             scale = baseline_s if key == "time_s" else 1.0
             points = {name: (item.cost / scale, losses[name], item.by is None) for name, item in standing.items()}
-            _panel(axes, points, numbers)
+            panels.append((axes, points, _panel(axes, points)))
             axes.set_xlabel(names[key])
         ssim_axis(grid[0], max(losses.values(), default=0.1))
         grid[0].set_ylabel(_("mean SSIM"))
+        figure.get_layout_engine().execute(figure)  # numbers are placed by the room that is left
+        for axes, points, front in panels:
+            found_names = [PointName(str(numbers[name]), point[:2], True, point[2]) for name, point in points.items()]
+            write_names(axes, found_names, front, NUMBER_PT, mark=DOT_PT / 2)
     fronts = [
         f"{names[key]}: {', '.join(labels[name] for name, item in standing.items() if item.by is None)}"
         for key, standing in shown.items()
@@ -161,20 +169,20 @@ def tradeoff_chart(
     return Chart(out.getvalue(), _("Points by cost and mean SSIM. On the front:") + f" {'; '.join(fronts)}.")
 
 
-def _panel(axes, points: dict[str, tuple[float, float, bool]], numbers: dict[str, int]) -> None:
+def _panel(axes, points: dict[str, tuple[float, float, bool]]) -> list[Segment]:
+    """Draw the points and the front; returned are the lines of the front."""
     on_front = sorted((cost, loss) for cost, loss, kept in points.values() if kept)
     axes.step(*zip(*on_front, strict=True), where="post", color=MUTED, linewidth=0.9, linestyle="--", zorder=1)
-    for name, (cost, loss, kept) in points.items():
-        fill, text = (ACCENT, "white") if kept else ("white", INK)
-        edge = ACCENT if kept else MUTED
-        axes.plot(
-            [cost], [loss], "o", markersize=10, markerfacecolor=fill, markeredgecolor=edge, mew=0.8, zorder=2 + kept
-        )
-        axes.text(cost, loss, str(numbers[name]), ha="center", va="center_baseline", fontsize=6.5, color=text, zorder=4)
+    for cost, loss, kept in points.values():
+        style = {"markerfacecolor": ACCENT if kept else "white", "markeredgecolor": ACCENT if kept else MUTED}
+        axes.plot([cost], [loss], "o", markersize=DOT_PT, mew=0.8, zorder=2 + kept, **style)
     costs = [cost for cost, _loss, _kept in points.values()]
     margin = 0.08 * (max(costs) - min(costs)) or 1.0
     axes.set_xlim(min(costs) - margin, max(costs) + margin)
     axes.grid(color=FAINT, linewidth=0.5)
+    corners = [(right, above) for (_left, above), (right, _below) in pairwise(on_front)]
+    across = [((left, above), corner) for (left, above), corner in zip(on_front, corners, strict=False)]
+    return across + list(zip(corners, on_front[1:], strict=True))
 
 
 def ssim_axis(axes, largest: float, least: float = LEAST_LOSS) -> None:

@@ -148,13 +148,16 @@ def _others(main: Advice, _) -> str:
         "unjudged": _("Quality not measured: %(labels)s."),
         "quality": _("Below the quality threshold: %(labels)s."),
         "memory": _("Above the memory limit: %(labels)s."),
-        "time_s": _("Not faster: %(labels)s.") if main.decision.trusted else _("Not known to be slower: %(labels)s."),
+        "tied": _("Not told from it in speed: %(labels)s."),
+        "time_s": _("Slower: %(labels)s.") if main.decision.trusted else _("Not known to be slower: %(labels)s."),
         "disk_mib": _("Not smaller: %(labels)s."),
         "peak_mib": _("Not less memory: %(labels)s."),
     }
     groups: dict[str, list[str]] = {}
+    aim = main.decision.scenario.minimise
+    alike = main.decision.tied if aim == "time_s" and main.decision.trusted else ()
     for item in main.decision.eligible[1:]:
-        groups.setdefault(main.decision.scenario.minimise, []).append(item.label)
+        groups.setdefault("tied" if item in alike else aim, []).append(item.label)
     for item, held in main.decision.excluded:
         groups.setdefault(min(held, key=OBSTACLES.index), []).append(item.label)
     return " ".join(sentences[key] % {"labels": list_of(labels)} for key, labels in groups.items())

@@ -8,10 +8,11 @@ from stages.lib.reporting.languages import Translate, list_of, number
 from stages.lib.reporting.numbers import figure, figures
 from stages.lib.reporting.recommendations import Advice
 from stages.lib.reporting.words.scenario_words import shown
-from stages.lib.results.candidates import Candidate
+from stages.lib.results.candidates import FEWEST_RESTARTS, RUNTIME_MIB, Candidate
 from stages.lib.results.scenarios import Change, Decision, supported
 
 AIMS = ("time_s", "disk_mib", "peak_mib")
+MORE_MEMORY = 1.1  # times the baseline's, from which on it is told
 NAMED = 3  # formats, of many that meet the threshold
 
 
@@ -34,6 +35,7 @@ def recommended(main: Advice, chosen: Candidate | None, baseline: Candidate, _: 
         _("%(label)s, for: %(scenario)s (%(asked)s).") % values,
         quality % values,
         _advantage(main.decision.scenario.minimise, chosen, baseline, _),
+        *_memory(main.decision.scenario.minimise, chosen, baseline, _),
     ]
 
 
@@ -44,7 +46,7 @@ def _nothing_better(decision: Decision, baseline: Candidate, _: Translate) -> li
     values = {"baseline": baseline.label, "floor": figure("ssim", floor)}
     if not others:
         return [_("There is no other format that may be recommended.")]
-    meets = [item.label for item in others if item.ssim.low >= floor]
+    meets = [item.label for item in others if item.surely_meets(floor)]
     if decision.trusted and meets:
         text = {
             "time_s": _("Of those that surely meet the threshold, none is faster than %(baseline)s at 95 %%."),
@@ -78,6 +80,19 @@ def _advantage(cost: str, chosen: Candidate, baseline: Candidate, _: Translate) 
     return _("Its peak is %(own)s MiB against %(reference)s MiB of %(baseline)s, in one process each.") % values
 
 
+def _memory(cost: str, chosen: Candidate, baseline: Candidate, _: Translate) -> list[str]:
+    """That it needs more memory than the baseline, where it does: what a model takes beyond its process."""
+    if cost == "peak_mib" or chosen.peak_mib is None or baseline.peak_mib is None:
+        return []
+    own, reference = (item.peak_mib - RUNTIME_MIB for item in (chosen, baseline))
+    if reference <= 0 or own < MORE_MEMORY * reference:
+        return []
+    values = {"times": number(own / reference, ".1f"), "baseline": baseline.label}
+    values |= figures("run_peak_mib", own=own, reference=reference)
+    text = _("But it needs %(times)s times the memory of %(baseline)s: %(own)s MiB against %(reference)s MiB.")
+    return [text % values]
+
+
 def alternative_words(
     main: Advice, item: Candidate | None, chosen: Candidate | None, baseline: Candidate, _: Translate
 ) -> list[str]:
@@ -97,8 +112,11 @@ def alternative_words(
 
 def _unknown_quality(item: Candidate, floor: float, _: Translate) -> list[str]:
     values = figures("ssim", floor=floor, low=item.ssim.low, high=item.ssim.high)
-    if item.ssim.low >= floor:
+    if item.surely_meets(floor):
         return []
+    if item.few_images and item.ssim.low >= floor:
+        text = _("Not known: whether it meets the threshold of %(floor)s with other prompts; n = %(n)d are too few.")
+        return [text % {**values, "n": len(item.ssims)}]
     if not item.has_interval:
         text = _(
             "Not known: whether it meets the threshold of %(floor)s; fewer than %(fewest)d images have no interval."
@@ -116,6 +134,8 @@ def _unknown_quality(item: Candidate, floor: float, _: Translate) -> list[str]:
 def _unknown_speed(item: Candidate, chosen: Candidate | None, baseline: Candidate, _: Translate) -> list[str]:
     if not item.trusted:
         return [_("Not known: how fast it is, for the speeds of this run are not to be trusted.")]
+    if item.restarts < FEWEST_RESTARTS:
+        return [_("Not known: how fast it is after another start, for its processes were started once.")]
     rivals = [other for other in (chosen, baseline) if other and other is not item and other.time_s]
     text = _("Not known: whether it is faster than %(label)s, for the intervals of their times overlap.")
     names = dict.fromkeys(other.label for other in rivals if item.time_s.overlaps(other.time_s))
@@ -129,11 +149,13 @@ def changes(
     said, floor = [], main.decision.scenario.ssim_threshold
     if item is not None and item is main.decision.winner and not item.is_baseline:
         values = {"label": item.label, "baseline": baseline.label}
-        if item.ssim.low < floor:
+        if not item.surely_meets(floor):
             said.append(
                 _("More prompts: %(label)s, if all of the interval of its SSIM then met the threshold.") % values
             )
-        if main.decision.scenario.minimise == "time_s" and not item.told_from(baseline):
+        if main.decision.scenario.minimise == "time_s" and item.restarts < FEWEST_RESTARTS:
+            said.append(_("More restarts: %(label)s, if it were then told from %(baseline)s.") % values)
+        elif main.decision.scenario.minimise == "time_s" and not item.told_from(baseline):
             said.append(_("A quieter machine: %(label)s, if it were then told from %(baseline)s.") % values)
     for change in found:
         text = (

@@ -2,10 +2,11 @@
 
 import math
 
-from stages.lib.quality.statistics import FEWEST
+from stages.lib.quality.statistics import FEWEST, FEWEST_FOR_SHARES
 from stages.lib.reporting.languages import Translate, list_of, number, percent_of
 from stages.lib.reporting.numbers import figure, figures, quantity
 from stages.lib.reporting.words.scenario_words import shown
+from stages.lib.results.candidates import FEWEST_RESTARTS
 from stages.lib.results.scenarios import Decision, Turn, turns
 
 CLEARLY_SMALLER = 0.95  # of the winner's size
@@ -28,6 +29,12 @@ def how_sure(decision: Decision, _: Translate) -> list[str]:
             "than %(fewest)d images there is no interval."
         )
         return [text % {**values, "fewest": FEWEST}, _best(decision, _)]
+    if winner.few_images and winner.ssim.low >= scenario.ssim_threshold:
+        text = _(
+            "That %(label)s meets the threshold of %(floor)s is not supported: SSIM %(mean)s, interval %(low)s to "
+            "%(high)s, but of fewer than %(fewest)d images an interval holds the truth too rarely."
+        )
+        return [text % {**values, "fewest": FEWEST_FOR_SHARES}, _best(decision, _)]
     if decision.surely_fits:
         text = _(
             "That %(label)s meets the threshold of %(floor)s is supported at 95 %%: SSIM %(mean)s, interval %(low)s to "
@@ -56,6 +63,8 @@ def _best(decision: Decision, _: Translate) -> str:
     span = {"low": quantity(winner.speedup.low, "speedup"), "high": quantity(winner.speedup.high, "speedup")}
     if not decision.trusted:
         return _("That it is the fastest is not supported: no speed of this run is to be trusted.")
+    if winner.restarts < FEWEST_RESTARTS:
+        return _("That it is the fastest is not supported: its processes were started once, and another start differs.")
     tied = {"labels": list_of([item.label for item in decision.tied])}
     if winner.is_baseline and tied["labels"]:
         text = _("That it is the fastest is not supported: its speed cannot be told from that of %(labels)s.")

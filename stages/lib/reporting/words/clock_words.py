@@ -1,5 +1,7 @@
 """Whether the speeds of a run are to be trusted, in sentences: what the baseline against itself says, and why."""
 
+import math
+
 from stages.lib.reporting.languages import Translate, number, percent_of
 from stages.lib.reporting.numbers import figure
 from stages.lib.results.records import Results
@@ -49,7 +51,7 @@ def disturbances(clock: Clock, _: Translate) -> list[str]:
     found = [text % values]
     if clock.steal is not None:
         text = _("Others took up to %(steal)s of the processors' time below the operating system (steal).")
-        found.append(text % {"steal": percent_of(clock.steal, ".1f")})
+        found.append(text % {"steal": percent_of(math.ceil(1000 * clock.steal) / 1000, ".1f")})
     if clock.mhz is not None:
         low, high = (number(value / 1000, ".2f") for value in clock.mhz)
         steady = _("The processors' clock was at %(low)s GHz.")
@@ -65,7 +67,7 @@ def imprecise(results: Results, _: Translate) -> str:
     if not wide:
         return ""
     text = _(
-        "Of %(wide)d of %(timed)d formats the interval did not get as narrow as asked within the time limit of "
+        "For %(wide)d of %(timed)d formats the interval did not get as narrow as asked within the time limit of "
         "%(limit)s s."
     )
     return text % {"wide": len(wide), "timed": len(timed), "limit": number(wide[0]["limit_s"], ".0f")}
