@@ -80,17 +80,12 @@ def test_a_format_that_cannot_run_is_named_before_anything_is_generated(project)
     assert not Path("scratch/project/data/runs/tiny/noise.safetensors").exists()
 
 
-class Quality:
-    class quality:  # noqa: N801
-        resamples, seed = 500, 0
-
-
 def test_a_small_loss_is_seen_by_many_prompts_and_seldom_by_few():
     """One image of twenty loses one of two attributes: 2.5 points, which 34 prompts cannot tell from 1."""
     baseline = np.tile([2.0, 2.0], (5000, 1))
     own = baseline.copy()
     own[::20, 0] = 1
-    found = attributes_row(own, baseline, Quality)
+    found = attributes_row(own, baseline, 0)
     assert found["change"]["verdict"] == "lower" and found["change"]["mean"] == pytest.approx(-2.5)
     assert found["right"] == 10_000 - 250 and found["asked"] == 10_000
     assert found["few"]["verdicts"].get("undecided", 0) > 0.5
@@ -112,8 +107,8 @@ def record_of(verdict: str, draws: dict[str, float]) -> dict:
 
 def test_what_few_prompts_say_is_a_sentence(tmp_path):
     for verdict, draws, wanted in (
-        ("lower", {"lower": 0.97, "undecided": 0.03}, "So 34 prompts come to the verdict of 5,000. No draw decides"),
-        ("equal", {"lower": 0.2, "undecided": 0.8}, "So 34 prompts settle none of these formats. A draw decides"),
+        ("lower", {"lower": 0.97, "undecided": 0.03}, "So 34 prompts come to the verdict of 5,000. No sample decides"),
+        ("equal", {"lower": 0.2, "undecided": 0.8}, "So 34 prompts settle none of these formats. A sample decides"),
     ):  # fmt: skip
         (tmp_path / RECORD).write_text(json.dumps(record_of(verdict, draws)))
         scale = load_scale(tmp_path, "")

@@ -16,7 +16,7 @@ from stages.lib.quality.alignment import check_attributes, class_texts
 from stages.lib.quality.clip_features import find_clip
 from stages.lib.quality.distributions import cmmd, kid
 from stages.lib.quality.large_sets import frechet_distances, precision_recall
-from stages.lib.quality.statistics import CONFIDENCE, EQUIVALENCE_CONFIDENCE, compare_paired, verdict
+from stages.lib.quality.statistics import CONFIDENCE, EQUIVALENCE_CONFIDENCE, verdict
 from tools.many_images import OTHER_NOISE
 
 FEW, DRAWS = 34, 1000  # prompts of the pipeline's own set, and how often so many are drawn
@@ -80,7 +80,7 @@ def compare_sets(stored: Stored, params: Params, base: Path) -> list[dict[str, A
     }
     seen = {name: own["clip"] for name, own in found.items()} if "clip" in networks else {}
     right = attributes_right(prompts, seen, base) if seen else {}
-    rows = []
+    rows, seed = [], params.quality.seed
     for name, own in found.items():
         variant = params.variant(name)
         error = own["squared_error"]
@@ -94,7 +94,7 @@ def compare_sets(stored: Stored, params: Params, base: Path) -> list[dict[str, A
                 "sha256": hashlib.sha256("".join(map(str, own["sha256"])).encode()).hexdigest(),
                 "identical": int((error == 0).sum()),
                 "psnr_db": float((10 * np.log10(255**2 / changed)).mean()) if len(changed) else None,
-                "attributes": attributes_row(right[name], right[baseline], params) if name in right else None,
+                "attributes": attributes_row(right[name], right[baseline], seed) if name in right else None,
                 **{network: distances[network][name] for network in networks},
             }
         )
@@ -135,38 +135,50 @@ def attributes_right(prompts: Sequence[Prompt], features: dict[str, np.ndarray],
     return found
 
 
-def attributes_row(own: np.ndarray, baseline: np.ndarray, params: Params) -> dict[str, Any]:
-    """Shares that are right, %, the difference in points with intervals, and what 34 prompts would have said."""
+def attributes_row(own: np.ndarray, baseline: np.ndarray, seed: int) -> dict[str, Any]:
+    """How many are right, the change in percentage points with its intervals, and what 34 prompts would have said."""
     asked = own[:, 1] > 0
     # a ratio of sums as a mean: every image counts by the attributes that its prompt names
     change = (own - baseline)[asked, 0] / own[asked, 1].mean() * 100
-    settings = params.quality
+    mean, wide, narrow = spans(change[None])
     return {
         "asked": int(own[:, 1].sum()),
         "right": int(own[:, 0].sum()),
         "baseline_right": int(baseline[:, 0].sum()),
-        "change": asdict(compare_paired(change[None], MARGIN, settings.resamples, settings.seed)[0]),
-        "few": verdicts_of_few(change, settings.seed),
+        "change": {
+            "mean": float(mean[0]),
+            "low": float(mean[0] - wide[0]),
+            "high": float(mean[0] + wide[0]),
+            "verdict": verdicts(mean, wide, narrow)[0],
+        },
+        "few": verdicts_of_few(change, seed),
     }
 
 
 def verdicts_of_few(change: np.ndarray, seed: int) -> dict[str, Any]:
-    """Which share of DRAWS sets of FEW prompts comes to which verdict, by Student's t, and their middle 95 % means."""
-    from scipy.special import stdtrit
-
+    """Which share of DRAWS sets of FEW prompts comes to which verdict."""
     generator = np.random.default_rng(seed)
-    drawn = np.stack([generator.choice(change, FEW, replace=False) for _ in range(DRAWS)])
-    means, errors = drawn.mean(1), drawn.std(1, ddof=1) / FEW**0.5
-    wide, narrow = (
-        stdtrit(FEW - 1, (1 + confidence) / 2) * errors for confidence in (CONFIDENCE, EQUIVALENCE_CONFIDENCE)
-    )
-    words = [
-        verdict((mean - out, mean + out), (mean - inside, mean + inside), MARGIN)
-        for mean, out, inside in zip(means, wide, narrow, strict=True)
-    ]
+    words = verdicts(*spans(np.stack([generator.choice(change, FEW, replace=False) for _ in range(DRAWS)])))
     return {
         "prompts": FEW,
         "draws": DRAWS,
         "verdicts": {word: words.count(word) / DRAWS for word in sorted(set(words))},
-        "means": np.quantile(means, (0.025, 0.975)).tolist(),
     }
+
+
+def spans(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of rows (m, n): means, and half the widths of their 95 % and 90 % intervals by Student's t."""
+    from scipy.special import stdtrit
+
+    n = values.shape[1]
+    errors = values.std(axis=1, ddof=1) / n**0.5
+    halves = [stdtrit(n - 1, (1 + confidence) / 2) * errors for confidence in (CONFIDENCE, EQUIVALENCE_CONFIDENCE)]
+    return values.mean(axis=1), *halves
+
+
+def verdicts(means: np.ndarray, wide: np.ndarray, narrow: np.ndarray) -> list[str]:
+    """What each of them says of a difference, as statistics.Comparison explains."""
+    return [
+        verdict((mean - out, mean + out), (mean - inside, mean + inside), MARGIN)
+        for mean, out, inside in zip(means, wide, narrow, strict=True)
+    ]

@@ -48,8 +48,13 @@ def _labels(results: Sequence[VariantResult]) -> dict[str, str]:
 
 
 def _training(sources: Sources) -> Answer:
+    tuned = [item.label for item in sources.results.variants if item.variant.tuning is not None]
+    values = {"count": len(sources.results.variants) - len(tuned), "tuned": list_of(tuned)}
+    if tuned:
+        text = sources._("%(tuned)s learned from prompts that are not evaluated; %(count)s formats were not trained.")
+        return "partly", text % values, ("results-quality",)
     text = sources._("All formats (%(count)s) are made from finished weights, without training.")
-    return "no", text % {"count": len(sources.results.variants)}, ("method-formats",)
+    return "no", text % values, ("method-formats",)
 
 
 def _architectures(sources: Sources) -> Answer:

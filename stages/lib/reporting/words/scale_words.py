@@ -1,4 +1,4 @@
-"""Do 34 prompts come to the verdict of thousands? Sentences from the record of large sets."""
+"""Do 34 prompts come to the verdict of thousands, and do sets differ? Sentences from the record of large sets."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +20,7 @@ def scale_sentences(scale: Scale, _: Translate) -> list[str]:
     few = rows[0]["attributes"]["few"]
     words = names_of("comparison", _)
     parts = [
-        _("%(label)s %(verdict)s (%(same)s of the draws)")
+        _("%(label)s %(verdict)s (%(same)s)")
         % {
             "label": row["label"],
             "verdict": words[row["attributes"]["change"]["verdict"]],
@@ -28,13 +28,26 @@ def scale_sentences(scale: Scale, _: Translate) -> list[str]:
         }
         for row in rows
     ]
-    text = _(
-        "Attributes kept, by all %(n)s prompts, and how many of %(draws)s draws of %(few)s of them come to the same "
-        "verdict: %(parts)s."
-    )
-    values = {"n": number(n, ",d"), "draws": number(few["draws"], ",d"), "few": few["prompts"]}
+    values = {"n": number(n, ",d"), "few": few["prompts"]}
+    text = _("Attributes by all prompts (n = %(n)s), and the share of samples of %(few)s that say the same: %(parts)s.")
     found.append(text % (values | {"parts": list_of(parts)}))
-    return [*found, _conclusion(rows, values, _)]
+    return [*found, _conclusion(rows, values, _), *(_sets(scale, network, _) for network in scale.networks)]
+
+
+def _sets(scale: Scale, network: str, _: Translate) -> str:
+    """Whose images lie further away than other noise puts them, by the features of a network."""
+    rows = scale.sets["rows"][1:]
+    further = [row["label"] for row in rows if row[network]["fid"]["low"] > 0]
+    alike = [row["label"] for row in rows if row[network]["fid"]["low"] <= 0]
+    values = {"network": names_of("network", _)[network], "further": list_of(further), "alike": list_of(alike)}
+    if not further:
+        return _("By FID of %(network)s no format is told from other noise.") % values
+    if not alike:
+        return _("By FID of %(network)s all formats lie further away than other noise.") % values
+    return (
+        _("By FID of %(network)s %(further)s lie further away than other noise, and %(alike)s are not told from it.")
+        % values
+    )
 
 
 def agreeing(row: dict[str, Any]) -> float:
@@ -63,5 +76,5 @@ def _conclusion(rows: Sequence[dict[str, Any]], values: dict[str, Any], _: Trans
     else:
         said = _("So %(few)s prompts settle none of these formats.") % values
     if wrong == 0:
-        return f"{said} {_('No draw decides otherwise than all prompts do.')}"
-    return f"{said} {_('A draw decides otherwise in up to %(share)s of cases.') % {'share': percent(wrong)}}"
+        return f"{said} {_('No sample decides otherwise than all prompts do.')}"
+    return f"{said} {_('A sample decides otherwise in up to %(share)s of cases.') % {'share': percent(wrong)}}"
