@@ -101,7 +101,7 @@ def other_machines(reports: Path, fingerprint: str, model: str) -> tuple[Machine
     """The machines of reports/machines: of this one, by its `fingerprint`, what it measured besides `model`."""
     machines = load_machines(reports / "machines")
     elsewhere = (machine.without(model) if machine.fingerprint == fingerprint else machine for machine in machines)
-    return tuple(machine for machine in elsewhere if machine.models)
+    return tuple(machine for machine in elsewhere if machine.tables)
 
 
 def documents(subject: Subject, images: Mapping[str, Any], language: str) -> tuple[bytes, ...]:

@@ -8,6 +8,7 @@ import pytest
 from stages.lib.project.errors import UserError
 from stages.lib.results.denoisers import _row, load_denoisers, time_shares
 from stages.lib.results.evidence import seal
+from stages.report import other_machines
 from tests.pages import rendered
 from tests.results_folder import write_machine, write_project
 
@@ -96,3 +97,9 @@ def test_the_report_has_a_table_the_reason_and_a_chart(project: Path):
     assert "Where the time of INT8, 100.0 ms, goes (Big one, batch 1), by the names of kernels: the GPU waits" in page
     assert "no room" in page
     assert "Big one, batch 8, FP8: 1.40×" in page
+
+
+def test_a_machine_that_timed_nothing_but_denoisers_is_in_the_report(project):
+    (project / "reports/machines" / OTHER / "asked.json").write_text('{"models": {}, "failed": {}}', encoding="utf-8")
+    (machine,) = other_machines(project / "reports", "000000000000", "embedded")
+    assert machine.models == () and machine.tables == 1
