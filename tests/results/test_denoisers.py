@@ -100,6 +100,6 @@ def test_the_report_has_a_table_the_reason_and_a_chart(project: Path):
 
 
 def test_a_machine_that_timed_nothing_but_denoisers_is_in_the_report(project):
-    (project / "reports/machines" / OTHER / "asked.json").write_text('{"models": {}, "failed": {}}', encoding="utf-8")
-    (machine,) = other_machines(project / "reports", "000000000000", "embedded")
+    (project.parent / "asked.json").write_text('{"models": {}, "failed": {}}', encoding="utf-8")
+    (machine,) = other_machines(project.parents[2], "000000000000", "embedded")
     assert machine.models == () and machine.tables == 1

@@ -227,7 +227,7 @@ def compare_machines(machines: tuple[Machine, ...], results: Results, model: str
         for name, measured in columns.items()
         if len(measured) > 1
     ]
-    return [comparison for comparison in comparisons if comparison.rows]
+    return [comparison for comparison in comparisons if len(comparison.rows) > 1]  # not the baseline alone
 
 
 def _rows(columns: list[Sequence[MeasuredVariant]]) -> list[tuple[str, list[dict[str, Any] | None]]]:

@@ -7,7 +7,7 @@ from stages.lib.reporting.languages import Translate, number
 from stages.lib.reporting.numbers import dtype_name
 from stages.lib.results.denoisers import DenoiserRow
 
-HEIGHT_IN = 2.9
+HEIGHT_IN = 2.1
 MARKS = {"float8": ("o", ACCENT), "int8": ("s", "white")}
 
 
@@ -36,7 +36,7 @@ def denoiser_chart(rows: Sequence[DenoiserRow], _: Translate) -> Chart | None:
             )  # fmt: skip
         axes.axhline(1, color=MUTED, linewidth=0.6, linestyle=":")
         axes.grid(axis="y", color=FAINT, linewidth=0.5)
-        axes.margins(0.12, 0.15)
+        axes.margins(0.2, 0.25)
         axes.set_xlabel(_("typical product of a Linear layer, 10⁹ multiply-accumulates"))
         axes.set_ylabel(_("speed-up, times"))
         axes.legend(loc="upper left")
