@@ -94,7 +94,7 @@ def test_the_report_has_a_table_the_reason_and_a_chart(project: Path):
     page = rendered().replace("\u00a0", " ").replace("\u202f", " ")
     assert "Big one, 1,000.00 million parameters, batch 1" in page
     assert "1.31×" in page and "1.30–1.32" in page
-    assert "Where the time of INT8, 100.0 ms, goes (Big one, batch 1), by the names of kernels: the GPU waits" in page
+    assert "Where the time of slow formats goes" in page and "Big one, INT8 (batch 1, 100.0 ms): the GPU waits" in page
     assert "no room" in page
     assert "Big one, batch 8, FP8: 1.40×" in page
 

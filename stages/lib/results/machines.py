@@ -100,7 +100,7 @@ class Machine:
         found: dict[tuple[str, int], list[DenoiserRow]] = {}
         for row in self.denoisers:
             found.setdefault((row.model, row.batch), []).append(row)
-        return found
+        return {key: rows for key, rows in found.items() if any(not row.is_control for row in rows)}
 
     def without(self, model: str) -> "Machine":
         """The same machine, but for what it measured of `model`."""
