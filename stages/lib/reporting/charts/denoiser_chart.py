@@ -1,5 +1,6 @@
 """Where formats pay: speed-up over compiled 16 bits against the size of the denoiser's matrix products."""
 
+import math
 from collections.abc import Sequence
 
 from stages.lib.reporting.charts.canvas import ACCENT, FAINT, INK, MUTED, Chart, blank_chart
@@ -28,15 +29,19 @@ def denoiser_chart(rows: Sequence[DenoiserRow], _: Translate) -> Chart | None:
             places = [row.typical_gmac for row in found], [row.speedup for row in found]
             axes.plot(*places, mark, ms=6, mfc=face, mec=ACCENT, label=dtype_name(arithmetic), zorder=3)
         names = {(row.model, row.batch): row for row in sorted(best.values(), key=lambda row: row.speedup)}
+        middle = math.sqrt(
+            min(row.typical_gmac for row in names.values()) * max(r.typical_gmac for r in names.values())
+        )
         for row in names.values():
+            side, away = ("left", 7) if row.typical_gmac <= middle else ("right", -7)
             words = row.model if row.batch == 1 else _("batch %(n)d") % {"n": row.batch}
             axes.annotate(
-                words, (row.typical_gmac, row.speedup), (0, 6), textcoords="offset points", ha="center", fontsize=7.5,
-                color=INK, parse_math=False,
+                words, (row.typical_gmac, row.speedup), (away, 0), textcoords="offset points", ha=side, fontsize=7.5,
+                va="center", color=INK, parse_math=False,
             )  # fmt: skip
         axes.axhline(1, color=MUTED, linewidth=0.6, linestyle=":")
         axes.grid(axis="y", color=FAINT, linewidth=0.5)
-        axes.margins(0.2, 0.25)
+        axes.margins(0.12, 0.25)
         axes.set_xlabel(_("typical product of a Linear layer, 10⁹ multiply-accumulates"))
         axes.set_ylabel(_("speed-up, times"))
         axes.legend(loc="upper left")

@@ -41,11 +41,11 @@ def _sets(scale: Scale, network: str, _: Translate) -> str:
     alike = [row["label"] for row in rows if row[network]["fid"]["low"] <= 0]
     values = {"network": names_of("network", _)[network], "further": list_of(further), "alike": list_of(alike)}
     if not further:
-        return _("By FID of %(network)s no format is told from other noise.") % values
+        return _("By FID (%(network)s), no format is told from other noise.") % values
     if not alike:
-        return _("By FID of %(network)s all formats lie further away than other noise.") % values
+        return _("By FID (%(network)s), all formats lie further away than other noise.") % values
     return (
-        _("By FID of %(network)s %(further)s lie further away than other noise, and %(alike)s are not told from it.")
+        _("By FID (%(network)s), %(further)s lie further away than other noise, and %(alike)s are not told from it.")
         % values
     )
 
