@@ -76,5 +76,7 @@ def _conclusion(rows: Sequence[dict[str, Any]], values: dict[str, Any], _: Trans
     else:
         said = _("So %(few)s prompts settle none of these formats.") % values
     if wrong == 0:
-        return f"{said} {_('No sample decides otherwise than all prompts do.')}"
-    return f"{said} {_('A sample decides otherwise in up to %(share)s of cases.') % {'share': percent(wrong)}}"
+        otherwise = _("No sample decides otherwise than all prompts do.")
+    else:
+        otherwise = _("A sample decides otherwise in up to %(share)s of cases.") % {"share": percent(wrong)}
+    return f"{said} {otherwise}"
