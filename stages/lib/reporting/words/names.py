@@ -192,7 +192,7 @@ NAMES = {
     },
     "network": {  # whose features distances of sets are of
         "clip": N_("own CLIP"),
-        "imagenet": "EfficientNet-Lite0, ImageNet",
+        "imagenet": "ImageNet",
     },
     "comparison": {  # the verdict on two formats
         "equal": N_("equal within the margin"),
