@@ -9,9 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 import numpy as np
-import torch
 
-from stages.lib.quality.frechet import Moments, frechet_distance
 from stages.lib.quality.statistics import FEWEST, Interval
 
 CMMD_SIGMA, CMMD_SCALE = 10.0, 1000.0
@@ -88,6 +86,10 @@ def cmmd(x: np.ndarray, y: np.ndarray) -> Interval:
 
 def fid(x: np.ndarray, y: np.ndarray) -> float:
     """The Frechet distance of features x (m, d) and y (n, d)."""
+    import torch
+
+    from stages.lib.quality.frechet import Moments, frechet_distance
+
     return frechet_distance(Moments.of(torch.from_numpy(x)), Moments.of(torch.from_numpy(y)))
 
 
