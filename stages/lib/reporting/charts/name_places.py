@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -20,9 +19,8 @@ MARK = 4.0  # half the side of the square that a point takes
 NEAR = 4.0  # a name further from the edge of its point is joined to it by a line
 LINE_HEIGHT = 1.2  # of a name, times the size of its letters
 RISES = range(-9, 10)  # lines above the point or below it, at whose height a name may stand
-SHIFTS = (0, 6, 12, 20, 30, 42, 60)  # how far it may be moved to a side
+SHIFTS = (0, 8, 20, 40, 60)  # how far it may be moved to a side
 ROUNDS = 6  # in each, those that found no place in the last one choose before the others
-SAMPLES = 24  # of a line, where it is tried what it crosses
 LINE_COST, CROSSING_COST, RING_COST = 0.6, 30.0, 12.0  # of a line under a name by pt, of crossing lines, of a leader
 
 
@@ -45,9 +43,20 @@ class Box:
         across = self.left <= other.left and other.right <= self.right
         return across and self.bottom <= other.bottom and other.top <= self.top
 
-    def holds(self, point: Point) -> bool:
-        """Whether `point` lies within."""
-        return self.left < point[0] < self.right and self.bottom < point[1] < self.top
+    def share(self, line: Segment) -> float:
+        """Which part of `line` lies within, 0 to 1: Liang and Barsky's clipping (ACM Trans. Graph. 3, 1984)."""
+        (x, y), (end_x, end_y) = line
+        first, last = 0.0, 1.0
+        for start, length, low, high in ((x, end_x - x, self.left, self.right), (y, end_y - y, self.bottom, self.top)):
+            if length == 0:
+                if not low < start < high:
+                    return 0.0
+                continue
+            one, two = (low - start) / length, (high - start) / length
+            first, last = max(first, min(one, two)), min(last, max(one, two))
+            if first >= last:
+                return 0.0
+        return last - first
 
     def wider(self, by: float) -> "Box":
         """The box with a margin."""
@@ -123,7 +132,7 @@ def _free(item: Named, marks: Sequence[Box], area: Box) -> list[Place]:
         place
         for place in _around(item, area)
         if not any(place.box.overlaps(mark) for mark in marks)
-        and not (place.leader and any(mark.holds(point) for mark in others for point in sampled(place.leader)))
+        and not (place.leader and any(mark.share(place.leader) for mark in others))
     ]
 
 
@@ -147,13 +156,11 @@ def _leader(item: Named, box: Box) -> Segment | None:
 
 def _fits(place: Place, taken: Sequence[Place]) -> bool:
     """Whether a place keeps off the names that stand, and off their lines, and its line off them."""
-    wide = place.box.wider(PAD)
+    wide, wider = place.box.wider(PAD), place.box.wider(2 * PAD)
     for other in taken:
-        if wide.overlaps(other.box.wider(PAD)):
+        if wider.overlaps(other.box) or (other.leader and wide.share(other.leader)):
             return False
-        if other.leader and any(wide.holds(point) for point in sampled(other.leader)):
-            return False
-        if place.leader and any(other.box.wider(PAD).holds(point) for point in sampled(place.leader)):
+        if place.leader and other.box.wider(PAD).share(place.leader):
             return False
     return True
 
@@ -163,22 +170,13 @@ def _cost(item: Named, place: Place, taken: Sequence[Place], lines: Sequence[Seg
     cost = math.dist(item.at, box.nearest(item.at)) + 0.1 * math.dist(item.at, _middle(box))
     cost += RING_COST if place.leader else 0
     for line in lines:
-        inside = sum(box.holds(point) for point in sampled(line)) / SAMPLES
-        cost += LINE_COST * inside * math.dist(*line)
+        cost += LINE_COST * box.share(line) * math.dist(*line)
     crossed = [other.leader for other in taken if place.leader and other.leader]
     return cost + CROSSING_COST * sum(_cross(place.leader, line) for line in crossed)
 
 
 def _middle(box: Box) -> Point:
     return (box.left + box.right) / 2, (box.bottom + box.top) / 2
-
-
-@cache
-def sampled(line: Segment) -> tuple[Point, ...]:
-    """Points along a line, its ends among them."""
-    (x, y), (right, top) = line
-    steps = [number / (SAMPLES - 1) for number in range(SAMPLES)]
-    return tuple((x + step * (right - x), y + step * (top - y)) for step in steps)
 
 
 def _cross(one: Segment, other: Segment) -> bool:
