@@ -80,6 +80,22 @@ def test_a_format_that_cannot_run_is_named_before_anything_is_generated(project)
     assert not Path("scratch/project/data/runs/tiny/noise.safetensors").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--batch-size", "0"), "'0' is no whole number from 1"),
+        (("--spread", "-1"), "'-1' is no whole number from 0"),
+        (("--prompts", "none.csv"), "none.csv is missing"),
+        (("--prompts", "data/prompts.csv"), "has 3 prompts: large sets are compared from 34 on"),
+        (("--variants", "fp32,fp33"), "there is no variant 'fp33'"),
+    ],
+)
+def test_a_mistake_is_one_message(project, words, message):
+    refused = measure(*words)
+    assert refused.returncode and message in refused.stderr and "Traceback" not in refused.stderr
+    assert not Path("scratch").exists()
+
+
 def test_a_small_loss_is_seen_by_many_prompts_and_seldom_by_few():
     """One image of twenty loses one of two attributes: 2.5 points, which 34 prompts cannot tell from 1."""
     baseline = np.tile([2.0, 2.0], (5000, 1))

@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from stages.lib.project.prompts import COLUMNS, Prompt, load_prompts
 from stages.lib.project.worker_pool import ITEMS_PER_PROCESS, map_in_pool, threads_here
 from stages.lib.results.evidence import seal
 from stages.lib.results.scale import RECORD
-from tools.large_comparison import Stored, compare_sets
+from tools.large_comparison import FEW, Stored, compare_sets
 from tools.many_images import Many, batches_of, functions
 from tools.measure_machine import ENVIRONMENT, OF_MACHINE, commit_here, planned, run
 from tools.pipeline_file import PIPELINE, leading_to, make_project, read_stages
@@ -51,12 +51,16 @@ def main() -> None:
     parser.add_argument("--variants", required=True, help="keys of `variants` of params.yaml, by comma")
     parser.add_argument("--scratch", type=Path, required=True, help="folder for models and features; it is kept")
     parser.add_argument("--output", type=Path, default=Path("reports/machines"), help="folder of all machines")
-    parser.add_argument("--spread", type=int, default=1000, help="images that 1, 2, 4 ... GPUs generate; 0: none")
-    parser.add_argument("--batch-size", type=int, default=64, help="prompts in a call")
+    parser.add_argument(
+        "--spread", type=at_least(0), default=1000, help="images that 1, 2, 4 ... GPUs generate; 0: none"
+    )
+    parser.add_argument("--batch-size", type=at_least(1), default=64, help="prompts in a call")
     parser.add_argument("--time-limit", type=float, default=1e6, help="seconds after which no batch is begun")
     parser.add_argument("--commit", default=commit_here(), help="of this code, where Git cannot tell")
     arguments = parser.parse_args()
     prompts = load_prompts(arguments.prompts, None)
+    if len(prompts) < FEW:
+        raise UserError(f"{arguments.prompts} has {len(prompts)} prompts: large sets are compared from {FEW} on")
     spread = prompts[: max(1, arguments.spread)]  # noise says which shape a pipeline takes
     sets = sorted({prompt.set for prompt in spread})
     document = planned(None, None, arguments.variants) | {"prompts": {"file": SPREAD, "sets": sets}}
@@ -93,6 +97,17 @@ def main() -> None:
     print(f"measure_scale: {folder / RECORD}, {there} of {len(prompts)} prompts, {time.monotonic() - begin_s:.0f} s")
     if there < len(prompts):
         print("measure_scale: the rest was left for want of time; run it again to go on")
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """The type of an option that takes whole numbers from `least`."""
+
+    def number(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and int(text) >= least):
+            raise argparse.ArgumentTypeError(f"'{text}' is no whole number from {least}")
+        return int(text)
+
+    return number
 
 
 def begin(project: Path, document: dict[str, Any], spread: list[Prompt]) -> tuple[Params, Path]:
