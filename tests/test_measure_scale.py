@@ -66,6 +66,8 @@ def test_many_images_are_compared_and_the_same_command_goes_on(project):
     fp32, int8 = after["sets"]["rows"]
     assert fp32["n"] == int8["n"] == PROMPTS and fp32["identical"] == PROMPTS and fp32["psnr_db"] is None
     assert int8["identical"] < PROMPTS and int8["psnr_db"] > 10
+    shorter = measure("--batch-size", "12", "--time-limit", "0", "--commit", "other")
+    assert shorter.returncode == 1 and "it is kept" in shorter.stderr and record() == after
     (spread,) = after["spread"]
     assert spread["images"] == 4 and spread["seconds"] > 0 and spread["sha256"] == before["spread"][0]["sha256"]
 
@@ -94,6 +96,18 @@ def test_a_mistake_is_one_message(project, words, message):
     refused = measure(*words)
     assert refused.returncode and message in refused.stderr and "Traceback" not in refused.stderr
     assert not Path("scratch").exists()
+
+
+def test_a_folder_of_the_user_is_not_deleted(project):
+    mine = Path("scratch/project/mine.txt")
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    refused = measure()
+    assert refused.returncode == 1 and "was not made by this tool" in refused.stderr and mine.read_text() == "mine"
+
+
+def test_prompts_that_name_no_attribute_have_no_row():
+    assert attributes_row(np.zeros((100, 2)), np.zeros((100, 2)), 0) is None
 
 
 def test_a_small_loss_is_seen_by_many_prompts_and_seldom_by_few():

@@ -135,9 +135,14 @@ def attributes_right(prompts: Sequence[Prompt], features: dict[str, np.ndarray],
     return found
 
 
-def attributes_row(own: np.ndarray, baseline: np.ndarray, seed: int) -> dict[str, Any]:
-    """How many are right, the change in percentage points with its intervals, and what 34 prompts would have said."""
+def attributes_row(own: np.ndarray, baseline: np.ndarray, seed: int) -> dict[str, Any] | None:
+    """How many are right, the change in percentage points with its intervals, and what 34 prompts would have said.
+
+    None where fewer prompts than that name an attribute.
+    """
     asked = own[:, 1] > 0
+    if asked.sum() < FEW:
+        return None
     # a ratio of sums as a mean: every image counts by the attributes that its prompt names
     change = (own - baseline)[asked, 0] / own[asked, 1].mean() * 100
     mean, wide, narrow = spans(change[None])

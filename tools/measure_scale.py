@@ -10,6 +10,7 @@ folder: the same command goes on.
 import argparse
 import csv
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,7 @@ from tools.pipeline_file import PIPELINE, leading_to, make_project, read_stages
 
 SPREAD = "data/spread.csv"  # the prompts that 1, 2, 4 ... GPUs generate
 DEVICES = "CUDA_VISIBLE_DEVICES"
+MARK = ".measure_scale"  # in a project that this tool may delete
 
 
 def main() -> None:
@@ -76,9 +79,12 @@ def main() -> None:
         "spread": list(spread_over(project, params, len(spread))) if arguments.spread else [],
     }
     many = of_all(project, params, prompts[0])
-    key = hashlib.sha256(
-        repr((arguments.commit, sorted(many.recipes), arguments.batch_size)).encode() + arguments.prompts.read_bytes()
-    )
+    origin = {
+        **{name: document[name] for name in ("variants", "generation", "calibration", "models", "device")},
+        **{"model": params.model, "commit": arguments.commit, "batch_size": arguments.batch_size},
+        **{"fingerprint": environment["fingerprint"], "imagenet": bool(find_spec("efficientnet_lite_pytorch"))},
+    }
+    key = hashlib.sha256(json.dumps(origin, sort_keys=True, default=str).encode() + arguments.prompts.read_bytes())
     stored = Stored(arguments.scratch / key.hexdigest()[:16], batches_of(prompts, arguments.batch_size))
     processes = generate(many, stored, begin_s + arguments.time_limit)
     record["sets"] = {
@@ -88,6 +94,13 @@ def main() -> None:
         "rows": compare_sets(stored, params, many.base),
     }
     folder = arguments.output / environment["fingerprint"]
+    if (folder / RECORD).is_file():
+        fuller, own = (item["sets"]["rows"] for item in (read_json(folder / RECORD), record))
+        if fuller and (not own or own[0]["n"] < fuller[0]["n"]):
+            raise UserError(
+                f"{folder / RECORD} has {fuller[0]['n']} prompts, more than there are now: it is kept; run the "
+                "same command again to go on, or move that file away"
+            )
     write_json(folder / "environment.json", {name: environment[name] for name in OF_MACHINE})
     if not (folder / "asked.json").is_file():
         write_json(folder / "asked.json", {"models": {}, "failed": {}})
@@ -112,8 +125,11 @@ def at_least(least: int) -> Callable[[str], int]:
 
 def begin(project: Path, document: dict[str, Any], spread: list[Prompt]) -> tuple[Params, Path]:
     """A new project with the models of all variants and the noise of the prompts `spread`."""
+    if project.exists() and not (project / MARK).is_file():
+        raise UserError(f"{project} was not made by this tool: name another folder as --scratch")
     shutil.rmtree(project, ignore_errors=True)
     project.mkdir(parents=True)
+    (project / MARK).touch()
     params = make_project(project, document)
     with (project / SPREAD).open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
