@@ -128,3 +128,8 @@ def edit_json(path: Path, **changes: Any) -> None:
     """Replace top-level keys of a JSON file; None removes the key."""
     value = json.loads(path.read_text(encoding="utf-8")) | changes
     write_json(path, {key: item for key, item in value.items() if item is not None})
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    """Each file of a folder."""
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}

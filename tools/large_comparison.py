@@ -1,6 +1,7 @@
 """What thousands of images of every format say beside the baseline's: attributes, distances of sets, verdicts."""
 
 import hashlib
+import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,11 +18,11 @@ from stages.lib.quality.clip_features import find_clip
 from stages.lib.quality.distributions import cmmd, kid
 from stages.lib.quality.large_sets import frechet_distances, precision_recall
 from stages.lib.quality.statistics import CONFIDENCE, EQUIVALENCE_CONFIDENCE, verdict
+from stages.lib.results.scale import NETWORKS
 from tools.many_images import OTHER_NOISE
 
 FEW, DRAWS = 34, 1000  # prompts of the pipeline's own set, and how often so many are drawn
 MARGIN = 1.0  # percentage points of attributes within which two formats are called equal
-NETWORKS = ("clip", "imagenet")
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,6 @@ class Stored:
 
     def keep(self, number: int, result: dict[str, dict[str, Any]]) -> None:
         """Write one whole batch."""
-        import io
-
         content = io.BytesIO()
         np.savez(content, **{f"{name}.{key}": value for name, own in result.items() for key, value in own.items()})
         self.folder.mkdir(parents=True, exist_ok=True)

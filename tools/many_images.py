@@ -7,7 +7,6 @@ same however many devices share them, so that figures and digests are the same, 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,12 +108,3 @@ def generate_batch(
 def batches_of(prompts: Sequence[Prompt], size: int) -> list[list[Prompt]]:
     """Prompts in order, `size` in each batch."""
     return [list(prompts[start : start + size]) for start in range(0, len(prompts), size)]
-
-
-def functions(many: Many) -> tuple[Any, Any]:
-    """`open` and `do` as a pool of processes takes them."""
-    return many.open, partial(_do, many)
-
-
-def _do(many: Many, opened: Opened, prompts: Sequence[Prompt]) -> dict[str, Any]:
-    return many.do(opened, prompts)

@@ -20,7 +20,7 @@ from stages.lib.results.denoisers import RECORD
 from stages.lib.results.evidence import seal
 from stages.lib.timing.machine import describe
 from tools.denoiser_process import serve
-from tools.measure_machine import OF_MACHINE, commit_here
+from tools.measure_machine import commit_here, describe_in
 
 ROUNDS, ROUND_MS, FEWEST, MOST = 3, 250, 4, 30  # turns, what a turn takes about, and its calls
 SHOWN = ("latency_ms", "eager_ms", "speedup", "compile_s", "failure")
@@ -58,9 +58,7 @@ class Record:
 
     def __init__(self, folder: Path, environment: dict[str, Any], commit: str | None) -> None:
         self.folder, self.commit = folder, commit
-        write_json(folder / "environment.json", {key: environment[key] for key in OF_MACHINE})
-        if not (folder / "asked.json").is_file():
-            write_json(folder / "asked.json", {"models": {}, "failed": {}})
+        describe_in(folder, environment)
         self.rows = read_json(folder / RECORD)["rows"] if (folder / RECORD).is_file() else []
 
     def has(self, row: dict[str, Any]) -> bool:

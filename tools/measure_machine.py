@@ -6,12 +6,13 @@ those of params.yaml. Variants that are measured are not measured again: run it 
 """
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def main() -> None:
         run(leading_to([ENVIRONMENT], read_stages(PIPELINE, document)), Path(scratch))
         environment = read_json(Path(scratch, ENVIRONMENT))
         machine = arguments.output / environment["fingerprint"]
-        write_json(machine / "environment.json", {key: environment[key] for key in OF_MACHINE})
+        describe_in(machine, environment)
         names = [params.baseline, *(name for name in params.variants if name != params.baseline)]
         note(machine, params.model, dict.fromkeys(names))
         left, failed, longest_s = [], {}, 0.0
@@ -93,12 +94,17 @@ def run(stages: Iterable[Stage], folder: Path) -> None:
         stale = any(same_place(need, path) for need in stage.needs for path in new)
         if not stale and all((folder / path).exists() for path in stage.makes):
             continue
-        command = [sys.executable, *stage.command[1:]]
-        done = subprocess.run(command, cwd=folder, stderr=subprocess.PIPE, text=True)
-        if done.returncode:
-            lines = [line.strip() for line in done.stderr.splitlines() if line.strip()] or ["no message"]
-            raise UserError(f"stage {stage.name}: {lines[-1].removeprefix('error: ')}")
+        run_python(f"stage {stage.name}", stage.command[1:], folder)
         new += stage.makes
+
+
+def run_python(name: str, words: Sequence[str], folder: Path, **variables: str) -> None:
+    """Run this Python with `words` in `folder`, with further environment variables. A failure is a UserError."""
+    command, environment = [sys.executable, *words], {**os.environ, **variables}
+    done = subprocess.run(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()] or ["no message"]
+        raise UserError(f"{name}: {lines[-1].removeprefix('error: ')}")
 
 
 def measure(document: dict[str, Any], variant: str, folder: Path) -> Obstacle | None:
@@ -146,10 +152,17 @@ def keep(folder: Path, origin: dict[str, Any], reports: Path) -> None:
         write_json(new / "origin.json", {**origin, "sha256": seal({**records, "origin": rounded(origin)})})
 
 
+def describe_in(machine: Path, environment: dict[str, Any]) -> None:
+    """Write what a machine's folder must have: what the machine is, and what was asked of it, at first nothing."""
+    write_json(machine / "environment.json", {key: environment[key] for key in OF_MACHINE})
+    if not (machine / "asked.json").is_file():
+        write_json(machine / "asked.json", {"models": {}, "failed": {}})
+
+
 def note(machine: Path, model: str, failures: dict[str, Obstacle | None]) -> None:
     """Remember in asked.json that variants were to be measured, and why some could not be."""
     path = machine / "asked.json"
-    asked = read_json(path) if path.is_file() else {"models": {}, "failed": {}}
+    asked = read_json(path)
     asked["models"][model] = list(dict.fromkeys([*asked["models"].get(model, []), *failures]))
     failed = {**asked["failed"].get(model, {}), **failures}
     asked["failed"][model] = {name: failure for name, failure in failed.items() if failure}

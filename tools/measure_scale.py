@@ -13,8 +13,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -37,8 +35,8 @@ from stages.lib.project.worker_pool import ITEMS_PER_PROCESS, map_in_pool, threa
 from stages.lib.results.evidence import seal
 from stages.lib.results.scale import RECORD
 from tools.large_comparison import FEW, Stored, compare_sets
-from tools.many_images import Many, batches_of, functions
-from tools.measure_machine import ENVIRONMENT, OF_MACHINE, commit_here, planned, run
+from tools.many_images import Many, batches_of
+from tools.measure_machine import ENVIRONMENT, commit_here, describe_in, planned, run, run_python
 from tools.pipeline_file import PIPELINE, leading_to, make_project, read_stages
 
 SPREAD = "data/spread.csv"  # the prompts that 1, 2, 4 ... GPUs generate
@@ -68,7 +66,8 @@ def main() -> None:
     sets = sorted({prompt.set for prompt in spread})
     document = planned(None, None, arguments.variants) | {"prompts": {"file": SPREAD, "sets": sets}}
     document["benchmark"] = {**document["benchmark"], "prompt": spread[0].id}
-    params, project = begin(arguments.scratch / "project", document, spread)
+    project = arguments.scratch / "project"
+    params = begin(project, document, spread)
     environment = read_json(project / ENVIRONMENT)
     record = {
         "commit": arguments.commit,
@@ -101,9 +100,7 @@ def main() -> None:
                 f"{folder / RECORD} has {fuller[0]['n']} prompts, more than there are now: it is kept; run the "
                 "same command again to go on, or move that file away"
             )
-    write_json(folder / "environment.json", {name: environment[name] for name in OF_MACHINE})
-    if not (folder / "asked.json").is_file():
-        write_json(folder / "asked.json", {"models": {}, "failed": {}})
+    describe_in(folder, environment)
     record = rounded(record)
     write_json(folder / RECORD, {**record, "sha256": seal(record)})
     there = sum(len(batch) for _, batch in stored.there())
@@ -123,7 +120,7 @@ def at_least(least: int) -> Callable[[str], int]:
     return number
 
 
-def begin(project: Path, document: dict[str, Any], spread: list[Prompt]) -> tuple[Params, Path]:
+def begin(project: Path, document: dict[str, Any], spread: list[Prompt]) -> Params:
     """A new project with the models of all variants and the noise of the prompts `spread`."""
     if project.exists() and not (project / MARK).is_file():
         raise UserError(f"{project} was not made by this tool: name another folder as --scratch")
@@ -144,7 +141,7 @@ def begin(project: Path, document: dict[str, Any], spread: list[Prompt]) -> tupl
     run(leading_to([str(runs / "calibration.safetensors"), str(runs / "noise.safetensors")], stages), project)
     with ThreadPoolExecutor(threads_here()) as several:
         list(several.map(lambda model: run(leading_to([model], stages), project), models))
-    return params, project
+    return params
 
 
 def spread_over(project: Path, params: Params, images: int) -> Iterator[dict[str, Any]]:
@@ -153,17 +150,16 @@ def spread_over(project: Path, params: Params, images: int) -> Iterator[dict[str
     import torch
 
     gpus, runs = torch.cuda.device_count(), Path("data/runs", params.model)
+    visible = os.environ.get(DEVICES, "").split(",") if os.environ.get(DEVICES) else [*map(str, range(gpus))]
     model, count = runs / "models" / params.baseline, 1
     while count <= max(1, gpus):
         output = Path("spread", str(count))
-        command = [sys.executable, "-m", "stages.generate", "--variant", params.baseline, "--model", str(model)]
-        command += ["--noise", str(runs / "noise.safetensors"), "--output", str(output)]
-        own = {DEVICES: ",".join(map(str, range(count)))} if gpus else {}
+        words = ["-m", "stages.generate", "--variant", params.baseline, "--model", str(model)]
+        words += ["--noise", str(runs / "noise.safetensors"), "--output", str(output)]
+        own = {DEVICES: ",".join(visible[:count])} if gpus else {}
         start_s = time.monotonic()
-        done = subprocess.run(command, cwd=project, env={**os.environ, **own}, stderr=subprocess.PIPE, text=True)
+        run_python(f"generate, GPUs: {count}", words, project, **own)
         took_s = time.monotonic() - start_s
-        if done.returncode:
-            raise UserError(f"generate on {count} GPUs: {done.stderr.strip().splitlines()[-1:]}")
         digest = hashlib.sha256()
         for path in sorted((project / output).rglob("*")):
             digest.update(path.name.encode() + path.read_bytes())
@@ -193,13 +189,12 @@ def of_all(project: Path, params: Params, first: Prompt) -> Many:
     return Many(recipes, runs / "models/base", tuple(read_noise(noise, first.id).shape[1:]))
 
 
-def generate(many: Many, stored: "Stored", end_s: float) -> int:
+def generate(many: Many, stored: Stored, end_s: float) -> int:
     """Generate the batches that are not stored, until `end_s`; how many processes did it."""
     recipe = next(iter(many.recipes.values()))
     missing = stored.missing()
     pool = generation_pool(recipe.model, recipe.variant, recipe.device, ITEMS_PER_PROCESS * len(missing))
-    opened, do = functions(many)
-    results = map_in_pool(opened, do, [batch for _, batch in missing], pool)
+    results = map_in_pool(many.open, many.do, [batch for _, batch in missing], pool)
     for (number, _), result in zip(missing, tqdm(results, "generate", len(missing), unit="batch"), strict=True):
         stored.keep(number, result)
         if time.monotonic() > end_s:

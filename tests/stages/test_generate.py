@@ -21,7 +21,7 @@ from stages.lib.project.errors import UserError
 from stages.lib.project.worker_pool import WorkerPool
 from stages.lib.quality.metrics import psnr_db
 from tests.command import run
-from tests.tiny_project import PROMPTS, write_models, write_settings
+from tests.tiny_project import PROMPTS, bytes_of, write_models, write_settings
 
 ARGUMENTS = ["--variant", "fp32", "--noise", "data/runs/tiny/noise.safetensors"]
 
@@ -68,10 +68,6 @@ def generate_in_a_process(project: Path, output: str, threads: int = 1, **variab
     done = run_stage(project, output, threads, **variables)
     assert done.returncode == 0, done.stderr
     return bytes_of(project / output)
-
-
-def bytes_of(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
 def test_two_runs_give_equal_bytes_and_other_thread_counts_nearly_the_same(project: Path) -> None:

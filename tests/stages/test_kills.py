@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import PROJECT
 from tests.processes import HANGING_S, wait_until
-from tests.tiny_project import write_models, write_settings
+from tests.tiny_project import bytes_of, write_models, write_settings
 from tests.warm_python import warm_python
 
 KILLS = int(os.environ.get("KILLS", "2"))
@@ -90,7 +90,3 @@ def test_kills_of_any_process_at_any_moment_lose_nothing(project, free_port):
 def whole() -> list[Path]:
     """The images that are there."""
     return list(Path("many").glob("*/p*.png"))
-
-
-def bytes_of(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
