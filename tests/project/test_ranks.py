@@ -13,13 +13,14 @@ from tests.conftest import PROJECT
 
 CODE = """
 import os, sys, time
-from stages.lib.project.errors import run_stage
+from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.ranks import launched_ranks
 def main():
     with launched_ranks(os.environ) as ranks:
         ranks.check_same({"the model": sys.argv[1]})
         print(ranks.told(ranks.rank), flush=True)
-        sys.stdin.readline()
+        if sys.stdin.readline() == "fail":
+            raise UserError("this one's own")
         ranks.wait()
 run_stage(main)
 """
@@ -50,6 +51,20 @@ def test_one_that_is_killed_ends_the_other_with_one_message(free_port: int, kill
     assert processes[1 - killed].returncode == 1
     assert errors.count("\n") == 1 and "another of 2 processes has ended" in errors
     processes[killed].communicate()
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_one_that_fails_ends_the_other_at_once(free_port: int, failing: int) -> None:
+    """Protects the first message: it is the failing one's own, and no process aborts inside a library."""
+    processes = [started(rank, free_port) for rank in (0, 1)]
+    assert [process.stdout.readline() for process in processes] == ["0\n", "0\n"]
+    begin_s = time.monotonic()
+    _, own = processes[failing].communicate("fail", timeout=SILENCE_S)
+    _, others = processes[1 - failing].communicate(timeout=SILENCE_S)
+    assert time.monotonic() - begin_s < 15
+    assert [process.returncode for process in processes] == [1, 1]
+    assert own == "error: this one's own\n"
+    assert others.count("\n") == 1 and "another of 2 processes has ended" in others
 
 
 def test_those_that_would_generate_something_else_do_not_begin(free_port: int) -> None:

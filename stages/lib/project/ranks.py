@@ -77,8 +77,13 @@ def launched_ranks(variables: Mapping[str, str]) -> Iterator[Ranks]:
             "a port that every host reaches"
         ) from None
     watch = _Watch(world)
-    yield Ranks(rank, world, True, watch.wait)
-    distributed.destroy_process_group()
+    try:
+        yield Ranks(rank, world, True, watch.wait)
+    except BaseException:
+        watch.leave()
+        raise
+    finally:
+        distributed.destroy_process_group()
 
 
 def _number(variables: Mapping[str, str], name: str, least: int) -> int:
@@ -94,12 +99,15 @@ def _reason(error: Exception) -> str:
 
 
 class _Watch:
-    """A thread of each process that sums up, once a second, how many have come to the end."""
+    """A thread of each process that sums up, once a second, how many have come to the end and how many have failed.
+
+    It has ended before its process does: Python ends a thread that is inside gloo by aborting the process.
+    """
 
     def __init__(self, world: int) -> None:
         from torch import distributed
 
-        self.world, self.done = world, threading.Event()
+        self.world, self.done, self.failed = world, threading.Event(), False
         self.group = distributed.new_group(backend="gloo", timeout=timedelta(seconds=SILENCE_S))
         self.thread = threading.Thread(target=self._look, daemon=True)
         self.thread.start()
@@ -109,19 +117,30 @@ class _Watch:
         self.done.set()
         self.thread.join()
 
+    def leave(self) -> None:
+        """Tell the others that this process fails."""
+        self.failed = True
+        self.wait()
+
     def _look(self) -> None:
         import torch
         from torch import distributed
 
-        waiting = torch.zeros(1)
-        while waiting.item() < self.world:
+        waiting, failed = 0, 0
+        while waiting < self.world:
             self.done.wait(BEAT_S)
-            waiting.fill_(self.done.is_set())
+            counts = torch.tensor([self.done.is_set(), self.failed], dtype=torch.int32)
             try:
-                distributed.all_reduce(waiting, group=self.group)
+                distributed.all_reduce(counts, group=self.group)
+                waiting, failed = counts.tolist()
+                reason = "with an error of its own"
             except RuntimeError as error:
+                failed, reason = 1, f"({_reason(error)})"
+            if self.failed and failed:
+                return
+            if failed:
                 print(
-                    f"error: another of {self.world} processes has ended ({_reason(error)}): what is whole is kept, "
+                    f"error: another of {self.world} processes has ended {reason}: what is whole is kept, "
                     "and the same command goes on from there",
                     file=sys.stderr,
                     flush=True,
