@@ -11,12 +11,17 @@ import pytest
 from ruamel.yaml import YAML
 
 from stages.lib.project.errors import UserError
+from stages.lib.project.params import variant_of
+from stages.lib.project.sections import safe_name
 from stages.lib.results.scale import RECORD, load_scale
+from stages.quantize import base_parameters
 from tests.conftest import PROJECT
 from tests.processes import HANGING_S
 from tests.tiny_project import write_settings
 from tests.warm_python import warm_python
 from tools.large_comparison import FEW, attributes_row, verdicts_of_few
+from tools.many_images import OTHER_NOISE
+from tools.measure_scale import making_bytes
 
 PROMPTS = FEW + 2
 
@@ -111,6 +116,22 @@ def test_a_folder_of_the_user_is_not_deleted(project):
     mine.write_text("mine")
     refused = measure()
     assert refused.returncode == 1 and "was not made by this tool" in refused.stderr and mine.read_text() == "mine"
+
+
+def test_models_are_made_side_by_side_as_far_as_there_is_memory(tiny_model):
+    """Protects a small machine from as many processes that quantize as it has cores; calibration counts."""
+    int8 = {"weights": "int8", "activations": "int8", "simulated": True}
+    simple, calibrated = (
+        variant_of(name="v", label="V", backend="torch", **own) for own in ({"weights": "float16"}, int8)
+    )
+    few, more = making_bytes([simple], tiny_model), making_bytes([simple, calibrated], tiny_model)
+    largest = 4 * max(base_parameters(tiny_model).values())
+    assert few == pytest.approx(1.6 * largest + 2**30) and more == pytest.approx(2.6 * largest + 2**30)
+
+
+def test_no_variant_can_have_the_name_of_the_other_noise():
+    with pytest.raises(ValueError, match="use letters"):
+        safe_name(OTHER_NOISE)
 
 
 def test_prompts_that_name_no_attribute_have_no_row():

@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,7 +34,7 @@ from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import read_json, rounded, write_json
 from stages.lib.project.lock_file import digest
 from stages.lib.project.memory import PROCESS_BYTES
-from stages.lib.project.params import PARAMS_FILE, Params
+from stages.lib.project.params import PARAMS_FILE, Params, Variant
 from stages.lib.project.prompts import COLUMNS, Prompt, load_prompts
 from stages.lib.project.worker_pool import ITEMS_PER_PROCESS, map_in_pool, pool_for, threads_here
 from stages.lib.results.evidence import seal
@@ -151,16 +151,16 @@ def begin(project: Path, document: dict[str, Any], spread: list[Prompt]) -> Para
         raise UserError(f"cannot run here: {', '.join(failed)}: leave them out of --variants")
     models = [str(runs / "models" / name) for name in params.variants]
     run(leading_to([str(runs / "calibration.safetensors"), str(runs / "noise.safetensors")], stages), project)
-    each_bytes = making_bytes(params, project / runs / "models/base")
+    variants = [params.variant(name) for name in params.variants]
+    each_bytes = making_bytes(variants, project / runs / "models/base")
     pool = pool_for(len(models), threads_here(), each_bytes, psutil.virtual_memory().available, items_per_process=1)
     with ThreadPoolExecutor(pool.processes) as several:
         list(several.map(lambda model: run(leading_to([model], stages), project), models))
     return params
 
 
-def making_bytes(params: Params, base: Path) -> float:
+def making_bytes(variants: Sequence[Variant], base: Path) -> float:
     """What the greediest variant's two processes take of memory while it is made, as the stage quantize reckons."""
-    variants = [params.variant(name) for name in params.variants]
     entries = [(BACKENDS[variant.backend], variant.needs_calibration) for variant in variants]
     peak = max(entry.calibrated_peak if calibrates else entry.quantize_peak for entry, calibrates in entries)
     return peak * 4 * max(base_parameters(base).values()) + 2 * PROCESS_BYTES
