@@ -102,7 +102,7 @@ def generate_batch(
             raise
         raise UserError(
             f"variant '{variant}' does not generate n = {len(prompts)} images in one call; one at a time may do "
-            f"(--batch-size 1), else leave it out. {error}"
+            f"(--batch-size 1), else leave the variant out. {error}"
         ) from None
     return (images.float() * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
