@@ -11,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from stages.lib.project.errors import UserError
-from stages.lib.project.params import variant_of
+from stages.lib.project.params import load_params, variant_of
 from stages.lib.project.sections import safe_name
 from stages.lib.results.scale import RECORD, load_scale
 from stages.quantize import base_parameters
@@ -19,9 +19,10 @@ from tests.conftest import PROJECT
 from tests.processes import HANGING_S
 from tests.tiny_project import write_settings
 from tests.warm_python import warm_python
+from tools import measure_scale
 from tools.large_comparison import FEW, attributes_row, verdicts_of_few
 from tools.many_images import OTHER_NOISE
-from tools.measure_scale import making_bytes
+from tools.measure_scale import making_bytes, spread_over
 
 PROMPTS = FEW + 2
 
@@ -127,6 +128,16 @@ def test_models_are_made_side_by_side_as_far_as_there_is_memory(tiny_model):
     few, more = making_bytes([simple], tiny_model), making_bytes([simple, calibrated], tiny_model)
     largest = 4 * max(base_parameters(tiny_model).values())
     assert few == pytest.approx(1.6 * largest + 2**30) and more == pytest.approx(2.6 * largest + 2**30)
+
+
+def test_a_cpu_that_params_ask_for_is_no_gpu_although_some_are_there(monkeypatch, tmp_path):
+    """Protects the table of GPUs from rows that no GPU made."""
+    write_settings(tmp_path / "settings")
+    params = load_params(tmp_path / "settings/params.yaml")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    monkeypatch.setattr(measure_scale, "run_python", lambda name, words, *_, **own: Path(words[-1]).mkdir(parents=True))
+    monkeypatch.chdir(tmp_path)
+    assert [(row["gpus"], row["images"]) for row in spread_over(tmp_path, params, 4, "abc")] == [(0, 4)]
 
 
 def test_no_variant_can_have_the_name_of_the_other_noise():
