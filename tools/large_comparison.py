@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from stages.lib.project.files import write_bytes
+from stages.lib.project.files import read_json, write_bytes, write_json
 from stages.lib.project.params import Params
 from stages.lib.project.prompts import Prompt
 from stages.lib.quality.alignment import check_attributes, class_texts
@@ -23,11 +23,14 @@ from tools.many_images import OTHER_NOISE
 
 FEW, DRAWS = 34, 1000  # prompts of the pipeline's own set, and how often so many are drawn
 MARGIN = 1.0  # percentage points of attributes within which two formats are called equal
+UNSEEN = 3  # images that may change of any number though none of n did (Hanley and Lippman-Hand, JAMA 249, 1983)
+RUNS = "runs.json"
 
 
 @dataclass(frozen=True)
 class Stored:
-    """Batches of prompts in a folder, a file each: arrays by SET.WHAT."""
+    """Batches of prompts in a folder, a file each: arrays by SET.WHAT, as Many.do gives them; and which runs made them:
+    their `commit`, `processes`, `prompts` and `seconds`, loading included."""
 
     folder: Path
     batches: Sequence[list[Prompt]]
@@ -50,8 +53,16 @@ class Stored:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_bytes(self._path(number), content.getvalue())
 
+    def runs(self) -> list[dict[str, Any]]:
+        """Those so far."""
+        return read_json(self.folder / RUNS) if (self.folder / RUNS).is_file() else []
+
+    def note(self, runs: list[dict[str, Any]]) -> None:
+        """Write down all of them."""
+        write_json(self.folder / RUNS, runs)
+
     def read(self) -> tuple[list[Prompt], dict[str, dict[str, Any]]]:
-        """The prompts that are there, and by set its arrays over all of them; digests as lists."""
+        """The prompts that are there, n, and by set its arrays over all of them, (n, ...); digests as lists."""
         prompts, found = [], {}
         for number, batch in self.there():
             prompts += batch
@@ -65,12 +76,15 @@ class Stored:
         return prompts, found
 
 
-def compare_sets(stored: Stored, params: Params, base: Path) -> list[dict[str, Any]]:
-    """A row for each variant, the baseline first: n, identical, PSNR, attributes, distances."""
+def compare_sets(stored: Stored, params: Params, base: Path, device: str) -> list[dict[str, Any]]:
+    """A row for each variant, the baseline first: n, identical, PSNR, attributes, distances; none of fewer than FEW.
+
+    `psnr_db`: the mean over images that differ from the baseline's; None if none does. Matrices are on `device`.
+    """
     prompts, found = stored.read()
     if len(prompts) < FEW:
         return []
-    baseline, device = params.baseline, "cuda" if torch.cuda.is_available() else "cpu"
+    baseline = params.baseline
     other = found.pop(OTHER_NOISE)
     networks = [name for name in NETWORKS if name in other]
     distances = {
@@ -103,7 +117,8 @@ def compare_sets(stored: Stored, params: Params, base: Path) -> list[dict[str, A
 def distances_of(
     sets: dict[str, np.ndarray], baseline: str, other: np.ndarray, device: str
 ) -> dict[str, dict[str, Any]]:
-    """By variant: FID and its excess, KID, CMMD, precision and recall against the baseline's images of other noise."""
+    """By variant, of features (n, d): FID and its excess (None of too few images), KID, CMMD, precision and recall
+    against `other` (n, d), the baseline's images of other noise."""
     reference = torch.from_numpy(other).to(device)
     tensors = {name: torch.from_numpy(features).to(device) for name, features in sets.items()}
     frechet = frechet_distances(tensors, baseline, reference)
@@ -111,7 +126,7 @@ def distances_of(
     for name, features in sets.items():
         precision, recall = precision_recall(reference, tensors[name])
         found[name] = {
-            "fid": asdict(frechet[name]),
+            "fid": asdict(frechet[name]) if frechet[name] else None,
             "kid": asdict(kid(features, other)),
             "cmmd": asdict(cmmd(features, other)),
             "precision": precision,
@@ -122,7 +137,7 @@ def distances_of(
 
 def attributes_right(prompts: Sequence[Prompt], features: dict[str, np.ndarray], base: Path) -> dict[str, np.ndarray]:
     """By variant, of each image: how many of the attributes that its prompt names are right, and how many it names,
-    (n, 2). Empty without attributes."""
+    (n, 2), from CLIP features (n, d), L2-normalised. Empty without a CLIP."""
     clip = find_clip(base)
     if clip is None:
         return {}
@@ -135,34 +150,42 @@ def attributes_right(prompts: Sequence[Prompt], features: dict[str, np.ndarray],
 
 
 def attributes_row(own: np.ndarray, baseline: np.ndarray, seed: int) -> dict[str, Any] | None:
-    """How many are right, the change in percentage points with its intervals, and what 34 prompts would have said.
+    """How many of those `asked` are right, the `change` in percentage points with its 95 % interval and verdict, and
+    what `few` prompts would have said; both None for the baseline itself. `own`, `baseline`: (n, 2), right and asked.
 
-    None where fewer prompts than that name an attribute.
+    None where fewer than FEW prompts name an attribute.
     """
     asked = own[:, 1] > 0
     if asked.sum() < FEW:
         return None
-    # a ratio of sums as a mean: every image counts by the attributes that its prompt names
-    change = (own - baseline)[asked, 0] / own[asked, 1].mean() * 100
-    mean, wide, narrow = spans(change[None])
-    return {
+    counts = {
         "asked": int(own[:, 1].sum()),
         "right": int(own[:, 0].sum()),
         "baseline_right": int(baseline[:, 0].sum()),
+    }
+    if own is baseline:
+        return {**counts, "change": None, "few": None}
+    # a ratio of sums as a mean: every image counts by the attributes that its prompt names
+    change, most = (item / own[asked, 1].mean() * 100 for item in ((own - baseline)[asked, 0], own[:, 1].max()))
+    mean, wide, narrow = spans(change[None], most)
+    return {
+        **counts,
         "change": {
             "mean": float(mean[0]),
             "low": float(mean[0] - wide[0]),
             "high": float(mean[0] + wide[0]),
             "verdict": verdicts(mean, wide, narrow)[0],
         },
-        "few": verdicts_of_few(change, seed),
+        "few": verdicts_of_few(change, most, seed),
     }
 
 
-def verdicts_of_few(change: np.ndarray, seed: int) -> dict[str, Any]:
-    """Which share of DRAWS sets of FEW prompts comes to which verdict."""
+def verdicts_of_few(change: np.ndarray, most: float, seed: int) -> dict[str, Any]:
+    """Which share, 0 to 1, of DRAWS sets of FEW prompts, drawn with `seed`, comes to which verdict. `change` (n,) and
+    `most` as in `spans`."""
     generator = np.random.default_rng(seed)
-    words = verdicts(*spans(np.stack([generator.choice(change, FEW, replace=False) for _ in range(DRAWS)])))
+    drawn = np.stack([generator.choice(change, FEW, replace=False) for _ in range(DRAWS)])
+    words = verdicts(*spans(drawn, most))
     return {
         "prompts": FEW,
         "draws": DRAWS,
@@ -170,18 +193,24 @@ def verdicts_of_few(change: np.ndarray, seed: int) -> dict[str, Any]:
     }
 
 
-def spans(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of rows (m, n): means, and half the widths of their 95 % and 90 % intervals by Student's t."""
+def spans(values: np.ndarray, most: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of rows (m, n) of changes in percentage points: means, and half the widths of their 95 % and 90 % intervals by
+    Student's t, (m,) each.
+
+    That no image changed does not prove that none does: where all of a row are the same, half the width is what
+    UNSEEN images of n would move the mean, by `most` points each.
+    """
     from scipy.special import stdtrit
 
     n = values.shape[1]
     errors = values.std(axis=1, ddof=1) / n**0.5
-    halves = [stdtrit(n - 1, (1 + confidence) / 2) * errors for confidence in (CONFIDENCE, EQUIVALENCE_CONFIDENCE)]
-    return values.mean(axis=1), *halves
+    wide, narrow = (stdtrit(n - 1, (1 + share) / 2) * errors for share in (CONFIDENCE, EQUIVALENCE_CONFIDENCE))
+    unseen = UNSEEN / n * most
+    return values.mean(axis=1), *(np.where(np.ptp(values, axis=1) > 0, half, unseen) for half in (wide, narrow))
 
 
 def verdicts(means: np.ndarray, wide: np.ndarray, narrow: np.ndarray) -> list[str]:
-    """What each of them says of a difference, as statistics.Comparison explains."""
+    """What each of them, (m,) in percentage points, says of a difference, as statistics.Comparison explains."""
     return [
         verdict((mean - out, mean + out), (mean - inside, mean + inside), MARGIN)
         for mean, out, inside in zip(means, wide, narrow, strict=True)

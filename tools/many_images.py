@@ -14,28 +14,32 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 
-from stages.lib.generation.noise import image_generator, initial_latents
-from stages.lib.generation.recipe import OTHER_SEED, Recipe
-from stages.lib.generation.sampling import without_checker
-from stages.lib.project.errors import UserError
-from stages.lib.project.prompts import SEED_LIMIT, Prompt
+from stages.lib.generation.recipe import Recipe, other_seed
+from stages.lib.generation.sampling import generate_batch
+from stages.lib.project.prompts import Prompt
 from stages.lib.quality.clip_features import Clip, find_clip
 from stages.lib.quality.clip_preprocessing import preprocess
 from tools.imagenet_features import ImageNet, find_imagenet
 
-OTHER_NOISE = "other_noise"  # the baseline's images of the same prompts from other seeds
+OTHER_NOISE = "other noise"  # the baseline's images of the same prompts from other seeds; no variant's key has a blank
 
 
 @dataclass(frozen=True)
 class Many:
-    """What all batches have in common: `recipes` by variant, the baseline first, and a latent's shape (c, h, w)."""
+    """What all batches have in common: `recipes` by variant, the baseline first, `base`, the folder of the model as it
+    came, and `shape`, that of one image's noise, such as (c, h, w)."""
 
     recipes: Mapping[str, Recipe]
     base: Path
     shape: tuple[int, ...]
 
+    @property
+    def device(self) -> str:
+        """ "cuda" if one of the variants runs there, else "cpu"."""
+        return "cuda" if any(recipe.device == "cuda" for recipe in self.recipes.values()) else "cpu"
+
     def open(self) -> "Opened":
-        """All pipelines on this process's device."""
+        """All pipelines, each on its device; the networks that look at images are on the baseline's."""
         pipelines = {name: recipe.load() for name, recipe in self.recipes.items()}
         device = next(iter(pipelines.values())).device
         clip = find_clip(self.base)
@@ -44,17 +48,19 @@ class Many:
         return Opened(pipelines, clip, find_imagenet(device))
 
     def do(self, opened: "Opened", prompts: Sequence[Prompt]) -> dict[str, Any]:
-        """By set of images, OTHER_NOISE among them: `clip` and `imagenet` features (n, d), mean squared error (n,) of
-        0 to 255 to the baseline, sha256 of all pixels."""
+        """By set of images, OTHER_NOISE among them: `clip` (L2-normalised) and `imagenet` features, FP32 (n, d),
+        `squared_error` (n,), the mean over pixels to the baseline's image of the same noise, 0 to 255 squared, and
+        `sha256` of all pixels."""
         baseline = next(iter(self.recipes))
         seeds = [prompt.seed for prompt in prompts]
         sets = [(name, name, seeds) for name in self.recipes]
-        sets.insert(1, (OTHER_NOISE, baseline, [(seed + OTHER_SEED) % SEED_LIMIT for seed in seeds]))
+        sets.insert(1, (OTHER_NOISE, baseline, [other_seed(seed) for seed in seeds]))
         found, reference = {}, None
         for name, variant, own in sets:
             images = generate_batch(
                 opened.pipelines[variant], variant, prompts, own, self.shape, self.recipes[variant].arguments
             )
+            images = images if reference is None else images.to(reference.device)
             digest = hashlib.sha256(images.cpu().numpy().tobytes()).hexdigest()
             reference = images if reference is None else reference
             error = (images.double() - reference.double()).square().mean((1, 2, 3)).cpu().numpy()
@@ -72,7 +78,7 @@ class Opened:
 
     @torch.no_grad()
     def features(self, images: torch.Tensor) -> dict[str, np.ndarray]:
-        """Features (n, d) of uint8 images (n, H, W, 3), by network."""
+        """Features, FP32 (n, d), of images (n, H, W, 3), uint8 of 0 to 255, by network."""
         found = {}
         if self.clip is not None:
             found["clip"] = self.clip.see(preprocess(images, self.clip.preprocessing))
@@ -81,30 +87,6 @@ class Opened:
         return {name: values.cpu().numpy() for name, values in found.items()}
 
 
-def generate_batch(
-    pipeline: DiffusionPipeline,
-    variant: str,
-    prompts: Sequence[Prompt],
-    seeds: Sequence[int],
-    shape: tuple[int, ...],
-    arguments: Mapping[str, Any],
-) -> torch.Tensor:
-    """Images, uint8 (n, H, W, 3), of prompts from the noise of `seeds`, in one call. NaN is a UserError."""
-    noise = torch.cat([initial_latents(shape, seed) for seed in seeds])
-    torch.manual_seed(seeds[0])
-    with without_checker(pipeline):
-        images = pipeline(
-            prompt=[prompt.prompt for prompt in prompts],
-            latents=noise.to(pipeline.device),
-            generator=[image_generator(shape, seed) for seed in seeds],
-            output_type="pt",
-            **arguments,
-        ).images
-    if not images.isfinite().all():
-        raise UserError(f"variant '{variant}' gives NaN or infinity in a batch that begins with '{prompts[0].id}'")
-    return (images.float() * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
-
-
 def batches_of(prompts: Sequence[Prompt], size: int) -> list[list[Prompt]]:
-    """Prompts in order, `size` in each batch."""
+    """Prompts in order, `size` (1 or more) in each batch, the last one with what is left."""
     return [list(prompts[start : start + size]) for start in range(0, len(prompts), size)]

@@ -20,7 +20,7 @@ from stages.lib.results.denoisers import RECORD
 from stages.lib.results.evidence import seal
 from stages.lib.timing.machine import describe
 from tools.denoiser_process import serve
-from tools.measure_machine import commit_here, describe_in
+from tools.measure_machine import commit_here, describe_in, folder_named
 
 ROUNDS, ROUND_MS, FEWEST, MOST = 3, 250, 4, 30  # turns, what a turn takes about, and its calls
 SHOWN = ("latency_ms", "eager_ms", "speedup", "compile_s", "failure")
@@ -33,7 +33,7 @@ def main() -> None:
     begin_s = time.monotonic()
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--plan", type=Path, default=Path("data/machines/denoisers.yaml"))
-    parser.add_argument("--output", type=Path, default=Path("reports/machines"), help="folder of all machines")
+    parser.add_argument("--output", type=folder_named, default=Path("reports/machines"), help="folder of all machines")
     parser.add_argument("--time-limit", type=float, default=1e6, help="seconds after which nothing goes on")
     parser.add_argument("--patience", type=float, default=1e6, help="seconds in which a format is made, or left out")
     parser.add_argument("--commit", default=commit_here(), help="of this code, where Git cannot tell")

@@ -36,8 +36,10 @@ def main() -> None:
     parser.add_argument("--plan", type=Path, help="YAML with keys that take the place of those of params.yaml")
     parser.add_argument("--model", help="a key of `models`; default: the plan's")
     parser.add_argument("--variants", help="keys of `variants`, by comma; default: all of them")
-    parser.add_argument("--output", type=Path, default=Path("reports/machines"), help="folder of all machines")
-    parser.add_argument("--scratch", type=Path, help="where a temporary folder with gigabytes may be; default: /tmp")
+    parser.add_argument("--output", type=folder_named, default=Path("reports/machines"), help="folder of all machines")
+    parser.add_argument(
+        "--scratch", type=folder_named, help="where a temporary folder with gigabytes may be; default: /tmp"
+    )
     parser.add_argument("--time-limit", type=float, default=float("inf"), help="seconds after which nothing should end")
     arguments = parser.parse_args()
     commit = commit_here()  # what is committed meanwhile is not what runs
@@ -71,6 +73,15 @@ def main() -> None:
         print(f"measure_machine: not begun for want of time: {', '.join(left)}; run it again to go on")
     if failed:
         raise UserError("not measured: " + ", ".join(f"{name} ({in_short(item)})" for name, item in failed.items()))
+
+
+def folder_named(text: str) -> Path:
+    """The type of an option that names a folder, which need not be there: a file is none, nor can lie in one."""
+    path = Path(text)
+    file = next((place for place in (path, *path.parents) if place.exists() and not place.is_dir()), None)
+    if file is not None:
+        raise argparse.ArgumentTypeError(f"{file} is a file: name a folder")
+    return path
 
 
 def planned(plan: Path | None, model: str | None, variants: str | None) -> dict[str, Any]:

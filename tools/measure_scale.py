@@ -14,29 +14,35 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import psutil
 from tqdm import tqdm
 
+from stages.lib.formats import BACKENDS
 from stages.lib.formats.shared.devices import resolve_device
+from stages.lib.formats.shared.loaded_size import loaded_bytes
 from stages.lib.generation.noise import read_noise
-from stages.lib.generation.recipe import Recipe, generation_pool
+from stages.lib.generation.recipe import Recipe, pool_of_models
 from stages.lib.models.call_arguments import arguments_of
 from stages.lib.models.kinds import kind_of
 from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import read_json, rounded, write_json
-from stages.lib.project.params import Params
+from stages.lib.project.lock_file import digest
+from stages.lib.project.memory import PROCESS_BYTES
+from stages.lib.project.params import PARAMS_FILE, Params, Variant
 from stages.lib.project.prompts import COLUMNS, Prompt, load_prompts
-from stages.lib.project.worker_pool import ITEMS_PER_PROCESS, map_in_pool, threads_here
+from stages.lib.project.worker_pool import ITEMS_PER_PROCESS, map_in_pool, pool_for, threads_here
 from stages.lib.results.evidence import seal
 from stages.lib.results.scale import RECORD
-from tools.large_comparison import FEW, Stored, compare_sets
+from stages.quantize import base_parameters
+from tools.large_comparison import FEW, MARGIN, Stored, compare_sets
 from tools.many_images import Many, batches_of
-from tools.measure_machine import ENVIRONMENT, commit_here, describe_in, planned, run, run_python
+from tools.measure_machine import ENVIRONMENT, commit_here, describe_in, folder_named, planned, run, run_python
 from tools.pipeline_file import PIPELINE, leading_to, make_project, read_stages
 
 SPREAD = "data/spread.csv"  # the prompts that 1, 2, 4 ... GPUs generate
@@ -50,8 +56,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--prompts", type=Path, required=True, help="prompts file; all of its rows are generated")
     parser.add_argument("--variants", required=True, help="keys of `variants` of params.yaml, by comma")
-    parser.add_argument("--scratch", type=Path, required=True, help="folder for models and features; it is kept")
-    parser.add_argument("--output", type=Path, default=Path("reports/machines"), help="folder of all machines")
+    parser.add_argument(
+        "--scratch", type=folder_named, required=True, help="folder for models and features; it is kept"
+    )
+    parser.add_argument("--output", type=folder_named, default=Path("reports/machines"), help="folder of all machines")
     parser.add_argument(
         "--spread", type=at_least(0), default=1000, help="images that 1, 2, 4 ... GPUs generate; 0: none"
     )
@@ -59,7 +67,10 @@ def main() -> None:
     parser.add_argument("--time-limit", type=float, default=1e6, help="seconds after which no batch is begun")
     parser.add_argument("--commit", default=commit_here(), help="of this code, where Git cannot tell")
     arguments = parser.parse_args()
-    prompts = load_prompts(arguments.prompts, None)
+    try:
+        prompts = load_prompts(arguments.prompts, None)
+    except UserError as error:
+        raise UserError(str(error).replace(f"in {PARAMS_FILE}, key 'prompts.file'", "as --prompts")) from None
     if len(prompts) < FEW:
         raise UserError(f"{arguments.prompts} has {len(prompts)} prompts: large sets are compared from {FEW} on")
     spread = prompts[: max(1, arguments.spread)]  # noise says which shape a pipeline takes
@@ -70,12 +81,11 @@ def main() -> None:
     params = begin(project, document, spread)
     environment = read_json(project / ENVIRONMENT)
     record = {
-        "commit": arguments.commit,
         "model": params.model,
         "model_label": params.chosen_model.label,
         "baseline_label": params.variant(params.baseline).label,
         "gpu": environment["machine"]["gpu"],
-        "spread": list(spread_over(project, params, len(spread))) if arguments.spread else [],
+        "spread": list(spread_over(project, params, len(spread), arguments.commit)) if arguments.spread else [],
     }
     many = of_all(project, params, prompts[0])
     origin = {
@@ -85,26 +95,28 @@ def main() -> None:
     }
     key = hashlib.sha256(json.dumps(origin, sort_keys=True, default=str).encode() + arguments.prompts.read_bytes())
     stored = Stored(arguments.scratch / key.hexdigest()[:16], batches_of(prompts, arguments.batch_size))
-    processes = generate(many, stored, begin_s + arguments.time_limit)
+    generate(many, stored, arguments.commit, begin_s + arguments.time_limit)
     record["sets"] = {
         "batch_size": arguments.batch_size,
-        "processes": processes,
         "asked": len(prompts),
-        "rows": compare_sets(stored, params, many.base),
+        "margin": MARGIN,
+        "fid_images": params.quality.fid_images,
+        "rows": compare_sets(stored, params, many.base, many.device),
     }
-    folder = arguments.output / environment["fingerprint"]
-    if (folder / RECORD).is_file():
-        fuller, own = (item["sets"]["rows"] for item in (read_json(folder / RECORD), record))
+    record["origin"] = {"runs": stored.runs(), "compared": arguments.commit, "notes": []}
+    machine = arguments.output / environment["fingerprint"]
+    if (machine / RECORD).is_file():
+        fuller, own = (item["sets"]["rows"] for item in (read_json(machine / RECORD), record))
         if fuller and (not own or own[0]["n"] < fuller[0]["n"]):
             raise UserError(
-                f"{folder / RECORD} has {fuller[0]['n']} prompts, more than there are now: it is kept; run the "
+                f"{machine / RECORD} has {fuller[0]['n']} prompts, more than there are now: it is kept; run the "
                 "same command again to go on, or move that file away"
             )
-    describe_in(folder, environment)
+    describe_in(machine, environment)
     record = rounded(record)
-    write_json(folder / RECORD, {**record, "sha256": seal(record)})
+    write_json(machine / RECORD, {**record, "sha256": seal(record)})
     there = sum(len(batch) for _, batch in stored.there())
-    print(f"measure_scale: {folder / RECORD}, {there} of {len(prompts)} prompts, {time.monotonic() - begin_s:.0f} s")
+    print(f"measure_scale: {machine / RECORD}, {there} of {len(prompts)} prompts, {time.monotonic() - begin_s:.0f} s")
     if there < len(prompts):
         print("measure_scale: the rest was left for want of time; run it again to go on")
 
@@ -139,17 +151,28 @@ def begin(project: Path, document: dict[str, Any], spread: list[Prompt]) -> Para
         raise UserError(f"cannot run here: {', '.join(failed)}: leave them out of --variants")
     models = [str(runs / "models" / name) for name in params.variants]
     run(leading_to([str(runs / "calibration.safetensors"), str(runs / "noise.safetensors")], stages), project)
-    with ThreadPoolExecutor(threads_here()) as several:
+    variants = [params.variant(name) for name in params.variants]
+    each_bytes = making_bytes(variants, project / runs / "models/base")
+    pool = pool_for(len(models), threads_here(), each_bytes, psutil.virtual_memory().available, items_per_process=1)
+    with ThreadPoolExecutor(pool.processes) as several:
         list(several.map(lambda model: run(leading_to([model], stages), project), models))
     return params
 
 
-def spread_over(project: Path, params: Params, images: int) -> Iterator[dict[str, Any]]:
+def making_bytes(variants: Sequence[Variant], base: Path) -> float:
+    """What the greediest variant's two processes take of memory while it is made, as the stage quantize reckons."""
+    entries = [(BACKENDS[variant.backend], variant.needs_calibration) for variant in variants]
+    peak = max(entry.calibrated_peak if calibrates else entry.quantize_peak for entry, calibrates in entries)
+    return peak * 4 * max(base_parameters(base).values()) + 2 * PROCESS_BYTES
+
+
+def spread_over(project: Path, params: Params, images: int, commit: str | None) -> Iterator[dict[str, Any]]:
     """The stage generate of the baseline on 1, 2, 4 ... GPUs, each from the start: seconds, and a digest of all it
-    wrote. Without GPUs: once, by the processes of the CPU."""
+    wrote. Where it does not run on GPUs: once, by the processes of the CPU."""
     import torch
 
-    gpus, runs = torch.cuda.device_count(), Path("data/runs", params.model)
+    on_gpus = resolve_device(params.variant(params.baseline).device, params.device) == "cuda"
+    gpus, runs = torch.cuda.device_count() if on_gpus else 0, Path("data/runs", params.model)
     visible = os.environ.get(DEVICES, "").split(",") if os.environ.get(DEVICES) else [*map(str, range(gpus))]
     model, count = runs / "models" / params.baseline, 1
     while count <= max(1, gpus):
@@ -160,11 +183,9 @@ def spread_over(project: Path, params: Params, images: int) -> Iterator[dict[str
         start_s = time.monotonic()
         run_python(f"generate, GPUs: {count}", words, project, **own)
         took_s = time.monotonic() - start_s
-        digest = hashlib.sha256()
-        for path in sorted((project / output).rglob("*")):
-            digest.update(path.name.encode() + path.read_bytes())
+        row = {"gpus": count if gpus else 0, "images": images, "seconds": took_s}
+        row |= {"digest": digest(project / output), "commit": commit}
         shutil.rmtree(project / output)
-        row = {"gpus": count if gpus else 0, "images": images, "seconds": took_s, "sha256": digest.hexdigest()}
         print(f"measure_scale: {row}", flush=True)
         yield row
         count *= 2
@@ -189,18 +210,20 @@ def of_all(project: Path, params: Params, first: Prompt) -> Many:
     return Many(recipes, runs / "models/base", tuple(read_noise(noise, first.id).shape[1:]))
 
 
-def generate(many: Many, stored: Stored, end_s: float) -> int:
-    """Generate the batches that are not stored, until `end_s`; how many processes did it."""
-    recipe = next(iter(many.recipes.values()))
-    missing = stored.missing()
-    pool = generation_pool(recipe.model, recipe.variant, recipe.device, ITEMS_PER_PROCESS * len(missing))
+def generate(many: Many, stored: Stored, commit: str | None, end_s: float) -> None:
+    """Generate the batches that are not stored, until `end_s` of time.monotonic, and note what did it."""
+    missing, before, start_s, done = stored.missing(), stored.runs(), time.monotonic(), 0
+    each_bytes = [loaded_bytes(recipe.model, recipe.variant) for recipe in many.recipes.values()]
+    pool = pool_of_models(each_bytes, many.device, ITEMS_PER_PROCESS * len(missing))
     results = map_in_pool(many.open, many.do, [batch for _, batch in missing], pool)
-    for (number, _), result in zip(missing, tqdm(results, "generate", len(missing), unit="batch"), strict=True):
+    for (number, batch), result in zip(missing, tqdm(results, "generate", len(missing), unit="batch"), strict=True):
         stored.keep(number, result)
+        done += len(batch)
+        run = {"commit": commit, "processes": pool.processes, "prompts": done, "seconds": time.monotonic() - start_s}
+        stored.note([*before, run])
         if time.monotonic() > end_s:
             results.close()
             break
-    return pool.processes
 
 
 if __name__ == "__main__":

@@ -41,6 +41,16 @@ def test_only_a_set_of_another_source_exceeds_what_other_noise_does():
     assert moved.excess == pytest.approx(DIMENSION * 0.5**2, abs=0.6)  # and chance in the means
 
 
+def test_no_more_images_than_features_have_no_distance():
+    """A covariance of n <= d images lacks rank: that of the smallest set that the interval is computed from, too."""
+    few = {"base": drawn(2, DIMENSION), "same": drawn(3, DIMENSION)}
+    assert frechet_distances(few, "base", drawn(4, DIMENSION)) == {"base": None, "same": None}
+    short = {"base": drawn(2, DIMENSION + 1)}
+    assert frechet_distances(short, "base", drawn(4, DIMENSION + 1)) == {"base": None}  # eight without a group
+    enough = {"base": drawn(2, 2 * DIMENSION)}
+    assert frechet_distances(enough, "base", drawn(4, 2 * DIMENSION))["base"].distance > 0
+
+
 def test_precision_falls_with_images_out_of_place_and_recall_with_those_that_are_missing():
     reference = torch.cat([drawn(5), drawn(6) + 30])
     half = drawn(7, 2 * N)  # of one of two heaps alone

@@ -32,8 +32,13 @@ if TYPE_CHECKING:
     import numpy as np
     from diffusers import DiffusionPipeline
 
-OTHER_SEED = 1_000_000  # added to a prompt's seed
+OTHER_SEED = 1_000_000
 SMALL_BYTES = 2**29  # of a model: Python starts its kernels more slowly than a GPU runs them
+
+
+def other_seed(seed: int) -> int:
+    """Of a prompt's seed, that of its other noise; both from 0 to SEED_LIMIT - 1."""
+    return (seed + OTHER_SEED) % SEED_LIMIT
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ class Recipe:
         noise, recorder = read_noise(self.noise, order.prompt.id), Recorder() if order.recorded else None
         seed = order.prompt.seed
         if order.other_seed:
-            seed = (seed + OTHER_SEED) % SEED_LIMIT
+            seed = other_seed(seed)
             noise = initial_latents(tuple(noise.shape[1:]), seed)
         text, denoisers = order.prompt.prompt, kind_of(self.model).of_role("denoiser")
         with named_failure(pipeline, self.arguments), observing(pipeline, denoisers, text, self.arguments) as seen:
@@ -104,14 +109,19 @@ def gpu_pool(items: int, items_per_process: int = ITEMS_PER_PROCESS, per_gpu: in
 
 
 def generation_pool(folder: Path, variant: Variant, device: str, images: int) -> WorkerPool:
-    """The processes that generate so many images with the variant in `folder`.
+    """The processes that generate so many images with the variant in `folder`; see `pool_of_models`."""
+    return pool_of_models([loaded_bytes(folder, variant)], device, images)
 
-    On GPUs it is one each, but a small network leaves a GPU waiting for Python: there it is one for every core.
+
+def pool_of_models(each_bytes: Sequence[float], device: str, images: int) -> WorkerPool:
+    """The processes that generate so many images, each with models of these bytes loaded side by side.
+
+    On GPUs it is one each, but a small network leaves a GPU waiting for Python: there it is one for every core, if all
+    models are small.
     """
     import psutil
 
     if device == "cuda":
-        small = loaded_bytes(folder, variant) <= SMALL_BYTES
+        small = max(each_bytes) <= SMALL_BYTES
         return gpu_pool(images, per_gpu=min(MOST_PROCESSES, threads_here() // gpus_for_process()) if small else 1)
-    each_bytes = loaded_bytes(folder, variant) + 2 * PROCESS_BYTES
-    return pool_for(images, threads_here(), each_bytes, psutil.virtual_memory().available)
+    return pool_for(images, threads_here(), sum(each_bytes) + 2 * PROCESS_BYTES, psutil.virtual_memory().available)

@@ -1,12 +1,13 @@
-"""How one image is generated: prompt and stored noise in, 8-bit pixels out. Generation and timing share it."""
+"""How images are generated, one or a batch: prompt and noise in, 8-bit pixels out."""
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from stages.lib.generation.noise import image_generator
+from stages.lib.generation.noise import image_generator, initial_latents
+from stages.lib.models.call_arguments import named_failure
 from stages.lib.models.calls import tensors_in
 from stages.lib.models.watch import around_calls, around_steps, networks_of
 from stages.lib.project.errors import UserError
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     import torch
     from diffusers import DiffusionPipeline
     from PIL.Image import Image
+
+    from stages.lib.project.prompts import Prompt
 
 
 def use_exact_float32() -> None:
@@ -62,34 +65,82 @@ def generate_image(
     arguments: Mapping[str, Any],
     on_step: "Callable[[torch.Tensor], None] | None" = None,
 ) -> "Image":
-    """The RGB image of `prompt` from FP32 `noise` (1, ...); the safety checker is not asked.
+    """The RGB image of `prompt` from FP32 `noise` (1, ...); `seed` is that of the noise. See `_call`.
 
-    The pipeline's own call with `arguments`, and with a generator that goes on where the noise ended; `seed` is that of
-    both. What enters and leaves the decoder is looked at: a value that is not finite is a UserError, never a black
-    image. `on_step` is given the latents (1, ...) after every step; it must not change them.
+    `on_step` is given the latents (1, ...) after every step; it must not change them.
     """
-    import torch
-
-    def look(name: str, entry: str, inner: Callable, args: tuple, options: dict) -> Any:
-        _check_finite((args, options), "denoised latents", variant, prompt)
-        answer = inner(*args, **options)
-        _check_finite(answer, "decoded image", variant, prompt)
-        return answer
 
     def see(latents: "torch.Tensor", _timestep: Any) -> None:
         if on_step is not None:
             on_step(latents)
 
-    torch.manual_seed(seed)  # for what a pipeline draws from no generator
+    with around_steps(pipeline, see):
+        return _call(pipeline, variant, [prompt], noise, [seed], "pil", arguments)[0]
+
+
+def generate_batch(
+    pipeline: "DiffusionPipeline",
+    variant: str,
+    prompts: "Sequence[Prompt]",
+    seeds: Sequence[int],
+    shape: tuple[int, ...],
+    arguments: Mapping[str, Any],
+) -> "torch.Tensor":
+    """Images, uint8 (n, H, W, 3) on the pipeline's device, of n prompts in one call, each from the noise of its seed.
+
+    `shape` is that of one image's noise, such as (c, h, w). Whatever the pipeline fails with is a UserError; of several
+    prompts it says that one at a time may do, as with graphs that were exported for one. See `_call`.
+    """
+    import torch
+
+    noise, texts = torch.cat([initial_latents(shape, seed) for seed in seeds]), [prompt.prompt for prompt in prompts]
+    try:
+        with named_failure(pipeline, arguments):
+            images = _call(pipeline, variant, texts, noise, seeds, "pt", arguments)
+    except UserError as error:
+        if len(prompts) == 1 or isinstance(error, NotFinite):
+            raise
+        raise UserError(
+            f"variant '{variant}' does not generate n = {len(prompts)} images in one call; one at a time may do "
+            f"(--batch-size 1), else leave the variant out. {error}"
+        ) from None
+    return (images.float() * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def _call(
+    pipeline: "DiffusionPipeline",
+    variant: str,
+    prompts: Sequence[str],
+    noise: "torch.Tensor",
+    seeds: Sequence[int],
+    output_type: str,
+    arguments: Mapping[str, Any],
+) -> Any:
+    """What the pipeline's own call gives of n prompts, FP32 `noise` (n, ...) and the n `seeds` it was drawn from.
+
+    Each image has a generator that goes on where its noise ended; the safety checker is not asked. What enters and
+    leaves the decoder is looked at: a value that is not finite is a UserError, never a black image.
+    """
+    import torch
+
+    def look(name: str, entry: str, inner: Callable, args: tuple, options: dict) -> Any:
+        _check_finite((args, options), "denoised latents", variant, prompts)
+        answer = inner(*args, **options)
+        _check_finite(answer, "decoded image", variant, prompts)
+        return answer
+
+    one = len(prompts) == 1  # graphs are exported from calls of one prompt, which is no list
+    generators = [image_generator(tuple(noise.shape[1:]), seed) for seed in seeds]
+    torch.manual_seed(seeds[0])  # for what a pipeline draws from no generator
     decoders = {name: part for name, part in networks_of(pipeline).items() if hasattr(part, "decode")}
-    with without_checker(pipeline), around_calls(decoders, look), around_steps(pipeline, see):
+    with without_checker(pipeline), around_calls(decoders, look):
         return pipeline(
-            prompt=prompt,
+            prompt=prompts[0] if one else list(prompts),
             latents=noise.to(pipeline.device),
-            generator=image_generator(tuple(noise.shape[1:]), seed),
-            output_type="pil",
+            generator=generators[0] if one else generators,
+            output_type=output_type,
             **arguments,
-        ).images[0]
+        ).images
 
 
 @contextmanager
@@ -105,12 +156,13 @@ def without_checker(pipeline: "DiffusionPipeline") -> Iterator[None]:
             vars(pipeline)["safety_checker"] = checker
 
 
-def _check_finite(values: Any, what: str, variant: str, prompt: str) -> None:
+def _check_finite(values: Any, what: str, variant: str, prompts: Sequence[str]) -> None:
+    among = "" if len(prompts) == 1 else f" or one of the n = {len(prompts) - 1} after it"
     for tensor in tensors_in(values):
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise NotFinite(
-                f"variant '{variant}' gives NaN or infinity in the {what} of prompt '{prompt}': its arithmetic "
-                f"({str(tensor.dtype).removeprefix('torch.')}) is too narrow or its weights are broken; in params.yaml "
-                f"set `compute: float32` under variants.{variant}",
+                f"variant '{variant}' gives NaN or infinity in the {what} of prompt '{prompts[0]}'{among}: its "
+                f"arithmetic ({str(tensor.dtype).removeprefix('torch.')}) is too narrow or its weights are broken; in "
+                f"params.yaml set `compute: float32` under variants.{variant}",
                 what,
             )

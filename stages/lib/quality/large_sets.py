@@ -18,7 +18,8 @@ ROWS = 1000  # of a distance matrix at a time
 
 @dataclass(frozen=True)
 class Excess:
-    """A Frechet distance, and by how much it exceeds that of the baseline's own images; 95 % interval of that."""
+    """A Frechet distance, 0 or more in squared units of the features, and by how much it exceeds that of the
+    baseline's own images: `excess` of either sign, with its 95 % interval from `low` to `high`."""
 
     distance: float
     excess: float
@@ -26,12 +27,16 @@ class Excess:
     high: float
 
 
-def frechet_distances(sets: dict[str, torch.Tensor], baseline: str, other: torch.Tensor) -> dict[str, Excess]:
-    """By name: each set of `sets` from `other`, the baseline's images from other noise; rows are of the same prompts.
+def frechet_distances(sets: dict[str, torch.Tensor], baseline: str, other: torch.Tensor) -> dict[str, Excess | None]:
+    """By name: each set of `sets` from `other`, the baseline's images from other noise, all (n, d) of the same prompts.
 
     The interval is the delete-a-group jackknife's over prompts, taken out of all sets at once, with Student's t
-    (Kott, J. Off. Stat. 17, 2001). At least two images a group.
+    (Kott, J. Off. Stat. 17, 2001). Of d images or fewer a covariance lacks rank, and the distance is of chance: None
+    for all where n without a group is no more than d.
     """
+    n, dimension = other.shape
+    if n - -(-n // GROUPS) <= dimension:
+        return dict.fromkeys(sets)
     rows = [slice(start, None, GROUPS) for start in range(GROUPS)]
     parts = {name: [Moments.of(features[group]) for group in rows] for name, features in sets.items()}
     reference = [Moments.of(other[group]) for group in rows]
@@ -64,10 +69,10 @@ def _frechet_all(sets: dict[str, Moments], reference: Moments) -> dict[str, floa
 
 
 def precision_recall(reference: torch.Tensor, images: torch.Tensor) -> tuple[float, float]:
-    """The share of `images` that lie among `reference` and the other way round, 0 to 1 each.
+    """The share of `images` (m, d) that lie among `reference` (n, d) and the other way round, 0 to 1 each.
 
     Among: nearer to one of a set than that one's third nearest neighbour in its set is (Kynkaanniemi et al.,
-    arXiv:1904.06991).
+    arXiv:1904.06991). Both have four images at least.
     """
     return _among(reference, images), _among(images, reference)
 

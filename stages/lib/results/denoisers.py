@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stages.lib.project.documents import read_mapping
-from stages.lib.project.errors import UserError
-from stages.lib.results.evidence import seal
+from stages.lib.results.evidence import read_sealed
 
 RECORD = "denoisers.json"
 # What kernels are for, by their names; the first that fits. The products of what is not asked here are `products`.
@@ -56,12 +54,9 @@ class DenoiserRow:
 
 def load_denoisers(folder: Path, remedy: str) -> tuple[DenoiserRow, ...]:
     """The rows of a machine's folder, by model and batch; none where it has no file. Edited ones are a UserError."""
-    path = folder / RECORD
-    if not path.is_file():
+    content = read_sealed(folder / RECORD, remedy)
+    if content is None:
         return ()
-    content = read_mapping(path, remedy)
-    if content.pop("sha256", None) != seal(content):
-        raise UserError(f"{path} was edited after it was measured: {remedy}")
     rows = [_row(found) for found in content["rows"]]
     models = list(dict.fromkeys(row.model for row in rows))
     return tuple(sorted(rows, key=lambda row: (models.index(row.model), row.batch, not row.is_control)))

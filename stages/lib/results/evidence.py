@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from stages.lib.models.inventory import disk_bytes
+from stages.lib.project.documents import read_mapping
+from stages.lib.project.errors import UserError
 from stages.lib.project.files import read_json
 from stages.lib.project.lock_file import LockedStage, digest, stale_inputs
 from stages.lib.project.measurement import Measurement
@@ -91,6 +93,16 @@ def _measurements(value: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]
 def seal(records: Mapping[str, Any]) -> str:
     """SHA-256 of the records of another machine: what was edited since has another one."""
     return hashlib.sha256(json.dumps(records, sort_keys=True).encode()).hexdigest()
+
+
+def read_sealed(path: Path, remedy: str) -> dict[str, Any] | None:
+    """The record at `path` without its `sha256`; None where there is no file. An edited one is a UserError."""
+    if not path.is_file():
+        return None
+    content = read_mapping(path, remedy)
+    if content.pop("sha256", None) != seal(content):
+        raise UserError(f"{path} was edited after it was measured: {remedy}")
+    return content
 
 
 def unsealed(machines: Path) -> Iterator[str]:

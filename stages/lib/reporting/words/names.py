@@ -194,6 +194,21 @@ NAMES = {
         "clip": N_("own CLIP"),
         "imagenet": "ImageNet",
     },
+    "scale_figure": {  # of large sets
+        "psnr": "PSNR",
+        "attributes": N_("attributes"),
+        "clip": N_("distances by own CLIP"),
+        "imagenet": N_("distances by ImageNet"),
+    },
+    "scale_verdict": {  # on the attributes of large sets, where they cannot be told from the baseline's
+        "equal": N_("equal"),
+        "undecided": N_("undecided"),
+    },
+    "scale_note": {  # what was done by hand with a record of large sets
+        "by_hand": N_("The record was put together from these runs by hand."),
+        "clip_in_fp16": N_("CLIP features were kept in FP16."),
+        "few_corrected": N_("Samples without any change were counted as undecided afterwards, by hand."),
+    },
     "comparison": {  # the verdict on two formats
         "equal": N_("equal within the margin"),
         "higher": N_("higher"),
