@@ -22,6 +22,13 @@ from tests.reference import COMPONENTS, generated, reference_pipeline, skip_with
 
 # The keys of each, and the largest difference of its image from the base model's.
 FORMATS = {
+    "fp16": ({"backend": "torch", "weights": "float16"}, 0.05),
+    "int8-simulated": ({"backend": "torch", "weights": "int8", "simulated": True}, 0.1),
+    "int8-cpu": (
+        {"backend": "torch_dynamic", "weights": "int8", "activations": "int8", "granularity": "tensor"}
+        | {"device": "cpu", "compute": "float32"},
+        0.2,
+    ),
     "nf4": ({"backend": "bitsandbytes", "weights": "nf4"}, 0.4),
     "fp4": ({"backend": "bitsandbytes", "weights": "fp4", "compute": "float32"}, 0.4),
     "llm-int8": ({"backend": "bitsandbytes", "weights": "int8"}, 0.1),
@@ -88,7 +95,7 @@ def test_files_are_smaller_plain_and_fully_accounted_for(tiny_model, stored):
     disk, pipeline = disk_bytes(folder), loaded(folder, variant)
     assert sum(disk.values()) < 0.9 * sum(disk_bytes(tiny_model).values())
     assert sum(row.parameters for row in rows) == 471871
-    dtype = "q5_0" if name == "q4k" else variant.weights  # no row of the tiny model is a multiple of 256
+    dtype = "q5_0" if name == "q4k" else variant.stored_dtype  # no row of the tiny model is a multiple of 256
     assert any(row.dtype == dtype and row.operator == "Linear" for row in rows)
     found = explanations(folder, on_model(variant, folder), rows, (), False)
     for component in COMPONENTS:
@@ -101,7 +108,9 @@ def test_files_are_smaller_plain_and_fully_accounted_for(tiny_model, stored):
             for path, buffer in network.named_buffers()
             if path not in names and "parametrizations" not in path and _stored_name(path) not in names
         )
-        assert memory_bytes(network) == own + not_stored
+        # norms in FP32 and the zero points of packed weights are not on disk
+        room = own // 100 if variant.backend in ("torch", "torch_dynamic") else 0
+        assert 0 <= memory_bytes(network) - own - not_stored <= room
         _read_every_page(network)  # as before its growth is measured: every dtype can be read
 
 
