@@ -59,7 +59,7 @@ FORMATS = {
 ERRORS = {"fp32": (0, 0), "fp16": (1e-5, 2e-3), "bf16": (1e-3, 0.03), "w8a8": (1e-3, 0.08), "mixed": (5e-4, 0.1)} | {
     "dynamic": (1e-5, 0.1), "torchao": (0, 0.06), "torchao-weights": (1e-4, 0.06),
     "nf4": (1e-3, 0.5), "llm-int8": (1e-4, 0.1), "q8": (1e-5, 0.1), "q5k": (1e-4, 0.2), "fp8": (1e-3, 0.3),
-    "sdnq": (1e-4, 0.1), "sdnq-uint4": (1e-4, 0.5),
+    "sdnq": (0, 0.1), "sdnq-uint4": (1e-4, 0.5),  # the layers of some tiny kinds are too narrow for SDNQ
 }  # fmt: skip
 
 
@@ -148,7 +148,7 @@ def test_every_format_of_pytorch_is_made_accounted_for_and_generates(model, name
     least, most = ERRORS[name]
     assert max(errors.values()) <= most, errors
     assert max(errors[denoiser] for denoiser in model.kind.of_role("denoiser")) >= least, errors
-    assert np.array_equal(rgb, model.rgb) == (most == 0) or name == "torchao"
+    assert np.array_equal(rgb, model.rgb) == (most == 0) or name in ("torchao", "sdnq")
 
 
 def test_work_is_the_same_in_every_format_of_pytorch(model, tmp_path):
