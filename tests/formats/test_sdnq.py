@@ -76,6 +76,10 @@ def test_convolutions_and_linear_layers_are_stored_as_asked_and_delicate_ones_ar
     assert state[f"{block}.weight"].dtype == torch.uint8
     assert {state[f"{block}.weight{end}"].dtype for end in ("_scale", "_zero_point")} == {torch.float32}
     assert state["mid_block.attentions.0.transformer_blocks.0.attn1.to_q.weight"].dtype == torch.uint8
+    shape = load_component(tiny_model, "unet", "float32").get_submodule(block).weight.shape
+    bits = 8 * sum(state[f"{block}.weight{end}"].nbytes for end in ("", "_scale", "_zero_point")) / shape.numel()
+    assert shape[1] != 64 or bits == variant(weights="uint4").bits_per_weight == 5
+    assert bits == 4 + 64 / min(shape[1], 64)
     left = {"time_embedding.linear_1", "time_embedding.linear_2", "conv_in", "conv_out"}
     assert {state[f"{name}.weight"].dtype for name in left} == {torch.bfloat16}
 
