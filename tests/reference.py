@@ -3,11 +3,14 @@
 from functools import cache
 from pathlib import Path
 
+import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
 from stages.calibrate import collect
+from stages.lib.formats.shared.availability import installed_version
 from stages.lib.models.calls import NetworkCall
+from stages.lib.project.params import Variant
 from stages.lib.project.prompts import Prompt
 
 COMPONENTS = ("unet", "vae", "text_encoder", "safety_checker")  # of the tiny model, in the order of the records
@@ -38,3 +41,10 @@ def generated(pipeline: StableDiffusionPipeline) -> torch.Tensor:
     assert latents.dtype == torch.float32
     with torch.no_grad():
         return pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor, return_dict=False)[0]
+
+
+def skip_without_packages(variant: Variant) -> None:
+    """Skip the test where what the back end of `variant` needs is not installed."""
+    missing = [name for name in variant.packages if installed_version(name) is None]
+    if missing:
+        pytest.skip(f"the package is optional: {', '.join(missing)}")

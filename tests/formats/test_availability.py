@@ -34,6 +34,8 @@ TURING = {**CPU, "gpu": "Invented GPU", "gpu_compute_capability": 7.5}
 NO_TENSORFLOAT32 = {"reason": "needs_capability", "capability": 8.0, "dtype": "tensorfloat32"}
 LLM_INT8 = {"backend": "bitsandbytes", "weights": "int8"}
 GGUF = {"backend": "gguf", "weights": "q8_0"}
+SDNQ = {"backend": "sdnq", "weights": "int8", "activations": "int8"}
+OVERFLOWS = {"reason": "integers_overflow", "sets": ["avx512_vnni", "avx_vnni", "amx_int8", "asimddp"]}
 PASCAL = {**CPU, "gpu": "Invented GPU", "gpu_compute_capability": 6.1}
 NO_BF16 = {
     "reason": "needs_instruction_set",
@@ -71,6 +73,13 @@ NO_BF16_IN_A_CALL = {**NO_BF16, "key": "schedule", "value": "mixed"}
         (LLM_INT8, "auto", TURING, {}, None),
         (GGUF, "auto", CPU, {"gguf": None}, {"reason": "not_installed", "packages": ["gguf"]}),
         ({"backend": "layerwise", "weights": "float8"}, "cpu", CPU, {}, None),
+        (SDNQ, "auto", TURING, {"sdnq": None}, {"reason": "not_installed", "packages": ["sdnq"]}),
+        (SDNQ, "auto", TURING, {"sdnq": "0.2.8"}, None),
+        (SDNQ, "auto", PASCAL, {}, {"reason": "needs_capability", "capability": 7.5, "dtype": "int8"}),
+        (SDNQ, "auto", CPU, {}, OVERFLOWS),
+        (SDNQ, "cpu", PASCAL, {}, OVERFLOWS),
+        (SDNQ, "auto", {**CPU, "instruction_sets": ["avx_vnni"]}, {}, None),
+        ({**SDNQ, "activations": "none"}, "auto", PASCAL, {}, None),
     ],
 )
 def test_the_obstacle_follows_from_variant_and_machine(fields, device, machine, packages, obstacle):

@@ -39,8 +39,9 @@ def test_activations_and_schedules_follow(tiny_kind):
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"components": ["unet"]}, "`components` names 'unet', which is no network of"),
-        ({"components": ["safety_checker"]}, "`components` names safety_checker, of which"),
+        ({"components": ["unet"]}, "'variants.v.components' names 'unet', which is no network of"),
+        ({"components": ["safety_checker"]}, "'variants.v.components' names safety_checker, of which"),
+        ({**INT8, "activation_components": ["unet"]}, "'variants.v.activation_components' names 'unet', which is no"),
         (
             {**INT8, "components": ["decoder"], "activation_components": ["denoiser"]},
             "activation_components' has 'transformer', which is not one of `components`",

@@ -12,9 +12,10 @@ from stages.lib.formats.shared.compiling import compile_network
 from stages.lib.models import components
 from stages.lib.models.inventory import disk_bytes, memory_bytes
 from stages.lib.project.params import Variant, variant_of
-from tests.reference import COMPONENTS, calibration_of, generated, reference_pipeline
+from tests.reference import COMPONENTS, calibration_of, generated, reference_pipeline, skip_without_packages
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+SDNQ = {"backend": "sdnq", "least_weights": 0}
 # Each format's options, and how far its image may lie from FP32's.
 FORMATS = {
     "fp16": ({"backend": "torch", "weights": "float16"}, 0.05),
@@ -25,6 +26,9 @@ FORMATS = {
     "q8": ({"backend": "gguf", "weights": "q8_0", "compute": "float16"}, 0.2),
     "q4k": ({"backend": "gguf", "weights": "q4_k"}, 0.6),
     "layerwise": ({"backend": "layerwise", "weights": "float8"}, 0.6),
+    "sdnq-int8": (SDNQ | {"weights": "int8", "compute": "float16"}, 0.2),
+    "sdnq-int8-dynamic": (SDNQ | {"weights": "int8", "activations": "int8", "compute": "float16"}, 0.3),
+    "sdnq-uint4": (SDNQ | {"weights": "uint4"}, 0.6),
     "int8": ({"backend": "torchao", "weights": "int8", "compute": "float16"}, 0.2),
     "int8-dynamic": ({"backend": "torchao", "weights": "int8", "activations": "int8", "compute": "float16"}, 0.3),
     "int8-last": ({"backend": "torchao", "weights": "int8", "memory_format": "channels_last"}, 0.3),
@@ -40,6 +44,7 @@ FORMATS = {
 def stored(request, tiny_model, tmp_path_factory) -> tuple[str, Variant, Path]:
     """The tiny model in one format: its name, its variant, its folder."""
     variant = variant_of(name="v", label="V", device="cuda", **FORMATS[request.param][0])
+    skip_without_packages(variant)
     if variant.obstacle("cuda", {"gpu_compute_capability": float("{}.{}".format(*torch.cuda.get_device_capability()))}):
         pytest.skip("this GPU lacks it")
     folder = tmp_path_factory.mktemp(request.param)

@@ -17,7 +17,7 @@ from stages.lib.project.errors import UserError
 from stages.lib.project.params import Variant, variant_of
 from stages.lib.project.variant import AUTO
 from stages.quantize import explanations
-from tests.reference import calibration_of, generated, reference_pipeline
+from tests.reference import calibration_of, generated, reference_pipeline, skip_without_packages
 
 FORMATS = {
     "int4": {"backend": "torch", "weights": "int4", "simulated": True},
@@ -33,6 +33,7 @@ FORMATS = {
     "nf4": {"backend": "bitsandbytes", "weights": "nf4"},
     "gguf": {"backend": "gguf", "weights": "q4_0"},
     "layerwise": {"backend": "layerwise", "weights": "float8"},
+    "sdnq": {"backend": "sdnq", "least_weights": 0, "weights": "uint4"},
 }
 LAYER = "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
 PATTERNS = ["unet.down_blocks", "up_*.*", "conv_in"]
@@ -69,6 +70,7 @@ def error(folder: Path, chosen: Variant, original: torch.Tensor) -> float:
 def test_spared_layers_keep_their_weights_and_the_image_is_nearer(tiny_model, tmp_path, name):
     """Protects from a pattern that does nothing, spares too much, or spares another network."""
     plain, sparing = variant(name), variant(name, spare=PATTERNS)
+    skip_without_packages(plain)
     without, folder = made(tiny_model, plain, tmp_path / "plain"), made(tiny_model, sparing, tmp_path / "spared")
     exact = load_component(tiny_model, "unet", "float32").state_dict()
     for layer in (LAYER, "conv_in"):

@@ -301,6 +301,37 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
             "backend: bitsandbytes, weights: nf4, granularity: channel}",
             "granularity 'channel': weights 'nf4' have one scale per group in bitsandbytes",
         ),
+        (
+            "weights: float32}",
+            "weights: float32, tuning: {way: a, path: b, sha256: " + "0" * 64 + "}}",
+            "unknown key 'variants.fp32.tuning.way': legal here: path, sha256",
+        ),
+        ("weights: float32}", "weights: float32, device: " + "x" * 300 + "}", f"device '{'x' * 200}...' is not"),
+        (
+            "backend: torch, weights: float32}",
+            "backend: torchao, weights: int4, group_size: 1" + "0" * 30 + "}",
+            "000: write a smaller number",
+        ),
+        (
+            "backend: torch, weights: float32}",
+            "backend: sdnq, weights: int4}",
+            "weights 'int4' is not something back end 'sdnq' can do: use one of int8, uint4",
+        ),
+        (
+            "backend: torch, weights: float32}",
+            "backend: sdnq, weights: uint4, activations: int8}",
+            "activations 'int8': weights 'uint4' would be rounded to INT8 at each call: set `weights: int8`",
+        ),
+        (
+            "backend: torch, weights: float32}",
+            "backend: sdnq, weights: int8, granularity: group}",
+            "granularity 'group': weights 'int8' have one scale per channel here: leave the key out",
+        ),
+        (
+            "backend: torch, weights: float32}",
+            "backend: sdnq, weights: int8, least_weights: -1}",
+            "'variants.fp32.least_weights' has the value -1: write 0 or more",
+        ),
         ("weights: float32}", "weights: float32, memory_format: nhwc}", "use one of contiguous, channels_last"),
         ("pairs: 2", "pairs: 2, batch_sizes: [1]", "'benchmark.batch_sizes.0' has the value 1: write 2 or more"),
         (
@@ -322,7 +353,7 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
         (
             "weights: float32}",
             "weights: float32, activations: int8}",
-            "activations 'int8' need integer weights: set `weights: int8` or `weights: int6` or `weights: int4`",
+            "activations 'int8' need integer weights: set `weights: int8`",
         ),
         (
             "weights: float32}",

@@ -9,6 +9,7 @@ from stages.lib.project.errors import UserError
 from stages.lib.results.denoisers import _row, load_denoisers, time_shares
 from stages.lib.results.evidence import seal
 from stages.report import other_machines
+from tests.conftest import PROJECT
 from tests.pages import rendered
 from tests.results_folder import write_machine, write_project
 
@@ -103,3 +104,13 @@ def test_a_machine_that_timed_nothing_but_denoisers_is_in_the_report(project):
     (project.parent / "asked.json").write_text('{"models": {}, "failed": {}}', encoding="utf-8")
     (machine,) = other_machines(project.parents[2], "000000000000", "embedded")
     assert machine.models == () and machine.tables == 1
+
+
+def test_committed_rows_are_whole_and_each_slow_one_says_where_its_time_goes():
+    """Protects a table with holes, and a format slower than compiled 16 bits without a measured reason."""
+    folders = [path.parent for path in (PROJECT / "reports/machines").glob("*/denoisers.json")]
+    for row in (row for folder in folders for row in load_denoisers(folder, "bring it again")):
+        if not row.failure:
+            assert min(row.parameters, row.size_mib, row.latency_ms, row.peak_mib, row.speedup) > 0, row
+            assert row.compile_s is None or row.compile_s > 0, row
+            assert row.is_control or row.speedup >= 0.9 or sum(row.shares.values()) > 0.9, row

@@ -5,7 +5,18 @@ import pytest
 from stages.lib.formats.shared.availability import find_obstacle
 from stages.lib.project.params import load_params, variant_of
 from stages.lib.reporting.words.what_runs_words import REASONS, what_runs_table
-from stages.lib.results.what_runs import CANNOT, CARDS, FOREIGN, NO_GAIN, ON_ITS_CPU, RUNS, SOURCES, verdict, what_runs
+from stages.lib.results.what_runs import (
+    CANNOT,
+    CARDS,
+    FOREIGN,
+    NO_GAIN,
+    ON_ITS_CPU,
+    RUNS,
+    SOURCES,
+    shown_variants,
+    verdict,
+    what_runs,
+)
 from tests.clone import PROJECT
 
 PARAMS = load_params(PROJECT / "params.yaml")
@@ -38,6 +49,11 @@ def variant(**keys):
         ({"backend": "bitsandbytes", "weights": "int8"}, "AVX512 VNNI", RUNS),
         ({"backend": "bitsandbytes", "weights": "nf4"}, "Turing 7.5", NO_GAIN),
         ({"backend": "layerwise", "weights": "float8"}, "AVX512 BF16", RUNS),
+        ({"backend": "sdnq", "weights": "int8", "activations": "int8"}, "AVX2", CANNOT),
+        ({"backend": "sdnq", "weights": "int8", "activations": "int8"}, "AVX512 VNNI", RUNS),
+        ({"backend": "sdnq", "weights": "int8", "activations": "int8"}, "Hopper 9.0", RUNS),
+        ({"backend": "sdnq", "weights": "int8"}, "AVX2", NO_GAIN),
+        ({"backend": "sdnq", "weights": "uint4"}, "Ampere 8.6", RUNS),
     ],
 )
 def test_a_known_card_does_what_its_maker_says(keys, card, state):
@@ -48,7 +64,7 @@ def test_this_machine_s_column_agrees_with_what_keeps_formats_from_running_here(
     here = {"gpu": None, "gpu_compute_capability": None, "instruction_sets": ["avx2"]}
     _, table = what_runs(PARAMS, here)
     for name, row in table.items():
-        assert (row[0].state == CANNOT) == bool(find_obstacle(PARAMS.variants[name], "auto", here, {})), name
+        assert (row[0].state == CANNOT) == bool(find_obstacle(shown_variants(PARAMS)[name], "auto", here, {})), name
     assert {row[0].state for row in table.values()} >= {CANNOT, NO_GAIN}
 
 
@@ -60,5 +76,5 @@ def test_every_statement_names_who_says_so_and_every_obstacle_has_a_note():
     words = what_runs_table(PARAMS, cards[0].described(), str)
     for name, row in table.items():
         for found in row:
-            label = PARAMS.variants[name].label
+            label = shown_variants(PARAMS)[name].label
             assert not found.obstacle or any(label in note.partition(":")[0].split(", ") for note in words.notes)

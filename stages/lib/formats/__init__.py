@@ -64,5 +64,6 @@ BACKENDS = {
     "bitsandbytes": Backend("stages.lib.formats.bitsandbytes.backend", 1.6),
     "gguf": Backend("stages.lib.formats.gguf.backend", 1.6),
     "layerwise": Backend("stages.lib.formats.layerwise.backend", 1.6),
+    "sdnq": Backend("stages.lib.formats.sdnq.backend", 1.6),
     "torchao": Backend("stages.lib.formats.torchao.backend", 1.6, 1.6),
 }

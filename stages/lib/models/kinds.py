@@ -68,23 +68,24 @@ class Kind:
         """What a component is for; None for one without weights."""
         return role_of(name, *self.parts[name])
 
-    def chosen(self, names: Sequence[str] | None) -> tuple[str, ...]:
+    def chosen(self, names: Sequence[str] | None, key: str = "components") -> tuple[str, ...]:
         """The networks that `names` mean, each a role or a component's own name; None means all.
 
-        A role that this model has nothing for is left out. An unknown name, or nothing at all, is a UserError.
+        A role that this model has nothing for is left out. An unknown name, or nothing at all, is a UserError that
+        names the `key` of params.yaml.
         """
         if names is None:
             return self.networks
         for name in names:
             if name not in (*ROLES, *self.networks):
                 raise UserError(
-                    f"params.yaml: `components` names '{name}', which is no network of {self.where}: use one of "
-                    f"{', '.join((*ROLES, *self.networks))}"
+                    f"params.yaml: '{key}' names '{name}', which is no network of {self.where}: use one of "
+                    f"{', '.join(dict.fromkeys((*ROLES, *self.networks)))}"
                 )
         found = tuple(name for name in self.networks if name in names or self.role(name) in names)
         if not found:
             raise UserError(
-                f"params.yaml: `components` names {', '.join(names)}, of which {self.where} has none: use one of "
+                f"params.yaml: '{key}' names {', '.join(names)}, of which {self.where} has none: use one of "
                 f"{', '.join(self.networks)}"
             )
         return found

@@ -35,6 +35,8 @@ NO_NEWS = {
     # It looks for kernels on the Hub, which this project does not fetch; and says what LLM.int8 is, at each call.
     "bitsandbytes.backends.cpu.ops": "Failed to load CPU gemm_4bit_forward",
     "bitsandbytes.autograd._functions": "MatMul8bitLt: inputs will be cast",
+    # It is told to use none (stages/lib/formats/sdnq/layers.py).
+    "sdnq": "requires a working Triton install",
     # The error that DVC then ends with says it.
     "dvc_data.hashfile.transfer": "failed to transfer",
     # diffusers looks for names of older versions of torchao; it reads no checkpoint of torchao's here.

@@ -50,7 +50,10 @@ def _line(item: Any, kind: Any) -> str:
 
 
 def _shortened(value: Any) -> str:
-    text = repr(value)
+    return _cut(repr(value))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
@@ -83,7 +86,7 @@ def _beyond_back_end(item: Any, kind: Any) -> str:
         return ""
     key, backend = item["loc"][-1], legal_values(model, "backend")[0]
     value, *legal = (
-        str(word).lower() if isinstance(word, bool) else str(word)
+        _cut(str(word).lower() if isinstance(word, bool) else str(word))
         for word in (item["input"], *legal_values(model, key))
     )
     use = f"use one of {', '.join(legal)}" if len(legal) > 1 else f"use {legal[0]}"
@@ -95,6 +98,7 @@ def _remedy(item: Any) -> str:
     remedies = {
         "bool_type": "write true or false",
         "int_type": "write a whole number",
+        "int_parsing_size": "write a smaller number",
         "float_type": "write a number",
         "float_parsing": "write a number",
         "finite_number": "write a finite number",
@@ -125,6 +129,7 @@ def _follow(kind: Any, place: Sequence[Any]) -> tuple[list[str], Any, Any]:
     """
     keys, union = [], None
     for part in place:
+        kind = _present(kind)
         if part in _members(kind):
             kind, union = _members(kind)[part], kind
             continue
@@ -132,12 +137,18 @@ def _follow(kind: Any, place: Sequence[Any]) -> tuple[list[str], Any, Any]:
             continue
         keys.append(str(part))
         union = None
-        inner = [argument for argument in get_args(kind) if argument is not NoneType]
+        inner = get_args(kind)
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             kind = kind.model_fields[part].annotation if part in kind.model_fields else None
         elif inner:  # a value of a mapping, an item of a list
             kind = inner[1] if get_origin(kind) is dict else inner[0]
-    return keys, kind, union
+    return keys, _present(kind), union
+
+
+def _present(kind: Any) -> Any:
+    """What a key that may be left out is where it is there."""
+    inner = get_args(kind)
+    return next(argument for argument in inner if argument is not NoneType) if NoneType in inner else kind
 
 
 def _discriminator(kind: Any) -> str:

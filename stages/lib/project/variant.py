@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 DTYPE_BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "float8": 8, "int8": 8, "int6": 6, "int4": 4} | {
-    "nf4": 4, "fp4": 4, "q8_0": 8.5, "q5_1": 6, "q5_k": 5.5, "q5_0": 5.5, "q4_k": 4.5, "q4_0": 4.5,
+    "nf4": 4, "fp4": 4, "uint4": 4, "q8_0": 8.5, "q5_1": 6, "q5_k": 5.5, "q5_0": 5.5, "q4_k": 4.5, "q4_0": 4.5,
 }  # fmt: skip
 FLOATS = ("float32", "float16", "bfloat16")
 GROUP_SCALE_BITS = 16
@@ -87,9 +87,10 @@ class Variant(Section):
 
     @model_validator(mode="after")
     def _integer_activations_have_integer_weights(self) -> "Variant":
-        if self.activations.startswith("int") and not self.weights.startswith("int"):
-            remedy = " or ".join(f"`weights: {name}`" for name in legal_values(type(self), "weights") if "int" in name)
-            raise ValueError(f"activations '{self.activations}' need integer weights: set {remedy}")
+        if self.activations.startswith("int") and "int" not in self.weights:
+            raise ValueError(
+                f"activations '{self.activations}' need integer weights: set `weights: {self.activations}`"
+            )
         return self
 
     @model_validator(mode="after")

@@ -15,7 +15,7 @@ DTYPE_NAMES = {
     "int4": "INT4",
     "nf4": "NF4",
     "fp4": "FP4",
-} | {name: name.upper() for name in ("q8_0", "q5_1", "q5_k", "q5_0", "q4_k", "q4_0")}
+} | {name: name.upper() for name in ("q8_0", "q5_1", "q5_k", "q5_0", "q4_k", "q4_0", "uint4")}
 
 
 def figure(key: str, value: float) -> str:

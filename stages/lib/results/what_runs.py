@@ -11,7 +11,7 @@ from typing import Any
 
 from stages.lib.formats.shared.availability import find_obstacle
 from stages.lib.formats.shared.devices import compute_dtype
-from stages.lib.project.params import Params, Variant
+from stages.lib.project.params import Params, Variant, variant_of
 
 SOURCES = {
     "cutlass": "https://docs.nvidia.com/cutlass/latest/media/docs/cpp/functionality.html",
@@ -23,6 +23,7 @@ SOURCES = {
     "transformers-nvfp4": "https://huggingface.co/docs/transformers/v5.17.0/quantization/nvfp4",
     "tensorrt": "https://docs.nvidia.com/deeplearning/tensorrt/latest/getting-started/support-matrix.html",
     "core-ml": "https://apple.github.io/coremltools/docs-guides/source/opt-overview.html",
+    "sdnq": "https://github.com/Disty0/sdnq",
     "measured": "reports/machines",
 }
 # Arithmetic that is faster than that of FP32: from which compute capability, or with one of which instruction sets.
@@ -66,7 +67,7 @@ RUNS, NO_GAIN, CANNOT, ON_ITS_CPU = "runs", "no_gain", "cannot", "on_its_cpu"
 
 @dataclass(frozen=True)
 class Foreign:
-    """A format or runtime that no back end of this project makes; the code of a `reason`, and who says so."""
+    """A format or runtime that this project does not bring; the code of a `reason`, and who says so."""
 
     label: str
     reason: str
@@ -78,8 +79,16 @@ FOREIGN = (
     Foreign("NVFP4", "blackwell", "transformers-nvfp4"),
     Foreign("SVDQuant", "not_hopper", "nunchaku"),
     Foreign("TensorRT", "not_on_pypi", "tensorrt"),
+    Foreign("SDNQ", "your_own", "sdnq"),
     Foreign("Core ML", "macos", "core-ml"),
 )
+
+
+# Variants of back ends that a user installs and then pastes into params.yaml (README.md), shown until they stand there.
+OPTIONAL = {
+    "sdnq-int8": {"label": "INT8 SDNQ", "backend": "sdnq", "weights": "int8", "activations": "int8"},
+    "sdnq-uint4": {"label": "UINT4 SDNQ", "backend": "sdnq", "weights": "uint4"},
+}
 
 
 @dataclass(frozen=True)
@@ -131,5 +140,13 @@ def what_runs(params: Params, here: Mapping[str, Any]) -> tuple[tuple[Card, ...]
     """The machines, this one first, and each variant's verdict on each of them, by its name."""
     cards = (card_of(here, "here"), *CARDS)
     return cards, {
-        name: [verdict(variant, card, params.device) for card in cards] for name, variant in params.variants.items()
+        name: [verdict(variant, card, params.device) for card in cards]
+        for name, variant in shown_variants(params).items()
+    }
+
+
+def shown_variants(params: Params) -> dict[str, Variant]:
+    """The variants of params.yaml, and the optional ones."""
+    return {**params.variants} | {
+        name: variant_of(name=name, **keys) for name, keys in OPTIONAL.items() if name not in params.variants
     }

@@ -46,7 +46,7 @@ def _recommended(item: Mapping) -> list[str]:
 def _entry(item: Mapping) -> dict:
     return {
         "recommended": _recommended(item),
-        "paste": paste(_recommended(item)),
+        "paste": paste(_recommended(item), item["order"]),
         "curve": [
             {"spared": row["spared"], "mib": row["bytes"] / MIB, "sqnr_db": -10 * math.log10(row["noise"])}
             for row in item["curve"]
@@ -56,12 +56,18 @@ def _entry(item: Mapping) -> dict:
     }
 
 
-def paste(layers: Sequence[str]) -> dict[str, str]:
-    """The argument of each library that leaves those layers alone, as Python has it."""
+def paste(layers: Sequence[str], others: Sequence[str] = ()) -> dict[str, str]:
+    """The argument of each library that leaves those layers alone, as Python has it.
+
+    diffusers and NNCF look for the end of a name: one that `others` end with, as FLUX's `proj_out`, is named whole.
+    """
     names = ", ".join(f'"{name}"' for name in layers)
-    patterns = ", ".join(f'r".*\\.{re.escape(name)}/.*"' for name in layers)
+    ends = {name for name in layers if any(other != name and f"{other}.".endswith(f"{name}.") for other in others)}
+    weights = ", ".join(f'"{name}.weight"' if name in ends else f'"{name}"' for name in layers)
+    start = {name: "__module" if name in ends else ".*" for name in layers}
+    patterns = ", ".join(f'r"{start[name]}\\.{re.escape(name)}/.*"' for name in layers)
     return {
-        "diffusers": f"modules_to_not_convert=[{names}]",
+        "diffusers": f"modules_to_not_convert=[{weights}]",
         "bitsandbytes": f"llm_int8_skip_modules=[{names}]",
         "torchao": f"filter_fn=lambda module, name: isinstance(module, torch.nn.Linear) and name not in [{names}]",
         "nncf": f"ignored_scope=nncf.IgnoredScope(patterns=[{patterns}], validate=False)",

@@ -18,10 +18,11 @@ PLATFORMS = {
     "bitsandbytes": "PyTorch (bitsandbytes)",
     "gguf": "PyTorch (GGUF)",
     "layerwise": "PyTorch",
+    "sdnq": "PyTorch (SDNQ)",
     "openvino": "OpenVINO",
     "onnxruntime": "ONNX Runtime",
 }
-DYNAMIC_BACK_ENDS = ("torch_dynamic", "torchao", "bitsandbytes")
+DYNAMIC_BACK_ENDS = ("torch_dynamic", "torchao", "bitsandbytes", "sdnq")
 PLATFORMS_ASKED = ("PyTorch", "TensorRT", "ONNX Runtime", "OpenVINO")
 VENDORS = ("NVIDIA", "AMD", "Intel")
 

@@ -3,7 +3,7 @@
 import re
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
 from torch.utils.flop_counter import conv_flop_count, sdpa_flop_count
 
-from stages.lib.formats.shared.executed_work import ExecutedWork
+from stages.lib.formats.shared.executed_work import OPERATORS, ExecutedWork
+from stages.lib.models.inventory import operator_of
 from stages.lib.models.watch import around_calls, networks_of
 
 if TYPE_CHECKING:
@@ -60,22 +61,21 @@ SUSPECT = re.compile(r"(^|_)([a-z]*mm|mv|linear|matmul|conv\w*)($|_)|attention")
 
 
 def multiplication(
-    name: str, arguments: tuple[Any, ...], output: Any, weights: Set[int]
+    name: str, arguments: tuple[Any, ...], output: Any, weights: Mapping[int, str]
 ) -> tuple[str, str, int] | None:
     """Operator, dtype and multiply-accumulates of one dispatched operation; None if it multiplies no matrices.
 
-    `name` is as in "aten::mm". `weights` are the addresses of parameters: PyTorch makes a batched product of a linear
-    layer whose input is not contiguous. The formulas of convolution and attention are those of
-    torch.utils.flop_counter, which counts a multiply-accumulate as two. An operation that looks like a product and has
-    no formula is a ValueError.
+    `name` is as in "aten::mm". `weights` has the operators of parameters by their addresses: PyTorch makes a batched
+    product of a linear layer whose input is not contiguous, and SDNQ a plain one of a convolution. The formulas of
+    convolution and attention are those of torch.utils.flop_counter, which counts a multiply-accumulate as two. An
+    operation that looks like a product and has no formula is a ValueError.
     """
     if name == "aten::convolution":
         flops = conv_flop_count(arguments[0].shape, arguments[1].shape, output.shape, arguments[6])
         return f"Conv{arguments[1].ndim - 2}d", _dtype(*arguments[:2]), flops // 2
     if name in PRODUCTS or name in BATCHED:
         first, second = (arguments[place] for place in {**PRODUCTS, **BATCHED}[name])
-        is_linear = name in PRODUCTS or second.untyped_storage().data_ptr() in weights
-        operator = "Linear" if is_linear else "MatMul"
+        operator = weights.get(second.untyped_storage().data_ptr(), "Linear" if name in PRODUCTS else "MatMul")
         return operator, _dtype(first, second), first.numel() * second.shape[-1]
     if name in FUSED_ATTENTION:
         flops = sdpa_flop_count(*(argument.shape for argument in arguments[:3]))
@@ -110,7 +110,7 @@ class WorkCounter(TorchDispatchMode):
         self._now_s = now_s
         self._call: tuple[str, int] | None = None
         self._calls: Counter[str] = Counter()
-        self._weights: set[int] = set()
+        self._weights: dict[int, str] = {}
         # Per component, operator and dtype, and there per call: layers, multiply-accumulates, seconds.
         self._sums: dict[tuple[str, str, str], dict[int, list]] = defaultdict(lambda: defaultdict(lambda: [0, 0, 0.0]))
 
@@ -135,9 +135,13 @@ class WorkCounter(TorchDispatchMode):
     def watching(self, pipeline: "DiffusionPipeline") -> Iterator[None]:
         """Within the block, count what `pipeline` does inside its networks."""
         networks = networks_of(pipeline)
-        parameters = (parameter for network in networks.values() for parameter in network.parameters())
-        plain = (parameter for parameter in parameters if not is_traceable_wrapper_subclass(parameter))
-        self._weights = {parameter.untyped_storage().data_ptr() for parameter in plain}
+        self._weights = {
+            parameter.untyped_storage().data_ptr(): found if (found := operator_of(module)) in OPERATORS else "Linear"
+            for network in networks.values()
+            for module in network.modules()
+            for parameter in module.parameters(recurse=False)
+            if not is_traceable_wrapper_subclass(parameter)
+        }
         # Compiled code dispatches little that could be seen: the same layers run uncompiled here.
         uncompiled = torch.compiler.set_stance("force_eager")
         with around_calls(networks, self.announced), uncompiled, self:

@@ -21,11 +21,11 @@ def on_model(variant: Variant, folder: Path) -> Variant:
     A name that the model does not have, and a key that is about a network that is not converted, are a UserError.
     """
     kind, key = kind_of(folder), f"{PARAMS_FILE}: 'variants.{variant.name}"
-    chosen = {"components": kind.chosen(variant.components)}
+    chosen = {"components": kind.chosen(variant.components, f"variants.{variant.name}.components")}
     rounded = getattr(variant, "activation_components", None)
     if rounded is not None:
-        chosen["activation_components"] = kind.chosen(rounded)
-        stranger = next((name for name in kind.chosen(rounded) if name not in chosen["components"]), None)
+        chosen["activation_components"] = kind.chosen(rounded, f"variants.{variant.name}.activation_components")
+        stranger = next((name for name in chosen["activation_components"] if name not in chosen["components"]), None)
         if stranger:
             raise UserError(f"{key}.activation_components' has '{stranger}', which is not one of `components`")
     found, denoisers = variant.model_copy(update=chosen), set(kind.of_role("denoiser"))

@@ -33,6 +33,8 @@ def with_recommended(variant: Variant, path: Path) -> Variant:
     found = YAML(typ="safe", pure=True).load(path)
     if not found["measured"]:
         raise CannotMake({"reason": "nothing_recommended"})
+    if variant.weights not in found["weights"]:
+        raise UserError(f"{path} says nothing about weights '{variant.weights}': run `dvc repro sensitivity_layers`")
     rounds = "weights_only" if variant.activations == "none" else "activations_too"
     return variant.model_copy(update={"spare": tuple(found["weights"][variant.weights][rounds])})
 

@@ -46,7 +46,8 @@ class Options(Variant):
             )
         if (self.weights == "int4") != (self.granularity == "group"):
             raise ValueError(
-                f"granularity '{self.granularity}': 'group' goes with weights 'int4', and they with it alone"
+                f"granularity '{self.granularity}': 'group' goes with weights 'int4', and they with it alone: leave "
+                "the key out"
             )
         if "group_size" in self.model_fields_set and self.weights != "int4":
             raise ValueError(f"`group_size` goes with weights 'int4', not '{self.weights}': remove it")

@@ -21,6 +21,10 @@ WORDS = {
         N_("%(key)s %(value)s needs a processor with %(sets)s"),
         N_("use float32 in `%(key)s`"),
     ),
+    "integers_overflow": (
+        N_("a processor without %(sets)s adds products of INT8 in 16 bits, which overflow"),
+        N_("set `activations: none`"),
+    ),
     "not_exportable": (
         N_("cannot be made of this model: the runtime has no %(operation)s, which %(network)s needs"),
         N_("leave that network out of `components`"),

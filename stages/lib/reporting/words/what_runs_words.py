@@ -7,7 +7,7 @@ from typing import Any
 from stages.lib.project.params import Params
 from stages.lib.reporting.languages import N_, Translate
 from stages.lib.reporting.words.obstacle_words import obstacle_words
-from stages.lib.results.what_runs import CANNOT, FOREIGN, NO_GAIN, ON_ITS_CPU, RUNS, SOURCES, what_runs
+from stages.lib.results.what_runs import CANNOT, FOREIGN, NO_GAIN, ON_ITS_CPU, RUNS, SOURCES, shown_variants, what_runs
 
 STATES = {
     RUNS: N_("faster arithmetic"),
@@ -23,6 +23,7 @@ REASONS = {
     "blackwell": N_("needs a GPU of compute capability 10.0 or more (Blackwell); no back end here makes it"),
     "not_hopper": N_("needs a GPU of the generations Turing, Ampere, Ada or Blackwell; its library is not on PyPI"),
     "not_on_pypi": N_("needs an NVIDIA GPU and NVIDIA's own libraries, which PyPI does not have"),
+    "your_own": N_("GPL-3.0, so left to you: `pip install sdnq`, and paste its variants from README.md"),
     "macos": N_("needs macOS, and a model converted by coremltools"),
 }
 HERE = N_("this machine")
@@ -44,17 +45,16 @@ class WhatRuns:
 def what_runs_table(params: Params, machine: Mapping[str, Any], _: Translate) -> WhatRuns:
     """The table in the language of `_`; `machine` is that part of environment.json."""
     cards, verdicts = what_runs(params, machine)
+    variants = shown_variants(params)
     obstacles: dict[str, list[str]] = {}
     for name, row in verdicts.items():
         for words in sorted({obstacle_words(found.obstacle, _) for found in row if found.obstacle}):
-            obstacles.setdefault(words, []).append(params.variants[name].label)
+            obstacles.setdefault(words, []).append(variants[name].label)
     said = sorted({found.source for row in verdicts.values() for found in row if found.source})
     return WhatRuns(
         states={state: _(words) for state, words in STATES.items()},
         machines=(_(HERE), *(card.label for card in cards[1:])),
-        rows=tuple(
-            (params.variants[name].label, tuple(found.state for found in row)) for name, row in verdicts.items()
-        ),
+        rows=tuple((variants[name].label, tuple(found.state for found in row)) for name, row in verdicts.items()),
         notes=(
             _(LEGEND),
             *(f"{', '.join(labels)}: {words}" for words, labels in obstacles.items()),
