@@ -80,7 +80,10 @@ FOREIGN_WORDS = {
         r"advised|not sure|keeps the floor|step size|as they come|multiplying kernel|things asked for)\b",
         re.IGNORECASE,
     ),
-    "ru": re.compile(r"\b(?:картин\w+|нарисован\w*|доминиру\w+|квантовани\w+|квантаци\w+)\b", re.IGNORECASE),
+    "ru": re.compile(
+        r"\b(?:картин\w+|нарисован\w*|доминиру\w+|квантовани\w+|квантаци\w+|порч\w+|ущерб\w*|портит)\b",
+        re.IGNORECASE,
+    ),
 }
 
 

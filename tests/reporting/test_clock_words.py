@@ -56,3 +56,4 @@ def test_an_interval_that_stayed_wide_is_told_with_the_limit():
 def test_a_little_steal_is_not_called_none():
     """Protects from 'others took up to 0.0 %' of what they took some of."""
     assert "up to 0.1 % of the processors' time" in said_of(results(0.8, steal=0.0003, interruptions_per_s=70.0))
+    assert "took none of the processors' time" in said_of(results(0.8, steal=0.0, interruptions_per_s=70.0))

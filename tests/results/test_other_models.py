@@ -3,8 +3,11 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from stages.lib.project.errors import UserError
 from stages.lib.project.params import load_params
@@ -66,6 +69,16 @@ def test_a_model_with_the_same_records_differs_in_nothing(project):
     assert all(row.differences[0].mean == 0 and row.differences[0].verdict == "equal" for row in rows)
     assert rank_correlation(rows, 1, "fp32") == (pytest.approx(1), 4)
     assert all(rules.transfers(1) is not False for rules in apply_rules([own, other], load_params()))
+
+
+def test_the_rank_correlation_is_scipys_with_ties_too():
+    """Known answers of another implementation; values of few levels have ties."""
+    first, second = np.random.default_rng(3).integers(0, 6, (2, 25)) / 6
+    rows = [
+        SimpleNamespace(name=str(number), cells=[SimpleNamespace(ssim={"mean": mean}) for mean in pair])
+        for number, pair in enumerate(zip(first, second, strict=True))
+    ]
+    assert rank_correlation(rows, 1, "fp32") == (pytest.approx(spearmanr(first, second).statistic), 25)
 
 
 def test_a_difference_is_that_of_the_same_prompt(project):

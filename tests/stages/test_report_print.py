@@ -68,7 +68,7 @@ def test_contents_that_do_not_fit_move_to_the_next_page_whole():
     """Protects the chapter after them from being printed upon."""
     items = [f'<li class="level-1"><a href="#t"><span class="number">{n}</span>Chapter {n}</a></li>' for n in range(40)]
     columns = "".join(f"<ol>{''.join(part)}</ol>" for part in (items[:20], items[20:]))
-    contents = f'<nav class="contents"><p class="contents-title">Contents</p>{columns}</nav>'
+    contents = f'<nav class="contents"><p class="contents-title">Contents</p><div class="columns">{columns}</div></nav>'
     theory = '<section class="chapter first"><h2 id="t">Theory</h2></section>'
     first, second = printed(f'<main><div style="height: 200mm">Before</div>{contents}{theory}</main>')
     assert "Before" in first and "Contents" not in first and "Chapter" not in first

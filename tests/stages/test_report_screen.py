@@ -208,6 +208,21 @@ def test_the_theme_follows_the_system_until_the_reader_chooses_and_is_remembered
     assert browser.evaluate("getComputedStyle(document.querySelector('table.images td img')).filter") == "none"
 
 
+def test_charts_and_formulas_are_light_on_dark(browser, page):
+    """Protects formulas within tables, too, from dark letters on a dark page."""
+    browser.open(page, dark=True)
+    kept = "images => images.filter(image => getComputedStyle(image).filter == 'none').length"
+    assert browser.evaluate(f"({kept})([...document.querySelectorAll('img[src^=\"data:image/svg\"]')])") == 0
+
+
+def test_sentences_in_a_table_have_room_on_a_phone(browser, page):
+    """Protects from rows as high as the window, made by a column of one word a line out of sight to the right."""
+    browser.open(page, width=390, height=844)
+    cells = "[...document.querySelectorAll('.table table:not(.formats) td')]"  # where the hostile label takes all room
+    found = browser.evaluate(f"{cells}.map(cell => [cell.offsetWidth, cell.textContent.trim()])")
+    assert [cell for cell in found if len(cell[1]) > 80 and cell[0] < 120] == []
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_page_never_scrolls_sideways_and_first_columns_stay(browser, page, width):
     browser.open(page, width=width, height=844)

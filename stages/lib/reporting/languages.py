@@ -102,8 +102,11 @@ def spoken(language: Language) -> Iterator[None]:
 
 
 def number(value: float, spec: str) -> str:
-    """`value` as the format specification says ('.2f', ',d', '+.1f', '.1e', 'g'), with the language's signs."""
-    return localized(format(value, spec))
+    """`value` as the format specification says ('.2f', ',d', '+.1f', '.1e', 'g'), with the language's signs.
+
+    Zero has no power of ten.
+    """
+    return localized("0" if value == 0 and spec.endswith("e") else format(value, spec))
 
 
 def numbers(spec: str, **values: float) -> dict[str, str]:

@@ -72,33 +72,34 @@ def formula(name: str, _: Translate = str) -> Formula:
     in_mathtext = {key: word.replace(" ", r"\ ").replace("-", r"\!-\!") for key, word in words.items()}
     text = FORMULAS[name] % in_mathtext
     with rc_context(SETTINGS):
-        font = FontProperties(family=SETTINGS["font.family"], size=FORMULA_SIZE_PT)
-        letters = text_to_path.mathtext_parser.parse(text, 72, font)
+        font = FontProperties(family=SETTINGS["font.family"], size=text_to_path.FONT_SCALE)
+        letters = text_to_path.mathtext_parser.parse(text, 72, font)  # which the path then need not do again
         outline = _outline(*text_to_path.get_text_path(font, text, ismath=True))
         _width, least_height, least_descent = text_to_path.get_text_width_height_descent("lp", font, ismath=False)
-    width, height = round(letters.width + 2 * MARGIN_PT, 2), round(max(letters.height, least_height) + 2 * MARGIN_PT, 2)
-    base = round(height - MARGIN_PT - max(letters.depth, least_descent), 2)
     scale = FORMULA_SIZE_PT / text_to_path.FONT_SCALE
+    width = round(scale * letters.width + 2 * MARGIN_PT, 2)
+    height = round(scale * max(letters.height, least_height) + 2 * MARGIN_PT, 2)
+    base = round(height - MARGIN_PT - scale * max(letters.depth, least_descent), 2)
     path = f'<path transform="translate({MARGIN_PT} {base}) scale({scale} {-scale})" d="{outline}"/>'
     opening = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}pt" height="{height}pt" '
         f'viewBox="0 0 {width} {height}" fill="{INK}">'
     )
-    return Formula(f"{opening}{_letters(letters, base)}</svg>", f"{opening}{path}</svg>")
+    return Formula(f"{opening}{_letters(letters, base, scale)}</svg>", f"{opening}{path}</svg>")
 
 
-def _letters(parsed, base: float) -> str:
+def _letters(parsed, base: float, scale: float) -> str:
     """Each glyph as a text and each rule as a rectangle; `base` is where the line stands, from above."""
     found = []
     for font, size, number, _glyph, x, y in parsed.glyphs:
         style = ' font-style="italic"' if "Italic" in font.style_name else ""
-        place = f'x="{round(MARGIN_PT + x, 2)}" y="{round(base - y, 2)}"'
+        place = f'x="{round(MARGIN_PT + scale * x, 2)}" y="{round(base - scale * y, 2)}"'
         family = PDF_FONTS.get(font.family_name, font.family_name)
-        look = f'font-size="{round(size, 2)}px" font-family="{family}"{style}'
+        look = f'font-size="{round(scale * size, 2)}px" font-family="{family}"{style}'
         found.append(f"<text {place} {look}>{escape(chr(number))}</text>")
     for x, y, width, height in parsed.rects:
-        place = f'x="{round(MARGIN_PT + x, 2)}" y="{round(base - y - height, 2)}"'
-        found.append(f'<rect {place} width="{round(width, 2)}" height="{round(height, 2)}"/>')
+        place = f'x="{round(MARGIN_PT + scale * x, 2)}" y="{round(base - scale * (y + height), 2)}"'
+        found.append(f'<rect {place} width="{round(scale * width, 2)}" height="{round(scale * height, 2)}"/>')
     return "".join(found)
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from stages.lib.reporting.charts.canvas import INK, MUTED, SETTINGS
 
@@ -24,9 +24,8 @@ ROUNDS = 6  # in each, those that found no place in the last one choose before t
 LINE_COST, CROSSING_COST, RING_COST = 0.6, 30.0, 12.0  # of a line under a name by pt, of crossing lines, of a leader
 
 
-@dataclass(frozen=True)
-class Box:
-    """Left, right, bottom and top."""
+class Box(NamedTuple):
+    """Left, right, bottom and top. A tuple, as there are tens of thousands in a chart."""
 
     left: float
     right: float
@@ -35,8 +34,8 @@ class Box:
 
     def overlaps(self, other: "Box") -> bool:
         """Whether the two have an area in common."""
-        across = min(self.right, other.right) > max(self.left, other.left)
-        return across and min(self.top, other.top) > max(self.bottom, other.bottom)
+        across = self.left < other.right and other.left < self.right
+        return across and self.bottom < other.top and other.bottom < self.top
 
     def includes(self, other: "Box") -> bool:
         """Whether nothing of `other` lies outside."""
@@ -46,11 +45,14 @@ class Box:
     def share(self, line: Segment) -> float:
         """Which part of `line` lies within, 0 to 1: Liang and Barsky's clipping (ACM Trans. Graph. 3, 1984)."""
         (x, y), (end_x, end_y) = line
+        left, right, bottom, top = self
+        if (x <= left and end_x <= left) or (x >= right and end_x >= right):
+            return 0.0
+        if (y <= bottom and end_y <= bottom) or (y >= top and end_y >= top):
+            return 0.0
         first, last = 0.0, 1.0
-        for start, length, low, high in ((x, end_x - x, self.left, self.right), (y, end_y - y, self.bottom, self.top)):
-            if length == 0:
-                if not low < start < high:
-                    return 0.0
+        for start, length, low, high in ((x, end_x - x, left, right), (y, end_y - y, bottom, top)):
+            if length == 0:  # and within, as it lies on neither side
                 continue
             one, two = (low - start) / length, (high - start) / length
             first, last = max(first, min(one, two)), min(last, max(one, two))
@@ -78,11 +80,11 @@ class Named:
     mark: float = MARK
 
 
-@dataclass(frozen=True)
-class Place:
-    """The box of a name, and the line that joins it to its point where it stands apart."""
+class Place(NamedTuple):
+    """The box of a name, the same with the room that it keeps, and the line to its point where it stands apart."""
 
     box: Box
+    wide: Box
     leader: Segment | None
 
 
@@ -127,7 +129,8 @@ def _mark(item: Named) -> Box:
 
 
 def _free(item: Named, marks: Sequence[Box], area: Box) -> list[Place]:
-    others = [mark for mark in marks if mark != _mark(item)]
+    own = _mark(item)
+    others = [mark for mark in marks if mark != own]
     return [
         place
         for place in _around(item, area)
@@ -145,7 +148,7 @@ def _around(item: Named, area: Box) -> list[Place]:
             for left in (*lefts, x - item.width / 2 + shift, x - item.width / 2 - shift):
                 box = Box(left, left + item.width, middle - item.height / 2, middle + item.height / 2)
                 if area.includes(box):
-                    found.append(Place(box, _leader(item, box)))
+                    found.append(Place(box, box.wider(PAD), _leader(item, box)))
     return found
 
 
@@ -156,11 +159,11 @@ def _leader(item: Named, box: Box) -> Segment | None:
 
 def _fits(place: Place, taken: Sequence[Place]) -> bool:
     """Whether a place keeps off the names that stand, and off their lines, and its line off them."""
-    wide, wider = place.box.wider(PAD), place.box.wider(2 * PAD)
+    wide, leader = place.wide, place.leader
     for other in taken:
-        if wider.overlaps(other.box) or (other.leader and wide.share(other.leader)):
+        if wide.overlaps(other.wide) or (other.leader and wide.share(other.leader)):
             return False
-        if place.leader and other.box.wider(PAD).share(place.leader):
+        if leader and other.wide.share(leader):
             return False
     return True
 

@@ -97,7 +97,7 @@ def _lost(winner: Candidate, results: Results, _) -> str:
         return text % {"n": len(winner.ssims), "baseline": results.baseline.label}
     text = _(
         "Its images agree with those of %(baseline)s to %(psnr)s dB PSNR on average (%(rating)s), SSIM %(ssim)s, "
-        "the worst image of n = %(n)d %(worst)s."
+        "%(worst)s in the worst image of n = %(n)d."
     )
     values = {"baseline": results.baseline.label, "psnr": figure("psnr_db", winner.psnr_db), "n": len(winner.ssims)}
     values |= {"rating": rating_words(_quality(winner, results), _), "ssim": figure("ssim", winner.ssim.value)}

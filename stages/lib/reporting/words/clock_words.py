@@ -50,7 +50,9 @@ def disturbances(clock: Clock, _: Translate) -> list[str]:
     values = {"pairs": clock.pairs, "discarded": clock.discarded, "times": number(clock.interruptions_per_s, ".0f")}
     found = [text % values]
     if clock.steal is not None:
-        text = _("Others took up to %(steal)s of the processors' time below the operating system (steal).")
+        taken = _("Others took up to %(steal)s of the processors' time below the operating system (steal).")
+        none = _("Others took none of the processors' time below the operating system (steal).")
+        text = taken if clock.steal else none
         found.append(text % {"steal": percent_of(math.ceil(1000 * clock.steal) / 1000, ".1f")})
     if clock.mhz is not None:
         low, high = (number(value / 1000, ".2f") for value in clock.mhz)
