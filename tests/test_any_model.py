@@ -24,7 +24,7 @@ from stages.lib.generation.noise import initial_latents
 from stages.lib.generation.sampling import generate_image
 from stages.lib.models.assembly import load_pipeline
 from stages.lib.models.call_arguments import call_arguments, noise_shape
-from stages.lib.models.calls import bind, run, split
+from stages.lib.models.calls import OWN_ENTRIES, bind, run, split
 from stages.lib.models.components import use_current_names
 from stages.lib.models.kinds import kind_of
 from stages.lib.models.watch import networks_of
@@ -96,6 +96,8 @@ class Model:
         with torch.no_grad():
             for name, calls in self.calls.items():
                 call = calls[-1]  # ranges are those of the largest numbers, which random weights give last
+                if call.entry not in OWN_ENTRIES:
+                    continue  # a layer takes what the layer before gives, in any dtype
                 pairs = zip(
                     *(answers(networks_of(item)[name], call) for item in (self.pipeline, pipeline)), strict=True
                 )
@@ -276,6 +278,16 @@ def test_a_graph_that_its_runtime_does_not_load_is_a_reason(tiny_kind, tmp_path)
     obstacle = told.value.obstacle
     assert obstacle["reason"] == "graph_refused" and obstacle["network"] == "CogView4Transformer2DModel"
     assert obstacle["runtime"].startswith("ONNX Runtime 1.") and "\n" not in obstacle["message"]
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_a_network_whose_layers_are_called_one_by_one_is_no_graph(name, tiny_kind, tmp_path):
+    """Protects against a graph that nothing would ever call, and against being told that the network is never used."""
+    pytest.importorskip(name, reason="the back end's package is optional")
+    model = Model("ideogram", tiny_kind("ideogram"))
+    chosen = variant_of(name="v", label="V", **GRAPHS[name] | {"components": ["text_encoders"]})
+    with pytest.raises(CannotMake, match="layers_called, network Qwen3VLModel"):
+        BACKENDS[name].load_module().quantize(model.folder, chosen, tmp_path, calibration=model.calls)
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])

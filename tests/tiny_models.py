@@ -665,6 +665,37 @@ def krea2() -> Any:
     )
 
 
+def ideogram() -> Any:
+    """Its pipeline calls layers of the text encoder one by one, not the network; it has two denoisers."""
+    torch.manual_seed(0)
+    parts = krea2().components
+    settings = {"hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 1, "num_key_value_heads": 1}
+    text = settings | {"num_hidden_layers": 36, "head_dim": 8, "vocab_size": 300}
+    text |= {"rope_parameters": {"mrope_section": [2, 1, 1], "rope_type": "default", "rope_theta": 1e4}}
+    vision = {"hidden_size": 16, "intermediate_size": 16, "depth": 1, "num_heads": 2, "out_hidden_size": 8}
+
+    def denoiser() -> Any:
+        return diffusers.Ideogram4Transformer2DModel(
+            in_channels=16,
+            num_layers=1,
+            attention_head_dim=8,
+            num_attention_heads=2,
+            intermediate_size=16,
+            adaln_dim=8,
+            llm_features_dim=13 * 8,
+            mrope_section=(2, 1, 1),
+        )
+
+    return diffusers.Ideogram4Pipeline(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
+        vae=flux2().vae,
+        text_encoder=transformers.Qwen3VLModel(transformers.Qwen3VLConfig(text_config=text, vision_config=vision)),
+        tokenizer=parts["tokenizer"],
+        transformer=denoiser(),
+        unconditional_transformer=denoiser(),
+    )
+
+
 def latent_consistency() -> Any:
     return diffusers.LatentConsistencyModelPipeline(
         vae=vae(),
@@ -711,6 +742,7 @@ KINDS: dict[str, Callable[[], Any]] = {
     "bria-fibo": bria_fibo,
     "ernie-image": ernie_image,
     "krea2": krea2,
+    "ideogram": ideogram,
     "flux-kontext": lambda: diffusers.FluxKontextPipeline(**flux().components),
 }
 # Call arguments without which a kind does not generate, or not as it is meant to.
@@ -734,6 +766,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "flux2-klein": {"height": 32, "width": 32, "max_sequence_length": 64, "text_encoder_out_layers": (1, 2, 3)},
     "ernie-image": {"height": 32, "width": 32},
     "krea2": {"height": 32, "width": 32, "max_sequence_length": 16, "negative_prompt": "bad"},
+    "ideogram": {"height": 32, "width": 32, "max_sequence_length": 64, "guidance_schedule": None},
     "bria-fibo": {"height": 32, "width": 32, "negative_prompt": "bad"},
     "flux-kontext": {"height": 32, "width": 32, "max_sequence_length": 16, "max_area": 1024, "_auto_resize": False},
 }

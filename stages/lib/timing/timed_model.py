@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,12 +107,12 @@ class TimedModel:
         if self.is_long is False:
             yield
             return
-        last: dict[str, Any] = {}
+        last: dict[tuple[str, str], Any] = {}
 
         def answer(name: str, entry: str, inner: Callable, args: tuple, options: dict) -> Any:
             if not (self.is_long and len(ends_s) >= self.sampled_steps):
-                last[name] = inner(*args, **options)
-            return last[name]
+                last[name, entry] = inner(*args, **options)
+            return last[name, entry]
 
         def see(_latents: Any, _timestep: Any) -> None:
             if len(ends_s) < self.sampled_steps:
@@ -150,7 +151,10 @@ class TimedModel:
         with watch.watching(self.pipeline):
             call = self.call()
         called = [name for name in networks_of(self.pipeline) if name in watch.calls]
-        times_s = {name: [seen.time_s for seen in watch.calls[name]] for name in called}
+        times_s: dict[str, list[float]] = {name: [] for name in called}
+        for name, samples in times_s.items():
+            for _, parts in groupby(watch.calls[name], key=lambda seen: seen.number):
+                samples.append(sum(seen.time_s for seen in parts))
         times_s["other"] = [call["measured_s"] - sum(sum(samples) for samples in times_s.values())]
         whole = call["denoiser_steps"] / call["denoiser_steps_made"]
         calls = {name: round(len(samples) * whole) for name, samples in times_s.items() if name in self.denoisers}
