@@ -162,10 +162,16 @@ class TimedModel:
 
     def executed(self) -> dict[str, Any]:
         """What one call of each network multiplies in, and how long that takes, as rows of `ExecutedWork`."""
+        from stages.lib.formats.shared.choice import on_model
+        from stages.lib.formats.shared.graphs.shaped_graph import graphs_of
+        from stages.lib.models.watch import networks_of
         from stages.lib.timing.work_counter import WorkCounter
 
         counter = WorkCounter(self._now_s)
         few = min(COUNTED_STEPS, self.task.arguments.get("num_inference_steps", COUNTED_STEPS))
+        graphs = [graph for network in networks_of(self.pipeline).values() for graph in graphs_of(network).values()]
+        for graph in graphs:
+            graph.calls.clear()  # of several images at once
         with counter.watching(self.pipeline):
             for _ in range(COUNTED_IMAGES):
                 self._generate(1, self.task.arguments | {"num_inference_steps": few})
@@ -173,7 +179,8 @@ class TimedModel:
         variant = load_params().variant(self.task.variant)
         backend = BACKENDS[variant.backend].load_module()
         if hasattr(backend, "executed_work"):
-            rows += [ExecutedWork(**row) for row in backend.executed_work(Path(self.task.folder), variant)]
+            components = on_model(variant, Path(self.task.folder)).components
+            rows += [ExecutedWork(**row) for row in backend.executed_work(self.pipeline, components)]
         unseen = [name for name in counter.called if name not in {row.component for row in rows}]
         if unseen:
             raise ValueError(f"back end '{variant.backend}': no multiplication was seen in {', '.join(unseen)}")
