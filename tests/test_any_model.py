@@ -125,7 +125,7 @@ def test_an_image_is_diffusers_own_bit_for_bit(model):
     # It draws the same noise itself, but for models that draw it in another shape and pack it.
     packed = {"latents": model.noise} if model.noise.ndim != 4 else {}
     generator = torch.Generator().manual_seed(PROMPT.seed)
-    expected = own(prompt=PROMPT.prompt, generator=generator, **packed, **model.arguments).images[0]
+    expected = own(prompt=PROMPT.prompt, generator=generator, **packed, **model.arguments)[0][0]
     assert np.array_equal(np.asarray(expected).astype(int), model.rgb)
 
 

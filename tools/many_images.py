@@ -99,7 +99,7 @@ def generate_batch(
             generator=[image_generator(shape, seed) for seed in seeds],
             output_type="pt",
             **arguments,
-        ).images
+        )[0]
     if not images.isfinite().all():
         raise UserError(f"variant '{variant}' gives NaN or infinity in a batch that begins with '{prompts[0].id}'")
     return (images.float() * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()

@@ -203,6 +203,13 @@ def test_a_pipeline_that_takes_no_noise_is_refused():
         kind_of_index({"_class_name": "IFPipeline"}, [], "m").pipeline_class()
 
 
+@pytest.mark.parametrize(("name", "makes"), [("LattePipeline", "frames"), ("StableAudioPipeline", "audios")])
+def test_a_pipeline_that_makes_no_images_is_refused(name, makes):
+    """Protects the owner of a video model from hours of work before the first of them is no image."""
+    with pytest.raises(UserError, match=f"'_class_name' is '{name}', which makes {makes}, no images: give a text-to"):
+        kind_of_index({"_class_name": name}, [], "m").pipeline_class()
+
+
 def test_a_pipeline_that_needs_a_package_names_it(tmp_path):
     """Protects a user from a traceback: diffusers leaves out imports of what is not here, and fails later."""
     if importlib.util.find_spec("ftfy"):
@@ -214,6 +221,35 @@ def test_a_pipeline_that_needs_a_package_names_it(tmp_path):
     diffusers.PRXPipeline(transformer=denoiser, **parts).save_pretrained(tmp_path)
     with pytest.raises(UserError, match="a PRXPipeline needs the package 'ftfy', which is not installed: pip install"):
         noise_shape(loaded(tmp_path), GENERAL)
+
+
+@pytest.mark.parametrize("package", ["torchvision", "cosmos_guardrail"])
+def test_a_pipeline_that_cannot_be_put_together_names_the_package(package, tmp_path):
+    """Protects a user from a traceback of a constructor; one of the two reads prompts without a text encoder."""
+    if importlib.util.find_spec(package):
+        pytest.skip("the package is there")
+    parts = dict(KINDS["auraflow"]().components)
+    if package == "torchvision":
+        del parts["text_encoder"]
+        rope = {"long_factor": [1, 2], "short_factor": [1, 2]}
+        small = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 4, "num_key_value_heads": 4}
+        parts["transformer"] = diffusers.OmniGenTransformer2DModel(**small, num_layers=1, rope_scaling=rope)
+    for part, item in parts.items():
+        item.save_pretrained(tmp_path / part)
+    index = {part: [type(item).__module__.partition(".")[0], type(item).__name__] for part, item in parts.items()}
+    name = "OmniGenPipeline" if package == "torchvision" else "Cosmos2TextToImagePipeline"
+    (tmp_path / "model_index.json").write_text(json.dumps(index | {"_class_name": name}), encoding="utf-8")
+    check_pipeline_folder(tmp_path)
+    with pytest.raises(UserError, match=f"needs the package '{package}'|`{package}` is not installed: install it"):
+        loaded(tmp_path)
+
+
+def test_a_scheduler_that_the_pipeline_cannot_use_is_named(tiny_kind):
+    """Protects the owner of a folder with another family's scheduler from changing arguments in vain."""
+    pipeline = loaded(tiny_kind("sd15-unchecked"))
+    pipeline.scheduler = diffusers.FlowMatchEulerDiscreteScheduler()
+    with pytest.raises(UserError, match="'init_noise_sigma'; write a scheduler that a StableDiffusionPipeline can use"):
+        noise_shape(pipeline, GENERAL)
 
 
 def test_a_guider_is_no_network(tmp_path):

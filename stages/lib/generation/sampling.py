@@ -89,7 +89,7 @@ def generate_image(
             generator=image_generator(tuple(noise.shape[1:]), seed),
             output_type="pil",
             **arguments,
-        ).images[0]
+        )[0][0]
 
 
 @contextmanager

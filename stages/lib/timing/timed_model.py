@@ -137,7 +137,7 @@ class TimedModel:
             generator=generators if size > 1 else generators[0],
             output_type="pt",
             **arguments,
-        ).images
+        )[0]
 
     def peak(self) -> dict[str, Any]:
         """The highest memory use since the model was loaded."""
