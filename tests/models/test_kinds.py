@@ -27,6 +27,8 @@ from stages.lib.project.prompts import Prompt
 from tests.tiny_models import ARGUMENTS, KINDS
 
 CALLED_BY_LAYERS = [("ideogram", "text_encoder")]
+CHANGED = [("sdxl-pag", "unet")]  # by the pipeline, while it generates
+ENDING_TIMES = ["sana-sprint"]
 GENERAL = {"num_inference_steps": 3, "guidance_scale": 7.5}
 
 
@@ -37,9 +39,9 @@ def loaded(folder: Path) -> Any:
 
 def image(pipeline: Any, noise: torch.Tensor, arguments: dict[str, Any]) -> np.ndarray:
     generator = torch.Generator().manual_seed(1)
-    return pipeline(
-        prompt="A red house", latents=noise.clone(), generator=generator, output_type="np", **arguments
-    ).images[0]
+    return pipeline(prompt="A red house", latents=noise.clone(), generator=generator, output_type="np", **arguments)[0][
+        0
+    ]
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -58,11 +60,13 @@ def test_a_pipeline_is_loaded_watched_and_replayed_bit_for_bit(tiny_kind, name):
     watch = Watch(keep=True)
     with watch.watching(pipeline):
         assert np.array_equal(image(pipeline, noise, arguments), reference)
-    assert len(watch.latents) == len(pipeline.scheduler.timesteps) >= 3
+    last = name in ENDING_TIMES  # the last time is where the last step ends
+    assert len(watch.latents) == len(pipeline.scheduler.timesteps) - last >= 2
     for network in kind.networks:  # what tables of names say of it is what it does
         steps = {seen.step for seen in watch.calls[network]}
         entries = {seen.call.entry for seen in watch.calls[network]}
-        assert {seen.call.inside for seen in watch.calls[network]} == {inside(empty_component(folder, network))}
+        untouched = {seen.call.inside for seen in watch.calls[network]} == {inside(empty_component(folder, network))}
+        assert untouched != ((name, network) in CHANGED)
         expected = {
             "text_encoders": ({0}, {"forward"}),
             "denoiser": (set(range(len(watch.latents))), {"forward"}),
@@ -78,6 +82,8 @@ def test_a_pipeline_is_loaded_watched_and_replayed_bit_for_bit(tiny_kind, name):
     with torch.no_grad():
         for network, calls in watch.calls.items():
             answers = list(tensors_in(run(networks[network], calls[-1].call)))
+            if (name, network) in CHANGED:
+                continue
             if calls[-1].call.entry == EMBED:
                 assert answers[0].shape == (1, 32)
             else:

@@ -63,6 +63,7 @@ class TimedModel:
     # The first holds what is done only once; steps with a schedule of their own are not like the rest.
     sampled_steps: int = 1 + TIMED_STEPS
     is_long: bool | None = None  # known after the first image
+    steps: int = 0  # of the scheduler in an image, known then too
 
     def call(self, size: int = 1) -> dict[str, Any]:
         """Generate one image as a user does: text encoding, denoising, decoding, safety check; no PNG.
@@ -78,7 +79,7 @@ class TimedModel:
             measured_s = self._now_s() - begin_s
             disturbance = meter.read()
         self.is_long = bool(self.is_long)
-        steps = len(self.pipeline.scheduler.timesteps)
+        steps = self.steps or len(self.pipeline.scheduler.timesteps)  # some also list the time at which the last ends
         made = self.sampled_steps if self.is_long else steps
         rest_s = (steps - made) * _step_s(ends_s) if self.is_long else 0.0
         if not image.isfinite().all():
@@ -108,6 +109,7 @@ class TimedModel:
             yield
             return
         last: dict[tuple[str, str], Any] = {}
+        self.steps = 0
 
         def answer(name: str, entry: str, inner: Callable, args: tuple, options: dict) -> Any:
             if not (self.is_long and len(ends_s) >= self.sampled_steps):
@@ -115,6 +117,7 @@ class TimedModel:
             return last[name, entry]
 
         def see(_latents: Any, _timestep: Any) -> None:
+            self.steps += 1
             if len(ends_s) < self.sampled_steps:
                 ends_s.append(self._now_s())
                 steps = len(self.pipeline.scheduler.timesteps)
