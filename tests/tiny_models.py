@@ -665,6 +665,160 @@ def krea2() -> Any:
     )
 
 
+def ideogram() -> Any:
+    """Its pipeline calls layers of the text encoder one by one, not the network; it has two denoisers."""
+    torch.manual_seed(0)
+    parts = krea2().components
+    settings = {"hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 1, "num_key_value_heads": 1}
+    text = settings | {"num_hidden_layers": 36, "head_dim": 8, "vocab_size": 300}
+    text |= {"rope_parameters": {"mrope_section": [2, 1, 1], "rope_type": "default", "rope_theta": 1e4}}
+    vision = {"hidden_size": 16, "intermediate_size": 16, "depth": 1, "num_heads": 2, "out_hidden_size": 8}
+
+    def denoiser() -> Any:
+        return diffusers.Ideogram4Transformer2DModel(
+            in_channels=16,
+            num_layers=1,
+            attention_head_dim=8,
+            num_attention_heads=2,
+            intermediate_size=16,
+            adaln_dim=8,
+            llm_features_dim=13 * 8,
+            mrope_section=(2, 1, 1),
+        )
+
+    return diffusers.Ideogram4Pipeline(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
+        vae=flux2().vae,
+        text_encoder=transformers.Qwen3VLModel(transformers.Qwen3VLConfig(text_config=text, vision_config=vision)),
+        tokenizer=parts["tokenizer"],
+        transformer=denoiser(),
+        unconditional_transformer=denoiser(),
+    )
+
+
+def cogview3() -> Any:
+    torch.manual_seed(0)
+    denoiser = diffusers.CogView3PlusTransformer2DModel(
+        in_channels=4,
+        out_channels=4,
+        num_layers=1,
+        attention_head_dim=4,
+        num_attention_heads=4,
+        text_embed_dim=32,
+        time_embed_dim=8,
+        condition_dim=2,
+        pos_embed_max_size=32,
+        sample_size=8,
+    )
+    return diffusers.CogView3PlusPipeline(
+        tokenizer=t5_tokenizer(),
+        text_encoder=t5(),
+        vae=vae(),
+        transformer=denoiser,
+        scheduler=diffusers.CogVideoXDDIMScheduler(),
+    )
+
+
+def kandinsky5() -> Any:
+    """Its answer has one `image`, which is a list; it encodes sizes in eighths."""
+    torch.manual_seed(0)
+    denoiser = diffusers.Kandinsky5Transformer3DModel(
+        in_visual_dim=4,
+        in_text_dim=16,
+        in_text_dim2=32,
+        time_dim=16,
+        out_visual_dim=4,
+        model_dim=16,
+        ff_dim=32,
+        num_text_blocks=1,
+        num_visual_blocks=1,
+        axes_dims=(2, 2, 4),
+    )
+    reader = clip().config.to_dict() | {"max_position_embeddings": 77}
+    return diffusers.Kandinsky5T2IPipeline(
+        transformer=denoiser,
+        vae=vae(),
+        text_encoder=qwen_image().text_encoder,
+        tokenizer=flux2().tokenizer,
+        text_encoder_2=transformers.CLIPTextModel(transformers.CLIPTextConfig(**reader)),
+        tokenizer_2=clip_tokenizer(),
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
+    )
+
+
+def latent_diffusion() -> Any:
+    """Its text encoder is diffusers' own and is not called so."""
+    from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertConfig, LDMBertModel
+
+    torch.manual_seed(0)
+    text = {"vocab_size": CLIP_WORDS, "d_model": 32, "encoder_layers": 1, "encoder_ffn_dim": 37, "head_dim": 8}
+    return diffusers.LDMTextToImagePipeline(
+        vqvae=vae(),
+        bert=LDMBertModel(LDMBertConfig(**text, max_position_embeddings=77, encoder_attention_heads=4)),
+        tokenizer=clip_tokenizer(),
+        unet=unet(),
+        scheduler=diffusers.DDIMScheduler(set_alpha_to_one=False, **BETAS),
+    )
+
+
+def bria() -> Any:
+    torch.manual_seed(0)
+    denoiser = diffusers.BriaTransformer2DModel(
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=8,
+        num_attention_heads=2,
+        joint_attention_dim=32,
+        axes_dims_rope=[0, 4, 4],
+    )
+    return diffusers.BriaPipeline(
+        transformer=denoiser,
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
+        vae=vae(shift_factor=0),
+        text_encoder=t5(),
+        tokenizer=t5_tokenizer(),
+    )
+
+
+def ovis_image() -> Any:
+    torch.manual_seed(0)
+    denoiser = diffusers.OvisImageTransformer2DModel(
+        in_channels=16,
+        out_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=8,
+        num_attention_heads=2,
+        joint_attention_dim=16,
+        axes_dims_rope=(4, 2, 2),
+    )
+    return diffusers.OvisImagePipeline(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        vae=vae(scaling_factor=0.3611, shift_factor=0.1159),
+        text_encoder=transformers.Qwen3Model(qwen3()),
+        tokenizer=flux2().tokenizer,
+        transformer=denoiser,
+    )
+
+
+def sana_sprint() -> Any:
+    parts = sana().components
+    settings = {key: value for key, value in parts["transformer"].config.items() if not key.startswith("_")}
+    torch.manual_seed(0)
+    settings |= {"guidance_embeds": True, "qk_norm": "rms_norm_across_heads"}
+    denoiser = diffusers.SanaTransformer2DModel(**settings)
+    return diffusers.SanaSprintPipeline(
+        **parts | {"transformer": denoiser, "scheduler": diffusers.SCMScheduler()},
+    )
+
+
+def sdxl_pag() -> Any:
+    """It predicts three times in a step, once with attention that looks away."""
+    parts = {name: part for name, part in sdxl().components.items() if part is not None}
+    return diffusers.StableDiffusionXLPAGPipeline(**parts, pag_applied_layers=["mid"], add_watermarker=False)
+
+
 def latent_consistency() -> Any:
     return diffusers.LatentConsistencyModelPipeline(
         vae=vae(),
@@ -711,6 +865,14 @@ KINDS: dict[str, Callable[[], Any]] = {
     "bria-fibo": bria_fibo,
     "ernie-image": ernie_image,
     "krea2": krea2,
+    "ideogram": ideogram,
+    "cogview3": cogview3,
+    "kandinsky5": kandinsky5,
+    "latent-diffusion": latent_diffusion,
+    "bria": bria,
+    "ovis-image": ovis_image,
+    "sana-sprint": sana_sprint,
+    "sdxl-pag": sdxl_pag,
     "flux-kontext": lambda: diffusers.FluxKontextPipeline(**flux().components),
 }
 # Call arguments without which a kind does not generate, or not as it is meant to.
@@ -734,6 +896,14 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "flux2-klein": {"height": 32, "width": 32, "max_sequence_length": 64, "text_encoder_out_layers": (1, 2, 3)},
     "ernie-image": {"height": 32, "width": 32},
     "krea2": {"height": 32, "width": 32, "max_sequence_length": 16, "negative_prompt": "bad"},
+    "ideogram": {"height": 32, "width": 32, "max_sequence_length": 64, "guidance_schedule": None},
+    **{
+        name: {"height": 32, "width": 32, "max_sequence_length": 16}
+        for name in ("cogview3", "kandinsky5", "bria", "ovis-image")
+    },
+    "latent-diffusion": {"height": 32, "width": 32},
+    "sana-sprint": {"height": 32, "width": 32, "max_sequence_length": 16, "use_resolution_binning": False}
+    | {"clean_caption": False, "complex_human_instruction": None, "num_inference_steps": 2},
     "bria-fibo": {"height": 32, "width": 32, "negative_prompt": "bad"},
     "flux-kontext": {"height": 32, "width": 32, "max_sequence_length": 16, "max_area": 1024, "_auto_resize": False},
 }

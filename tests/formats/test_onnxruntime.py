@@ -132,7 +132,7 @@ def test_almost_every_parameter_is_a_constant_of_its_own(made, name):
 @pytest.mark.parametrize(("name", "dtype"), [("fp32", "float32"), ("int8", "int8")])
 def test_the_runtime_says_which_arithmetic_it_executes(made, name, dtype):
     """Integer kernels run in INT8, in every component, and nowhere else: stored integers are no proof."""
-    rows = executed_work(made[name], _variant(**FORMATS[name]))
+    rows = executed_work(load(made[name], _variant(**FORMATS[name]), "cpu"), COMPONENTS)
     assert {row["component"] for row in rows} == set(COMPONENTS)
     layers = {(row["component"], row["operator"]) for row in rows}
     assert {("unet", "Conv2d"), ("unet", "Linear"), ("vae", "Conv2d")} <= layers
@@ -213,4 +213,4 @@ def test_another_batch_gets_a_session_when_it_comes(made):
     pipeline = _load(made, "fp32")
     noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(1))
     latents = pipeline("a cat", latents=noise, num_inference_steps=2, guidance_scale=1.0, output_type="latent").images
-    assert latents.isfinite().all() and len(pipeline.unet.graph.sessions) == 2
+    assert latents.isfinite().all() and len(pipeline.unet.graph.prepared) == 2

@@ -125,7 +125,7 @@ def test_the_inventory_is_the_bytes_on_disk(made, name):
 @pytest.mark.parametrize(("name", "dtype"), [("fp32", "float32"), ("weights", "float32"), ("full", "int8")])
 def test_the_runtime_says_which_arithmetic_it_executes(made, name, dtype):
     """Integer kernels run in full INT8, in every component, and nowhere else: stored integers are no proof."""
-    rows = executed_work(made[name], _variant(**FORMATS[name]))
+    rows = executed_work(load(made[name], _variant(**FORMATS[name]), "cpu"), COMPONENTS)
     assert {row["component"] for row in rows} == set(COMPONENTS)
     assert {("unet", "Conv2d"), ("unet", "Linear"), ("vae", "Conv2d")} <= {
         (row["component"], row["operator"]) for row in rows
@@ -161,7 +161,7 @@ def test_a_schedule_spares_the_first_calls_over_the_same_weights(made):
         expected = plain.unet(**inputs, return_dict=False)[0]
         assert not torch.equal(calls[0], expected)
         assert torch.equal(calls[1], expected) and torch.equal(calls[2], expected)
-    rows = executed_work(made["full"], full.model_copy(update={"schedule": ("none",)}))
+    rows = executed_work(scheduled, COMPONENTS)
     layers = [row for row in rows if row["operator"] != "MatMul"]
     dtypes = {graph: {row["dtype"] for row in layers if row["graph"] == graph} for graph in ("main", "unquantized")}
     assert dtypes == {"main": {"int8", "float32"}, "unquantized": {"float32"}}
@@ -254,13 +254,14 @@ def test_another_batch_is_compiled_when_it_comes(made):
     assert isinstance(pipeline.unet.graph, networks.Graph)
     noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(1))
     latents = pipeline("a cat", latents=noise, num_inference_steps=2, guidance_scale=1.0, output_type="latent").images
-    assert latents.isfinite().all() and len(pipeline.unet.graph.compiled) == 2
+    assert latents.isfinite().all() and len(pipeline.unet.graph.prepared) == 2
 
 
 def test_activations_are_rounded_only_where_asked(made):
     """Protects `activation_components`: integer kernels in the U-Net alone, INT8 weights everywhere."""
     variant = _variant(**FORMATS["unet only"])
-    integers = {row["component"] for row in executed_work(made["unet only"], variant) if row["dtype"] == "int8"}
+    rows = executed_work(load(made["unet only"], variant, "cpu"), COMPONENTS)
+    integers = {row["component"] for row in rows if row["dtype"] == "int8"}
     assert integers == {"unet"}
     stored = {tensor.component for tensor in inventory(made["unet only"], variant) if tensor.dtype == "int8"}
     assert stored == set(COMPONENTS)

@@ -42,6 +42,11 @@ OBSTACLES = {
         "cannot be made of this model: calls of QwenImageTransformer2DModel differ in more than tensors, and a graph "
         "is fixed: leave that network out of `components`",
     ),
+    "layers_called": (
+        {"network": "Qwen3VLModel"},
+        "cannot be made of this model: a graph is a whole network, and the pipeline calls layers of Qwen3VLModel: "
+        "leave that network out of `components`",
+    ),
     "never_called": (
         {"network": "text_encoder_2"},
         "cannot be made of this model: it is made from examples of calls, and no prompt made it call text_encoder_2: "

@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from stages.lib.formats.shared.executed_work import ExecutedWork
 from stages.lib.formats.torch_dynamic.backend import quantize_linears
+from stages.lib.models.watch import Watch
 from stages.lib.timing.work_counter import WorkCounter
 from tests.reference import reference_pipeline
 
@@ -105,6 +106,31 @@ def test_a_compiled_network_is_counted_as_it_runs_uncompiled():
     network = nn.Linear(16, 5)
     network.forward = torch.compile(network.forward, backend="eager")
     assert work(counted(network, torch.ones(3, 16))) == {("Linear", "float32"): (1, 3 * 16 * 5)}
+
+
+def test_layers_that_a_pipeline_calls_one_by_one_are_one_call_of_their_network():
+    """Protects the work and the time of a text encoder whose own forward is never called, and those that are called."""
+    network = nn.Sequential(nn.Linear(8, 8), nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8)), nn.Linear(8, 4))
+    pipeline, given = (
+        SimpleNamespace(reader=network, other=nn.Linear(4, 4), config=["reader", "other"]),
+        torch.ones(3, 8),
+    )
+    counter, watch = WorkCounter(), Watch(keep=True)
+    with counter.watching(pipeline), watch.watching(pipeline), torch.no_grad():
+        for _ in range(2):
+            answer = given
+            for layer in network:
+                answer = layer(answer)
+        pipeline.other(answer)
+        network[2](given)  # a call of its own: another network was called before
+    rows = {row.component: row for row in counter.rows()}
+    assert (rows["reader"].layers, rows["reader"].multiply_accumulates) == (4, 3 * (3 * 64 + 32))
+    assert [seen.number for seen in watch.calls["reader"]] == [0, 0, 0, 1, 1, 1, 2]
+    assert [seen.call.entry for seen in watch.calls["reader"]][:3] == ["0", "1", "2"]
+    assert not any("forward" in vars(layer) for layer in network.modules())
+    with counter.watching(pipeline), torch.no_grad():
+        network(given)
+        assert not any("forward" in vars(layer) for layer in network.modules())  # as compiled code has seen them
 
 
 def test_a_whole_pipeline_agrees_with_pytorch_s_own_counter(tiny_model):

@@ -19,9 +19,10 @@ unless the options say otherwise (`scales_beside`).
 
 And, only where a runtime other than PyTorch computes, so that PyTorch cannot see what it multiplies, a fourth:
 
-- `executed_work(folder: Path, variant: Variant) -> list[dict]`: what the loaded networks multiply in, per component,
-  graph, operator and dtype, from the runtime's own description of its kernels, never from what was asked for. Keys and
-  units are those of stages.lib.formats.shared.executed_work.ExecutedWork, without `calls`.
+- `executed_work(pipeline: DiffusionPipeline, components: Sequence[str]) -> list[dict]`: what these networks of a loaded
+  pipeline multiply in, per component, graph, operator and dtype, for the shapes of their calls so far, from the
+  runtime's own description of its kernels, never from what was asked for. Keys and units are those of
+  stages.lib.formats.shared.executed_work.ExecutedWork, without `calls`.
 """
 
 import importlib

@@ -140,7 +140,7 @@ def _call(
             generator=generators[0] if one else generators,
             output_type=output_type,
             **arguments,
-        ).images
+        )[0]
 
 
 @contextmanager

@@ -27,7 +27,8 @@ def assemble(folder: Path, networks: "dict[str, torch.nn.Module]") -> "Diffusion
     settings = {key: value for key, value in kind.settings.items() if key in taken}
     if not kind.of_role("safety_checker"):
         settings |= dict.fromkeys(taken.keys() & {"requires_safety_checker"}, False)
-    pipeline = pipeline_class(**without | settings | parts | networks)
+    with sensible(folder, pipeline_class):
+        pipeline = pipeline_class(**without | settings | parts | networks)
     for network in networks.values():
         _like_diffusers(network)
     for name, tokenizer in parts.items():

@@ -1,12 +1,12 @@
 """What a pipeline is called with besides prompt, noise and generator, and the shape of the noise that it takes."""
 
 import inspect
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from stages.lib.models.kinds import plain_class
+from stages.lib.models.kinds import MODEL_INDEX, plain_class
+from stages.lib.models.soundness import package_needed
 from stages.lib.project.errors import UserError, first_line, limit_reached
 from stages.lib.project.params import PARAMS_FILE, Params
 
@@ -66,25 +66,16 @@ def named_failure(
         place = f" in step {len(watch.latents) + 1}, {watch.running or 'between networks'}" if watch else ""
         absent = ", ".join(name for name, part in pipeline.components.items() if part is None)
         without = f"; the model has no {absent}" if absent and "NoneType" in str(error) else ""
-        name = type(pipeline).__name__
-        package = _missing_package(error, pipeline)
-        if package:
-            raise UserError(
-                f"a {name} needs the package '{package}', which is not installed: pip install {package}"
-            ) from None
+        scheduler, name = type(getattr(pipeline, "scheduler", None)).__name__, type(pipeline).__name__
+        if scheduler in str(error):  # it lacks what the pipeline asks of it
+            without += f"; write a scheduler that a {name} can use into {MODEL_INDEX}, key 'scheduler'"
+        if needed := package_needed(error, type(pipeline)):
+            raise needed from None
         raise UserError(
             f"a {name} does not generate from a prompt and {said}: it fails{place} "
             f"({type(error).__name__}: {first_line(error)[:200]}{without}): change these in {PARAMS_FILE}, `arguments` "
             f"of the model, or choose another text-to-image model, key 'model'{plain_class(name)}"
         ) from None
-
-
-def _missing_package(error: Exception, pipeline: "DiffusionPipeline") -> str | None:
-    """The package that the module of a pipeline uses though it is not here: imports of such are left out there."""
-    source = inspect.getsource(inspect.getmodule(type(pipeline)))
-    name = getattr(error, "name", None)
-    known = name and re.search(rf"^\s+import {re.escape(name)}$", source, re.MULTILINE)
-    return name if isinstance(error, ImportError) or known else None
 
 
 class _Found(Exception):

@@ -7,6 +7,7 @@
 Whoever exports, measures ranges or stands in for a network takes inputs, shapes and constants from here, and needs to
 know nothing of what kind of network it is. A network has one or two entries: `forward`, `decode` for decoders, and in
 the place of a safety checker's `forward`, which compares in NumPy, `embed`: pixels to the embedding that it compares.
+Where a pipeline calls layers of a network one by one, an entry is the name of such a layer.
 """
 
 import copy
@@ -14,8 +15,9 @@ import functools
 import hashlib
 import importlib
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -26,12 +28,13 @@ from stages.lib.models.families import CHECKERS
 from stages.lib.models.kinds import LIBRARIES
 
 EMBED = "embed"
+OWN_ENTRIES = ("forward", "decode", "encode", EMBED)  # others are names of layers
 PIPELINES = "diffusers.pipelines."  # where the code of pipelines is
 
 
 @dataclass(frozen=True)
 class NetworkCall:
-    """What one call was given: `entry` is forward, decode or embed; `arguments` by the names of its parameters.
+    """What one call was given: `entry` is forward, decode, embed or a layer; `arguments` by the names of parameters.
 
     Values are tensors, None, numbers, texts, dtypes, and lists, tuples and dictionaries of them. `used`: the paths of
     those tensors in the answer that the pipeline looked at, if that was seen. `inside`: what `inside` said of the
@@ -61,8 +64,9 @@ def inside(network: nn.Module) -> str:
 
 def bind(network: nn.Module, entry: str, args: tuple, options: dict) -> NetworkCall:
     """The call of `entry` with these arguments, each by its name."""
-    method = inspect.signature(getattr(type(network), entry))
-    given = method.bind(network, *args, **options).arguments
+    owner, name = (network, entry) if entry in OWN_ENTRIES else (network.get_submodule(entry), "forward")
+    method = inspect.signature(getattr(type(owner), name))
+    given = method.bind(owner, *args, **options).arguments
     arguments = {}
     for name, value in list(given.items())[1:]:
         arguments |= value if method.parameters[name].kind is inspect.Parameter.VAR_KEYWORD else {name: value}
@@ -85,8 +89,12 @@ def run(network: nn.Module, call: NetworkCall) -> Any:
     """What `network` answers to `call`, through its hooks."""
     if call.entry == EMBED:
         return network.visual_projection(network.vision_model(call.arguments["clip_input"])[1])
-    method = network if call.entry == "forward" else getattr(network, call.entry)
-    return method(**call.arguments)
+    return entry_of(network, call.entry)(**call.arguments)
+
+
+def entry_of(network: nn.Module, entry: str) -> Callable[..., Any]:
+    """What is called of a network at an entry."""
+    return network if entry == "forward" else attrgetter(entry)(network)
 
 
 def split(value: Any) -> tuple[dict[str, torch.Tensor], Any]:

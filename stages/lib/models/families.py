@@ -7,8 +7,9 @@ WITHOUT_WEIGHTS = re.compile(r"(Scheduler|Tokenizer(Fast)?|Processor(Fast|Pil)?|
 # Networks by their class: what makes images of latents, and what judges images.
 DECODERS = re.compile(r"Autoencoder|VQModel|VQGAN|VAE$")
 CHECKERS = re.compile(r"SafetyChecker$")
-# Text encoders are of transformers, or are called so.
+# Text encoders are of transformers, or are called so, or are of such a class.
 TEXT_ENCODER = "text_encoder"
+READERS = re.compile(r"Bert")
 # Networks that serve images given as prompts: generation from text never calls them.
 IDLE = ("image_encoder",)
 # Classes of components that a model may lack though its index names them: they change no image.
@@ -28,6 +29,8 @@ READ_FROM = {
     "Processor": [{"preprocessor_config.json"}, {"processor_config.json"}],
     "FeatureExtractor": [{"preprocessor_config.json"}],
 }
+# What answers of pipelines call their images; answers of others are videos, sounds, or inputs of further pipelines.
+IMAGES = ("images", "image")
 # Classes that a library has renamed.
 RENAMED = {"CLIPFeatureExtractor": "CLIPImageProcessor"}
 

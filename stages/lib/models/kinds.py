@@ -14,11 +14,21 @@ import inspect
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from stages.lib.models.families import CHECKERS, DECODERS, IDLE, RENAMED, SPARABLE, TEXT_ENCODER, WITHOUT_WEIGHTS
+from stages.lib.models.families import (
+    CHECKERS,
+    DECODERS,
+    IDLE,
+    IMAGES,
+    READERS,
+    RENAMED,
+    SPARABLE,
+    TEXT_ENCODER,
+    WITHOUT_WEIGHTS,
+)
 from stages.lib.project.documents import read_mapping
 from stages.lib.project.errors import UserError, first_line
 
@@ -127,7 +137,19 @@ class Kind:
                     f"{self.where}/{MODEL_INDEX}: '_class_name' is '{self.pipeline}', which takes no {name}: {REMEDY}"
                     f"{plain_class(self.pipeline)}"
                 )
+        made = _answers(found)
+        if made and not made & set(IMAGES):
+            raise UserError(
+                f"{self.where}/{MODEL_INDEX}: '_class_name' is '{self.pipeline}', which makes "
+                f"{', '.join(sorted(made))}, no images: {REMEDY}"
+            )
         return found
+
+
+def _answers(pipeline: type) -> set[str]:
+    """What the answers of a pipeline have, by the classes of answers that its module names; empty if there are none."""
+    kinds = inspect.getmembers(inspect.getmodule(pipeline), inspect.isclass)
+    return {field.name for name, kind in kinds if name.endswith("PipelineOutput") for field in fields(kind)}
 
 
 def plain_class(name: str) -> str:
@@ -144,7 +166,8 @@ def role_of(name: str, library: str, kind: str) -> str | None:
         return "safety_checker"
     if DECODERS.search(kind):
         return "decoder"
-    return "text_encoders" if library == "transformers" or TEXT_ENCODER in name else "denoiser"
+    reads = library == "transformers" or TEXT_ENCODER in name or READERS.search(kind)
+    return "text_encoders" if reads else "denoiser"
 
 
 def _member(library: object, name: str) -> object:
@@ -155,10 +178,6 @@ def _member(library: object, name: str) -> object:
         return None
 
 
-def _numbers(entry: Sequence[Any]) -> bool:
-    return bool(entry) and all(isinstance(item, int | float) for item in entry)
-
-
 def kind_of_index(index: object, folders: Iterable[str], where: str) -> Kind:
     """The kind that the content of a model_index.json describes, where `folders` of components are there."""
     name = index.get("_class_name") if isinstance(index, dict) else None
@@ -167,7 +186,8 @@ def kind_of_index(index: object, folders: Iterable[str], where: str) -> Kind:
             f"{where}/{MODEL_INDEX}: '_class_name' is {json.dumps(name)}, which names no class of diffusers: {REMEDY}"
         )
     # A list of numbers is a setting, such as which layers of a text encoder are read.
-    entries = {part: entry for part, entry in index.items() if isinstance(entry, list) and not _numbers(entry)}
+    lists = {part: entry for part, entry in index.items() if isinstance(entry, list)}
+    entries = {part: entry for part, entry in lists.items() if not entry or {*map(type, entry)} - {int, float}}
     for part, entry in entries.items():
         if len(entry) != 2 or not (entry == [None, None] or all(isinstance(item, str) for item in entry)):
             raise UserError(
@@ -217,9 +237,10 @@ def check_kind(kind: Kind) -> None:
             )
     if not any(name for name in kind.companions if kind.parts[name][1].endswith("Scheduler")):
         raise UserError(f"{kind.where} has no scheduler: bring the complete model")
-    for role, what in (("denoiser", "network that denoises"), ("text_encoders", "text encoder")):
-        if not kind.of_role(role):
-            raise UserError(f"{kind.where} has no {what}: {REMEDY}")
+    if not kind.of_role("denoiser"):
+        raise UserError(f"{kind.where} has no network that denoises: {REMEDY}")
+    if not kind.of_role("text_encoders") and any(TEXT_ENCODER in name for name in needed):  # else a denoiser reads
+        raise UserError(f"{kind.where} has no text encoder: {REMEDY}")
     if kind.of_role("safety_checker") and "feature_extractor" not in kind.parts:
         raise UserError(
             f"{kind.where} has a safety checker and no feature_extractor to prepare images for it: bring both, "

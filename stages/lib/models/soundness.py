@@ -1,6 +1,8 @@
 """A model's files reach libraries that take them for sound; what comes of others is one message."""
 
+import inspect
 import itertools
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,15 +19,28 @@ def sensible(folder: Path, kind: type) -> Iterator[None]:
         yield
     except (UserError, MemoryError):
         raise
-    except ImportError as error:  # it needs a package, and says which
-        raise UserError(f"{folder}: {first_line(error)}") from None
     except Exception as error:  # a configuration can cause any, and of tokenizers' own there is no narrower class
         if limit_reached(error):
             raise
+        if needed := package_needed(error, kind):
+            raise needed from None
+        if isinstance(error, ImportError):  # it needs a package, and says which
+            raise UserError(f"{folder}: {first_line(error).partition('. ')[0]}: install it") from None
         raise UserError(
             f"{folder} is no sound {kind.__name__} ({type(error).__name__}: {first_line(error)[:200]}): bring the "
             "model again, or choose another"
         ) from None
+
+
+def package_needed(error: Exception, kind: type) -> UserError | None:
+    """What to raise where the module of a class uses a package that is not here: it leaves out imports of such."""
+    source, name = inspect.getsource(inspect.getmodule(kind)), getattr(error, "name", None) or ""
+    plain = name and re.search(rf"^\s+import {re.escape(name)}$", source, re.MULTILINE)
+    inside = re.search(rf"is_(\w+)_available\(\):\n\s+from \S+ import {re.escape(name)}\n", source)
+    package = name if plain or isinstance(error, ImportError) else inside and inside[1]
+    if not package:
+        return None
+    return UserError(f"a {kind.__name__} needs the package '{package}', which is not installed: pip install {package}")
 
 
 @contextmanager

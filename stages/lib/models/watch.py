@@ -9,12 +9,15 @@
 
 `around_calls` is what it rests on: every call that a pipeline makes of a network goes through a function, which may
 look, clock, count, ask another network, or answer itself, as `Replay` does with recorded answers. Casts at a network's
-door (stages.lib.formats.shared.casting) are inside; what is seen is what the pipeline sees.
+door (stages.lib.formats.shared.casting) are inside; what is seen is what the pipeline sees. Where a pipeline calls
+layers of a network one by one, and never the network, each layer's call goes through the function (its name is the
+entry), and `Numbering` says which of them are one call of the network.
 """
 
 import copy
 import functools
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,13 +26,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from stages.lib.models.calls import NetworkCall, bind, copied, inside, marked
+from stages.lib.models.calls import EMBED, OWN_ENTRIES, NetworkCall, bind, copied, inside, marked
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
 # around(component, entry, inner, args, options) -> answer, where inner(*args, **options) is the call itself
-ANSWERED = ("forward", "decode")  # entries whose answers are nothing but tensors, as far as a pipeline looks
+UNMARKED = ("encode", EMBED)  # entries whose answers are more than tensors, as far as a pipeline looks
 Around = Callable[[str, str, Callable[..., Any], tuple, dict], Any]
 
 
@@ -37,6 +40,7 @@ Around = Callable[[str, str, Callable[..., Any], tuple, dict], Any]
 class Seen:
     """One call: `call` and `answer` are None unless they were to be kept; `step` counts scheduler steps before it.
 
+    `number`: that of the network's call which it is, or is part of.
     `used`: the paths of those tensors of a kept answer that the pipeline has looked at.
     """
 
@@ -44,6 +48,7 @@ class Seen:
     answer: Any
     time_s: float
     step: int
+    number: int
     used: set[str] = field(default_factory=set)
 
 
@@ -75,15 +80,18 @@ def set_doors(network: nn.Module, around: Callable[[str, Callable, tuple, dict],
 
 @contextmanager
 def around_calls(networks: Mapping[str, nn.Module], around: Around) -> Iterator[None]:
-    """Within the block, each call of a network from outside goes through `around`.
+    """Within the block, each call of a network from outside goes through `around`, or of layers of one never called.
 
     What a network calls of itself is not seen.
     """
     running: list[str] = []
+    layers: dict[str, ExitStack] = {}
 
     def through(component: str, entry: str, inner: Callable, args: tuple, options: dict) -> Any:
         if running:
             return inner(*args, **options)
+        if entry in OWN_ENTRIES:
+            layers[component].close()  # compiled code must find its layers as they were
         running.append(component)
         try:
             return around(component, entry, inner, args, options)
@@ -93,11 +101,51 @@ def around_calls(networks: Mapping[str, nn.Module], around: Around) -> Iterator[
     classes = {}
     try:
         for component, network in networks.items():
+            layers[component] = _layer_doors(network, functools.partial(through, component))
             classes[component] = set_doors(network, functools.partial(through, component))
         yield
     finally:
+        for stack in layers.values():
+            stack.close()
         for component, kind in classes.items():
             networks[component].__class__ = kind
+
+
+def _layer_doors(network: nn.Module, around: Callable[[str, Callable, tuple, dict], Any]) -> ExitStack:
+    """Let each call of a layer of a network go through around(name, inner, args, options) until that is closed."""
+    doors = ExitStack()
+
+    def door(name: str, inner: Callable) -> Callable:
+        return functools.wraps(inner)(lambda *args, **options: around(name, inner, args, options))
+
+    for name, layer in network.named_modules():
+        if name and not isinstance(layer, torch.jit.ScriptModule):
+            before = {key: value for key, value in vars(layer).items() if key == "forward"}
+            doors.callback(vars(layer).update, before)
+            doors.callback(vars(layer).pop, "forward")
+            vars(layer)["forward"] = door(name, layer.forward)
+    return doors
+
+
+class Numbering:
+    """Which call of its network a call is: layers called one by one are one call, until the first of them comes again.
+
+    Or until another network is called.
+    """
+
+    def __init__(self) -> None:
+        self.calls: Counter[str] = Counter()
+        self._first: tuple[str, str] | None = None  # of the layers called last
+        self._last = ""
+
+    def number(self, component: str, entry: str) -> int:
+        """The number of the call of `component` that a call of its `entry` is, or is part of."""
+        goes_on = entry not in OWN_ENTRIES and self._last == component and self._first != (component, entry)
+        if not goes_on:
+            self.calls[component] += 1
+            self._first = component, entry
+        self._last = component
+        return self.calls[component] - 1
 
 
 @contextmanager
@@ -148,6 +196,7 @@ class Watch:
         self.latents: list[torch.Tensor] = []
         self.timesteps: list[float] = []
         self.running: str | None = None
+        self._numbering = Numbering()
 
     @contextmanager
     def watching(self, pipeline: "DiffusionPipeline") -> Iterator["Watch"]:
@@ -169,9 +218,10 @@ class Watch:
         answer = inner(*args, **options)
         time_s = self.now_s() - begin_s
         self.running = None
-        seen = Seen(call, copy.deepcopy(answer) if self.keep else None, time_s, len(self.latents))
+        number = self._numbering.number(name, entry)
+        seen = Seen(call, copy.deepcopy(answer) if self.keep else None, time_s, len(self.latents), number)
         self.calls.setdefault(name, []).append(seen)
-        return marked(answer, seen.used) if call and call.entry in ANSWERED else answer
+        return marked(answer, seen.used) if call and call.entry not in UNMARKED else answer
 
     def _see_step(self, latents: torch.Tensor, timestep: Any) -> None:
         self.latents.append(latents.detach().to(device="cpu", dtype=torch.float32, copy=True))

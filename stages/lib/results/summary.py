@@ -33,7 +33,14 @@ REQUIRED_KEYS = {
 }
 
 # Obstacles that only making a variant finds, in a model (CannotMake); the others are known before, of the machine.
-FOUND_IN_MODELS = ("not_exportable", "graph_refused", "calls_differ", "never_called", "tuned_for_another")
+FOUND_IN_MODELS = (
+    "not_exportable",
+    "graph_refused",
+    "calls_differ",
+    "layers_called",
+    "never_called",
+    "tuned_for_another",
+)
 
 
 def unavailable_variants(params: Params, environment: Path, reports: Path) -> list[dict]:

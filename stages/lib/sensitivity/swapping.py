@@ -22,7 +22,7 @@ from stages.lib.generation.sampling import (
 )
 from stages.lib.models.assembly import load_pipeline
 from stages.lib.models.calibration import Calls, read_calls
-from stages.lib.models.calls import split
+from stages.lib.models.calls import entry_of, split
 from stages.lib.models.inventory import disk_bytes
 from stages.lib.models.kinds import kind_of
 from stages.lib.models.watch import Around, Replay, Watch, around_calls, networks_of
@@ -135,11 +135,6 @@ def _answering(swapped: Networks, replayed: Mapping[str, Sequence[Any]]) -> Arou
     return answer
 
 
-def entry_of(network: Any, entry: str) -> Callable[..., Any]:
-    """How a network is called at an entry."""
-    return network if entry == "forward" else getattr(network, entry)
-
-
 def generate_answered(studio: Studio, pipeline: "DiffusionPipeline", prompt: Prompt, name: str, around: Around) -> Run:
     """Generate `prompt`; every call of a network goes through `around` (stages.lib.models.watch)."""
     import numpy as np
@@ -157,8 +152,8 @@ def generate_answered(studio: Studio, pipeline: "DiffusionPipeline", prompt: Pro
         ) from None
     looked_at = []
     for component in kind.of_role("text_encoders"):
-        for seen in watch.calls.get(component, [])[:1]:
-            tensors = split(seen.answer)[0]
+        for seen in watch.calls.get(component, []):
+            tensors = split(seen.answer)[0] if seen.number == 0 else {}
             looked_at += [tensors[path].flatten().float().cpu() for path in tensors if path in seen.used]
     (denoiser,) = kind.of_role("denoiser")[:1]
     return Run(

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,7 @@ class TimedModel:
     # The first holds what is done only once; steps with a schedule of their own are not like the rest.
     sampled_steps: int = 1 + TIMED_STEPS
     is_long: bool | None = None  # known after the first image
+    steps: int = 0  # of the scheduler in an image, known then too
 
     def call(self, size: int = 1) -> dict[str, Any]:
         """Generate one image as a user does: text encoding, denoising, decoding, safety check; no PNG.
@@ -77,7 +79,7 @@ class TimedModel:
             measured_s = self._now_s() - begin_s
             disturbance = meter.read()
         self.is_long = bool(self.is_long)
-        steps = len(self.pipeline.scheduler.timesteps)
+        steps = self.steps or len(self.pipeline.scheduler.timesteps)  # some also list the time at which the last ends
         made = self.sampled_steps if self.is_long else steps
         rest_s = (steps - made) * _step_s(ends_s) if self.is_long else 0.0
         if not image.isfinite().all():
@@ -106,14 +108,16 @@ class TimedModel:
         if self.is_long is False:
             yield
             return
-        last: dict[str, Any] = {}
+        last: dict[tuple[str, str], Any] = {}
+        self.steps = 0
 
         def answer(name: str, entry: str, inner: Callable, args: tuple, options: dict) -> Any:
             if not (self.is_long and len(ends_s) >= self.sampled_steps):
-                last[name] = inner(*args, **options)
-            return last[name]
+                last[name, entry] = inner(*args, **options)
+            return last[name, entry]
 
         def see(_latents: Any, _timestep: Any) -> None:
+            self.steps += 1
             if len(ends_s) < self.sampled_steps:
                 ends_s.append(self._now_s())
                 steps = len(self.pipeline.scheduler.timesteps)
@@ -136,7 +140,7 @@ class TimedModel:
             generator=generators if size > 1 else generators[0],
             output_type="pt",
             **arguments,
-        ).images
+        )[0]
 
     def peak(self) -> dict[str, Any]:
         """The highest memory use since the model was loaded."""
@@ -150,7 +154,10 @@ class TimedModel:
         with watch.watching(self.pipeline):
             call = self.call()
         called = [name for name in networks_of(self.pipeline) if name in watch.calls]
-        times_s = {name: [seen.time_s for seen in watch.calls[name]] for name in called}
+        times_s: dict[str, list[float]] = {name: [] for name in called}
+        for name, samples in times_s.items():
+            for _, parts in groupby(watch.calls[name], key=lambda seen: seen.number):
+                samples.append(sum(seen.time_s for seen in parts))
         times_s["other"] = [call["measured_s"] - sum(sum(samples) for samples in times_s.values())]
         whole = call["denoiser_steps"] / call["denoiser_steps_made"]
         calls = {name: round(len(samples) * whole) for name, samples in times_s.items() if name in self.denoisers}
@@ -158,10 +165,16 @@ class TimedModel:
 
     def executed(self) -> dict[str, Any]:
         """What one call of each network multiplies in, and how long that takes, as rows of `ExecutedWork`."""
+        from stages.lib.formats.shared.choice import on_model
+        from stages.lib.formats.shared.graphs.shaped_graph import graphs_of
+        from stages.lib.models.watch import networks_of
         from stages.lib.timing.work_counter import WorkCounter
 
         counter = WorkCounter(self._now_s)
         few = min(COUNTED_STEPS, self.task.arguments.get("num_inference_steps", COUNTED_STEPS))
+        graphs = [graph for network in networks_of(self.pipeline).values() for graph in graphs_of(network).values()]
+        for graph in graphs:
+            graph.calls.clear()  # of several images at once
         with counter.watching(self.pipeline):
             for _ in range(COUNTED_IMAGES):
                 self._generate(1, self.task.arguments | {"num_inference_steps": few})
@@ -169,7 +182,8 @@ class TimedModel:
         variant = load_params().variant(self.task.variant)
         backend = BACKENDS[variant.backend].load_module()
         if hasattr(backend, "executed_work"):
-            rows += [ExecutedWork(**row) for row in backend.executed_work(Path(self.task.folder), variant)]
+            components = on_model(variant, Path(self.task.folder)).components
+            rows += [ExecutedWork(**row) for row in backend.executed_work(self.pipeline, components)]
         unseen = [name for name in counter.called if name not in {row.component for row in rows}]
         if unseen:
             raise ValueError(f"back end '{variant.backend}': no multiplication was seen in {', '.join(unseen)}")

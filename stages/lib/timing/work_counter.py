@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from statistics import median
@@ -14,7 +14,7 @@ from torch.utils.flop_counter import conv_flop_count, sdpa_flop_count
 
 from stages.lib.formats.shared.executed_work import OPERATORS, ExecutedWork
 from stages.lib.models.inventory import operator_of
-from stages.lib.models.watch import around_calls, networks_of
+from stages.lib.models.watch import Numbering, around_calls, networks_of
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -109,7 +109,7 @@ class WorkCounter(TorchDispatchMode):
         super().__init__()
         self._now_s = now_s
         self._call: tuple[str, int] | None = None
-        self._calls: Counter[str] = Counter()
+        self._numbering = Numbering()
         self._weights: dict[int, str] = {}
         # Per component, operator and dtype, and there per call: layers, multiply-accumulates, seconds.
         self._sums: dict[tuple[str, str, str], dict[int, list]] = defaultdict(lambda: defaultdict(lambda: [0, 0, 0.0]))
@@ -148,9 +148,8 @@ class WorkCounter(TorchDispatchMode):
             yield
 
     def announced(self, component: str, entry: str, inner: Callable, args: tuple, options: dict) -> Any:
-        """For `around_calls`: what happens inside counts as one call of `component`."""
-        self._call = component, self._calls[component]
-        self._calls[component] += 1
+        """For `around_calls`: what happens inside counts as one call of `component`, or as part of one."""
+        self._call = component, self._numbering.number(component, entry)
         try:
             return inner(*args, **options)
         finally:
@@ -159,7 +158,7 @@ class WorkCounter(TorchDispatchMode):
     @property
     def called(self) -> tuple[str, ...]:
         """The components that were called."""
-        return tuple(self._calls)
+        return tuple(self._numbering.calls)
 
     def rows(self) -> list[ExecutedWork]:
         """What one call does of each kind: medians over the calls that were watched."""

@@ -1,19 +1,16 @@
 """Which arithmetic a session really executes, how much, and how long it takes, as the runtime itself tells."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import prod
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from stages.lib.formats.onnxruntime.loading import load
-from stages.lib.formats.onnxruntime.sessions import Graph
-from stages.lib.formats.shared.choice import on_model
-from stages.lib.project.params import Variant
+from stages.lib.formats.shared.graphs.shaped_graph import Layer, work_of_calls
 
 if TYPE_CHECKING:
     import onnx
+    from diffusers import DiffusionPipeline
 
 # Operations that convolve: which inputs are the image and the weight, and the dtype of their arithmetic.
 CONVOLUTIONS = {
@@ -53,41 +50,23 @@ KERNEL = "_kernel_time"
 # The first call takes memory and does not count.
 PROFILED_CALLS = 4
 
-Layer = tuple[str, str, int, float]
 
-
-def executed_work(folder: Path, variant: Variant) -> list[dict]:
+def executed_work(pipeline: "DiffusionPipeline", components: Sequence[str]) -> list[dict]:
     """What one call of each graph multiplies in; rows as in stages.lib.formats.
 
     The dtype is that of the kernel, not of its weight: an INT8 weight that the graph first turns into FP32 is
-    executed in FP32, and the row says so. Shapes are those of one image with guidance; the times are medians of a
-    profiled run on zeros.
+    executed in FP32, and the row says so. Shapes are those of the calls so far; the times are medians of a profiled run
+    on zeros.
     """
-    variant = on_model(variant, folder)
-    pipeline = load(folder, variant, "cpu")
-    layers: dict[tuple[str, str, str], list[Layer]] = defaultdict(list)
-    for component in variant.components:
-        for graph in getattr(pipeline, component).modules():
-            if isinstance(graph, Graph):
-                for executed, events in graph.executed_graphs(calls=PROFILED_CALLS):
-                    for layer in executed_layers(executed, events):
-                        layers[component, *layer[:2]].append(layer)
-    return [
-        {
-            "component": component,
-            "graph": "main",
-            "operator": operator,
-            "dtype": dtype,
-            "layers": len(found),
-            "multiply_accumulates": sum(count for _, _, count, _ in found),
-            "time_s": sum(time_s for _, _, _, time_s in found),
-        }
-        for (component, operator, dtype), found in sorted(layers.items())
-    ]
+    return work_of_calls(
+        pipeline,
+        components,
+        lambda graph, shapes: executed_layers(*graph.executed_graph(shapes, calls=PROFILED_CALLS)),
+    )
 
 
 def executed_layers(model: "onnx.ModelProto", events: list[dict]) -> Iterator[Layer]:
-    """Operator, dtype, multiply-accumulates and seconds of each multiplying kernel of an optimized graph.
+    """The multiplying kernels of an optimized graph.
 
     `events` are those of the runtime's profiler, whose shapes count and whose times are in microseconds.
     """
@@ -116,7 +95,7 @@ def executed_layers(model: "onnx.ModelProto", events: list[dict]) -> Iterator[La
         else:
             operator = "Linear" if node.input[second] in constants else "MatMul"
             count = prod(outputs[0]) * _inner(node, inputs[first])
-        yield operator, dtype, count, median(event["dur"] for event in runs[1:]) / 1e6
+        yield Layer(operator, dtype, count, median(event["dur"] for event in runs[1:]) / 1e6)
 
 
 def _true_channels(model: "onnx.ModelProto") -> dict[str, int]:

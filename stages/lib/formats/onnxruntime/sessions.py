@@ -1,52 +1,43 @@
 """ONNX graphs in sessions of ONNX Runtime."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import nn
 
 from stages.lib.formats.onnxruntime.conversion import dimension
 from stages.lib.formats.onnxruntime.stored_tensors import stored_size
 from stages.lib.formats.shared.graphs.graph_call import GraphCall
 from stages.lib.formats.shared.graphs.networks import refused
+from stages.lib.formats.shared.graphs.shaped_graph import ShapedGraph, Shapes
 from stages.lib.models.kinds import kind_of
 
 if TYPE_CHECKING:
     import onnx
     import onnxruntime
 
-Shapes = dict[str, tuple[int, ...]]
 NUMPY_DTYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(int32)": np.int32}
 
 
-class Graph(nn.Module):
-    """A graph in a session for fixed shapes; other shapes get a session of their own when they come first.
+class Graph(ShapedGraph):
+    """A graph in sessions for fixed shapes.
 
     Fixed, because the runtime then computes all that depends on shapes alone once, when it makes the session.
     `graph` is the graph itself, `folder` the one of its constants, `described` what it stands for.
     """
 
     def __init__(self, graph: bytes, folder: Path, described: GraphCall) -> None:
-        super().__init__()
         self.graph, self.folder, self.open_dimensions = graph, folder, described.open_dimensions
-        self.sessions: dict[tuple, onnxruntime.InferenceSession] = {}
-        self._session(described.inputs)
+        super().__init__(described.inputs)
 
-    def forward(self, **inputs: torch.Tensor) -> list[torch.Tensor]:
-        arrays = {name: np.ascontiguousarray(tensor.detach().numpy()) for name, tensor in inputs.items()}
-        session = self._session({name: array.shape for name, array in arrays.items()})
-        return [torch.from_numpy(array) for array in session.run(None, arrays)]
+    def prepare(self, shapes: Shapes) -> "onnxruntime.InferenceSession":
+        return _start(self.graph, self._options(shapes))
 
-    def _session(self, shapes: Shapes) -> "onnxruntime.InferenceSession":
-        key = tuple(shapes.items())
-        if key not in self.sessions:
-            self.sessions[key] = _start(self.graph, self._options(shapes))
-        return self.sessions[key]
+    def infer(self, prepared: "onnxruntime.InferenceSession", arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
+        return prepared.run(None, arrays)
 
     def _options(self, shapes: Shapes) -> "onnxruntime.SessionOptions":
         """How a session is made for inputs of `shapes`, on the threads that PyTorch has."""
@@ -70,33 +61,31 @@ class Graph(nn.Module):
             options.add_session_config_entry(key, value)
         return options
 
-    def executed_graphs(self, calls: int = 0) -> "Iterator[tuple[onnx.ModelProto, list[dict]]]":
-        """The graphs that the sessions execute, one for each, as the runtime optimized them; without large constants.
+    def executed_graph(self, shapes: Shapes, calls: int = 0) -> "tuple[onnx.ModelProto, list[dict]]":
+        """The graph that a session executes for `shapes`, as the runtime optimized it; without large constants.
 
-        With each come the events of the runtime's profiler over `calls` calls on zeros. The runtime writes both when it
-        makes a session, so that one more is made for each.
+        With it come the events of the runtime's profiler over `calls` calls on zeros. The runtime writes both when it
+        makes a session, so that one more is made.
         """
         import onnx
 
-        for key in self.sessions:
-            with TemporaryDirectory() as temporary:
-                options = self._options(dict(key))
-                options.optimized_model_filepath = str(Path(temporary, "graph.onnx"))
-                options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "constants")
-                options.enable_profiling = calls > 0
-                options.profile_file_prefix = str(Path(temporary, "profile"))
-                session = _start(self.graph, options)
-                events = _profiled(session, dict(key), calls) if calls else []
-                yield onnx.load(options.optimized_model_filepath, load_external_data=False), events
+        with TemporaryDirectory() as temporary:
+            options = self._options(shapes)
+            options.optimized_model_filepath = str(Path(temporary, "graph.onnx"))
+            options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "constants")
+            options.enable_profiling = calls > 0
+            options.profile_file_prefix = str(Path(temporary, "profile"))
+            session = _start(self.graph, options)
+            events = _profiled(session, shapes, calls) if calls else []
+            return onnx.load(options.optimized_model_filepath, load_external_data=False), events
 
     def constant_bytes(self) -> int:
         """Bytes of the constants of every session's optimized graph; see stages.lib.models.inventory.
 
         Kernels that reorder a weight keep their copy instead of it or, where another kernel shares it, besides it.
         """
-        return sum(
-            stored_size(tensor)[1] for executed, _ in self.executed_graphs() for tensor in executed.graph.initializer
-        )
+        executed = [self.executed_graph(dict(key))[0] for key in self.prepared]
+        return sum(stored_size(tensor)[1] for model in executed for tensor in model.graph.initializer)
 
 
 def _profiled(session: "onnxruntime.InferenceSession", shapes: Shapes, calls: int) -> list[dict]:

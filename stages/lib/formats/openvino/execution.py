@@ -1,98 +1,60 @@
 """Which arithmetic a compiled graph really executes, how much, and how long it takes, as the runtime itself tells."""
 
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from math import isqrt, prod
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stages.lib.formats.openvino.loading import load
-from stages.lib.formats.openvino.networks import Graph, properties
-from stages.lib.formats.shared.choice import on_model
-from stages.lib.project.params import Variant
+from stages.lib.formats.openvino.networks import Graph
+from stages.lib.formats.shared.graphs.shaped_graph import Layer, Shapes, work_of_calls
 
 if TYPE_CHECKING:
     import openvino
+    from diffusers import DiffusionPipeline
 
 ARITHMETIC = {"i8": "int8", "u8": "int8", "bf16": "bfloat16", "f16": "float16", "f32": "float32"}
 MULTIPLYING = {"Convolution": "Conv", "FullyConnected": "Linear", "MatMul": "MatMul"}
 # Kernels into which the runtime fuses both products of attention with the softmax between them.
 FUSED = ("Subgraph", "ScaledDotProductAttention")
-# What the graphs of a network are called in rows of work; others are called as the entry of the schedule.
-ROLES = {"scheduled.none_calls": "unquantized"} | dict.fromkeys(("graph", "vision_model.graph"), "main")
 PROFILED_CALLS = 3
 
 
-@dataclass(frozen=True)
-class Layer:
-    """Multiplications of one kernel in one dtype."""
-
-    operator: str
-    dtype: str
-    multiply_accumulates: int
-    time_s: float
-
-
-def executed_work(folder: Path, variant: Variant) -> list[dict]:
+def executed_work(pipeline: "DiffusionPipeline", components: Sequence[str]) -> list[dict]:
     """What one call of each graph multiplies in; rows as in stages.lib.formats.
 
     `graph` is "main", or for the denoiser's calls that a schedule spares "unquantized" (its entry "none") or the dtype
     that its entry names. The dtype is that of the kernel ("..._I8"), not of its weights: a kernel that unpacks INT8
     weights and multiplies in BF16 counts as BF16. Of attention that is one kernel with its softmax, each product counts
     in the dtype in which its factors enter, and the kernel's time, softmax included, is shared out by
-    multiply-accumulates. Shapes are those of one image; the times are medians of a profiled run on zeros.
+    multiply-accumulates. Shapes are those of the calls so far; the times are medians of a profiled run on zeros.
     """
-    variant = on_model(variant, folder)
-    pipeline = load(folder, variant, "cpu")
-    layers: dict[tuple[str, str, str, str], list[Layer]] = defaultdict(list)
-    for component in variant.components:
-        for name, graph in getattr(pipeline, component).named_modules():
-            if isinstance(graph, Graph):
-                role = ROLES.get(name, name.removeprefix("scheduled.").removesuffix("_calls"))
-                for layer in executed_layers(graph):
-                    layers[component, role, layer.operator, layer.dtype].append(layer)
-    return [
-        {
-            "component": component,
-            "graph": role,
-            "operator": operator,
-            "dtype": dtype,
-            "layers": len(found),
-            "multiply_accumulates": sum(layer.multiply_accumulates for layer in found),
-            "time_s": sum(layer.time_s for layer in found),
-        }
-        for (component, role, operator, dtype), found in sorted(layers.items())
-    ]
+    return work_of_calls(pipeline, components, executed_layers)
 
 
-def executed_layers(graph: Graph) -> Iterator[Layer]:
+def executed_layers(graph: Graph, shapes: Shapes) -> Iterator[Layer]:
     """The multiplying kernels of a graph, compiled once more with the runtime's profiler on."""
-    for shapes in graph.compiled:
-        model = graph.model.clone()
-        model.reshape({name: list(shape) for name, shape in shapes})
-        attentions = {
-            node.get_friendly_name(): [tuple(node.get_input_shape(place)) for place in range(3)]
-            for node in model.get_ops()
-            if node.get_type_name() == "ScaledDotProductAttention"
-        }
-        compiled = graph.core.compile_model(model, "CPU", properties(graph.compute) | {"PERF_COUNT": True})
-        times_s = _profile(compiled)
-        for node in compiled.get_runtime_model().get_ops():
-            info = node.get_rt_info()
-            kind, name = info["layerType"].astype(str), node.get_friendly_name()
-            if kind in MULTIPLYING:
-                dtype = ARITHMETIC[info["primitiveType"].astype(str).lower().rpartition("_")[2]]
-                dimensions = f"{len(node.get_output_shape(0)) - 2}d" if kind == "Convolution" else ""
-                operator = f"{MULTIPLYING[kind]}{dimensions}"
-                yield Layer(operator, dtype, _multiply_accumulates(kind, node), times_s[name])
-            elif kind in FUSED:
-                originals = info["originalLayersNames"].astype(str).split(",")
-                for attention in attentions.keys() & set(originals):
-                    yield from _fused_attention(node, attentions[attention], times_s[name])
+    attentions = {
+        node.get_friendly_name(): [tuple(node.get_input_shape(place)) for place in range(3)]
+        for node in graph.reshaped(shapes).get_ops()
+        if node.get_type_name() == "ScaledDotProductAttention"
+    }
+    compiled = graph.compiled(shapes, PERF_COUNT=True)
+    times_s = _profile(compiled)
+    for node in compiled.get_runtime_model().get_ops():
+        info = node.get_rt_info()
+        kind, name = info["layerType"].astype(str), node.get_friendly_name()
+        if kind in MULTIPLYING:
+            dtype = ARITHMETIC[info["primitiveType"].astype(str).lower().rpartition("_")[2]]
+            dimensions = f"{len(node.get_output_shape(0)) - 2}d" if kind == "Convolution" else ""
+            operator = f"{MULTIPLYING[kind]}{dimensions}"
+            yield Layer(operator, dtype, _multiply_accumulates(kind, node), times_s[name])
+        elif kind in FUSED:
+            originals = info["originalLayersNames"].astype(str).split(",")
+            for attention in attentions.keys() & set(originals):
+                yield from _fused_attention(node, attentions[attention], times_s[name])
 
 
 def _profile(compiled: "openvino.CompiledModel") -> dict[str, float]:

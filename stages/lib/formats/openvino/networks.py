@@ -4,46 +4,46 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import nn
 
+from stages.lib.formats.shared.graphs.shaped_graph import ShapedGraph, Shapes
 from stages.lib.project.worker_pool import threads_here
 
 if TYPE_CHECKING:
     import openvino
 
 
-class Graph(nn.Module):
-    """A graph compiled for fixed shapes; other shapes are compiled when they come first.
-
-    Fixed, because the runtime plans kernels and memory when it compiles.
-    """
+class Graph(ShapedGraph):
+    """A graph compiled for fixed shapes, because the runtime plans kernels and memory when it compiles."""
 
     def __init__(
         self, core: "openvino.Core", model: "openvino.Model", compute: str, shapes: dict[str, tuple[int, ...]]
     ) -> None:
-        super().__init__()
         self.core, self.model, self.compute = core, model, compute
-        self.compiled: dict[tuple, tuple[openvino.CompiledModel, openvino.InferRequest]] = {}
-        self._request(shapes)
+        super().__init__(shapes)
 
-    def forward(self, **inputs: torch.Tensor) -> list[torch.Tensor]:
-        arrays = {name: np.ascontiguousarray(tensor.detach().numpy()) for name, tensor in inputs.items()}
-        request = self._request({name: array.shape for name, array in arrays.items()})
-        answer = request.infer(arrays, share_inputs=True)
-        return [torch.from_numpy(answer[place]) for place in range(len(answer))]
+    def prepare(self, shapes: Shapes) -> "tuple[openvino.CompiledModel, openvino.InferRequest]":
+        compiled = self.compiled(shapes)
+        return compiled, compiled.create_infer_request()
 
-    def _request(self, shapes: dict[str, tuple[int, ...]]) -> "openvino.InferRequest":
-        key = tuple(shapes.items())
-        if key not in self.compiled:
-            model = self.model.clone()
-            model.reshape({name: list(shape) for name, shape in shapes.items()})
-            compiled = self.core.compile_model(model, "CPU", properties(self.compute))
-            self.compiled[key] = compiled, compiled.create_infer_request()
-        return self.compiled[key][1]
+    def compiled(self, shapes: Shapes, **options: Any) -> "openvino.CompiledModel":
+        """The graph for inputs of `shapes`; `options` of the runtime besides the usual ones."""
+        return self.core.compile_model(self.reshaped(shapes), "CPU", properties(self.compute) | options)
+
+    def reshaped(self, shapes: Shapes) -> "openvino.Model":
+        """The graph with these shapes of inputs."""
+        model = self.model.clone()
+        model.reshape({name: list(shape) for name, shape in shapes.items()})
+        return model
+
+    def infer(
+        self, prepared: "tuple[openvino.CompiledModel, openvino.InferRequest]", arrays: dict[str, np.ndarray]
+    ) -> list[np.ndarray]:
+        answer = prepared[1].infer(arrays, share_inputs=True)
+        return [answer[place] for place in range(len(answer))]
 
     def constant_bytes(self) -> int:
         """Bytes of the constants of every compiled form, as the runtime has them; see stages.lib.models.inventory."""
-        nodes = [node for compiled, _ in self.compiled.values() for node in compiled.get_runtime_model().get_ops()]
+        nodes = [node for compiled, _ in self.prepared.values() for node in compiled.get_runtime_model().get_ops()]
         constants = [node for node in nodes if node.get_rt_info()["layerType"].astype(str) == "Const"]
         return sum(
             int(np.prod(node.get_output_shape(0))) * node.get_output_element_type(0).size

@@ -37,6 +37,10 @@ WORDS = {
         N_("cannot be made of this model: calls of %(network)s differ in more than tensors, and a graph is fixed"),
         N_("leave that network out of `components`"),
     ),
+    "layers_called": (
+        N_("cannot be made of this model: a graph is a whole network, and the pipeline calls layers of %(network)s"),
+        N_("leave that network out of `components`"),
+    ),
     "never_called": (
         N_("cannot be made of this model: it is made from examples of calls, and no prompt made it call %(network)s"),
         N_("add such a prompt to those of `calibration`, or leave that network out of `components`"),

@@ -25,7 +25,7 @@ from torch import nn
 from stages.lib.formats.shared.availability import CannotMake
 from stages.lib.formats.shared.graphs.graph_call import GraphCall, Time, essential, sines
 from stages.lib.models.calibration import Calls
-from stages.lib.models.calls import EMBED, NetworkCall, inside, join, run, split
+from stages.lib.models.calls import EMBED, OWN_ENTRIES, NetworkCall, inside, join, run, split
 from stages.lib.models.components import empty_component
 from stages.lib.models.families import ONE_TIME
 
@@ -42,6 +42,8 @@ class Traced(nn.Module):
         tensors, self.form = split(calls[0].arguments)
         if hasattr(network.config, "use_cache"):
             network.config.use_cache = False  # what a language model keeps for the next word
+        if any(call.entry not in OWN_ENTRIES for call in calls):
+            raise CannotMake({"reason": "layers_called", "network": kind})
         if any(essential(split(call.arguments)[1]) != essential(self.form) for call in calls):
             raise CannotMake({"reason": "calls_differ", "network": kind})
         before = torch.get_rng_state()
