@@ -103,6 +103,22 @@ def test_integer_products_are_counted_as_what_they_are_products_of(tiny_model, t
     assert sums[0] == sums[1]
 
 
+@needs_sdnq
+def test_a_layer_that_sdnq_does_not_multiply_as_integers_comes_back_as_it_was():
+    """Protects layers that SDNQ names for some models: what it stores of those is not turned around."""
+    from stages.lib.formats.sdnq.layers import arguments_of, built, sdnq_post_load_quant
+
+    chosen, values = variant(**KEYS["int8-dynamic"]), torch.randn(40, 64)
+    for named in ([], ["0.weight"]):
+        network = torch.nn.Sequential(torch.nn.Linear(64, 64))
+        options = {"modules_to_not_use_matmul": named, "torch_dtype": torch.float32}
+        (layer,) = sdnq_post_load_quant(network, **arguments_of(chosen), **options)
+        again = torch.nn.Linear(64, 64, device="meta")
+        again.bias = layer.bias
+        again = built(again, chosen, torch.float32, layer.weight.detach().contiguous(), layer.scale.detach())
+        assert torch.equal(again(values), layer(values))
+
+
 def test_nothing_of_this_project_imports_it_unasked_and_nothing_requires_it():
     """It is under GPL-3.0: a user's choice."""
     requirements = (PROJECT / "requirements.txt").read_text(encoding="utf-8")

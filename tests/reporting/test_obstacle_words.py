@@ -61,6 +61,11 @@ OBSTACLES = {
         {},
         "which layers to spare is not measured: this model's images mean nothing: name layers in `spare`",
     ),
+    "integers_overflow": (
+        {"sets": ["avx512_vnni", "avx_vnni"]},
+        "a processor without AVX512_VNNI or AVX_VNNI adds products of INT8 in 16 bits, which overflow: set "
+        "`activations: none`",
+    ),
     "needs_instruction_set": (
         {"key": "compute", "value": "bfloat16", "sets": ["avx512_bf16", "amx_bf16"]},
         "compute bfloat16 needs a processor with AVX512_BF16 or AMX_BF16: use float32 in `compute`",

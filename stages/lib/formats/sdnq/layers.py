@@ -48,7 +48,10 @@ def built(
     layer: nn.Module, variant: Variant, compute: torch.dtype, weight: torch.Tensor, *beside: torch.Tensor
 ) -> nn.Module:
     """SDNQ's layer in place of `layer`, whose weight has no memory, around what was stored."""
-    config = SDNQConfig(**arguments_of(variant))
+    arguments = arguments_of(variant)
+    if len(beside[0]) > 1:  # a scale for each row: SDNQ multiplies this one as floating point, and did not turn it
+        arguments |= {"use_quantized_matmul": False, "use_quantized_matmul_conv": False}
+    config = SDNQConfig(**arguments)
     found, _ = sdnq_quantize_layer(layer, config, torch_dtype=compute)
     found.weight = nn.Parameter(weight, requires_grad=False)
     for name, tensor in zip(BESIDE[variant.weights], beside, strict=True):
