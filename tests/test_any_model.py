@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from itertools import cycle, islice
 from pathlib import Path
@@ -185,7 +187,7 @@ GRAPHS = {
 }
 
 
-EXPORTED = ("sdxl", "flux", "pixart-sigma", "cogview4", "chroma", "flux2-klein", "ernie-image")
+EXPORTED = ("sdxl", "flux", "pixart-sigma", "cogview4", "chroma", "flux2-klein", "ernie-image", "sana-sprint")
 # ONNX Runtime 1.32 makes U8 of S8 weights, and fails where it replaces the same tensor twice.
 REFUSED = [("cogview4", "onnxruntime INT8")]
 # Shares of work that a graph does: last layers that nothing of an answer comes from are not in it.
@@ -260,6 +262,18 @@ def test_a_network_that_draws_numbers_is_no_graph():
     network = Drawing()
     with pytest.raises(CannotMake, match="calls_differ, network Drawing"):
         Traced(network, [bind(network, "forward", (torch.ones(2),), {})])
+
+
+def test_a_runtime_that_crashes_while_it_loads_a_graph_is_a_reason(tiny_kind):
+    """Protects a whole run from a model on which a runtime's compiler dies, as OpenVINO's does on Kandinsky 3's."""
+    dying = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+    with LoadingProcess("int8-openvino") as process, pytest.raises(CannotMake) as told:
+        process._process.kill()
+        process._process.communicate()
+        process._process = subprocess.Popen([sys.executable, "-c", dying], stdin=subprocess.PIPE, text=True)
+        process.loaded_size(tiny_kind("sd15-unchecked"), "cpu")
+    assert told.value.obstacle["reason"] == "graph_refused"
+    assert told.value.obstacle["message"] == "its process ended with SIGSEGV"
 
 
 def test_a_graph_that_its_runtime_does_not_load_is_a_reason(tiny_kind, tmp_path):

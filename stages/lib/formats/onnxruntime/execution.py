@@ -41,6 +41,11 @@ KEEP_CHANNELS = {
     "Sigmoid",
     "Tanh",
     "LeakyRelu",
+    "QuickGelu",
+    "Gelu",
+    "HardSigmoid",
+    "HardSwish",
+    "Elu",
     "Clip",
     "MaxPool",
     "AveragePool",
@@ -77,25 +82,31 @@ def executed_layers(model: "onnx.ModelProto", events: list[dict]) -> Iterator[La
         if event["cat"] == "Node" and event["name"].endswith(KERNEL):
             kernels[event["name"].removesuffix(KERNEL)].append(event)
     for node in model.graph.node:
+        if node.op_type == "ReorderInput":
+            last = any(item.name == "channels_last" and item.i for item in node.attribute)
+            channels[node.output[0]] = _shapes(kernels[node.name][0], "input")[0][-1 if last else 1]
         if node.op_type not in CONVOLUTIONS | MULTIPLICATIONS:
             continue
         runs = kernels[node.name]
         first, second, dtype = (CONVOLUTIONS | MULTIPLICATIONS)[node.op_type]
-        (inputs, outputs) = (
-            [tuple(next(iter(item.values()))) for item in runs[0]["args"][f"{side}_type_shape"]]
-            for side in ("input", "output")
-        )
+        inputs, outputs = (_shapes(runs[0], side) for side in ("input", "output"))
         if node.op_type in CONVOLUTIONS:
             operator = f"Conv{len(outputs[0]) - 2}d"
             # Every output is a sum over the weights (out, in / groups, height, width) of its channel. The profiler does
             # not list a constant that its kernel has packed: what stands in the weight's place there is another input.
             weight = constants.get(node.input[second]) or inputs[second]
             filled = channels.get(node.output[0], weight[0]) / weight[0]
-            count = round(prod(outputs[0]) * filled) * prod(weight[1:])
+            read = min(weight[1], channels.get(node.input[0], weight[1]))  # blocks that are read are filled up, too
+            count = round(prod(outputs[0]) * filled) * read * prod(weight[2:])
         else:
             operator = "Linear" if node.input[second] in constants else "MatMul"
             count = prod(outputs[0]) * _inner(node, inputs[first])
         yield Layer(operator, dtype, count, median(event["dur"] for event in runs[1:]) / 1e6)
+
+
+def _shapes(event: dict, side: str) -> list[tuple[int, ...]]:
+    """Of what a kernel was given ("input") or made ("output"), as the profiler lists them."""
+    return [tuple(next(iter(item.values()))) for item in event["args"][f"{side}_type_shape"]]
 
 
 def _true_channels(model: "onnx.ModelProto") -> dict[str, int]:
@@ -109,7 +120,9 @@ def _true_channels(model: "onnx.ModelProto") -> dict[str, int]:
         if node.op_type == "ReorderOutput":
             found[node.input[0]] = next(item.i for item in node.attribute if item.name == "channels")
         elif known and node.op_type in CONVOLUTIONS:
-            found.update(dict.fromkeys(node.input[3:4], known))  # what the kernel adds to its result
+            groups = next((item.i for item in node.attribute if item.name == "group"), 1)
+            read = node.input[:1] if groups >= known > 1 else []  # a channel of each alone
+            found.update(dict.fromkeys([*read, *node.input[3:4]], known))  # the latter is added to the result
         elif known and node.op_type in KEEP_CHANNELS:
             found.update(dict.fromkeys(node.input, known))
     return found

@@ -36,11 +36,7 @@ def executed_work(pipeline: "DiffusionPipeline", components: Sequence[str]) -> l
 
 def executed_layers(graph: Graph, shapes: Shapes) -> Iterator[Layer]:
     """The multiplying kernels of a graph, compiled once more with the runtime's profiler on."""
-    attentions = {
-        node.get_friendly_name(): [tuple(node.get_input_shape(place)) for place in range(3)]
-        for node in graph.reshaped(shapes).get_ops()
-        if node.get_type_name() == "ScaledDotProductAttention"
-    }
+    products = {node.get_friendly_name(): _products(node) for node in graph.reshaped(shapes).get_ops()}
     compiled = graph.compiled(shapes, PERF_COUNT=True)
     times_s = _profile(compiled)
     for node in compiled.get_runtime_model().get_ops():
@@ -53,8 +49,12 @@ def executed_layers(graph: Graph, shapes: Shapes) -> Iterator[Layer]:
             yield Layer(operator, dtype, _multiply_accumulates(kind, node), times_s[name])
         elif kind in FUSED:
             originals = info["originalLayersNames"].astype(str).split(",")
-            for attention in attentions.keys() & set(originals):
-                yield from _fused_attention(node, attentions[attention], times_s[name])
+            fused = [product for name in originals for product in products.get(name, ())]
+            if len(fused) == 1 and "softmax" in info["originalLayersNames"].astype(str):
+                # That of queries and keys: a scale that is drawn into it takes its name away.
+                fused.insert(0, (prod(node.get_input_shape(0)) * fused[0][2], 0, 0))
+            if fused:  # others are not timed
+                yield from _fused_products(node, fused, times_s[name])
 
 
 def _profile(compiled: "openvino.CompiledModel") -> dict[str, float]:
@@ -81,16 +81,32 @@ def _multiply_accumulates(kind: str, node: "openvino.Node") -> int:
     return prod(shape) * second // shape[1 if kind == "Convolution" else -1]
 
 
-def _fused_attention(node: "openvino.Node", shapes: list[tuple[int, ...]], time_s: float) -> Iterator[Layer]:
-    """Both products of attention with queries, keys and values of `shapes` (..., tokens, channels)."""
-    query, key, value = shapes
+def _products(node: "openvino.Node") -> list[tuple[int, int, int]]:
+    """Of an operation that a kernel may fuse: its products.
+
+    Each with its multiply-accumulates, the elements of its second factor, and how many numbers each of its sums has.
+    Of attention with queries, keys and values (..., tokens, channels) there are two; written out, each is an operation.
+    """
+    kind = node.get_type_name()
+    if kind == "ScaledDotProductAttention":
+        query, key, value = (tuple(node.get_input_shape(place)) for place in range(3))
+        scores = prod(query) * key[-2], prod(key), query[-1]
+        return [scores, (prod(query[:-1]) * prod(value[-2:]), prod(value), value[-2])]
+    if kind == "MatMul":
+        first, turned = tuple(node.get_input_shape(0)), node.get_attributes()["transpose_a"]
+        inner = first[-2 if turned else -1]
+        return [(prod(node.get_output_shape(0)) * inner, prod(node.get_input_shape(1)), inner)]
+    return []
+
+
+def _fused_products(node: "openvino.Node", products: list[tuple[int, int, int]], time_s: float) -> Iterator[Layer]:
+    """The products of one kernel: the first is that of queries and keys, a second one that with the values."""
     inputs = [
         (prod(item.get_shape()), ARITHMETIC.get(item.get_element_type().get_type_name())) for item in node.inputs()
     ]
-    # Queries and keys come first, values last; a mask may stand between.
-    values_dtype = next(dtype for elements, dtype in reversed(inputs) if elements == prod(value))
     # Integers meet floating-point numbers as such.
-    scores_dtype = next((dtype for _, dtype in inputs[:2] if dtype != "int8"), "int8")
-    scores, sums = prod(query) * key[-2], prod(query[:-1]) * prod(value[-2:])
-    for dtype, count in ((scores_dtype, scores), (values_dtype, sums)):
-        yield Layer("MatMul", dtype, count, time_s * count / (scores + sums))
+    dtype = next((dtype for _, dtype in inputs[:2] if dtype != "int8"), "int8")
+    for count, *_ in products:
+        yield Layer("MatMul", dtype, count, time_s * count / sum(product[0] for product in products))
+        # Queries and keys come first, values last; a mask may stand between.
+        dtype = next((dtype for size, dtype in reversed(inputs) if size == products[-1][1]), dtype)

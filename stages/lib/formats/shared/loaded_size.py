@@ -13,6 +13,7 @@ import gc
 import json
 import mmap
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 
 UNAVAILABLE = "unavailable"  # what the process answers with instead: why the model cannot be loaded
+# How a process ends whose libraries fail; one that the system kills for its memory ends otherwise.
+CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)
 # glibc gives blocks from this size on back to the system at once when they are freed; other systems ignore the names.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "16384", "MALLOC_TRIM_THRESHOLD_": "0"}
 
@@ -72,6 +75,11 @@ class LoadingProcess:
         A model that its runtime does not load raises CannotMake, anything else that it fails with a UserError.
         """
         output, _ = self._process.communicate(json.dumps({"folder": str(folder), "device": device}) + "\n")
+        if -self._process.returncode in CRASHES:
+            backend = load_params().variant(self.variant).backend
+            message = f"its process ended with {signal.Signals(-self._process.returncode).name}"
+            names = {"runtime": backend, "network": kind_of(folder).pipeline, "message": message}
+            raise CannotMake({"reason": "graph_refused"} | names)
         if self._process.returncode:
             self._errors.seek(0)
             lines = [line for line in self._errors if line.strip()]
