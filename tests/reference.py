@@ -43,8 +43,12 @@ def generated(pipeline: StableDiffusionPipeline) -> torch.Tensor:
         return pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor, return_dict=False)[0]
 
 
+def missing_packages(variant: Variant) -> list[str]:
+    """What the back end of `variant` needs and is not installed."""
+    return [name for name in variant.packages if installed_version(name) is None]
+
+
 def skip_without_packages(variant: Variant) -> None:
     """Skip the test where what the back end of `variant` needs is not installed."""
-    missing = [name for name in variant.packages if installed_version(name) is None]
-    if missing:
+    if missing := missing_packages(variant):
         pytest.skip(f"the package is optional: {', '.join(missing)}")

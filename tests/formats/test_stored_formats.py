@@ -18,7 +18,7 @@ from stages.lib.project.files import sha256
 from stages.lib.project.params import Variant, variant_of
 from stages.quantize import explanations
 from tests.conftest import PROJECT
-from tests.reference import COMPONENTS, generated, reference_pipeline, skip_without_packages
+from tests.reference import COMPONENTS, generated, missing_packages, reference_pipeline, skip_without_packages
 
 # The keys of each, and the largest difference of its image from the base model's.
 FORMATS = {
@@ -44,14 +44,15 @@ FORMATS = {
 }
 LOAD = """\
 import json, sys
-import torch
 from pathlib import Path
 from stages.lib.formats import BACKENDS
 from stages.lib.project.params import variant_of
 from tests.reference import generated
 
-chosen = variant_of(**json.loads(sys.argv[2]))
-print(generated(BACKENDS[chosen.backend].load_module().load(Path(sys.argv[1]), chosen, "cpu")).double().sum().item())
+for folder, keys in json.loads(sys.stdin.read()).items():
+    chosen = variant_of(**keys)
+    pipeline = BACKENDS[chosen.backend].load_module().load(Path(folder), chosen, "cpu")
+    print("sum", generated(pipeline).double().sum().item())
 """
 
 
@@ -69,22 +70,34 @@ def loaded(folder: Path, variant: Variant):
     return BACKENDS[variant.backend].load_module().load(folder, variant, "cpu")
 
 
+@pytest.fixture(scope="module")
+def every(tiny_model, tmp_path_factory) -> dict[str, tuple[Path, float]]:
+    """The tiny model in each format whose packages are here: its folder, and what another process generates from it."""
+    known = {name: variant_of(**keys_of(name)) for name in FORMATS}
+    here = {name: variant for name, variant in known.items() if not missing_packages(variant)}
+    folders = {name: made(tiny_model, here[name], tmp_path_factory.mktemp(name) / "v") for name in here}
+    told = json.dumps({str(folder): keys_of(name) for name, folder in folders.items()})
+    said = subprocess.run(
+        [sys.executable, "-c", LOAD], cwd=PROJECT, input=told, capture_output=True, text=True, check=True
+    )
+    sums = [float(line.split()[1]) for line in said.stdout.splitlines() if line.startswith("sum ")]
+    return {name: (folder, found) for (name, folder), found in zip(folders.items(), sums, strict=True)}
+
+
 @pytest.fixture(scope="module", params=FORMATS)
-def stored(request, tiny_model, tmp_path_factory) -> tuple[str, Variant, Path]:
+def stored(request, every) -> tuple[str, Variant, Path]:
     """The tiny model in one format: its name, its variant, its folder."""
     variant = variant_of(**keys_of(request.param))
     skip_without_packages(variant)
-    return request.param, variant, made(tiny_model, variant, tmp_path_factory.mktemp(request.param) / "v")
+    return request.param, variant, every[request.param][0]
 
 
-def test_the_image_is_similar_and_another_process_generates_the_same(tiny_model, stored):
+def test_the_image_is_similar_and_another_process_generates_the_same(tiny_model, stored, every):
     """Protects from a format that does nothing, that ruins images, or that a file does not hold whole."""
     name, variant, folder = stored
     image, original = generated(loaded(folder, variant)), generated(reference_pipeline(tiny_model))
     assert 0 < (image - original).abs().max() < FORMATS[name][1]
-    told = [sys.executable, "-c", LOAD, str(folder), json.dumps(keys_of(name))]
-    other = subprocess.run(told, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
-    assert float(other.splitlines()[-1]) == image.double().sum().item()
+    assert every[name][1] == image.double().sum().item()
 
 
 def test_files_are_smaller_plain_and_fully_accounted_for(tiny_model, stored):

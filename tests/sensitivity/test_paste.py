@@ -27,12 +27,14 @@ import json, sys, bitsandbytes, diffusers
 from accelerate import init_empty_weights
 from diffusers.quantizers.bitsandbytes.utils import replace_with_bnb_linear
 
-config = diffusers.BitsAndBytesConfig(PASTE, load_in_4bit=True)  # whose own loading needs a GPU
-kind = getattr(diffusers, sys.argv[2])
-with init_empty_weights():
-    network = kind.from_config(kind.load_config(sys.argv[1]))
-replace_with_bnb_linear(network, config.llm_int8_skip_modules, quantization_config=config)
-print(json.dumps([name for name, layer in network.named_modules() if isinstance(layer, bitsandbytes.nn.Linear4bit)]))
+for kind in ("int4", "int8_activations"):
+    config = CONFIGS[kind]  # whose own loading needs a GPU
+    of = getattr(diffusers, sys.argv[2])
+    with init_empty_weights():
+        network = of.from_config(of.load_config(sys.argv[1]))
+    replace_with_bnb_linear(network, config.llm_int8_skip_modules, quantization_config=config)
+    own = bitsandbytes.nn.Linear4bit
+    print(json.dumps([name for name, layer in network.named_modules() if isinstance(layer, own)]))
 """
 
 
@@ -69,25 +71,32 @@ def test_diffusers_and_torchao_hold_as_many_bytes_as_our_variant(model, tmp_path
     assert memory_bytes(theirs) == memory_bytes(filtered) == ours
 
 
-@pytest.mark.parametrize("kind", ["int4", "int8_activations"])
-def test_bitsandbytes_replaces_the_layers_of_our_variant(model, kind, tmp_path):
-    script = BITSANDBYTES.replace("PASTE", model.kinds[kind]["paste"]["bitsandbytes"])
+def test_bitsandbytes_replaces_the_layers_of_our_variant(model, tmp_path):
+    kinds = ("int4", "int8_activations")
+    pasted = {kind: model.kinds[kind]["paste"]["bitsandbytes"] for kind in kinds}
+    configs = [f"'{kind}': diffusers.BitsAndBytesConfig({text}, load_in_4bit=True)" for kind, text in pasted.items()]
+    script = BITSANDBYTES.replace("CONFIGS", f"{{{', '.join(configs)}}}")
     words = [sys.executable, "-c", script, str(model.base / model.component), model.kind.__name__]
     said = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     network = empty_component(model.base, model.component)
-    assert json.loads(said.splitlines()[-1]) == free_linears(network, model.kinds[kind]["recommended"])
+    for kind, line in zip(kinds, said.splitlines()[-2:], strict=True):
+        assert json.loads(line) == free_linears(network, model.kinds[kind]["recommended"])
 
 
-def rounded(network: nn.Module, example: dict, **options: object) -> set[str]:
-    """The layers whose weights OpenVINO and NNCF make INT8, in a plain program."""
+def rounded(network: nn.Module, example: dict, *options: dict) -> list[set[str]]:
+    """For each options, the layers whose weights OpenVINO and NNCF make INT8, in a plain program."""
     import nncf
     import openvino
 
-    graph = openvino.convert_model(network, example_input=example)
-    made = nncf.compress_weights(graph, mode=nncf.CompressWeightsMode.INT8_SYM, **options)
-    constants = [node for node in made.get_ops() if node.get_type_name() == "Constant"]
-    integers = [node for node in constants if node.get_element_type().get_type_name() == "i8" and node.data.ndim > 1]
-    return {node.get_friendly_name().removeprefix("self.").removesuffix(".weight") for node in integers}
+    graph, found = openvino.convert_model(network, example_input=example), []
+    for own in options:
+        made = nncf.compress_weights(graph.clone(), mode=nncf.CompressWeightsMode.INT8_SYM, **own)
+        constants = [node for node in made.get_ops() if node.get_type_name() == "Constant"]
+        integers = [
+            item for item in constants if item.get_element_type().get_type_name() == "i8" and item.data.ndim > 1
+        ]
+        found.append({node.get_friendly_name().removeprefix("self.").removesuffix(".weight") for node in integers})
+    return found
 
 
 def test_nncf_ignores_the_layers_that_are_named(model):
@@ -102,8 +111,7 @@ def test_nncf_ignores_the_layers_that_are_named(model):
         example["encoder_hidden_states"] = torch.zeros(2, 9, network.config.joint_attention_dim)
         example["pooled_projections"] = torch.zeros(2, network.config.pooled_projection_dim)
         example["timestep"] = torch.zeros(2)
-    whole = rounded(network, example)
-    sparing = rounded(network, example, **model.pasted("int8", "nncf", nncf=nncf))
+    whole, sparing = rounded(network, example, {}, model.pasted("int8", "nncf", nncf=nncf))
     assert whole - sparing == set(model.kinds["int8"]["recommended"])
 
 
@@ -130,4 +138,4 @@ def test_a_name_that_others_end_with_spares_no_other(tiny_kind):
     assert {name for name in plain if name.endswith("proj_out")} == {"proj_out"}
     nncf = pytest.importorskip("nncf", reason="the back end's package is optional")
     options = eval(f"dict({paste(['proj_out'], ['proj_out', 'block.proj_out'])['nncf']})", {"nncf": nncf})
-    assert rounded(Ends(), {"values": torch.zeros(2, 64)}, **options) == {"block.proj_out"}
+    assert rounded(Ends(), {"values": torch.zeros(2, 64)}, options) == [{"block.proj_out"}]
