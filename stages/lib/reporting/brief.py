@@ -133,7 +133,7 @@ def code(name: str, prompt: str) -> list[str]:
         "from stages.lib.formats.shared.loading import load_pipeline",
         "",
         f"pipeline, arguments = load_pipeline({json.dumps(name)})",
-        f"image = pipeline({json.dumps(short, ensure_ascii=False)}, **arguments)[0][0]  # the first of its images",
+        f"image = pipeline({json.dumps(short, ensure_ascii=False)}, **arguments)[0][0]",
         'image.save("image.png")',
     ]
 
