@@ -53,7 +53,10 @@ def prepare(params: Params) -> Path:
     write_prompts(FOLDER / params.prompts.file, prompts)
     inputs = ["stages", "data/study", "reports/machines/README.md", params.calibration.file]
     inputs += [architecture.path for architecture in params.architectures.values()]
-    inputs += [] if params.chosen_model.source == "hub" else [params.chosen_model.path]
+    model = params.chosen_model
+    inputs += [] if model.source == "hub" else [model.path]
+    inputs += [adapter.path for adapter in getattr(model, "adapters", ())]
+    inputs += [model.config] if model.source == "file" else []
     for path in inputs:
         link(Path(path))
     write_text(FOLDER / ".dvc/config", CONFIG)

@@ -106,7 +106,7 @@ def test_a_missing_adapter_and_a_missing_package_are_one_message(tiny_kind, tmp_
         fuse_adapters(tiny_kind("sd15"), (Adapter(path="no.safetensors"),), "mine")
     save_file({"x": torch.ones(1)}, "there.safetensors")
     monkeypatch.setattr("stages.lib.models.adapters.find_spec", lambda name: None)
-    with pytest.raises(UserError, match="needs the package peft: run `pip install peft`"):
+    with pytest.raises(UserError, match="needs the package peft: run `. .venv/bin/activate` and `pip install peft`"):
         fuse_adapters(tiny_kind("sd15"), (Adapter(path="there.safetensors"),), "mine")
 
 
@@ -241,6 +241,9 @@ def test_a_single_file_needs_configurations_and_safetensors(tiny_kind, tmp_path,
     path.write_bytes(b"pickle")
     with pytest.raises(UserError, match="'models.mine.config' has the value 'config', which holds no model_index.json"):
         write_base(file_model(path, "config"), "mine", path, Path("base"))
+    shutil.copytree(Path(__file__).parents[2] / "data/architectures/flux1-dev", "networks")
+    with pytest.raises(UserError, match="'models.mine.config' has the value 'networks', which has no component 'sche"):
+        write_base(file_model(path, "networks"), "mine", path, Path("base"))
     shutil.copytree(tiny_kind("sd15"), "config", ignore=shutil.ignore_patterns("*.safetensors"))
     with pytest.raises(UserError, match="dreamy.ckpt is no safetensors, and a pickle can run any code"):
         write_base(file_model(path, "config"), "mine", path, Path("base"))

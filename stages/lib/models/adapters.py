@@ -11,7 +11,7 @@ from pathlib import Path
 from stages.lib.models.assembly import load_pipeline
 from stages.lib.models.components import load_component, stored_float_dtype, write_component
 from stages.lib.models.kinds import kind_of
-from stages.lib.project.errors import UserError
+from stages.lib.project.errors import UserError, reason_of
 from stages.lib.project.sections import Adapter
 
 
@@ -36,7 +36,10 @@ def fuse_adapters(folder: Path, adapters: Sequence[Adapter], key: str) -> None:
 
     files = adapter_files(adapters, key)
     if find_spec("peft") is None:
-        raise UserError(f"params.yaml: 'models.{key}.adapters' needs the package peft: run `pip install peft`")
+        raise UserError(
+            f"params.yaml: 'models.{key}.adapters' needs the package peft: run "
+            "`. .venv/bin/activate` and `pip install peft` (`uv pip install peft` where uv made .venv)"
+        )
     pipeline = load_pipeline(folder)
     if not hasattr(pipeline, "load_lora_weights"):
         raise UserError(
@@ -47,9 +50,9 @@ def fuse_adapters(folder: Path, adapters: Sequence[Adapter], key: str) -> None:
         try:
             pipeline.load_lora_weights(path.parent, weight_name=path.name, adapter_name=f"adapter_{number}")
         except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-            reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise UserError(
-                f"{path} is no LoRA for a {type(pipeline).__name__} ({reason[:200]}): choose one made for this model"
+                f"{path} is no LoRA for a {type(pipeline).__name__} ({reason_of(error)}): choose one made for this "
+                "model"
             ) from None
     names = [f"adapter_{number}" for number in range(len(files)) if _is_loaded(pipeline, f"adapter_{number}")]
     lost = [str(path) for number, path in enumerate(files) if f"adapter_{number}" not in names]

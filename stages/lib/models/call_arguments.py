@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.lib.models.kinds import MODEL_INDEX, plain_class
 from stages.lib.models.soundness import package_needed
-from stages.lib.project.errors import UserError, first_line, limit_reached
+from stages.lib.project.errors import UserError, limit_reached, reason_of
 from stages.lib.project.params import PARAMS_FILE, Params
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ def named_failure(
         if needed := package_needed(error, type(pipeline)):
             raise needed from None
         raise UserError(
-            f"a {name} does not generate from a prompt and {said}: it fails{place} "
-            f"({type(error).__name__}: {first_line(error)[:200]}{without}): change these in {PARAMS_FILE}, `arguments` "
+            f"the pipeline {name} does not generate from a prompt and {said}: it fails{place} "
+            f"({type(error).__name__}: {reason_of(error)}{without}): change these in {PARAMS_FILE}, `arguments` "
             f"of the model, or choose another text-to-image model, key 'model'{plain_class(name)}"
         ) from None
 

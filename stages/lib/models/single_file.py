@@ -5,7 +5,7 @@ from typing import Any
 
 from stages.lib.models.kinds import check_kind, kind_of
 from stages.lib.models.pipelines import ADAPTER, listed_files
-from stages.lib.project.errors import UserError
+from stages.lib.project.errors import UserError, reason_of
 from stages.lib.project.sections import FileModel
 
 
@@ -28,6 +28,14 @@ def configuration_of(path: str, key: str) -> Path:
             f"params.yaml: 'models.{key}.config' has the value '{path}', which holds no model_index.json: name a "
             "folder in the layout of diffusers with the configurations of the model that the file was made from"
         )
+    try:
+        check_kind(kind_of(folder))
+    except UserError as error:
+        lacks = str(error).partition(": ")[0].removeprefix(f"{path} ")
+        raise UserError(
+            f"params.yaml: 'models.{key}.config' has the value '{path}', which {lacks}: name a folder with all "
+            "configurations of the file's family, tokenizers and scheduler too, such as one that diffusers saved"
+        ) from None
     return folder
 
 
@@ -47,7 +55,6 @@ def write_pipeline_of_file(path: Path, config: Path, out: Path) -> None:
             "safetensors"
         )
     kind = kind_of(config)
-    check_kind(kind)
     try:
         with safe_open(path, framework="pt") as file:
             dtypes = [file.get_slice(name).get_dtype() for name in file.keys()]  # noqa: SIM118 - not a dictionary
@@ -59,9 +66,8 @@ def write_pipeline_of_file(path: Path, config: Path, out: Path) -> None:
     except SafetensorError as error:
         raise UserError(f"{path} is truncated or corrupt ({error}): bring the model again") from None
     except (SingleFileComponentError, AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise UserError(
-            f"{path} is not the weights of a {kind.pipeline} as {config} describes it ({reason[:200]}): {family}"
+            f"{path} is not the weights of a {kind.pipeline} as {config} describes it ({reason_of(error)}): {family}"
         ) from None
     pipeline.save_pretrained(out)
     if "safety_checker" in kind.parts:

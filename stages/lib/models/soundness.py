@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stages.lib.project.errors import UserError, first_line, limit_reached
+from stages.lib.project.errors import UserError, first_line, limit_reached, reason_of
 
 MOST_LAYERS = 10_000  # several times those of the largest networks that are published
 
@@ -27,7 +27,7 @@ def sensible(folder: Path, kind: type) -> Iterator[None]:
         if isinstance(error, ImportError):  # it needs a package, and says which
             raise UserError(f"{folder}: {first_line(error).partition('. ')[0]}: install it") from None
         raise UserError(
-            f"{folder} is no sound {kind.__name__} ({type(error).__name__}: {first_line(error)[:200]}): bring the "
+            f"{folder} is no sound {kind.__name__} ({type(error).__name__}: {reason_of(error)}): bring the "
             "model again, or choose another"
         ) from None
 

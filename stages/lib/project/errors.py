@@ -46,6 +46,7 @@ NO_NEWS = {
 
 # A longer message quotes something endless, such as a class name of 25,000 characters; its middle is left out.
 LONGEST_MESSAGE, LAST_SHOWN = 3000, 1000
+LONGEST_REASON = 200  # of a library's message within one of ours
 
 
 class UserError(Exception):
@@ -90,6 +91,13 @@ def limit_reached(error: BaseException | None) -> str:
 def first_line(error: BaseException) -> str:
     """What an error says, without what follows in lines of its own."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def reason_of(error: BaseException) -> str:
+    """The first line of an error, cut between two words where it is long."""
+    said = first_line(error)
+    cut = said[:LONGEST_REASON]
+    return said if cut == said else f"{cut.rpartition(' ')[0] or cut} …"
 
 
 def hide_no_news() -> None:

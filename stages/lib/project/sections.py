@@ -61,6 +61,14 @@ def _argument(value: Any) -> Any:
     return value
 
 
+def _arguments(arguments: dict[str, Any]) -> dict[str, Any]:
+    for name in ("height", "width"):
+        value = arguments.get(name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise ValueError(f"{name} is {value!r}: write a whole number of pixels from 1, or leave it out")
+    return arguments
+
+
 def _repository(name: str) -> str:
     if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name, re.ASCII):
         raise ValueError("write the owner and the name of a Hugging Face repository, such as owner/name")
@@ -97,7 +105,9 @@ class _Model(Section):
     """What every model may say: `arguments` of the pipeline's call, over those of `generation`."""
 
     label: Label
-    arguments: Annotated[dict[Word, Annotated[Any, AfterValidator(_argument)]], Field(max_length=100)] = {}
+    arguments: Annotated[
+        dict[Word, Annotated[Any, AfterValidator(_argument)]], Field(max_length=100), AfterValidator(_arguments)
+    ] = {}
     adapters: Annotated[tuple[Adapter, ...], Field(max_length=20, strict=False)] = ()
 
 
