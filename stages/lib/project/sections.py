@@ -63,8 +63,8 @@ def _argument(value: Any) -> Any:
 
 def _arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     for name in ("height", "width"):
-        value = arguments.get(name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        value = arguments.get(name, 1)
+        if type(value) is not int or value < 1:
             raise ValueError(f"{name} is {value!r}: write a whole number of pixels from 1, or leave it out")
     return arguments
 
@@ -87,6 +87,7 @@ ProjectPath = Annotated[AnyPath, AfterValidator(_relative_path)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**63, description="PyTorch's generators take no other seed")]
 Word = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
+Argument = Annotated[Any, AfterValidator(_argument)]
 TitleText = Annotated[str, Field(max_length=300, description="the title page has no room for more")]
 MOST_STEPS = 1000
 MORE_IMAGES = "each is another image to generate"
@@ -105,9 +106,7 @@ class _Model(Section):
     """What every model may say: `arguments` of the pipeline's call, over those of `generation`."""
 
     label: Label
-    arguments: Annotated[
-        dict[Word, Annotated[Any, AfterValidator(_argument)]], Field(max_length=100), AfterValidator(_arguments)
-    ] = {}
+    arguments: Annotated[dict[Word, Argument], Field(max_length=100), AfterValidator(_arguments)] = {}
     adapters: Annotated[tuple[Adapter, ...], Field(max_length=20, strict=False)] = ()
 
 
