@@ -68,3 +68,18 @@ def test_a_project_of_its_own_is_made_and_nothing_else_changed(tmp_path: Path, m
     assert "calibrate" not in json.loads((own / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     assert (own / "data/embedded").readlink() == tmp_path / "data/embedded"
     assert (own / "data/prompts.csv").read_text(encoding="utf-8").count("\n") == 4
+
+
+def test_the_files_of_a_model_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects a model of one file, whose configurations and LoRAs lie elsewhere."""
+    for name in ("dvc.yaml", "data/prompts.csv", "data/calibration.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy2(PROJECT / name, tmp_path / name)
+    document = YAML(typ="safe", pure=True).load(PROJECT / "params.yaml")
+    mine = {"label": "Mine", "source": "file", "path": "data/mine.safetensors", "config": "data/config"}
+    document["models"]["mine"] = mine | {"adapters": [{"path": "data/style.safetensors"}]}
+    (tmp_path / "params.yaml").write_text(json.dumps(document | {"model": "mine"}), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    prepare(load_params())
+    for name in ("data/mine.safetensors", "data/config", "data/style.safetensors"):
+        assert (tmp_path / ".quick" / name).readlink() == tmp_path / name

@@ -55,7 +55,7 @@ def prepare(params: Params) -> Path:
     inputs += [architecture.path for architecture in params.architectures.values()]
     model = params.chosen_model
     inputs += [] if model.source == "hub" else [model.path]
-    inputs += [adapter.path for adapter in getattr(model, "adapters", ())]
+    inputs += [adapter.path for adapter in model.adapters]
     inputs += [model.config] if model.source == "file" else []
     for path in inputs:
         link(Path(path))

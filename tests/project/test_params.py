@@ -474,6 +474,8 @@ def test_an_unknown_variant_lists_the_declared_ones(tmp_path):
         ("guidance_scale: 7.5", "guidance_scale: '7'", "'generation.guidance_scale' has the value '7': write a number"),
         ("utilisation: 0.5", "utilisation: 1e-300", "'cost.utilisation' has the value 1e-300: write 1e-06 or more"),
         ("path: data/embedded", "path: data, arguments: {a: {b: [[70000]]}}", "write 16384 or less: no side of an"),
+        ("path: data/embedded", "path: data, arguments: {height: tall}", "height is 'tall': write a whole number"),
+        ("path: data/embedded", "path: data, arguments: {width: 0}", "width is 0: write a whole number of pixels"),
         ("path: data/embedded", "path: data, arguments: {a: 2001-01-01}", "write a number, a text, true, false, null"),
         ("sets: [study]", f"sets: [{'1, ' * 100}]", " mistakes, of which these are the first"),
         ("model: embedded\n", "model: embedded\nmodel: sd15\n", "line 2 is not valid YAML: found duplicate key"),
