@@ -3,7 +3,7 @@
 import gzip
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +49,11 @@ def stored_tensors(folder: Path) -> list[StoredTensor]:
     `operator` is what `operator_of` says of the layer that owns the tensor.
     """
     return [tensor for component in kind_of(folder).networks for tensor in stored_component(folder, component)]
+
+
+def unpacked(tensors: Iterable[StoredTensor], dtype: str) -> list[StoredTensor]:
+    """The tensors; those of bytes, each with several codes of `dtype`, under that name."""
+    return [replace(item, dtype=dtype) if item.dtype == "uint8" else item for item in tensors]
 
 
 def stored_component(folder: Path, component: str) -> Iterator[StoredTensor]:

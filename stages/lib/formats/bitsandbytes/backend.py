@@ -1,6 +1,5 @@
 """What back end `bitsandbytes` does: see the package."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,7 +13,7 @@ from stages.lib.formats.shared.devices import compute_dtype
 from stages.lib.formats.shared.linears import free_linears
 from stages.lib.formats.shared.sparing import spared_layers
 from stages.lib.models.components import load_component, rebuild_component, write_component
-from stages.lib.models.inventory import StoredTensor, stored_tensors
+from stages.lib.models.inventory import StoredTensor, stored_tensors, unpacked
 from stages.lib.project.files import read_json, write_json
 from stages.lib.project.params import Variant
 
@@ -55,5 +54,4 @@ def load(folder: Path, variant: Variant, device: str) -> DiffusionPipeline:
 
 def inventory(folder: Path, variant: Variant) -> list[StoredTensor]:
     """What the folder stores, tensor by tensor; codes of four bits, two in a byte, under their own name."""
-    tensors = stored_tensors(folder)
-    return [replace(item, dtype=variant.weights) if item.dtype == "uint8" else item for item in tensors]
+    return unpacked(stored_tensors(folder), variant.weights)
