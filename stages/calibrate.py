@@ -28,7 +28,7 @@ RANDOM_IMAGES, RANDOM_STEPS = 1, 2  # of an architecture
 def calibration_prompts(params: Params) -> list[Prompt]:
     """The prompts that are generated; a UserError if there are too few of them or one is evaluated as well."""
     path, count = Path(params.calibration.file), params.calibration.images
-    prompts = load_prompts(path, None)
+    prompts = load_prompts(path, None, f"in {PARAMS_FILE}, key 'calibration.file'")
     if len(prompts) < count:
         raise UserError(
             f"{PARAMS_FILE}: 'calibration.images' has the value {count}, but {path} has {len(prompts)} prompts: "

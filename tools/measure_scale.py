@@ -34,7 +34,7 @@ from stages.lib.project.errors import UserError, run_stage
 from stages.lib.project.files import read_json, rounded, write_json
 from stages.lib.project.lock_file import digest
 from stages.lib.project.memory import PROCESS_BYTES
-from stages.lib.project.params import PARAMS_FILE, Params, Variant
+from stages.lib.project.params import Params, Variant
 from stages.lib.project.prompts import COLUMNS, Prompt, load_prompts
 from stages.lib.project.worker_pool import ITEMS_PER_PROCESS, map_in_pool, pool_for, threads_here
 from stages.lib.results.evidence import seal
@@ -67,10 +67,7 @@ def main() -> None:
     parser.add_argument("--time-limit", type=float, default=1e6, help="seconds after which no batch is begun")
     parser.add_argument("--commit", default=commit_here(), help="of this code, where Git cannot tell")
     arguments = parser.parse_args()
-    try:
-        prompts = load_prompts(arguments.prompts, None)
-    except UserError as error:
-        raise UserError(str(error).replace(f"in {PARAMS_FILE}, key 'prompts.file'", "as --prompts")) from None
+    prompts = load_prompts(arguments.prompts, None, "as --prompts")
     if len(prompts) < FEW:
         raise UserError(f"{arguments.prompts} has {len(prompts)} prompts: large sets are compared from {FEW} on")
     spread = prompts[: max(1, arguments.spread)]  # noise says which shape a pipeline takes

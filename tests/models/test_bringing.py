@@ -242,7 +242,11 @@ def test_a_single_file_needs_configurations_and_safetensors(tiny_kind, tmp_path,
     with pytest.raises(UserError, match="'models.mine.config' has the value 'config', which holds no model_index.json"):
         write_base(file_model(path, "config"), "mine", path, Path("base"))
     shutil.copytree(Path(__file__).parents[2] / "data/architectures/flux1-dev", "networks")
-    with pytest.raises(UserError, match="'models.mine.config' has the value 'networks', which has no component 'sche"):
+    said = "'models.mine.config' has the value 'networks', which describes no whole pipeline "
+    with pytest.raises(UserError, match=said + r"\(networks has no component 'scheduler'"):
+        write_base(file_model(path, "networks"), "mine", path, Path("base"))
+    Path("networks/model_index.json").write_text('{"_class_name": "Nothing"}')
+    with pytest.raises(UserError, match=said + r"\(networks/model_index.json: '_class_name' is ['\"]Nothing"):
         write_base(file_model(path, "networks"), "mine", path, Path("base"))
     shutil.copytree(tiny_kind("sd15"), "config", ignore=shutil.ignore_patterns("*.safetensors"))
     with pytest.raises(UserError, match="dreamy.ckpt is no safetensors, and a pickle can run any code"):

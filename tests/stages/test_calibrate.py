@@ -11,6 +11,8 @@ from stages.lib.models.calibration import read_calls, write_calls
 from stages.lib.models.calls import NetworkCall
 from stages.lib.project.errors import UserError
 from stages.lib.project.files import sha256
+from stages.lib.project.params import load_params
+from tests.conftest import PROJECT
 from tests.tiny_project import choose_architecture, write_settings
 
 HEAD = "id,prompt,kind,complexity,seed,set\n"
@@ -118,3 +120,11 @@ def test_an_architecture_gives_calls_of_the_right_shapes(monkeypatch, tiny_model
         "text_encoder": {"input_ids": (1, 16)},
         "safety_checker": {"clip_input": (1, 3, 32, 32)},
     }
+
+
+def test_a_missing_file_names_its_own_key():
+    """Protects a user from mending the file of the prompts that are evaluated."""
+    params = load_params(PROJECT / "params.yaml")
+    away = params.calibration.model_copy(update={"file": "none.csv"})
+    with pytest.raises(UserError, match="none.csv is missing: .*, key 'calibration.file'"):
+        calibrate.calibration_prompts(params.model_copy(update={"calibration": away}))

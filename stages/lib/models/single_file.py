@@ -31,10 +31,10 @@ def configuration_of(path: str, key: str) -> Path:
     try:
         check_kind(kind_of(folder))
     except UserError as error:
-        lacks = str(error).partition(": ")[0].removeprefix(f"{path} ")
         raise UserError(
-            f"params.yaml: 'models.{key}.config' has the value '{path}', which {lacks}: name a folder with all "
-            "configurations of the file's family, tokenizers and scheduler too, such as one that diffusers saved"
+            f"params.yaml: 'models.{key}.config' has the value '{path}', which describes no whole pipeline ({error}): "
+            "name a folder with all configurations of the file's family, tokenizers and scheduler too, such as one "
+            "that diffusers saved"
         ) from None
     return folder
 

@@ -16,6 +16,7 @@ from stages.lib.project.sections import safe_name
 COLUMNS = ("id", "prompt", "kind", "complexity", "seed", "set")
 SEED_LIMIT = 2**63
 MOST_BYTES = 2**23  # a row of commas alone takes ten times its size in memory
+NAMED = f"in {PARAMS_FILE}, key 'prompts.file'"  # a prompts file
 MOST_ROWS = 100_000  # each is an image to generate
 MOST_NAMED = 40  # ids in a message
 MOST_CHARACTERS = 2_000  # no text encoder reads so many
@@ -34,15 +35,15 @@ class Prompt:
     set: str
 
 
-def load_prompts(path: Path, sets: tuple[str, ...] | None) -> list[Prompt]:
+def load_prompts(path: Path, sets: tuple[str, ...] | None, named: str = NAMED) -> list[Prompt]:
     """The rows of `path` that belong to `sets` (None: all of them), in the order of the file.
 
     The whole file is checked, also the rows that are not asked for. A UserError names file, line, column, value
-    and remedy.
+    and remedy; `named` says where the user has named the file.
     """
     prompts: dict[str, Prompt] = {}
     images: dict[tuple[str, int], int] = {}  # the line of each
-    for line, row in _rows(path):
+    for line, row in _rows(path, named):
         prompt = _prompt(path, line, row)
         # Two ids that differ in case alone are one file where the file system ignores case.
         if prompt.id.casefold() in prompts:
@@ -87,7 +88,7 @@ def timed_prompt(params: Params) -> Prompt:
     )
 
 
-def _rows(path: Path) -> list[tuple[int, dict]]:
+def _rows(path: Path, named: str) -> list[tuple[int, dict]]:
     """The line that each row begins on, and its cells; the cells are checked one by one elsewhere."""
     try:
         # A spreadsheet may put a byte order mark in front of UTF-8.
@@ -96,11 +97,9 @@ def _rows(path: Path) -> list[tuple[int, dict]]:
             raise UserError(f"{path} has more than {MOST_BYTES} bytes: split it")
         text = data.decode("utf-8-sig")
     except FileNotFoundError:
-        raise UserError(
-            f"{path} is missing: restore it, or name another file in {PARAMS_FILE}, key 'prompts.file'"
-        ) from None
+        raise UserError(f"{path} is missing: restore it, or name another file {named}") from None
     except IsADirectoryError:
-        raise UserError(f"{path} is a folder: name a CSV file in {PARAMS_FILE}, key 'prompts.file'") from None
+        raise UserError(f"{path} is a folder: name a CSV file {named}") from None
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise UserError(f"{path}, line {line} is not UTF-8: save the file as CSV in UTF-8") from None
